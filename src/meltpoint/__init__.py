@@ -1,0 +1,1 @@
+"""Meltpoint answers how far to unfreeze a pretrained backbone, with evidence."""

@@ -1,0 +1,1 @@
+"""Builds tables; knows no torch."""

@@ -1,0 +1,1 @@
+"""What a score means: judging, comparing, drawing; knows no torch."""

@@ -1,0 +1,38 @@
+"""Metrics that are arithmetic on a confusion matrix, for one matrix or a stack of them (bootstrap resamples)."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Counts = NDArray[np.int64] | NDArray[np.float64]
+Scores = dict[str, NDArray[np.float64]]
+
+
+def confusion(true: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int) -> NDArray[np.int64]:
+    """Count pairs (n_classes, n_classes): row the true class, column the predicted one; true < 0 is left out."""
+    known = true >= 0
+    cells = true[known] * n_classes + predicted[known]
+    return np.bincount(cells, minlength=n_classes**2).reshape(n_classes, n_classes).astype(np.int64)
+
+
+def from_confusion(counts: Counts) -> Scores:
+    """Metrics of confusion matrices (..., C, C), each an array (...): names and values as scikit-learn's, 0 for 0/0.
+
+    `f1` is of the last class when there are two, and equals `macro_f1` otherwise. Macro scores count every class,
+    also one that never occurs. `balanced_accuracy` is the mean recall of the classes that occur.
+    """
+    counts = np.asarray(counts, dtype=np.float64)
+    hits = np.diagonal(counts, axis1=-2, axis2=-1)
+    true, predicted = counts.sum(-1), counts.sum(-2)
+    recall = ratio(hits, true)
+    f1 = ratio(2 * hits, true + predicted)
+    return {
+        "accuracy": ratio(hits.sum(-1), counts.sum((-2, -1))),
+        "balanced_accuracy": ratio((recall * (true > 0)).sum(-1), (true > 0).sum(-1)),
+        "macro_f1": f1.mean(-1),
+        "f1": f1[..., -1] if counts.shape[-1] == 2 else f1.mean(-1),
+    }
+
+
+def ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+    """part / whole, and 0 where whole is 0."""
+    return np.divide(part, whole, out=np.zeros(np.broadcast(part, whole).shape), where=whole > 0)

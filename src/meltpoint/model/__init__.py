@@ -1,0 +1,1 @@
+"""Backbones, heads, and the model they compose; knows nothing of tasks."""

@@ -1,0 +1,1 @@
+"""Every knob of params.yaml, typed. The file is complete: no class here has a default."""

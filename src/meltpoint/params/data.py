@@ -1,0 +1,135 @@
+"""Where the labelled images come from, how they are split, and how they become pixels of one size."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from meltpoint.params.base import AtLeastOne, Count, Fraction, Name, Positive, Section
+
+
+class FolderSource(Section):
+    """Class folders, with or without train/val/test folders above them. Gives the columns `class` and `split`."""
+
+    kind: Literal["folder"]
+    path: str
+
+
+class CsvSource(Section):
+    """A table of relative image paths and label columns."""
+
+    kind: Literal["csv"]
+    table: str
+    images: str  # the folder that paths are relative to
+    separator: str | None  # null: guessed from the first lines
+    header: list[str] | None  # null: the first line names the columns
+    path: str  # the column that holds the path
+    split: str | None  # the column that holds train, val or test
+
+
+class PackageSource(Section):
+    """A table and its images inside an installed Python package; `table` and `images` are relative to the package."""
+
+    kind: Literal["package"]
+    package: str
+    table: str
+    images: str
+    separator: str | None
+    header: list[str] | None
+    path: str
+    split: str | None
+
+
+class ArchiveSource(Section):
+    """A zip or tar, local or at a URL; `inside` reads what it holds (its paths are relative to the archive's root)."""
+
+    kind: Literal["archive"]
+    location: str
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    max_members: AtLeastOne
+    max_gigabytes: Positive
+    inside: Annotated[FolderSource | CsvSource, Field(discriminator="kind")]
+
+
+Source = Annotated[FolderSource | CsvSource | PackageSource | ArchiveSource, Field(discriminator="kind")]
+
+
+class NamesLabel(Section):
+    """The cell of `column` is the class name; `classes: null` takes the sorted names that occur."""
+
+    kind: Literal["names"]
+    column: str
+    classes: list[str] | None
+
+
+class ValuesLabel(Section):
+    """`classes` maps each class name to the number that stands for it in `column`."""
+
+    kind: Literal["values"]
+    column: str
+    classes: dict[str, float]
+
+
+class ThresholdLabel(Section):
+    """Two classes: below `at_least`, and the rest."""
+
+    kind: Literal["threshold"]
+    column: str
+    at_least: float
+    classes: Annotated[list[str], Field(min_length=2, max_length=2)]
+
+
+Label = Annotated[NamesLabel | ValuesLabel | ThresholdLabel, Field(discriminator="kind")]
+
+
+class Data(Section):
+    """The dataset: its source, the rules that make label columns, and what is tolerated."""
+
+    source: Source
+    labels: Annotated[dict[Name, Label], Field(min_length=1)]
+    group: str | None  # column whose rows are never parted (a patient, a module, a video)
+    max_bad: Count  # unusable images that are tolerated
+    max_megapixels: Positive  # larger pictures are refused before they are decoded
+
+
+class Ratios(Section):
+    """Shares of the images; they sum to 1."""
+
+    train: Fraction
+    val: Fraction
+    test: Fraction
+
+    @model_validator(mode="after")
+    def _sum_to_one(self) -> "Ratios":
+        if abs(self.train + self.val + self.test - 1) > 1e-6:
+            raise ValueError(f"train + val + test is {self.train + self.val + self.test:g}, and has to be 1")
+        return self
+
+
+class Duplicates(Section):
+    """A perceptual hash proposes pairs, pixels decide (`data/duplicates.py`)."""
+
+    hash_distance: Count  # bits of 64 that two proposals may differ in
+    correlation: Fraction  # of the fine detail that two duplicates share
+
+
+class Split(Section):
+    """How images part into train, val and test."""
+
+    official: bool  # keep the splits a source brings; a missing val is cut from train
+    ratios: Ratios
+    duplicates: Duplicates
+
+
+class Images(Section):
+    """The one geometry that training, evaluation and serving share."""
+
+    size: Annotated[int, Field(ge=8, le=2048)]
+    resize: Literal["squash", "crop", "letterbox"]
+    interpolation: Literal["bilinear", "bicubic", "area"]
+
+
+class Augment(Section):
+    """albumentations transforms, each `Name: {argument: value}`, applied to the plain view in this order."""
+
+    views: Count  # stored augmented views of each training image; 0 augments on the fly
+    transforms: list[Annotated[dict[str, dict[str, Any]], Field(min_length=1, max_length=1)]]

@@ -1,0 +1,36 @@
+"""How strategies are measured, compared, and admitted to the registry."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from meltpoint.params.base import AtLeastOne, Count, Fraction, Name, Section
+
+Metric = Literal["accuracy", "balanced_accuracy", "macro_f1", "f1"]
+
+
+class Evaluate(Section):
+    """What is measured of each strategy."""
+
+    batch: AtLeastOne
+    calibration_bins: Annotated[int, Field(ge=2)]
+    worst: Count  # mistakes shown on the contact sheet
+    latency_runs: AtLeastOne
+
+
+class Compare(Section):
+    """What decides: the metric, the loss that does not matter, how sure to be, and what is cheap."""
+
+    metric: Metric  # of the main head
+    margin: Fraction  # a loss smaller than this is no loss
+    confidence: Annotated[float, Field(gt=0.5, lt=1)]
+    resamples: Annotated[int, Field(ge=100)]
+    cost: Literal["train_seconds", "latency_p50_ms", "megabytes", "trainable_parameters", "peak_megabytes"]
+
+
+class Register(Section):
+    """The registered model and the gate before its alias `champion`."""
+
+    name: Name
+    floors: dict[str, Fraction]  # "head/metric": the least a champion may have on test
+    new_labels: bool  # allow a champion with other classes than the one before

@@ -1,0 +1,107 @@
+"""Reads params.yaml whole and checks it at once: all slips are reported together, each with the nearest known name."""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from meltpoint.errors import UserError
+from meltpoint.params.base import Count, Name, Section
+from meltpoint.params.data import Augment, Data, Images, Split
+from meltpoint.params.judging import Compare, Evaluate, Register
+from meltpoint.params.model import Backbone, Head, Task
+from meltpoint.params.training import Embed, Strategy, Train
+
+
+class ParamsError(UserError, ValueError):
+    """params.yaml cannot be used; the message lists every reason."""
+
+
+class Params(Section):
+    """params.yaml, whole."""
+
+    seed: Count
+    data: Data
+    split: Split
+    images: Images
+    augment: Augment
+    task: Task
+    backbone: Backbone
+    heads: Annotated[dict[Name, Head], Field(min_length=1)]
+    embed: Embed
+    train: Train
+    strategies: Annotated[dict[Name, Strategy], Field(min_length=1)]
+    evaluate: Evaluate
+    compare: Compare
+    register_: Annotated[Register, Field(alias="register")]
+
+    @model_validator(mode="after")
+    def _one_main_head(self) -> "Params":
+        mains = [name for name, head in self.heads.items() if head.main]
+        if len(mains) != 1:
+            raise ValueError(f"heads: exactly one has `main: true`, and here {mains or 'none'} has")
+        return self
+
+    @model_validator(mode="after")
+    def _heads_have_labels(self) -> "Params":
+        for name, head in self.heads.items():
+            if head.label not in self.data.labels:
+                raise ValueError(f"heads.{name}.label: {head.label!r} is not in data.labels {list(self.data.labels)}")
+        return self
+
+    @property
+    def main_head(self) -> str:
+        """The name of the head whose metric selects checkpoints and decides."""
+        return next(name for name, head in self.heads.items() if head.main)
+
+
+def read_params(path: Path = Path("params.yaml")) -> Params:
+    """Read and check params.yaml.
+
+    Raises:
+        ParamsError: the file is missing, is no YAML, or breaks the schema; all slips are listed.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParamsError(f"There is no {path}. Put a preset in place: make preset NAME=elpv") from None
+    except yaml.YAMLError as error:
+        raise ParamsError(f"{path} is not YAML: {error}") from None
+    if not isinstance(raw, dict):
+        raise ParamsError(f"{path} holds no mapping of sections. Put a preset in place: make preset NAME=elpv")
+    return parse_params(raw, str(path))
+
+
+def parse_params(raw: dict[str, Any], source: str) -> Params:
+    """Check an already read mapping; `source` is how messages call it."""
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        slips = "\n".join(f"  - {_explain(slip)}" for slip in error.errors())
+        raise ParamsError(f"{source} has {error.error_count()} slip(s):\n{slips}") from None
+
+
+def _explain(slip: Any) -> str:
+    """One slip of pydantic in a line: where, what, and for an unknown key the nearest known one."""
+    where = ".".join(str(part) for part in slip["loc"])
+    match slip["type"]:
+        case "extra_forbidden":
+            return f"{where}: unknown key.{_nearest(str(slip['loc'][-1]))}"
+        case "missing":
+            return f"{where}: missing. params.yaml is complete on purpose; presets/ show every key"
+        case "value_error":
+            return f"{where}: {slip['ctx']['error']}" if where else str(slip["ctx"]["error"])
+        case _:
+            return f"{where}: {slip['msg']}, and got {slip['input']!r}"
+
+
+def _nearest(key: str) -> str:
+    near = difflib.get_close_matches(key, sorted(_known_keys()), n=1, cutoff=0.5)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def _known_keys() -> set[str]:
+    sections: list[type[Section]] = Section.__subclasses__()
+    return {field.alias or name for section in sections for name, field in section.model_fields.items()}

@@ -1,0 +1,62 @@
+"""The strategies to compare, and how the machine trains them."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from meltpoint.params.base import AtLeastOne, Count, Fraction, NonNegative, Positive, Section
+
+
+class Embed(Section):
+    """How the frozen backbone runs over the views."""
+
+    batch: AtLeastOne
+
+
+class Probe(Section):
+    """Heads on cached features: every regularisation strength is fitted at once, val chooses per head."""
+
+    epochs: AtLeastOne
+    batch: AtLeastOne
+    lr: Positive
+    weight_decays: Annotated[list[NonNegative], Field(min_length=1)]
+    label_smoothing: Fraction
+
+
+class FrozenStrategy(Section):
+    """Heads over the backbone as it came."""
+
+    kind: Literal["frozen"]
+    probe: Probe
+
+
+class FinetuneStrategy(Section):
+    """Starts from probed heads, then trains the backbone too, AdamW with a warm-up and a cosine."""
+
+    kind: Literal["finetune"]
+    probe: Probe
+    unfreeze: Literal["all"] | AtLeastOne  # how many of the last stages or blocks learn
+    epochs: AtLeastOne
+    batch: AtLeastOne
+    accumulate: AtLeastOne  # batches per optimiser step
+    lr: Positive  # of the heads and the last unfrozen stage
+    layer_decay: Annotated[float, Field(gt=0, le=1)]  # each earlier stage learns this much slower
+    weight_decay: NonNegative
+    warmup: Fraction  # of all steps
+    label_smoothing: Fraction
+    clip: Positive  # largest norm of the gradient
+    ema: Annotated[float, Field(ge=0, lt=1)]  # decay per step; 0 turns the average off
+    patience: AtLeastOne  # epochs without a better val metric before stopping
+
+
+Strategy = Annotated[FrozenStrategy | FinetuneStrategy, Field(discriminator="kind")]
+
+
+class Train(Section):
+    """The machine: nothing here should change what is learnt, but for rounding."""
+
+    processes: AtLeastOne
+    workers: Count  # loader processes
+    threads: Count  # of torch; 0 leaves it to torch. Results are bit-equal at equal threads
+    precision: Literal["auto", "fp32", "bf16"]
+    checkpoint_steps: AtLeastOne

@@ -1,0 +1,1 @@
+"""One image or a million through a saved model."""

@@ -1,0 +1,54 @@
+"""What a person sees while a stage works: a bar, and one closing line that says what was made."""
+
+import resource
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeVar
+
+from tqdm import tqdm
+
+Item = TypeVar("Item")
+
+
+def track(items: Iterable[Item], what: str, total: int | None = None, unit: str = "image") -> "tqdm[Item]":
+    """Iterate with a bar on stderr; in a log file, where nothing can be redrawn, a line every ten seconds."""
+    interval = 0.2 if sys.stderr.isatty() else 10.0
+    return tqdm(items, desc=what, total=total, unit=unit, mininterval=interval, smoothing=0.1, dynamic_ncols=True)
+
+
+def say(text: str) -> None:
+    """Print a line of news at once."""
+    print(text, flush=True)
+
+
+class Stopwatch:
+    """Seconds since it was made, and the closing line of a stage."""
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+        self.start = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the start."""
+        return time.perf_counter() - self.start
+
+    def close(self, made: str, *outputs: Path) -> None:
+        """Print what was made, how long it took, how much disk and memory it needed."""
+        size = megabytes(*outputs)
+        written = f", {size:,.1f} MB in {', '.join(str(output) for output in outputs)}" if outputs else ""
+        say(f"{self.stage}: {made}, {self.seconds:.1f} s{written}, {peak_megabytes():,.0f} MB of memory at most")
+
+
+def megabytes(*paths: Path) -> float:
+    """The size of files and folders together, in units of 10**6 bytes."""
+    files = (file for path in paths for file in ([path] if path.is_file() else path.rglob("*")))
+    return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
+
+
+def peak_megabytes() -> float:
+    """The most memory this process has held so far, in units of 10**6 bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

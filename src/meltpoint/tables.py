@@ -1,0 +1,108 @@
+"""The tables that cross a stage border: their columns, their dtypes, and the check that they have them."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from meltpoint.errors import UserError
+from meltpoint.files import whole_file
+
+SPLITS = ("train", "val", "test")
+RESERVED = {"id": "int64", "path": "string", "group": "string", "split": "string"}
+MEASURED = {"width": "int64", "height": "int64", "sha256": "string"}
+
+Classes = dict[str, list[str]]  # label -> its class names, in the order of their ids
+
+
+class TableError(UserError, ValueError):
+    """A table does not have the columns, dtypes or values that its readers rely on."""
+
+
+def check_samples(samples: pd.DataFrame, classes: Classes) -> pd.DataFrame:
+    """The manifest with exactly the columns id, path, one per label, group, split, width, height, sha256.
+
+    `id` is unique int64, `path` is unique and relative to data/raw, a label cell is one of its classes or missing,
+    `group` and `split` may be missing. Columns come back in this order, text as pandas `string`.
+    """
+    dtypes = RESERVED | MEASURED | dict.fromkeys(classes, "string")
+    columns = ["id", "path", *classes, "group", "split", *MEASURED]
+    missing = [column for column in columns if column not in samples.columns]
+    if missing:
+        came = list(samples.columns)
+        raise TableError(f"The table of samples lacks {missing}; it has {came}. Run `dvc repro download` again.")
+    table = samples[columns].astype({column: dtypes[column] for column in columns}).reset_index(drop=True)
+    for column in ("id", "path"):
+        if not table[column].is_unique:
+            twice = table[column][table[column].duplicated()].iloc[0]
+            raise TableError(f"Two samples have the same {column}: {twice!r}. Each image may stand in the table once.")
+    for label, names in classes.items():
+        unknown = sorted(set(table[label].dropna()) - set(names))
+        if unknown:
+            raise TableError(f"Label {label!r} has the unknown classes {unknown}; known are {names}.")
+    return table
+
+
+def write_samples(samples: pd.DataFrame, path: Path) -> None:
+    """Write a table of samples as CSV in UTF-8 with `\\n` line ends."""
+    with whole_file(path) as temporary:
+        samples.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def read_samples(path: Path, classes: Classes) -> pd.DataFrame:
+    """Read and check a table of samples."""
+    return check_samples(pd.read_csv(path, dtype={**RESERVED, **MEASURED, **dict.fromkeys(classes, "string")}), classes)
+
+
+def write_splits(samples: pd.DataFrame, folder: Path) -> None:
+    """Write `folder`/{train,val,test}.csv from the rows' `split`, each sorted by id."""
+    for split in SPLITS:
+        write_samples(samples[samples["split"] == split].sort_values("id"), folder / f"{split}.csv")
+
+
+def read_splits(folder: Path, classes: Classes) -> pd.DataFrame:
+    """All splits as one table of samples, sorted by id; `split` is train, val or test."""
+    parts = [read_samples(folder / f"{split}.csv", classes) for split in SPLITS]
+    return check_samples(pd.concat(parts).sort_values("id"), classes)
+
+
+def read_classes(path: Path) -> Classes:
+    """Read data/classes.json."""
+    classes: Classes = json.loads(path.read_text(encoding="utf-8"))
+    return classes
+
+
+# predictions: a row per image of val and test; per head the true class and the probability of each class
+
+
+def label_column(head: str) -> str:
+    """The column with the true class name of a head; missing where the image has no label."""
+    return f"{head}.label"
+
+
+def probability_columns(head: str, classes: Sequence[str]) -> list[str]:
+    """The columns with the probability of each class, float32, in class order; they sum to 1."""
+    return [f"{head}.p.{name}" for name in classes]
+
+
+def check_predictions(predictions: pd.DataFrame, classes: Classes) -> pd.DataFrame:
+    """The columns id, path, split and, per head of `classes`, its label and probabilities."""
+    columns = ["id", "path", "split"]
+    for head, names in classes.items():
+        columns += [label_column(head), *probability_columns(head, names)]
+    missing = [column for column in columns if column not in predictions.columns]
+    if missing:
+        raise TableError(f"The table of predictions lacks {missing}. Run the evaluate stage again.")
+    return predictions[columns].reset_index(drop=True)
+
+
+def write_predictions(predictions: pd.DataFrame, path: Path) -> None:
+    """Write predictions as Parquet."""
+    with whole_file(path) as temporary:
+        predictions.to_parquet(temporary, index=False)
+
+
+def read_predictions(path: Path, classes: Classes) -> pd.DataFrame:
+    """Read and check predictions."""
+    return check_predictions(pd.read_parquet(path), classes)

@@ -1,0 +1,1 @@
+"""What a target means: encode, loss, decode."""

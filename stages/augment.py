@@ -1,0 +1,28 @@
+"""Stage `augment`: every image decoded once into a uint8 store, plain and augmented."""
+
+from pathlib import Path
+
+from meltpoint.images.augment import build_transform
+from meltpoint.images.sheet import draw_augmented
+from meltpoint.images.views import open_views, write_views
+
+from meltpoint.errors import guarded
+from meltpoint.params.read import read_params
+from meltpoint.progress import Stopwatch
+from meltpoint.tables import read_classes, read_splits
+
+VIEWS = Path("data/views")
+
+
+def main() -> None:
+    """Resize and augment, then show what the augmentation does."""
+    watch, params = Stopwatch("augment"), read_params()
+    samples = read_splits(Path("data/splits"), read_classes(Path("data/classes.json")))
+    transform = build_transform(params.augment.transforms, params.images)
+    write_views(Path("data/raw"), samples, params.images, transform, params.augment.views, params.seed, VIEWS)
+    views = open_views(VIEWS)
+    draw_augmented(views, transform, params.seed, Path("reports/augment.png"))
+    watch.close(views.sentence, VIEWS)
+
+
+guarded(main)

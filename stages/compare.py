@@ -1,0 +1,25 @@
+"""Stage `compare`: which strategy to ship, by how much it is better, how sure that is, what it costs."""
+
+from pathlib import Path
+
+from meltpoint.evaluate.compare import compare
+from meltpoint.evaluate.decision import write_decision
+from meltpoint.evaluate.evidence import read_evidence
+
+from meltpoint.errors import guarded
+from meltpoint.params.read import read_params
+from meltpoint.progress import Stopwatch
+
+
+def main() -> None:
+    """Read every strategy's predictions and costs, decide, and say so in three formats."""
+    watch, params = Stopwatch("compare"), read_params()
+    evidence = read_evidence(
+        Path("reports"), list(params.strategies), params.heads, params.main_head, Path("data/classes.json")
+    )
+    decision = compare(evidence, params.compare, params.seed)
+    write_decision(decision, Path("reports"))
+    watch.close(decision.sentence, Path("reports/compare.html"))
+
+
+guarded(main)
