@@ -35,6 +35,10 @@ class Stopwatch:
         """Seconds since the start."""
         return time.perf_counter() - self.start
 
+    def costs(self) -> dict[str, float]:
+        """What the stage has cost so far: `seconds` and `peak_megabytes`."""
+        return {"seconds": round(self.seconds, 3), "peak_megabytes": round(peak_megabytes(), 1)}
+
     def close(self, made: str, *outputs: Path) -> None:
         """Print what was made, how long it took, how much disk and memory it needed."""
         size = megabytes(*outputs)

@@ -51,8 +51,10 @@ def write_samples(samples: pd.DataFrame, path: Path) -> None:
 
 
 def read_samples(path: Path, classes: Classes) -> pd.DataFrame:
-    """Read and check a table of samples."""
-    return check_samples(pd.read_csv(path, dtype={**RESERVED, **MEASURED, **dict.fromkeys(classes, "string")}), classes)
+    """Read and check a table of samples; only an empty cell is missing, a class may be called NA."""
+    dtypes = {**RESERVED, **MEASURED, **dict.fromkeys(classes, "string")}
+    table = pd.read_csv(path, dtype=dtypes, keep_default_na=False, na_values=[""], encoding="utf-8")
+    return check_samples(table, classes)
 
 
 def write_splits(samples: pd.DataFrame, folder: Path) -> None:

@@ -1,0 +1,57 @@
+# Two commands do all the set-up: `make repro` and `make test`. `make help` lists the rest.
+PYTHON ?= python3
+BIN := $(CURDIR)/.venv/bin
+READY := .venv/.ready
+
+export PATH := $(BIN):$(PATH)
+export PYTHONUNBUFFERED := 1
+export DO_NOT_TRACK := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export NO_ALBUMENTATIONS_UPDATE := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help repro test lint types bench ui clean preset lock
+
+help:  ## list the commands
+	@sed -n 's/^\([a-z]*\):.*## /  make \1#/p' $(MAKEFILE_LIST) | column -t -s '#'
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Meltpoint needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version). Try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@echo "Making .venv: a few minutes and about 6 GB, once"
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+repro: $(READY)  ## run what has changed, from download to champion, and print the decision
+	dvc repro
+	@meltpoint status
+
+test: $(READY)  ## run all tests
+	pytest
+
+lint: $(READY)  ## check style and formatting
+	ruff check .
+	ruff format --check .
+
+types: $(READY)  ## check types, strictly
+	mypy
+
+bench: $(READY)  ## measure the speeds that the docs quote, side by side
+	python benchmarks/run.py
+
+ui: $(READY)  ## open the MLflow UI on mlruns/, on this machine only
+	meltpoint ui
+
+preset: $(READY)  ## put presets/NAME.yaml in place: make preset NAME=elpv
+	meltpoint preset $(NAME)
+
+clean:  ## remove what the pipeline made, but neither DVC's cache nor mlruns/
+	rm -rf data/raw data/views data/features data/splits data/samples.csv data/classes.json models reports .checkpoints
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage htmlcov
+
+lock: $(READY)  ## write requirements.lock anew from pyproject.toml
+	python -m pip install --quiet uv
+	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
+	  --extra dev pyproject.toml -o requirements.lock

@@ -1,0 +1,99 @@
+"""params.yaml: complete, checked whole, every key used, every slip told with the nearest known name."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from meltpoint.params.base import Section
+from meltpoint.params.read import ParamsError, parse_params, read_params
+
+ROOT = Path(__file__).parents[2]
+PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
+
+
+def sections(section: type[Section] = Section) -> Iterator[type[Section]]:
+    for child in section.__subclasses__():
+        yield child
+        yield from sections(child)
+
+
+@pytest.fixture
+def raw() -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load((ROOT / "presets" / "elpv.yaml").read_text())
+    return document
+
+
+def test_the_default_is_the_elpv_preset() -> None:
+    assert (ROOT / "params.yaml").read_bytes() == (ROOT / "presets" / "elpv.yaml").read_bytes()
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_every_preset_is_valid(path: Path) -> None:
+    assert read_params(path).main_head
+
+
+@pytest.mark.parametrize("section", list(sections()), ids=lambda section: section.__name__)
+def test_nothing_has_a_default(section: type[Section]) -> None:
+    assert [name for name, field in section.model_fields.items() if not field.is_required()] == []
+
+
+def test_every_key_is_used() -> None:
+    files = [*ROOT.glob("src/**/*.py"), *ROOT.glob("stages/*.py")]
+    used = {
+        node.attr for path in files for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)
+    }
+    known = {name for section in sections() for name in section.model_fields}
+    assert known - used - {"kind"} == set(), "a knob that turns nothing"
+
+
+def test_an_unknown_key_names_the_nearest(raw: dict[str, Any]) -> None:
+    raw["images"]["sise"] = 64
+    with pytest.raises(ParamsError, match=r"images\.sise: unknown key\. Did you mean 'size'\?"):
+        parse_params(raw, "params.yaml")
+
+
+def test_all_slips_are_told_at_once(raw: dict[str, Any]) -> None:
+    del raw["seed"]
+    raw["strategies"]["frozen"]["probe"]["lr"] = -1
+    raw["split"]["ratios"]["val"] = 0.5
+    with pytest.raises(ParamsError) as caught:
+        parse_params(raw, "params.yaml")
+    message = str(caught.value)
+    assert "3 slip(s)" in message
+    assert "seed: missing" in message
+    assert "greater than 0, and got -1" in message
+    assert "train + val + test is 1.39" in message
+
+
+def test_a_wrong_kind_lists_the_known(raw: dict[str, Any]) -> None:
+    raw["data"]["source"] = {"kind": "foldr", "path": "x"}
+    with pytest.raises(ParamsError, match="'folder'"):
+        parse_params(raw, "params.yaml")
+
+
+def test_exactly_one_main_head(raw: dict[str, Any]) -> None:
+    raw["heads"]["wafer"]["main"] = True
+    with pytest.raises(ParamsError, match="exactly one"):
+        parse_params(raw, "params.yaml")
+
+
+def test_a_head_needs_a_label(raw: dict[str, Any]) -> None:
+    raw["heads"]["wafer"]["label"] = "waver"
+    with pytest.raises(ParamsError, match=r"heads\.wafer\.label: 'waver'"):
+        parse_params(raw, "params.yaml")
+
+
+@pytest.mark.parametrize(("text", "message"), [("a: [", "not YAML"), ("- 1", "no mapping"), ("", "no mapping")])
+def test_a_broken_file_is_told(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(ParamsError, match=message):
+        read_params(tmp_path / "params.yaml")
+
+
+def test_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match="make preset"):
+        read_params(tmp_path / "params.yaml")

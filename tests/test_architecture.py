@@ -1,0 +1,176 @@
+"""The tree is the architecture: imports point down, dvc.yaml's deps are the import closures, nothing grows monstrous."""
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "meltpoint"
+LAYERS = [
+    {"errors", "files", "progress", "params"},
+    {"tables", "metrics"},
+    {"data", "images", "model", "task"},
+    {"train", "evaluate", "predict", "export"},
+    {"registry"},
+    {"api", "cli", "__init__"},
+]
+LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
+FOUNDATION = LAYERS[0]
+OWNERS = {"mlflow": {"registry"}, "albumentations": {"images"}, "timm": {"model"}, "accelerate": {"train"}}
+TORCHLESS = {"data", "evaluate", "params", "tables", "metrics", "images"}
+# Values are what `params:` tracks, and words on a screen change no result: a stage does not depend on these files.
+UNTRACKED = {PACKAGE / "progress.py", PACKAGE / "errors.py"} | set((PACKAGE / "params").glob("*.py"))
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+STAGES = sorted((ROOT / "stages").glob("*.py"))
+DVC: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
+def imports_of(path: Path) -> frozenset[str]:
+    """Modules that a file imports, by name; an f-string given to import_module stands for its whole folder."""
+    names: set[str] = set()
+    for node in ast.walk(tree_of(path)):
+        match node:
+            case ast.Import(names=aliases):
+                names |= {alias.name for alias in aliases}
+            case ast.ImportFrom(module=str(module), names=aliases):
+                names |= {module} | {f"{module}.{alias.name}" for alias in aliases}
+            case ast.Call(
+                func=ast.Name(id="import_module"), args=[ast.JoinedStr(values=[ast.Constant(value=str(start)), *_])]
+            ):
+                names |= {f"{start}{file.stem}" for file in folder_of(start).glob("*.py")}
+    return frozenset(names)
+
+
+def folder_of(dotted: str) -> Path:
+    return ROOT.joinpath("src", *dotted.rstrip(".").split("."))
+
+
+def file_of(module: str) -> Path | None:
+    file = folder_of(module).with_suffix(".py")
+    return file if module.startswith("meltpoint.") and file.exists() else None
+
+
+@cache
+def closure_of(path: Path) -> frozenset[Path]:
+    """Our files that a script reaches through imports, itself included."""
+    seen, waiting = set(), [path]
+    while waiting:
+        current = waiting.pop()
+        if current not in seen:
+            seen.add(current)
+            waiting += [file for module in imports_of(current) if (file := file_of(module))]
+    return frozenset(seen)
+
+
+def stage_body(name: str) -> dict[str, Any]:
+    stage: dict[str, Any] = DVC[name]
+    return stage.get("do", stage)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_point_down(path: Path) -> None:
+    room = room_of(path)
+    for module in imports_of(path):
+        target = file_of(module)
+        if target is None or room_of(target) == room:
+            continue
+        other = room_of(target)
+        below = LEVEL[other] < LEVEL[room] or (room in FOUNDATION and other in FOUNDATION)
+        assert below, f"{name_of(path)} imports {module}: `{room}` may only import rooms of lower layers"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_heavy_libraries_have_one_owner(path: Path) -> None:
+    roots = {module.split(".")[0] for module in imports_of(path)}
+    for library, owners in OWNERS.items():
+        assert library not in roots or room_of(path) in owners, f"{library} belongs to {owners}"
+    assert not (room_of(path) in TORCHLESS and "torch" in roots), f"`{room_of(path)}` knows no torch"
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.name == "__init__.py"], ids=name_of)
+def test_init_holds_a_docstring_only(path: Path) -> None:
+    body = tree_of(path).body
+    allowed = 2 if path.parent == PACKAGE else 1  # the top one may offer `load` lazily
+    assert ast.get_docstring(tree_of(path))
+    assert len(body) <= allowed, "one re-export would make every closure everything"
+    assert all(isinstance(node, ast.Expr | ast.FunctionDef) for node in body)
+
+
+@pytest.mark.parametrize("stage", DVC)
+def test_deps_are_the_import_closure(stage: str) -> None:
+    script = ROOT / "stages" / f"{stage}.py"
+    closure = {path for path in closure_of(script) if path.name != "__init__.py"} - UNTRACKED
+    deps = {ROOT / dep for dep in stage_body(stage)["deps"] if dep.startswith(("src/", "stages/"))}
+    covered = {file for dep in deps for file in ([dep] if dep.is_file() else dep.rglob("*.py"))}
+    missing = {name_of(path) for path in closure - covered}
+    assert not missing, f"deps of {stage} lack what {script.name} imports"
+    for dep in deps:
+        files = [file for file in ([dep] if dep.is_file() else dep.rglob("*.py")) if file.name != "__init__.py"]
+        used = sum(file in closure for file in files)
+        assert used * 2 > len(files), f"{stage} depends on {name_of(dep)} and uses {used} of its {len(files)} files"
+
+
+@pytest.mark.parametrize("path", STAGES, ids=name_of)
+def test_stages_contain_nothing(path: Path) -> None:
+    forbidden = (ast.If, ast.For, ast.While, ast.ClassDef, ast.Try, ast.ListComp, ast.Lambda)
+    assert not [node for node in ast.walk(tree_of(path)) if isinstance(node, forbidden)]
+    code = [
+        line for line in path.read_text().splitlines() if line.strip() and not line.startswith(("from ", "import "))
+    ]
+    assert 8 <= len(code) <= 25, "a stage joins verbs and nouns in 10-25 lines"
+    assert path.stem in DVC
+
+
+@pytest.mark.parametrize("stage", DVC)
+def test_stages_declare_the_params_they_read(stage: str) -> None:
+    text = (ROOT / "stages" / f"{stage}.py").read_text()
+    read = {section.rstrip("_") for section in re.findall(r"params\.([a-z]+_?)", text)} - {"read", "main"}
+    declared = {str(param).split(".")[0] for param in stage_body(stage)["params"]}
+    assert read <= declared, f"{stage} reads params it does not declare, so that a change would not rerun it"
+
+
+def functions() -> list[tuple[Path, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return [(path, node) for path in [*MODULES, *STAGES] for node in ast.walk(tree_of(path)) if isinstance(node, kinds)]
+
+
+def test_no_function_is_a_monster() -> None:
+    sizes = {f"{name_of(path)}:{node.name}": (node.end_lineno or 0) - node.lineno + 1 for path, node in functions()}
+    assert not {name: size for name, size in sizes.items() if size > 60}
+    assert sorted(sizes.values())[int(len(sizes) * 0.9)] <= 35, "nine in ten functions are under 35 lines"
+
+
+def test_no_file_is_a_monster() -> None:
+    assert not {name_of(path): size for path in MODULES if (size := len(path.read_text().splitlines())) > 300}
+
+
+def test_no_attic() -> None:
+    assert not {path.stem for path in MODULES} & {"utils", "common", "helpers", "misc"}
+    assert not {path.name for path in PACKAGE.iterdir()} & {"utils", "common", "helpers", "misc"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_no_pickle(path: Path) -> None:
+    roots = {module.split(".")[0] for module in imports_of(path)}
+    assert not roots & {"pickle", "joblib", "cloudpickle", "dill", "shelve"}
+    assert "weights_only=False" not in path.read_text()

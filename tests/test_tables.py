@@ -1,0 +1,69 @@
+"""The tables that cross a stage border are checked where they enter."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from meltpoint.tables import (
+    TableError,
+    check_predictions,
+    check_samples,
+    read_predictions,
+    read_samples,
+    read_splits,
+    write_predictions,
+    write_samples,
+    write_splits,
+)
+
+CLASSES = {"pose": ["树式", "plank"]}
+
+
+@pytest.fixture
+def samples() -> pd.DataFrame:
+    rows = [
+        {"id": 0, "path": "a,b.png", "pose": "树式", "group": "7", "split": "test"},
+        {"id": 1, "path": "001.png", "pose": None, "group": None, "split": "train"},
+        {"id": 2, "path": "c.png", "pose": "plank", "group": "NA", "split": "val"},
+    ]
+    return pd.DataFrame(rows).assign(width=3, height=4, sha256="0" * 64)
+
+
+def test_samples_survive_the_disk(samples: pd.DataFrame, tmp_path: Path) -> None:
+    table = check_samples(samples, CLASSES)
+    write_samples(table, tmp_path / "samples.csv")
+    pd.testing.assert_frame_equal(read_samples(tmp_path / "samples.csv", CLASSES), table)
+
+
+def test_splits_survive_the_disk(samples: pd.DataFrame, tmp_path: Path) -> None:
+    table = check_samples(samples, CLASSES)
+    write_splits(table, tmp_path)
+    pd.testing.assert_frame_equal(read_splits(tmp_path, CLASSES), table)
+    assert (tmp_path / "val.csv").read_text().count("\n") == 2
+
+
+def test_a_missing_column_is_named(samples: pd.DataFrame) -> None:
+    with pytest.raises(TableError, match=r"lacks \['sha256'\]"):
+        check_samples(samples.drop(columns="sha256"), CLASSES)
+
+
+def test_an_unknown_class_is_named(samples: pd.DataFrame) -> None:
+    with pytest.raises(TableError, match="unknown classes .*plank"):
+        check_samples(samples, {"pose": ["树式"]})
+
+
+@pytest.mark.parametrize("column", ["id", "path"])
+def test_twins_are_named(samples: pd.DataFrame, column: str) -> None:
+    samples.loc[1, column] = samples.loc[0, column]
+    with pytest.raises(TableError, match=f"same {column}"):
+        check_samples(samples, CLASSES)
+
+
+def test_predictions_survive_the_disk(tmp_path: Path) -> None:
+    table = pd.DataFrame({"id": [1], "path": ["a"], "split": ["val"], "pose.label": ["plank"]})
+    with pytest.raises(TableError, match=r"pose\.p\.树式"):
+        check_predictions(table, CLASSES)
+    table = table.assign(**{"pose.p.树式": 0.25, "pose.p.plank": 0.75, "more": 1})
+    write_predictions(table, tmp_path / "p.parquet")
+    assert "more" not in read_predictions(tmp_path / "p.parquet", CLASSES)
