@@ -1,4 +1,4 @@
-"""The tree is the architecture: imports point down, dvc.yaml's deps are the import closures, nothing grows monstrous."""
+"""The tree is the architecture: imports point down, deps are import closures, nothing grows monstrous."""
 
 import ast
 import re

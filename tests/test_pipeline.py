@@ -1,0 +1,218 @@
+"""The real thing, small: `dvc repro` on a generated dataset, cold, again, edited, back, killed, promoted twice.
+
+The tests of this file tell one story in one repository, in order.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image, ImageDraw
+
+ROOT = Path(__file__).parents[1]
+SHAPES, COLOURS = ["circle", "square"], {"red": (220, 60, 50), "green": (60, 170, 80), "blue": (60, 90, 210)}
+pytestmark = pytest.mark.slow
+
+
+def draw_shape(shape: str, colour: str, rng: np.random.Generator) -> Image.Image:
+    """A shape of a colour, somewhere on 40x40 pixels of noise."""
+    picture = Image.fromarray(rng.integers(90, 160, (40, 40, 3), dtype=np.uint8))
+    left, top, size = rng.integers(2, 14), rng.integers(2, 14), rng.integers(16, 24)
+    box = [int(left), int(top), int(left + size), int(top + size)]
+    pen = ImageDraw.Draw(picture)
+    (pen.ellipse if shape == "circle" else pen.rectangle)(box, fill=COLOURS[colour])
+    return picture
+
+
+def write_dataset(folder: Path, each: int = 16) -> None:
+    """Pictures and a table of their two labels; the last row is an exact copy of the first."""
+    rng, rows = np.random.default_rng(3), ["file;shape;colour"]
+    folder.mkdir()
+    for shape in SHAPES:
+        for colour in COLOURS:
+            for number in range(each):
+                name = f"{shape}-{colour}-{number}.png"
+                draw_shape(shape, colour, rng).save(folder / name)
+                rows.append(f"{name};{shape};{colour}")
+    shutil.copy(folder / "circle-red-0.png", folder / "copy.png")
+    (folder / "labels.csv").write_text("\n".join([*rows, "copy.png;circle;red"]) + "\n")
+
+
+def small_params(dataset: Path) -> dict[str, Any]:
+    """The default preset with another dataset, a tiny backbone and little to do."""
+    params: dict[str, Any] = yaml.safe_load((ROOT / "presets" / "elpv.yaml").read_text())
+    head = {"kind": "linear", "tap": "final", "weight": 1.0, "class_weights": "none"}
+    probe = {"epochs": 8, "batch": 32, "lr": 0.01, "weight_decays": [0.0, 0.1], "label_smoothing": 0.0}
+    params["data"]["source"] = {
+        "kind": "csv", "table": str(dataset / "labels.csv"), "images": str(dataset),
+        "separator": None, "header": None, "path": "file", "split": None,
+    }  # fmt: skip
+    params["data"]["labels"] = {
+        "shape": {"kind": "names", "column": "shape", "classes": SHAPES},
+        "colour": {"kind": "names", "column": "colour", "classes": None},
+    }
+    params["split"]["ratios"] = {"train": 0.5, "val": 0.25, "test": 0.25}
+    params["images"]["size"] = 32
+    params["augment"]["views"] = 2
+    params["backbone"] = {
+        "name": "test_efficientnet", "args": {}, "weights": {"kind": "random"}, "mean": [0.5] * 3, "std": [0.25] * 3,
+    }  # fmt: skip
+    params["heads"] = {
+        "shape": {**head, "label": "shape", "main": True},
+        "colour": {**head, "label": "colour", "main": False},
+    }
+    params["train"] |= {"threads": 1, "checkpoint_steps": 1}
+    params["strategies"]["frozen"]["probe"] = probe
+    params["strategies"]["finetune"] |= {"probe": probe, "epochs": 3, "batch": 16, "patience": 50}
+    params["evaluate"] |= {"latency_runs": 3, "worst": 4}
+    params["compare"] |= {"margin": 1.0, "resamples": 200, "cost": "trainable_parameters"}
+    params["register"] = {"name": "shapes", "floors": {"shape/accuracy": 0.0}, "new_labels": False}
+    return params
+
+
+class House:
+    """A repository in which `dvc repro` really runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "house"
+        write_dataset(folder / "pictures")
+        shutil.copytree(ROOT / "src", self.folder / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        shutil.copytree(ROOT / "stages", self.folder / "stages", ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
+            shutil.copy(ROOT / name, self.folder / name)
+        self.params = small_params(folder / "pictures")
+        self.edit()
+        self.environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "DVC"))},
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(self.folder / "src"),
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "NO_ALBUMENTATIONS_UPDATE": "1",
+            "OMP_NUM_THREADS": "1",
+        }
+        self.run("git", "init", "-q")
+        self.run("dvc", "init", "-q")
+        self.run("dvc", "config", "core.analytics", "false")
+        self.run("git", "add", ".")
+        self.run("git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "start")
+
+    def edit(self) -> None:
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(self.params, sort_keys=False))
+
+    def start(self, *command: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            command, cwd=self.folder, env=self.environment, text=True, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    def run(self, *command: str) -> str:
+        process = self.start(*command)
+        output, _ = process.communicate()
+        assert process.returncode == 0, f"{' '.join(command)}\n{output}"
+        return output
+
+    def repro(self, *arguments: str) -> tuple[set[str], str]:
+        """Run `dvc repro`; the stages whose command really ran, and all that was printed."""
+        output = self.run("dvc", "repro", *arguments)
+        return set(re.findall(r"Running stage '(.+?)'", output)), output
+
+    def json(self, path: str) -> Any:
+        return json.loads((self.folder / path).read_text())
+
+    def ledger(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.folder / "promotions.jsonl").read_text().splitlines()]
+
+    def weights(self, strategy: str) -> bytes:
+        return (self.folder / "models" / strategy / "model.safetensors").read_bytes()
+
+
+FINETUNE = {"train@finetune", "evaluate@finetune", "compare", "register"}
+EVERYTHING = {
+    "download", "split", "augment", "embed", "train@frozen", "evaluate@frozen", *FINETUNE,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> House:
+    return House(tmp_path_factory.mktemp("pipeline"))
+
+
+def test_cold_everything_runs(house: House) -> None:
+    ran, output = house.repro()
+    assert ran == EVERYTHING
+    decision = house.json("reports/compare.json")
+    assert decision["sentence"] in output
+    assert {row["strategy"] for row in decision["strategies"]} == {"frozen", "finetune"}
+    assert house.json("reports/split.json")["duplicates"]["exact"] == 1
+    assert [line["alias"] for line in house.ledger()] == ["champion"]
+
+
+def test_a_champion_answers(house: House) -> None:
+    picture = str(house.folder.parent / "pictures" / "copy.png")
+    code = (
+        "import sys, pathlib, meltpoint; predictor = meltpoint.load('models:/shapes@champion');"
+        "print(predictor.predict_images([pathlib.Path(sys.argv[1])], 1).to_json())"
+    )
+    answer = house.run(sys.executable, "-c", code, picture)
+    assert "shape.p.circle" in answer
+
+
+def test_again_nothing_runs(house: House) -> None:
+    ran, _ = house.repro()
+    assert ran == set()
+
+
+def test_one_learning_rate_edited_and_back(house: House) -> None:
+    before, old = house.weights("finetune"), house.params["strategies"]["finetune"]["lr"]
+    house.params["strategies"]["finetune"]["lr"] = old * 3
+    house.edit()
+    ran, _ = house.repro()
+    assert ran <= FINETUNE
+    assert "train@finetune" in ran
+    assert house.weights("finetune") != before
+
+    house.params["strategies"]["finetune"]["lr"] = old
+    house.edit()
+    ran, _ = house.repro()
+    assert ran <= {"register"}
+    assert house.weights("finetune") == before
+    assert len(house.ledger()) == 1
+
+
+def test_promoted_twice(house: House) -> None:
+    house.params["strategies"]["frozen"]["probe"]["epochs"] = 9
+    house.edit()
+    house.repro()
+    aliases = [(line["alias"], line["to"]) for line in house.ledger()]
+    assert [alias for alias, _ in aliases].count("champion") == 2
+    house.repro("--force", "--single-item", "register")
+    assert [(line["alias"], line["to"]) for line in house.ledger()] == aliases
+
+
+def test_killed_and_resumed(house: House) -> None:
+    house.params["strategies"]["finetune"]["epochs"] = 30
+    house.edit()
+    process = house.start("dvc", "repro", "train@finetune")
+    deadline = time.monotonic() + 120
+    while not list(house.folder.glob(".checkpoints/finetune-*/*.safetensors")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert list(house.folder.glob(".checkpoints/finetune-*/*.safetensors")), "killed before the first checkpoint"
+
+    _, output = house.repro("train@finetune")
+    assert "continuing from step" in output
+    resumed = house.weights("finetune")
+    _, output = house.repro("--force", "--single-item", "train@finetune")
+    assert "continuing from step" not in output
+    assert house.weights("finetune") == resumed
