@@ -3,10 +3,9 @@
 from pathlib import Path
 
 from meltpoint.data.collect import collect
-from meltpoint.images.decode import inspect
-
 from meltpoint.errors import guarded
 from meltpoint.files import write_json
+from meltpoint.images.decode import inspect
 from meltpoint.params.read import read_params
 from meltpoint.progress import Stopwatch
 from meltpoint.tables import write_samples
@@ -15,9 +14,8 @@ from meltpoint.tables import write_samples
 def main() -> None:
     """Read the source, decode every image once, write the manifest."""
     watch, params = Stopwatch("download"), read_params()
-    collected = collect(params.data, Path("data/raw"), inspect)
+    collected = collect(params.data, Path("data/raw"), Path("reports/data.json"), inspect)
     write_json(Path("data/classes.json"), collected.classes)
-    write_json(Path("reports/data.json"), collected.report)
     write_samples(collected.samples, Path("data/samples.csv"))
     watch.close(collected.sentence, Path("data/raw"))
 

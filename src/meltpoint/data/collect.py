@@ -1,0 +1,225 @@
+"""Brings a dataset in: every image decoded once and copied, or listed with the reason why not; complete or absent."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+from typing import IO, Any
+
+import pandas as pd
+
+from meltpoint.data.labels import build_labels, check_counts
+from meltpoint.data.listing import Aside, Listing, SourceError, nearest, read_source
+from meltpoint.data.report import build_report, closing_sentence
+from meltpoint.errors import UserError
+from meltpoint.files import whole_folder, write_json
+from meltpoint.params.data import Data
+from meltpoint.progress import track
+from meltpoint.tables import Classes, check_samples
+
+SHOWN = 10  # unusable images that a message lists
+CHUNK = 1_000_000  # bytes
+SCRATCH = Path(".checkpoints/download")  # below the working directory: ignored by git and DVC, no out of any stage
+
+Inspect = Callable[[Path, float], tuple[int, int]]
+
+
+class CollectError(UserError, ValueError):
+    """A dataset cannot be brought in as it is."""
+
+
+@dataclass(frozen=True)
+class Collected:
+    """A dataset that lies whole in data/raw.
+
+    samples: as `tables.check_samples` says, sorted by path, ids 0 to N-1 in that order.
+    report: what reports/data.json holds.
+    """
+
+    samples: pd.DataFrame
+    classes: Classes
+    report: dict[str, Any]
+    sentence: str
+
+
+@dataclass(frozen=True)
+class _Copy:
+    """An image that was copied and decoded: pixels as decoded, size in bytes."""
+
+    width: int
+    height: int
+    sha256: str
+    bytes: int
+
+
+def collect(data: Data, raw: Path, report: Path, inspect: Inspect) -> Collected:
+    """Read the source, make the labels, and copy every image that `inspect` can decode to `raw`.
+
+    `inspect(path, max_megapixels)` gives (width, height) as decoded, or raises a UserError with a `.reason`. What was
+    met is written to the file `report`, also when there are too many unusable images to go on.
+
+    Raises:
+        SourceError, LabelError, ArchiveError, FetchError: the source is not as params.yaml says.
+        CollectError: too many unusable images, rows that contradict each other, no rows, or no room on the disk.
+    """
+    _sweep(raw)
+    try:
+        listing = read_source(data.source, SCRATCH.absolute())
+        table, classes = _labelled(listing, data)
+        table, repeated = _once(table)
+        _check_room(table, raw)
+        with whole_folder(raw) as folder:
+            samples, unusable = _copied(table, folder, data.max_megapixels, inspect)
+            unusable = sorted(listing.unusable + unusable, key=lambda aside: aside.path)
+            met = build_report(listing, samples, classes, unusable, repeated) | {"bad_allowed": data.max_bad}
+            write_json(report, met)
+            _check_bad(unusable, table, data.max_bad, report)
+            check_counts(met["labels"])
+    finally:
+        shutil.rmtree(SCRATCH, ignore_errors=True)
+    return Collected(check_samples(samples, classes), classes, met, closing_sentence(met))
+
+
+def _sweep(raw: Path) -> None:
+    """Remove what a killed run left: its scratch folder, and the half of `raw` under its temporary name."""
+    for left in (SCRATCH, *raw.parent.glob(f".{raw.name}.*")):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _labelled(listing: Listing, data: Data) -> tuple[pd.DataFrame, Classes]:
+    """The columns path, origin, split, group and one per label, sorted by path."""
+    if not len(listing.files) and not listing.unusable:
+        raise CollectError(f"The source ({listing.title}) holds no images. Correct data.source in params.yaml.")
+    columns = listing.columns.set_axis(pd.Index(listing.files["path"]), axis="index")
+    labels, classes = build_labels(columns, data.labels)
+    table = pd.concat([listing.files, labels.reset_index(drop=True)], axis="columns")
+    table["group"] = _group(listing.columns, data.group)
+    return table.sort_values("path", kind="stable", ignore_index=True), classes
+
+
+def _group(columns: pd.DataFrame, name: str | None) -> pd.Series:
+    """The raw column that keeps rows together, as strings; missing where the cell is empty or no column is named."""
+    if name is None:
+        return pd.Series(pd.NA, index=columns.index, dtype="string")
+    if name not in columns.columns:
+        known = [str(column) for column in columns.columns]
+        raise SourceError(
+            f"data.group is {name!r}, and the source has no such column; it has {known}.{nearest(name, known)} "
+            "Correct it, or set it to null."
+        )
+    return columns[name].replace("", pd.NA).astype("string")
+
+
+def _once(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """One row for each path, and which rows said the same again.
+
+    Raises:
+        CollectError: two rows of one path differ in a label, the group or the split.
+    """
+    again = table[table["path"].duplicated(keep=False)]
+    told = again.drop(columns="origin").drop_duplicates()
+    clash = told[told["path"].duplicated(keep=False)]
+    if len(clash):
+        paths = clash["path"].unique()
+        rows = clash[clash["path"] == paths[0]].drop(columns="path")
+        different = {
+            str(name): [str(cell) for cell in rows[name]] for name in rows if rows[name].nunique(dropna=False) > 1
+        }
+        raise CollectError(
+            f"{len(paths):,} image(s) have rows that contradict each other, first {paths[0]!r}: {different}. An image "
+            "may stand in the table more than once only if all is the same. Correct or remove a row of each."
+        )
+    repeats = again[again["path"].duplicated()]
+    return table.drop_duplicates("path", ignore_index=True), {
+        "rows": len(repeats),
+        "paths": sorted(set(repeats["path"])),
+    }
+
+
+def _check_room(table: pd.DataFrame, raw: Path) -> None:
+    """Refuse before copying what the disk cannot hold."""
+    needed = sum(_size(Path(origin)) for origin in table["origin"])
+    raw.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(raw.parent).free
+    if needed > free:
+        raise CollectError(f"The images take {needed:,} bytes, and {raw.parent} has {free:,} free. Make room first.")
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0  # what is wrong with it is told when it is copied
+
+
+def _copied(
+    table: pd.DataFrame, folder: Path, max_megapixels: float, inspect: Inspect
+) -> tuple[pd.DataFrame, list[Aside]]:
+    """The rows whose image was copied and decoded, with id, width, height, sha256 and bytes; and the others."""
+    jobs = list(zip(table["path"], table["origin"], strict=True))
+    copy = partial(_copy, folder, max_megapixels, inspect)
+    with ThreadPool(min(8, os.cpu_count() or 1)) as pool:
+        results = list(track(pool.imap(copy, jobs, chunksize=4), "decode and copy", len(jobs)))
+    copies = {place: asdict(result) for place, result in enumerate(results) if isinstance(result, _Copy)}
+    unusable = [Aside(path, result) for (path, _), result in zip(jobs, results, strict=True) if isinstance(result, str)]
+    measured = pd.DataFrame.from_dict(copies, orient="index", columns=["width", "height", "sha256", "bytes"])
+    samples = table.drop(columns="origin").join(measured, how="inner").reset_index(drop=True)
+    samples.insert(0, "id", range(len(samples)))
+    return samples, unusable
+
+
+def _copy(folder: Path, max_megapixels: float, inspect: Inspect, job: tuple[str, str]) -> _Copy | str:
+    """Copy one image and decode the copy; a text is the reason why it cannot be used."""
+    target, origin = folder / job[0], Path(job[1])
+    try:
+        if not origin.exists():
+            return "no such file"
+        if not origin.is_file():
+            return "not a file"
+        with origin.open("rb") as source:
+            sha256, size = _write(source, target)
+    except PermissionError:
+        return "no permission to read it"
+    try:
+        width, height = inspect(target, max_megapixels)
+    except UserError as error:
+        target.unlink()
+        return str(getattr(error, "reason", error))
+    return _Copy(width, height, sha256, size)
+
+
+def _write(source: IO[bytes], target: Path) -> tuple[str, int]:
+    """Write a new file; the sha256 and the number of its bytes."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    digest, size = hashlib.sha256(), 0
+    try:
+        with target.open("xb") as file:
+            while chunk := source.read(CHUNK):
+                digest.update(chunk)
+                size += file.write(chunk)
+    except FileExistsError:
+        raise CollectError(
+            f"Two images have one name on this file system: {target.name!r} differs from another in capitals alone. "
+            "Rename one of them in the source."
+        ) from None
+    return digest.hexdigest(), size
+
+
+def _check_bad(unusable: list[Aside], table: pd.DataFrame, allowed: int, report: Path) -> None:
+    if len(unusable) <= allowed:
+        return
+    shown = "\n".join(f"  {aside.path}: {aside.reason}" for aside in unusable[:SHOWN])
+    more = f"\n  and {len(unusable) - SHOWN:,} more" if len(unusable) > SHOWN else ""
+    total = len(set(table["path"]) | {aside.path for aside in unusable})
+    hint = ""
+    if len(table) and {aside.reason for aside in unusable} == {"no such file"} and len(unusable) == total:
+        hint = f"\nNone exists; the first was looked for at {table['origin'].iloc[0]}. Is data.source.images right?"
+    raise CollectError(
+        f"{len(unusable):,} of {total:,} images cannot be used, and data.max_bad allows {allowed:,}:\n"
+        f"{shown}{more}{hint}\nAll are listed in {report}. Mend or remove them in the source, or set data.max_bad to "
+        f"{len(unusable)}."
+    )

@@ -1,0 +1,177 @@
+"""Tables of text: any separator, header or none, any usual encoding; a cell is never dropped or guessed in silence."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import pandas as pd
+
+from meltpoint.data.listing import Listing, PathError, SourceError, files_table, nearest, official_split, plain_path
+from meltpoint.params.data import CsvSource, PackageSource
+
+CANDIDATES = ("\t", ",", ";", "|", r"\s+")  # the order decides between equals
+SAMPLE = 200  # rows that a separator is guessed from
+
+Row = tuple[int, list[str]]  # line number, cells
+
+
+def list_table(source: CsvSource | PackageSource, table: Path, images: Path, title: str) -> Listing:
+    """The listing of a table of image paths relative to the folder `images`.
+
+    Raises:
+        SourceError: the table cannot be read, lacks a column, or holds a path or a split that is not allowed.
+    """
+    if not images.is_dir():
+        raise SourceError(
+            f"data.source.images is {source.images!r}, which is no folder. Name the one that paths start at."
+        )
+    columns, notes = read_table(table, source.separator, source.header)
+    cells = columns[column_named(columns, source.path, "data.source.path")]
+    paths = [_path_in(table, row, cell) for row, cell in enumerate(cells, start=1)]
+    files = files_table(paths, [str(images / path) for path in paths], _splits(columns, source.split))
+    return Listing(title, files, columns, notes=notes)
+
+
+def read_table(path: Path, separator: str | None, header: list[str] | None) -> tuple[pd.DataFrame, list[str]]:
+    """A table as pandas strings, stripped, empty cells as they are; and notes on what had to be assumed.
+
+    Raises:
+        SourceError: no text, no separator that fits, or a line with too few or too many cells.
+    """
+    try:
+        text, encoding = _decoded(path.read_bytes(), path.name)
+    except OSError as error:
+        raise SourceError(
+            f"The table {str(path)!r} cannot be read: {error.strerror}. Correct data.source.table."
+        ) from None
+    if not text.strip():
+        raise SourceError(f"The table {path.name} is empty. Correct data.source.table, or fill it.")
+    rows = _rows(text, separator or _guessed(text, header, path.name), path.name)
+    names = header if header is not None else _named(next(rows, (0, []))[1])
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated or not names:
+        raise SourceError(f"{path.name} needs columns of different names; these stand twice: {repeated}. Rename them.")
+    cells = [_checked(line, row, names, path.name) for line, row in rows]
+    notes = [] if encoding == "utf-8" else [f"{path.name} is not UTF-8; it was read as {encoding}"]
+    return pd.DataFrame(cells, columns=names, dtype="string"), notes
+
+
+def column_named(table: pd.DataFrame, name: str, key: str) -> str:
+    """`name` if the table has that column, else a SourceError with the nearest; `key` is its place in params.yaml."""
+    if name in table.columns:
+        return name
+    known = [str(column) for column in table.columns]
+    raise SourceError(
+        f"{key} is {name!r}, and there is no such column; there are {known}.{nearest(name, known)} "
+        "If the table has no line with names, list them under data.source.header."
+    )
+
+
+def _decoded(data: bytes, name: str) -> tuple[str, str]:
+    """The text and the encoding it was read with: a byte order mark decides, then UTF-8, then the likeliest rest."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16", "replace"), "utf-16"
+    if b"\0" in data:
+        raise SourceError(f"{name} is no text (it holds NUL bytes). data.source.table is to name a text table.")
+    for encoding, said in (("utf-8-sig", "utf-8"), ("gbk", "gbk"), ("cp1252", "cp1252")):
+        if encoding == "gbk" and not _paired(data):
+            continue
+        try:
+            return data.decode(encoding), said
+        except UnicodeDecodeError:
+            continue
+    return data.decode("latin-1"), "latin-1"
+
+
+def _paired(data: bytes) -> bool:
+    """Whether bytes above ASCII mostly come in pairs, as in GBK; an accented letter of Latin-1 mostly stands alone."""
+    runs = [len(run) for run in re.findall(rb"[\x80-\xff]+", data)]
+    return sum(length % 2 == 0 for length in runs) >= 0.9 * len(runs)
+
+
+def _rows(text: str, separator: str, name: str) -> Iterator[Row]:
+    """The rows that are not blank, each with the number of its (last) line; cells are stripped."""
+    lines = io.StringIO(text, newline=None)
+    try:
+        if len(separator) == 1:
+            reader = csv.reader(lines, delimiter=separator, skipinitialspace=separator != "\t", strict=True)
+            rows = ((reader.line_num, row) for row in reader)
+        else:
+            pattern = re.compile(separator)
+            rows = ((number, _cut(line, pattern)) for number, line in enumerate(lines, start=1))
+        for number, row in rows:
+            cells = [cell.strip() for cell in row]
+            if any(cells):
+                yield number, cells
+    except (csv.Error, re.error, TypeError) as error:
+        raise SourceError(
+            f"{name} cannot be cut at {separator!r}: {error}. Correct the quotes or data.source.separator."
+        ) from None
+
+
+def _cut(line: str, pattern: re.Pattern[str]) -> list[str]:
+    """The cells of a line; where white space separates, a quoted cell may hold it."""
+    if pattern.pattern == r"\s+":
+        return [quoted or bare for quoted, bare in re.findall(r'"([^"]*)"(?=\s|$)|(\S+)', line)]
+    return pattern.split(line.rstrip("\n"))
+
+
+def _guessed(text: str, header: list[str] | None, name: str) -> str:
+    """The separator that cuts the first rows into the same number of cells, as many as possible and at least two."""
+    widths: dict[str, int] = {}
+    for candidate in CANDIDATES:
+        try:
+            found = {len(row) for _, row in islice(_rows(text, candidate, name), SAMPLE)}
+        except SourceError:
+            continue
+        if len(found) == 1 and max(found) >= 2 and (header is None or found == {len(header)}):
+            widths[candidate] = max(found)
+    if not widths:
+        wanted = "two or more" if header is None else f"as many as data.source.header has ({len(header)})"
+        first = text.split("\n", 1)[0][:80]
+        raise SourceError(
+            f"No separator of {list(CANDIDATES)} cuts the lines of {name} into equally many cells, {wanted}; its "
+            f"first line is {first!r}. Set data.source.separator."
+        )
+    return max(widths, key=lambda candidate: (candidate != r"\s+", widths[candidate]))
+
+
+def _named(row: list[str]) -> list[str]:
+    """Column names from a header line; pandas leaves the name of an index column empty."""
+    return [name or f"column_{number}" for number, name in enumerate(row, start=1)]
+
+
+def _checked(line: int, row: list[str], names: list[str], name: str) -> list[str]:
+    if len(row) != len(names):
+        raise SourceError(
+            f"Line {line} of {name} has {len(row)} cells {row[:6]}, and the columns are {names}. "
+            "Mend the line, or set data.source.separator and data.source.header."
+        )
+    return row
+
+
+def _path_in(table: Path, row: int, cell: str) -> str:
+    try:
+        return plain_path(cell)
+    except PathError as error:
+        raise SourceError(
+            f"Row {row} of {table.name}: {error}. Set data.source.images to the folder that all paths start at."
+        ) from None
+
+
+def _splits(columns: pd.DataFrame, column: str | None) -> list[str | None]:
+    """train, val, test or None of each row; None where the cell is empty or the source has no such column."""
+    if column is None:
+        return [None] * len(columns)
+    cells = columns[column_named(columns, column, "data.source.split")]
+    meaning = {cell: official_split(cell) for cell in cells.unique()}
+    unknown = {cell: int((cells == cell).sum()) for cell, split in meaning.items() if cell and split is None}
+    if unknown:
+        raise SourceError(
+            f"Column {column!r} names the split, and holds the unknown values (with their rows) {unknown}. "
+            "Allowed are train, val and test, or an empty cell; correct the table or set data.source.split to null."
+        )
+    return [meaning[cell] for cell in cells]

@@ -1,0 +1,179 @@
+"""Raw text columns become labels: every cell is a class, or missing, or an error that names it."""
+
+import math
+from collections.abc import Callable
+from itertools import pairwise
+
+import pandas as pd
+
+from meltpoint.data.listing import nearest
+from meltpoint.errors import UserError
+from meltpoint.params.data import Label, NamesLabel, ThresholdLabel, ValuesLabel
+from meltpoint.tables import MEASURED, RESERVED, Classes
+
+SHOWN = 5  # unknown cells that a message lists
+NO_NAME = ("", "nan", "<na>")  # how a missing cell is written; a class may well be called `none` or `NA`
+NO_NUMBER = (*NO_NAME, "na", "n/a", "null", "none")
+
+Rule = tuple[list[str], Callable[[str], str | None]]  # classes in order, and the class of a cell (None: unknown)
+
+
+class LabelError(UserError, ValueError):
+    """A label cannot be made from the raw columns, or what it makes cannot be learned."""
+
+
+def build_labels(rows: pd.DataFrame, labels: dict[str, Label]) -> tuple[pd.DataFrame, Classes]:
+    """The label columns of raw text columns, row by row, as pandas strings; missing where the cell is.
+
+    `rows` is indexed by path, which messages name. Numbers are compared to six digits, so that 0.3333333 is a third.
+
+    Raises:
+        LabelError: a column does not exist, a cell is no known class, or two classes cannot be told apart.
+    """
+    classes: Classes = {}
+    built: dict[str, pd.Series] = {}
+    for name, label in labels.items():
+        cells = _column(rows, name, label.column)
+        known = [str(cell) for cell in cells.unique() if not _is_missing(str(cell), label)]
+        classes[name], meaning = _rule(name, label, known)
+        found = {cell: meaning(cell) for cell in known}
+        unknown = [cell for cell, meant in found.items() if meant is None]
+        if unknown:
+            raise LabelError(_about_unknown(name, label, cells, unknown, classes[name]))
+        built[name] = cells.map(found).astype("string")
+    return pd.DataFrame(built, index=rows.index), classes
+
+
+def count_classes(samples: pd.DataFrame, classes: Classes) -> dict[str, dict[str, int]]:
+    """How many samples each class of each label has; classes that never occur count 0."""
+    counts = {label: samples[label].value_counts() for label in classes}
+    return {label: {name: int(counts[label].get(name, 0)) for name in names} for label, names in classes.items()}
+
+
+def check_counts(counts: dict[str, dict[str, int]]) -> None:
+    """Refuse labels that teach nothing.
+
+    Raises:
+        LabelError: a label has fewer than two classes, or a class without an image.
+    """
+    for label, by_class in counts.items():
+        absent = [name for name, count in by_class.items() if count == 0]
+        if len(by_class) - len(absent) < 2:
+            raise LabelError(
+                f"Label {label!r} needs two classes at least, and the usable images have {by_class or 'none'}. "
+                f"Correct data.labels.{label}, or data.source if the class folders lie deeper."
+            )
+        if absent:
+            raise LabelError(
+                f"Label {label!r} has classes that no usable image belongs to: {absent}; the others have {by_class}. "
+                f"Correct their spelling in data.labels.{label}.classes, or take them out."
+            )
+
+
+def _column(rows: pd.DataFrame, name: str, column: str) -> pd.Series:
+    """The cells of a raw column as text, never missing."""
+    reserved = sorted(RESERVED | MEASURED)
+    if name in reserved:
+        raise LabelError(
+            f"A label is called {name!r}, which the table of samples needs itself, as {reserved}. Rename it."
+        )
+    if column not in rows.columns:
+        known = [str(one) for one in rows.columns]
+        raise LabelError(
+            f"data.labels.{name}.column is {column!r}, and the source has no such column; it has {known}."
+            f"{nearest(column, known)} Correct it; if the table has no line of names, list them in data.source.header."
+        )
+    cells: pd.Series = rows[column].fillna("")
+    return cells
+
+
+def _is_missing(cell: str, label: Label) -> bool:
+    return cell.casefold() in (NO_NAME if isinstance(label, NamesLabel) else NO_NUMBER)
+
+
+def _rule(name: str, label: Label, known: list[str]) -> Rule:
+    match label:
+        case NamesLabel():
+            return _by_name(name, label, known)
+        case ValuesLabel():
+            return _by_value(name, label)
+        case ThresholdLabel():
+            return _by_threshold(name, label)
+
+
+def _by_name(name: str, label: NamesLabel, known: list[str]) -> Rule:
+    names = sorted(known) if label.classes is None else label.classes
+    _check_names(name, names)
+    folded = [one.casefold() for one in names]
+    if label.classes is None and len(set(folded)) < len(folded):
+        alike = sorted(one for one in names if folded.count(one.casefold()) > 1)
+        raise LabelError(
+            f"Label {name!r} has classes that differ in capitals alone: {alike}. They are most likely the same. "
+            f"Make them one in the source, or list them in data.labels.{name}.classes if they are meant."
+        )
+    return names, {one: one for one in names}.get
+
+
+def _by_value(name: str, label: ValuesLabel) -> Rule:
+    values = sorted((value, one) for one, value in label.classes.items())
+    for (low, first), (high, second) in pairwise(values):
+        if _equal(low, high):
+            raise LabelError(f"Label {name!r} gives one number to {first!r} and {second!r}: {low}. Give each its own.")
+    _check_names(name, list(label.classes))
+
+    def meaning(cell: str) -> str | None:
+        number = _number(cell)
+        return next((one for value, one in values if number is not None and _equal(number, value)), None)
+
+    return list(label.classes), meaning
+
+
+def _by_threshold(name: str, label: ThresholdLabel) -> Rule:
+    _check_names(name, label.classes)
+    below, above = label.classes
+
+    def meaning(cell: str) -> str | None:
+        number = _number(cell)
+        return None if number is None else above if number >= label.at_least else below
+
+    return label.classes, meaning
+
+
+def _check_names(name: str, names: list[str]) -> None:
+    flawed = sorted({one for one in names if not one.strip() or names.count(one) > 1})
+    if flawed:
+        raise LabelError(
+            f"Label {name!r} has the classes {names}; {flawed} is empty or stands twice. Give each one name."
+        )
+
+
+def _number(cell: str) -> float | None:
+    try:
+        number = float(cell)
+    except ValueError:
+        return None
+    return None if math.isnan(number) else number
+
+
+def _equal(one: float, other: float) -> bool:
+    return math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-6)
+
+
+def _about_unknown(name: str, label: Label, cells: pd.Series, unknown: list[str], classes: list[str]) -> str:
+    shown = []
+    for cell in unknown[:SHOWN]:
+        rows = cells[cells == cell]
+        shown.append(f"  {cell!r} in {len(rows)} row(s), first {rows.index[0]}")
+    more = f"\n  and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
+    match label:
+        case NamesLabel():
+            allowed = f"the classes {classes}.{nearest(unknown[0], classes)}"
+        case ValuesLabel():
+            allowed = f"these numbers for the classes: {label.classes}."
+        case ThresholdLabel():
+            allowed = "any number, with a point for decimals."
+    return (
+        f"Label {name!r} is made of column {label.column!r}, which holds cells it does not know:\n"
+        + "\n".join(shown)
+        + f"{more}\nAllowed are an empty cell and {allowed} Correct the source, or data.labels.{name}."
+    )

@@ -1,0 +1,148 @@
+"""What a source holds, said before any image is opened: files, their raw text columns, and what was left aside."""
+
+import difflib
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from meltpoint.errors import UserError
+from meltpoint.params.data import Source
+
+LONGEST_NAME = 255  # bytes of one folder or file name, on every common file system
+LONGEST_PATH = 2048  # bytes; leaves room for the folder that it is put into
+
+
+class SourceError(UserError, ValueError):
+    """A source cannot be read as params.yaml describes it."""
+
+
+class PathError(UserError, ValueError):
+    """A path is not relative, leaves its folder, or cannot be written on every file system."""
+
+
+@dataclass(frozen=True)
+class Aside:
+    """A path that makes no sample, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A source, read.
+
+    title: what was read, for people; it names no place outside the repository.
+    files: columns path (posix, relative; becomes data/raw/<path>), origin (the absolute path to copy from, which may
+        not exist) and split (train, val, test or missing), all pandas strings.
+    columns: the raw columns as stripped text, row by row with `files`; empty text where a cell is empty.
+    unusable: files that cannot even be named in a table.
+    ignored: files that are no samples by their place or name.
+    notes: what a reader of the report should know.
+    """
+
+    title: str
+    files: pd.DataFrame
+    columns: pd.DataFrame
+    unusable: list[Aside] = field(default_factory=list)
+    ignored: list[Aside] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def read_source(source: Source, work: Path) -> Listing:
+    """Read a source with the module that its `kind` names; `work` is a scratch folder that may not exist yet."""
+    listing: Listing = import_module(f"meltpoint.data.sources.{source.kind}").read(source, work)
+    return listing
+
+
+def files_table(paths: Sequence[str], origins: Sequence[str], splits: Sequence[str | None]) -> pd.DataFrame:
+    """The `files` of a Listing."""
+    return pd.DataFrame({"path": paths, "origin": origins, "split": splits}, dtype="string")
+
+
+def official_split(name: str) -> str | None:
+    """train, val or test for the names that datasets give them, in any case; None for other names."""
+    match name.strip().lower():
+        case "train" | "training":
+            return "train"
+        case "val" | "valid" | "validation" | "dev":
+            return "val"
+        case "test" | "testing":
+            return "test"
+        case _:
+            return None
+
+
+def repository() -> Path:
+    """The real repository: `dvc exp run --temp` works in a throw-away copy, and names the original in DVC_ROOT."""
+    return Path(os.environ.get("DVC_ROOT") or Path.cwd()).absolute()
+
+
+def locate(path: str) -> Path:
+    """The absolute path of something that params.yaml names, relative to the working directory or to the repository.
+
+    Raises:
+        SourceError: it is in neither; the message names the nearest thing that is there.
+    """
+    given = Path(path).expanduser()
+    places = list(dict.fromkeys([Path.cwd() / given, repository() / given]))
+    for place in places:
+        if place.exists():
+            return place
+    looked = " and ".join(str(place) for place in places)
+    siblings = [entry.name for place in places if place.parent.is_dir() for entry in place.parent.iterdir()]
+    raise SourceError(
+        f"There is no {path!r}; looked for {looked}.{nearest(given.name, siblings)} "
+        "A relative path starts at the folder of params.yaml; correct it under data.source."
+    )
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint to end a message with: the nearest known name, or nothing."""
+    by_folded = {one.casefold(): one for one in known}
+    near = difflib.get_close_matches(name.casefold(), list(by_folded), n=1, cutoff=0.5)
+    return f" Did you mean {by_folded[near[0]]!r}?" if near else ""
+
+
+def plain_path(name: str) -> str:
+    """A relative path with forward slashes, without `.` and empty parts: `.\\a//b.png` becomes `a/b.png`.
+
+    Raises:
+        PathError: it is absolute, has a drive letter or `..`, is empty, too long, or no Unicode text.
+    """
+    slashed = name.replace("\\", "/")
+    parts = [part for part in slashed.split("/") if part not in ("", ".")]
+    flaw = _flaw(slashed, parts)
+    if flaw:
+        raise PathError(f"the path {printable(name)!r} {flaw}; only relative paths inside the dataset are allowed")
+    return str(PurePosixPath(*parts))
+
+
+def is_text(name: str) -> bool:
+    """Whether a name can be written as UTF-8 (file systems hold names that cannot)."""
+    return name == printable(name)
+
+
+def printable(name: str) -> str:
+    """The name with each byte that is no UTF-8 as an escape."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _flaw(slashed: str, parts: list[str]) -> str | None:
+    """What forbids a path, in a few words; None for a good one."""
+    flaws = {
+        "is empty": not parts,
+        "is absolute": slashed.startswith("/"),
+        "climbs out of its folder": ".." in parts,
+        "has a drive letter": any(re.match(r"[A-Za-z]:", part) for part in parts),
+        "holds a NUL character": "\0" in slashed,
+        "is not UTF-8": not is_text(slashed),
+        "is too long": len(slashed.encode("utf-8", "replace")) > LONGEST_PATH
+        or any(len(part.encode("utf-8", "replace")) > LONGEST_NAME for part in parts),
+    }
+    return next((flaw for flaw, found in flaws.items() if found), None)

@@ -1,0 +1,45 @@
+"""Source kind `archive`: a zip or tar, local or at a URL, and inside it what another kind reads."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from meltpoint.data.fetch import fetch, plain_url
+from meltpoint.data.listing import Listing, SourceError, nearest, read_source, repository
+from meltpoint.data.unpack import Limits, unpack
+from meltpoint.params.data import ArchiveSource, CsvSource, FolderSource
+
+
+def read(source: ArchiveSource, work: Path) -> Listing:
+    """Fetch, check, unpack below `work`, and list what is inside; the archive of a URL is kept for the next time.
+
+    Raises:
+        FetchError: it cannot be had, or is not the one that params.yaml names.
+        ArchiveError: it is damaged or dangerous.
+        SourceError: what is inside is not what params.yaml says.
+    """
+    limits = Limits(source.max_members, round(source.max_gigabytes * 1e9))
+    archive = fetch(source.location, source.sha256, repository() / ".checkpoints" / "archives", limits.total)
+    root = unpack(archive, work.absolute() / "unpacked", limits)
+    listing = read_source(_rooted(source.inside, root), work)
+    return replace(listing, title=f"archive {plain_url(source.location)}")
+
+
+def _rooted(inside: FolderSource | CsvSource, root: Path) -> FolderSource | CsvSource:
+    """The inner source with its paths below the unpacked archive."""
+    match inside:
+        case FolderSource():
+            return inside.model_copy(update={"path": _below(root, inside.path, "path")})
+        case CsvSource():
+            places = {"table": inside.table, "images": inside.images}
+            return inside.model_copy(update={key: _below(root, path, key) for key, path in places.items()})
+
+
+def _below(root: Path, path: str, key: str) -> str:
+    found = root / path
+    if found.exists() and found.resolve().is_relative_to(root.resolve()):
+        return str(found)
+    held = sorted(str(entry.relative_to(root)) for pattern in ("*", "*/*") for entry in root.glob(pattern))
+    raise SourceError(
+        f"data.source.inside.{key} is {path!r}, and the archive holds no such thing; it holds {held[:20]}."
+        f"{nearest(path, held)} Correct it; it is relative to the archive's root, which is called '.'."
+    )

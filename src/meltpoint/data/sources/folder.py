@@ -1,0 +1,166 @@
+"""Source kind `folder`: class folders, with or without train/val/test folders above them."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from meltpoint.data.listing import (
+    Aside,
+    Listing,
+    PathError,
+    SourceError,
+    files_table,
+    is_text,
+    locate,
+    official_split,
+    plain_path,
+    printable,
+)
+from meltpoint.params.data import FolderSource
+
+# What desktops leave behind; names with a leading dot are hidden anyway.
+JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini")
+
+
+@dataclass
+class _Walk:
+    """What one walk over the folder has met so far; every entry ends up in exactly one of the lists."""
+
+    root: Path
+    rows: list[tuple[str, str, str | None, str]] = field(default_factory=list)  # path, origin, split, class
+    unusable: list[Aside] = field(default_factory=list)
+    ignored: list[Aside] = field(default_factory=list)
+
+    def name(self, path: str) -> str:
+        return printable(os.path.relpath(path, self.root).replace(os.sep, "/"))
+
+    def ignore(self, path: str, reason: str) -> None:
+        self.ignored.append(Aside(self.name(path), reason))
+
+    def add(self, path: str, split: str | None, label: str) -> None:
+        """A file of a class; its name may be one that cannot be put in a table."""
+        relative = os.path.relpath(path, self.root).replace(os.sep, "/")
+        try:
+            plain = plain_path(relative)
+        except PathError as error:
+            self.unusable.append(Aside(printable(relative), str(error)))
+            return
+        if plain == relative:
+            self.rows.append((relative, path, split, label))
+        else:
+            self.unusable.append(Aside(relative, "a backslash in its name"))
+
+
+def read(source: FolderSource, work: Path) -> Listing:  # noqa: ARG001  (every source takes a scratch folder)
+    """List the files below class folders, at any depth, with the columns `class` and `split`.
+
+    Hidden files, what desktops leave behind, and files outside class folders are listed as ignored. Links are followed.
+
+    Raises:
+        SourceError: there is no such folder, no class folder in it, or a mixture of split and class folders.
+    """
+    root = locate(source.path)
+    if not root.is_dir():
+        raise SourceError(
+            f"data.source.path is {source.path!r}, which is a file. Name the folder that holds class folders."
+        )
+    walk = _Walk(root)
+    for folder, split in _class_folders(walk):
+        label = Path(folder).name
+        files = list(_files_below(walk, folder, (os.path.realpath(folder),)))
+        for path in files:
+            walk.add(path, split, label)
+        if not files:
+            walk.ignore(folder, "a class folder without files")
+    paths, origins, splits, labels = zip(*walk.rows, strict=True) if walk.rows else ((), (), (), ())
+    columns = pd.DataFrame({"class": labels}, dtype="string")
+    title = f"folder {source.path}"
+    return Listing(title, files_table(paths, origins, splits), columns, walk.unusable, walk.ignored)
+
+
+def _class_folders(walk: _Walk) -> list[tuple[str, str | None]]:
+    """The class folders, each with its split or None."""
+    children = _folders(walk, str(walk.root))
+    splits = _split_folders(walk.root, children)
+    if not splits:
+        found: list[tuple[str, str | None]] = [(child, None) for child in children]
+    else:
+        found = [(folder, split) for child, split in splits.items() for folder in _folders(walk, child)]
+    if not found:
+        raise SourceError(
+            f"The folder {walk.root.name!r} holds no class folders. Allowed is CLASS/IMAGE or SPLIT/CLASS/IMAGE, where "
+            "SPLIT is train, val or test. Sort the images into a folder per class, or use `kind: csv`."
+        )
+    for folder, _ in found:
+        if not is_text(Path(folder).name):
+            raise SourceError(f"The class folder {walk.name(folder)!r} has a name that is not UTF-8. Rename it.")
+    return found
+
+
+def _split_folders(root: Path, children: list[str]) -> dict[str, str]:
+    """The children that are splits, by path; empty when the children are classes (a class may be called `train`)."""
+    named = {child: split for child in children if (split := official_split(Path(child).name))}
+    above = {child: split for child, split in named.items() if any(_is_folder(entry) for entry in _entries(child))}
+    if not above:
+        if named and len(named) == len(children):
+            raise SourceError(
+                f"{root.name!r} holds only {_names(named)}, and no class folders in them. Allowed is "
+                "SPLIT/CLASS/IMAGE. Sort the images into a folder per class, or use `kind: csv`."
+            )
+        return {}
+    others = [child for child in children if child not in above]
+    if others:
+        raise SourceError(
+            f"{root.name!r} mixes split folders {_names(above)} with others: {_names(others)}. Allowed are either "
+            "split folders or class folders. Move the others away, or set data.source.path one folder deeper."
+        )
+    if len(set(above.values())) < len(above):
+        raise SourceError(f"{root.name!r} names one split twice: {_names(above)}. Keep one folder for each split.")
+    return above
+
+
+def _folders(walk: _Walk, folder: str) -> list[str]:
+    """The folders in a folder; what else lies there is in no class."""
+    found = []
+    for entry in _entries(folder):
+        if _is_folder(entry):
+            found.append(entry.path)
+        else:
+            walk.ignore(entry.path, "hidden or left by a desktop" if _is_junk(entry) else "in no class folder")
+    return found
+
+
+def _files_below(walk: _Walk, folder: str, above: tuple[str, ...]) -> Iterator[str]:
+    """Every file at any depth, sorted; `above` are the real paths of the folders on the way, to end circles."""
+    for entry in _entries(folder):
+        if _is_junk(entry):
+            walk.ignore(entry.path, "hidden or left by a desktop")
+        elif not entry.is_dir():
+            yield entry.path
+        elif (real := os.path.realpath(entry.path)) in above:
+            walk.ignore(entry.path, "a link to a folder above it")
+        else:
+            yield from _files_below(walk, entry.path, (*above, real))
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except PermissionError:
+        raise SourceError(f"There is no permission to read the folder {printable(folder)!r}. Grant it.") from None
+
+
+def _is_junk(entry: os.DirEntry[str]) -> bool:
+    return entry.name.startswith(".") or entry.name in JUNK
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    return entry.is_dir() and not _is_junk(entry)
+
+
+def _names(paths: list[str] | dict[str, str]) -> list[str]:
+    return [printable(Path(path).name) for path in paths]

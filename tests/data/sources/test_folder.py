@@ -1,0 +1,117 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from meltpoint.data.listing import Listing, SourceError
+from meltpoint.data.sources.folder import read
+from meltpoint.params.data import FolderSource
+
+
+def listed(root: Path) -> Listing:
+    return read(FolderSource(kind="folder", path=str(root)), root / "scratch")
+
+
+def make(root: Path, *paths: str) -> Path:
+    for path in paths:
+        place = root / path
+        if path.endswith("/"):
+            place.mkdir(parents=True, exist_ok=True)
+        else:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(b"x")
+    return root
+
+
+def rows(listing: Listing) -> list[tuple[str, str, str]]:
+    table = listing.files.assign(klass=listing.columns["class"]).fillna("-")
+    return list(zip(table["path"], table["split"], table["klass"], strict=True))
+
+
+def ignored(listing: Listing) -> dict[str, str]:
+    return {aside.path: aside.reason for aside in listing.ignored}
+
+
+def test_class_folders(tmp_path: Path) -> None:
+    listing = listed(make(tmp_path, "dog/2.png", "cat/deeper/1.png", "cat/notes.txt"))
+    assert rows(listing) == [("cat/deeper/1.png", "-", "cat"), ("cat/notes.txt", "-", "cat"), ("dog/2.png", "-", "dog")]
+    assert listing.files["origin"].tolist()[0] == str(tmp_path / "cat/deeper/1.png")
+    assert listing.ignored == []
+
+
+def test_a_relative_path_starts_here(workplace: Path) -> None:
+    make(workplace, "photos/cat/1.png")
+    listing = read(FolderSource(kind="folder", path="photos"), workplace / "scratch")
+    assert listing.title == "folder photos"
+    assert listing.files["origin"].tolist() == [str(workplace / "photos/cat/1.png")]
+
+
+@pytest.mark.parametrize("val", ["val", "valid", "Validation", "dev"])
+def test_split_folders_above_class_folders(tmp_path: Path, val: str) -> None:
+    listing = listed(make(tmp_path, "train/cat/1.png", f"{val}/cat/2.png", "TEST/dog/3.png"))
+    assert {split: klass for _, split, klass in rows(listing)} == {"train": "cat", "val": "cat", "test": "dog"}
+    assert f"{val}/cat/2.png" in listing.files["path"].tolist()
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    listing = listed(make(tmp_path, "train/1.png", "bus/2.png"))
+    assert rows(listing) == [("bus/2.png", "-", "bus"), ("train/1.png", "-", "train")]
+
+
+def test_whatever_is_left_aside_is_listed(tmp_path: Path) -> None:
+    make(
+        tmp_path, "README.md", ".git/config", "__MACOSX/._1.png", "cat/1.png", "cat/.DS_Store", "cat/Thumbs.db", "dog/"
+    )
+    assert ignored(listed(tmp_path)) == {
+        "README.md": "in no class folder",
+        ".git": "hidden or left by a desktop",
+        "__MACOSX": "hidden or left by a desktop",
+        "cat/.DS_Store": "hidden or left by a desktop",
+        "cat/Thumbs.db": "hidden or left by a desktop",
+        "dog": "a class folder without files",
+    }
+
+
+def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+    make(tmp_path, "store/1.png", "data/dog/2.png")
+    (tmp_path / "data/cat").symlink_to(tmp_path / "store")
+    (tmp_path / "data/dog/again").symlink_to(tmp_path / "data/dog")
+    (tmp_path / "data/dog/gone.png").symlink_to(tmp_path / "nothing")
+    listing = listed(tmp_path / "data")
+    assert listing.files["path"].tolist() == ["cat/1.png", "dog/2.png", "dog/gone.png"]
+    assert ignored(listing) == {"dog/again": "a link to a folder above it"}
+
+
+@pytest.mark.parametrize(
+    ("paths", "match"),
+    [
+        (["1.png"], "no class folders"),
+        (["train/1.png", "test/2.png"], "no class folders in them"),
+        (["train/cat/1.png", "extra/2.png"], r"mixes split folders \['train'\] with others: \['extra'\]"),
+        (["val/cat/1.png", "dev/cat/2.png"], "one split twice"),
+    ],
+)
+def test_a_layout_that_cannot_be_understood_is_told(tmp_path: Path, paths: list[str], match: str) -> None:
+    with pytest.raises(SourceError, match=match):
+        listed(make(tmp_path, *paths))
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="which is a file"):
+        listed(make(tmp_path, "photos") / "photos")
+
+
+def test_names_no_table_can_hold_are_unusable_not_lost(tmp_path: Path) -> None:
+    make(tmp_path, "cat/1.png", "cat/back\\slash.png")
+    (tmp_path / "cat" / "caf\udce9.png").write_bytes(b"x")
+    listing = listed(tmp_path)
+    assert listing.files["path"].tolist() == ["cat/1.png"]
+    assert {aside.path for aside in listing.unusable} == {"cat/back\\slash.png", "cat/caf\\udce9.png"}
+
+
+def test_a_folder_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, "cat/1.png")
+    refuse: Callable[[str], object] = lambda folder: (_ for _ in ()).throw(PermissionError())  # noqa: E731
+    monkeypatch.setattr("os.scandir", refuse)
+    with pytest.raises(SourceError, match="no permission"):
+        listed(tmp_path)

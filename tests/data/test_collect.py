@@ -1,0 +1,242 @@
+import hashlib
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from meltpoint.data.collect import CollectError, collect
+from meltpoint.data.labels import LabelError
+from meltpoint.data.listing import SourceError
+from meltpoint.params.data import Data
+from meltpoint.tables import check_samples
+
+Draw = Callable[..., Path]
+Inspect = Callable[[Path, float], tuple[int, int]]
+RAW, REPORT = Path("data/raw"), Path("reports/data.json")
+BY_CLASS = {"y": {"kind": "names", "column": "class", "classes": None}}
+pytestmark = pytest.mark.usefixtures("workplace")
+BY_COLUMN = {"y": {"kind": "names", "column": "y", "classes": None}}
+
+
+def folder(max_bad: int = 0) -> Data:
+    return data({"kind": "folder", "path": "photos"}, BY_CLASS, max_bad=max_bad)
+
+
+def table(text: str, labels: dict[str, Any] = BY_COLUMN, **changes: Any) -> Data:
+    Path("labels.csv").write_text(text, encoding="utf-8")
+    split = "split" if "split" in text else None
+    source = {"table": "labels.csv", "images": "photos", "separator": None, "header": None, "path": "path"}
+    return data({"kind": "csv", **source, "split": split}, labels, **changes)
+
+
+def data(source: dict[str, Any], labels: dict[str, Any], **changes: Any) -> Data:
+    given = {"source": source, "labels": labels, "group": None, "max_bad": 0, "max_megapixels": 1}
+    return Data.model_validate(given | changes)
+
+
+def report() -> dict[str, Any]:
+    met: dict[str, Any] = json.loads(REPORT.read_text(encoding="utf-8"))
+    return met
+
+
+@pytest.fixture
+def photos(workplace: Path, draw: Draw) -> Path:
+    for number, name in enumerate(("dog/c.png", "cat/b.png", "cat/a.png")):
+        draw(workplace / "photos" / name, number)
+    return workplace / "photos"
+
+
+def test_a_dataset_is_copied_measured_and_reported(photos: Path, inspect: Inspect) -> None:
+    collected = collect(folder(), RAW, REPORT, inspect)
+    samples = collected.samples
+    assert samples["path"].tolist() == ["cat/a.png", "cat/b.png", "dog/c.png"]
+    assert samples["id"].tolist() == [0, 1, 2]
+    assert samples["y"].tolist() == ["cat", "cat", "dog"]
+    assert collected.classes == {"y": ["cat", "dog"]}
+    assert set(zip(samples["width"], samples["height"], strict=True)) == {(6, 4)}
+    for path, sha256 in zip(samples["path"], samples["sha256"], strict=True):
+        assert (RAW / path).read_bytes() == (photos / path).read_bytes()
+        assert hashlib.sha256((RAW / path).read_bytes()).hexdigest() == sha256
+    pd.testing.assert_frame_equal(samples, check_samples(samples, collected.classes))
+    assert report() == collected.report
+    assert report()["images"] == 3
+    assert report()["labels"] == {"y": {"cat": 2, "dog": 1}}
+    assert report()["bytes"] == sum(path.stat().st_size for path in photos.rglob("*.png"))
+    assert report()["source"] == "folder photos"
+    assert collected.sentence == "3 images from folder photos, y (cat 2 dog 1), 0 unusable"
+
+
+def test_the_same_source_gives_the_same_manifest_in_any_order(photos: Path, inspect: Inspect) -> None:
+    rows = ["dog/c.png,d", "cat/a.png,c", "cat/b.png,c"]
+    first = collect(table("\n".join(["path,y", *rows])), RAW, REPORT, inspect)
+    second = collect(table("\n".join(["path,y", *reversed(rows)])), RAW, REPORT, inspect)
+    pd.testing.assert_frame_equal(first.samples, second.samples)
+    assert first.report == second.report
+
+
+def test_splits_groups_and_missing_labels_arrive(photos: Path, inspect: Inspect) -> None:
+    text = "path,y,split,patient\ncat/a.png,c,train,007\ncat/b.png,,valid,007\ndog/c.png,d,test,\n"
+    samples = collect(table(text, group="patient"), RAW, REPORT, inspect).samples
+    assert samples["split"].tolist() == ["train", "val", "test"]
+    assert samples["group"].fillna("-").tolist() == ["007", "007", "-"]
+    assert samples["y"].fillna("-").tolist() == ["c", "-", "d"]
+    assert report()["unlabelled"] == {"y": 1}
+    assert report()["splits"] == {"train": 1, "val": 1, "test": 1}
+    assert report()["groups"] == 1
+
+
+def spoil(photos: Path) -> dict[str, str]:
+    whole = photos / "noise.png"
+    Image.effect_noise((80, 80), 50).save(whole)
+    (photos / "cat/cut.png").write_bytes(whole.read_bytes()[:2000])
+    whole.unlink()
+    (photos / "cat/zero.png").touch()
+    (photos / "dog/text.jpg").write_text("no image")
+    (photos / "dog/gone.png").symlink_to("nowhere")
+    return {
+        "cat/cut.png": "not an image",
+        "cat/zero.png": "not an image",
+        "dog/gone.png": "no such file",
+        "dog/text.jpg": "not an image",
+    }
+
+
+def test_too_many_unusable_images_fail_and_all_are_listed(photos: Path, inspect: Inspect) -> None:
+    reasons = spoil(photos)
+    with pytest.raises(CollectError, match=r"4 of 7 images .* allows 3:\n  cat/cut.png: not an image\n") as caught:
+        collect(folder(max_bad=3), RAW, REPORT, inspect)
+    assert "set data.max_bad to 4" in str(caught.value)
+    assert {bad["path"]: bad["reason"] for bad in report()["unusable"]} == reasons
+    assert report()["bad_allowed"] == 3
+    assert list(Path("data").iterdir()) == []
+
+
+def test_tolerated_unusable_images_are_listed_and_left_out(photos: Path, inspect: Inspect) -> None:
+    reasons = spoil(photos)
+    collected = collect(folder(max_bad=4), RAW, REPORT, inspect)
+    assert {bad["path"]: bad["reason"] for bad in collected.report["unusable"]} == reasons
+    assert len(collected.samples) == 3
+    assert sorted(str(path.relative_to(RAW)) for path in RAW.rglob("*") if path.is_file()) == [
+        "cat/a.png",
+        "cat/b.png",
+        "dog/c.png",
+    ]
+    assert collected.sentence.endswith("4 unusable")
+
+
+def test_no_file_at_all_says_where_it_was_looked_for(photos: Path, inspect: Inspect) -> None:
+    text = "path,y\n" + "".join(f"wrong/{n}.png,{n % 2}\n" for n in range(14))
+    with pytest.raises(CollectError, match=r"and 4 more\nNone exists; .*photos/wrong/0.png"):
+        collect(table(text), RAW, REPORT, inspect)
+    assert {bad["reason"] for bad in report()["unusable"]} == {"no such file"}
+
+
+def test_a_folder_and_an_unreadable_file_are_unusable(
+    photos: Path, inspect: Inspect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_file = Path.open
+
+    def refuse(path: Path, *args: Any, **kwargs: Any) -> Any:
+        if path.name == "c.png" and path.is_relative_to(photos):
+            raise PermissionError(13, "Permission denied")
+        return open_file(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    text = "path,y\ncat/a.png,c\ncat/b.png,d\ncat,c\ndog/c.png,d\n"
+    collected = collect(table(text, max_bad=2), RAW, REPORT, inspect)
+    assert {bad["path"]: bad["reason"] for bad in collected.report["unusable"]} == {
+        "cat": "not a file",
+        "dog/c.png": "no permission to read it",
+    }
+
+
+def test_equal_rows_become_one_and_are_counted(photos: Path, inspect: Inspect) -> None:
+    text = "path,y\ncat/a.png,c\n./cat/a.png,c\ndog/c.png,d\n"
+    collected = collect(table(text), RAW, REPORT, inspect)
+    assert collected.samples["path"].tolist() == ["cat/a.png", "dog/c.png"]
+    assert collected.report["repeated"] == {"rows": 1, "paths": ["cat/a.png"]}
+    assert collected.sentence.endswith("1 repeated rows")
+
+
+@pytest.mark.parametrize(
+    "text", ["path,y\na,c\na,d\n", "path,y\na,c\na,\nb,d\n", "path,y,split\na,c,train\na,c,test\n"]
+)
+def test_rows_that_contradict_each_other_are_named(photos: Path, inspect: Inspect, text: str) -> None:
+    with pytest.raises(CollectError, match=r"contradict each other, first 'a': \{'(y|split)'"):
+        collect(table(text), RAW, REPORT, inspect)
+
+
+@pytest.mark.parametrize(
+    ("text", "changes", "error", "match"),
+    [
+        ("path,y\n", {}, CollectError, "holds no images"),
+        ("path,y\ncat/a.png,c\n", {"group": "patient"}, SourceError, "data.group is 'patient'"),
+        ("path,y\ncat/a.png,c\ndog/c.png,c\n", {}, LabelError, "two classes"),
+        ("path,y\ncat/a.png,c\ncat/none.png,d\n", {"max_bad": 1}, LabelError, "two classes"),
+    ],
+)
+def test_a_source_that_teaches_nothing_is_refused(
+    photos: Path, inspect: Inspect, text: str, changes: dict[str, Any], error: type[Exception], match: str
+) -> None:
+    with pytest.raises(error, match=match):
+        collect(table(text, **changes), RAW, REPORT, inspect)
+    assert not RAW.exists()
+
+
+def test_names_that_differ_in_capitals_are_kept_apart_and_told(
+    photos: Path, draw: Draw, inspect: Inspect, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw(photos / "cat/A.PNG", 9)
+    collected = collect(folder(), RAW, REPORT, inspect)
+    assert len(collected.samples) == 4
+    assert collected.report["differ_in_capitals"] == [["cat/A.PNG", "cat/a.png"]]
+    assert "capitals alone" in capsys.readouterr().out
+
+
+def test_a_crash_leaves_nothing_and_the_next_run_sweeps(photos: Path, inspect: Inspect) -> None:
+    def crash(path: Path, max_megapixels: float) -> tuple[int, int]:
+        raise ZeroDivisionError
+
+    (Path("data") / ".raw.killed").mkdir(parents=True)
+    with pytest.raises(ZeroDivisionError):
+        collect(folder(), RAW, REPORT, crash)
+    assert list(Path("data").iterdir()) == []
+    assert not REPORT.exists()
+
+
+def test_an_archive_leaves_no_scratch_behind(photos: Path, inspect: Inspect) -> None:
+    with zipfile.ZipFile("photos.zip", "w") as archive:
+        for path in sorted(photos.rglob("*.png")):
+            archive.write(path, path.relative_to(photos))
+    sha256 = hashlib.sha256(Path("photos.zip").read_bytes()).hexdigest()
+    source = {"kind": "archive", "location": "photos.zip", "sha256": sha256, "max_members": 9, "max_gigabytes": 0.1}
+    inside = {"kind": "folder", "path": "."}
+    collected = collect(data({**source, "inside": inside}, BY_CLASS), RAW, REPORT, inspect)
+    assert collected.samples["y"].tolist() == ["cat", "cat", "dog"]
+    assert not Path(".checkpoints/download").exists()
+
+
+def test_the_limit_of_pixels_reaches_the_decoder(photos: Path) -> None:
+    seen = set()
+
+    def note(path: Path, max_megapixels: float) -> tuple[int, int]:
+        seen.add(max_megapixels)
+        return 1, 1
+
+    collect(data({"kind": "folder", "path": "photos"}, BY_CLASS, max_megapixels=3.5), RAW, REPORT, note)
+    assert seen == {3.5}
+
+
+def test_a_full_disk_is_told_before_copying(photos: Path, inspect: Inspect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: _Usage)
+    with pytest.raises(CollectError, match="has 10 free"):
+        collect(folder(), RAW, REPORT, inspect)
+
+
+class _Usage:
+    free = 10

@@ -1,0 +1,119 @@
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meltpoint.data.labels import LabelError, build_labels, check_counts, count_classes
+from meltpoint.params.data import Label, NamesLabel, ThresholdLabel, ValuesLabel
+
+THIRDS = {"sound": 0.0, "third": 1 / 3, "rather": 2 / 3, "broken": 1.0}
+
+
+def rows(**columns: list[str]) -> pd.DataFrame:
+    length = len(next(iter(columns.values())))
+    return pd.DataFrame(columns, index=pd.Index([f"i{n}.png" for n in range(length)]), dtype="string")
+
+
+def names(classes: list[str] | None = None) -> NamesLabel:
+    return NamesLabel(kind="names", column="c", classes=classes)
+
+
+def values(classes: dict[str, float]) -> ValuesLabel:
+    return ValuesLabel(kind="values", column="c", classes=classes)
+
+
+def threshold(at_least: float) -> ThresholdLabel:
+    return ThresholdLabel(kind="threshold", column="c", at_least=at_least, classes=["no", "yes"])
+
+
+def built(cells: list[str], label: Label) -> tuple[list[str], list[str]]:
+    labels, classes = build_labels(rows(c=cells), {"y": label})
+    assert labels["y"].dtype == "string"
+    return labels["y"].fillna("?").tolist(), classes["y"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "label", "expected", "classes"),
+    [
+        (["b", "a", "", "b"], names(), ["b", "a", "?", "b"], ["a", "b"]),
+        (["b", "a", "nan"], names(["b", "a"]), ["b", "a", "?"], ["b", "a"]),
+        (["none", "NA", "x"], names(), ["none", "NA", "x"], ["NA", "none", "x"]),
+        (["0", "0.333333333", "0.6666667", "1.0", "NA"], values(THIRDS), [*THIRDS, "?"], list(THIRDS)),
+        (
+            ["0.5", "0.4999", "1e3", "-2", "None", ""],
+            threshold(0.5),
+            ["yes", "no", "yes", "no", "?", "?"],
+            ["no", "yes"],
+        ),
+    ],
+)
+def test_rules(cells: list[str], label: Label, expected: list[str], classes: list[str]) -> None:
+    assert built(cells, label) == (expected, classes)
+
+
+@pytest.mark.parametrize(
+    ("cells", "label", "parts"),
+    [
+        (
+            ["mono", "polly", "polly"],
+            names(["mono", "poly"]),
+            ["'polly' in 2 row(s), first i1.png", "Did you mean 'poly'"],
+        ),
+        (["0", "0.5"], values(THIRDS), ["'0.5' in 1 row(s)", "sound", "0.6666"]),
+        (["0", "0,5"], threshold(0.5), ["'0,5' in 1 row(s)", "point for decimals"]),
+        ([str(n) for n in range(2, 12)], values(THIRDS), ["and 5 more"]),
+        (["Cat", "cat", "dog"], names(), ["['Cat', 'cat']", "capitals"]),
+        (["a"], names(["a", "a"]), ["stands twice"]),
+        (["0"], values({"a": 0.5, "b": 0.5000000001}), ["one number"]),
+    ],
+)
+def test_what_cannot_be_a_label_is_named(cells: list[str], label: Label, parts: list[str]) -> None:
+    with pytest.raises(LabelError) as caught:
+        built(cells, label)
+    assert all(part in str(caught.value) for part in parts), caught.value
+
+
+def test_capitals_may_tell_classes_apart_when_asked_to() -> None:
+    assert built(["Cat", "cat"], names(["Cat", "cat"])) == (["Cat", "cat"], ["Cat", "cat"])
+
+
+def test_a_missing_column_names_the_nearest() -> None:
+    label = NamesLabel(kind="names", column="wafre", classes=None)
+    with pytest.raises(LabelError, match=r"'wafre'.*Did you mean 'wafer'"):
+        build_labels(rows(wafer=["a"], probability=["1"]), {"y": label})
+
+
+def test_a_label_cannot_take_a_name_of_the_table() -> None:
+    with pytest.raises(LabelError, match="called 'sha256'"):
+        build_labels(rows(c=["a", "b"]), {"sha256": names()})
+
+
+def test_rows_of_one_path_keep_their_own_labels() -> None:
+    table = rows(c=["a", "b"]).set_axis(["same.png", "same.png"], axis="index")
+    labels, _ = build_labels(table, {"y": names()})
+    assert labels["y"].tolist() == ["a", "b"]
+
+
+@given(st.lists(st.floats(allow_nan=False), min_size=1), st.floats(allow_nan=False, allow_infinity=False))
+def test_a_threshold_parts_numbers_exactly(numbers: list[float], at_least: float) -> None:
+    cells, _ = built([repr(number) for number in numbers], threshold(at_least))
+    assert cells == ["yes" if number >= at_least else "no" for number in numbers]
+
+
+def test_counts_name_every_class() -> None:
+    samples = pd.DataFrame({"y": pd.array(["a", "a", None], dtype="string")})
+    assert count_classes(samples, {"y": ["a", "b"]}) == {"y": {"a": 2, "b": 0}}
+
+
+@pytest.mark.parametrize(
+    ("counts", "match"),
+    [
+        ({"a": 3}, "two classes"),
+        ({}, "two classes"),
+        ({"a": 3, "b": 0}, "two classes"),
+        ({"a": 1, "b": 2, "c": 0}, "'c'"),
+    ],
+)
+def test_labels_that_teach_nothing_are_refused(counts: dict[str, int], match: str) -> None:
+    with pytest.raises(LabelError, match=match):
+        check_counts({"good": {"a": 1, "b": 1}, "y": counts})
