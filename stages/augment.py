@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from meltpoint.images.augment import build_transform
-from meltpoint.images.sheet import draw_augmented
-from meltpoint.images.views import open_views, write_views
-
 from meltpoint.errors import guarded
+from meltpoint.images.augment import build_transform
+from meltpoint.images.preview import draw_augmented
+from meltpoint.images.views import open_views, write_views
 from meltpoint.params.read import read_params
 from meltpoint.progress import Stopwatch
 from meltpoint.tables import read_classes, read_splits
@@ -17,9 +16,10 @@ VIEWS = Path("data/views")
 def main() -> None:
     """Resize and augment, then show what the augmentation does."""
     watch, params = Stopwatch("augment"), read_params()
-    samples = read_splits(Path("data/splits"), read_classes(Path("data/classes.json")))
+    classes = read_classes(Path("data/classes.json"))
+    samples = read_splits(Path("data/splits"), classes)
     transform = build_transform(params.augment.transforms, params.images)
-    write_views(Path("data/raw"), samples, params.images, transform, params.augment.views, params.seed, VIEWS)
+    write_views(Path("data/raw"), samples, classes, params.images, transform, params.augment.views, params.seed, VIEWS)
     views = open_views(VIEWS)
     draw_augmented(views, transform, params.seed, Path("reports/augment.png"))
     watch.close(views.sentence, VIEWS)

@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-from meltpoint.images.views import open_views
-from meltpoint.model.backbones import build_backbone
-from meltpoint.train.embed import embed
-
 from meltpoint.errors import guarded
 from meltpoint.files import write_json
+from meltpoint.images.views import open_views
+from meltpoint.model.backbones import build_backbone
 from meltpoint.params.read import read_params
-from meltpoint.progress import Stopwatch
+from meltpoint.progress import Stopwatch, say
+from meltpoint.train.embed import embed
 
 FEATURES = Path("data/features")
 
@@ -19,6 +18,7 @@ def main() -> None:
     watch, params = Stopwatch("embed"), read_params()
     views = open_views(Path("data/views"))
     backbone = build_backbone(params.backbone, {head.tap for head in params.heads.values()}, views.size)
+    say(f"{params.backbone.name}: {backbone.origin} (licence {backbone.licence})")
     features = embed(backbone, views, params.embed, FEATURES)
     write_json(Path("reports/costs/embed.json"), watch.costs())
     watch.close(features.sentence, FEATURES)

@@ -4,11 +4,10 @@ from pathlib import Path
 
 from meltpoint.data.duplicates import find_duplicates
 from meltpoint.data.split import split_samples
-from meltpoint.images.decode import read_grey
-from meltpoint.images.sheet import draw_pairs
-
 from meltpoint.errors import guarded
 from meltpoint.files import write_json
+from meltpoint.images.decode import read_grey
+from meltpoint.images.sheet import draw_pairs
 from meltpoint.params.read import read_params
 from meltpoint.progress import Stopwatch
 from meltpoint.tables import read_classes, read_samples, write_splits
@@ -20,10 +19,10 @@ def main() -> None:
     """Find the duplicates, group them, split, and show what was found."""
     watch, params, classes = Stopwatch("split"), read_params(), read_classes(Path("data/classes.json"))
     samples = read_samples(Path("data/samples.csv"), classes)
-    pairs = find_duplicates([RAW / path for path in samples["path"]], read_grey, params.split.duplicates)
+    pairs = find_duplicates(list(map(RAW.joinpath, samples["path"])), read_grey, params.split.duplicates)
     result = split_samples(samples, classes, pairs, params.split, params.seed)
     write_splits(result.samples, Path("data/splits"))
-    draw_pairs(RAW, samples, pairs, Path("reports/duplicates.png"))
+    draw_pairs(RAW, samples, pairs, result.parted, Path("reports/duplicates.png"))
     write_json(Path("reports/split.json"), result.report)
     watch.close(result.sentence, Path("data/splits"))
 

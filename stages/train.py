@@ -3,21 +3,22 @@
 import sys
 from pathlib import Path
 
-from meltpoint.train.strategy import Inputs, train_strategy
-
 from meltpoint.errors import guarded
 from meltpoint.files import write_json
 from meltpoint.params.read import read_params
 from meltpoint.progress import Stopwatch
+from meltpoint.train.sinks import HISTORY, write_curves
+from meltpoint.train.strategy import Inputs, train_strategy
 
 
 def main() -> None:
     """Train, or continue where a killed training stopped."""
     name = sys.argv[1]
-    watch, params = Stopwatch(f"train@{name}"), read_params()
-    trained = train_strategy(name, params, Inputs.below(Path("data")), Path("models") / name)
+    watch, params, folder = Stopwatch(f"train@{name}"), read_params(), Path("models") / sys.argv[1]
+    trained = train_strategy(name, params, Inputs.below(Path("data")), folder)
     write_json(Path(f"reports/costs/train-{name}.json"), trained.costs)
-    watch.close(trained.sentence, Path("models") / name)
+    write_curves(folder / HISTORY, Path(f"reports/curves/{name}.csv"))
+    watch.close(trained.sentence, folder)
 
 
 guarded(main)

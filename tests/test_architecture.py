@@ -23,8 +23,8 @@ LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 FOUNDATION = LAYERS[0]
 OWNERS = {"mlflow": {"registry"}, "albumentations": {"images"}, "timm": {"model"}, "accelerate": {"train"}}
 TORCHLESS = {"data", "evaluate", "params", "tables", "metrics", "images"}
-# Values are what `params:` tracks, and words on a screen change no result: a stage does not depend on these files.
-UNTRACKED = {PACKAGE / "progress.py", PACKAGE / "errors.py"} | set((PACKAGE / "params").glob("*.py"))
+# Values are what `params:` tracks; words on a screen and the way to the disk change no result: no stage depends on these.
+UNTRACKED = {PACKAGE / f"{name}.py" for name in ("errors", "progress", "files")} | set((PACKAGE / "params").glob("*.py"))
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
 STAGES = sorted((ROOT / "stages").glob("*.py"))
@@ -127,7 +127,7 @@ def test_deps_are_the_import_closure(stage: str) -> None:
     for dep in deps:
         files = [file for file in ([dep] if dep.is_file() else dep.rglob("*.py")) if file.name != "__init__.py"]
         used = sum(file in closure for file in files)
-        assert used * 2 > len(files), f"{stage} depends on {name_of(dep)} and uses {used} of its {len(files)} files"
+        assert used * 2 > len(files) or not files, f"{stage} depends on {name_of(dep)} and uses {used} of its {len(files)} files"
 
 
 @pytest.mark.parametrize("path", STAGES, ids=name_of)
@@ -137,7 +137,7 @@ def test_stages_contain_nothing(path: Path) -> None:
     code = [
         line for line in path.read_text().splitlines() if line.strip() and not line.startswith(("from ", "import "))
     ]
-    assert 8 <= len(code) <= 25, "a stage joins verbs and nouns in 10-25 lines"
+    assert len(code) <= 25, "a stage joins verbs and nouns in a few lines"
     assert path.stem in DVC
 
 

@@ -108,8 +108,9 @@ class Ratios(Section):
 class Duplicates(Section):
     """A perceptual hash proposes pairs, pixels decide (`data/duplicates.py`)."""
 
-    hash_distance: Count  # bits of 64 that two proposals may differ in
-    correlation: Fraction  # of the fine detail that two duplicates share
+    hash_distance: Annotated[int, Field(ge=0, le=255)]  # bits of 256 that the hashes of a proposed pair may differ in
+    correlation: Fraction  # of the fine detail of two duplicates, at least
+    common: Annotated[float, Field(gt=0, le=1)]  # share of the data from which on a pattern (a busbar) is no evidence
 
 
 class Split(Section):

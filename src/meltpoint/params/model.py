@@ -51,12 +51,15 @@ class Backbone(Section):
     std: list[float] | None
 
 
+Tap = Literal["final"] | int  # what the pretrained classifier saw, or a stage (CNN) or block (ViT) by index
+
+
 class LinearHead(Section):
     """Standardised features, then one linear layer."""
 
     kind: Literal["linear"]
     label: Name
-    tap: Literal["final"] | int  # what the pretrained classifier saw, or a stage or block by index
+    tap: Tap
     weight: Positive
     class_weights: Literal["none", "balanced"]
     main: bool
@@ -67,7 +70,7 @@ class MlpHead(Section):
 
     kind: Literal["mlp"]
     label: Name
-    tap: Literal["final"] | int
+    tap: Tap
     hidden: AtLeastOne
     dropout: Fraction
     weight: Positive

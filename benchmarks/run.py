@@ -1,0 +1,26 @@
+"""`make bench`: the speeds the docs quote. Name some to run only these: python benchmarks/run.py embedding stepping."""
+
+import sys
+import tempfile
+from importlib import import_module
+from pathlib import Path
+
+ALL = ("embedding", "probing", "stepping", "idling", "growing")
+
+
+def main() -> None:
+    """Measure, and print a row for each comparison."""
+    names = sys.argv[1:] or ALL
+    unknown = sorted(set(names) - set(ALL))
+    if unknown:
+        raise SystemExit(f"There is no benchmark {', '.join(unknown)}. There are: {', '.join(ALL)}")
+    if not Path("data/samples.csv").exists():
+        raise SystemExit("The benchmarks run on the photographs of the default preset. Run first: dvc repro download")
+    for name in names:
+        with tempfile.TemporaryDirectory() as folder:
+            for row in import_module(name).measure(Path(folder)):
+                print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()

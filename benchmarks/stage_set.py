@@ -1,0 +1,56 @@
+"""What the benchmarks run on: photographs of the default preset as views, or as many generated ones as asked for."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from meltpoint.images.augment import build_transform
+from meltpoint.images.views import Views, open_views, write_views
+from meltpoint.params.read import Params, parse_params
+from meltpoint.tables import read_classes, read_samples
+
+PRESET = Path(__file__).parents[1] / "presets" / "elpv.yaml"
+Changes = dict[str, Any]
+
+
+def preset(**sections: Changes) -> Params:
+    """The default preset with some keys of some sections changed; dots lead deeper: {"finetune.epochs": 2}."""
+    raw: dict[str, Any] = yaml.safe_load(PRESET.read_text(encoding="utf-8"))
+    for section, changes in sections.items():
+        for path, value in changes.items():
+            *above, key = path.split(".")
+            place = raw[section]
+            for name in above:
+                place = place[name]
+            place[key] = value
+    return parse_params(raw, "the benchmark's params")
+
+
+def photographs(params: Params, train: int, val: int, folder: Path) -> Views:
+    """Views of the first photographs that `dvc repro download` has put into data/raw, one augmented view of each."""
+    classes = read_classes(Path("data/classes.json"))
+    samples = read_samples(Path("data/samples.csv"), classes).sample(train + val, random_state=0).sort_values("id")
+    samples["split"] = np.resize(["train"] * train + ["val"] * val, train + val)
+    transform = build_transform(params.augment.transforms, params.images)
+    write_views(Path("data/raw"), samples, classes, params.images, transform, 0, params.seed, folder)
+    return open_views(folder)
+
+
+def generated(count: int, size: int, folder: Path) -> Views:
+    """`count` images of noise as a store of plain views, nine in ten for training; two classes told by brightness."""
+    folder.mkdir(parents=True)
+    rng, labels = np.random.default_rng(0), np.arange(count) % 2
+    with (folder / "plain.npy").open("wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
+        np.lib.format.write_array_header_1_0(file, header)
+        for start in range(0, count, 1000):
+            noise = rng.integers(0, 200, (min(1000, count - start), size, size, 3), dtype=np.uint8)
+            file.write((noise + 20 * labels[start : start + 1000, None, None, None].astype(np.uint8)).tobytes())
+    table = pd.DataFrame({"id": np.arange(count), "bright": np.where(labels, "yes", "no")})
+    table["path"] = [f"{number:06d}.png" for number in range(count)]
+    table["split"] = np.where(np.arange(count) % 10 < 9, "train", "val")
+    classes = {"bright": ["no", "yes"]}
+    return Views(folder, table, classes, size, 0, f"generated-{count}", np.load(folder / "plain.npy", mmap_mode="r"), None)

@@ -1,0 +1,78 @@
+"""A fine-tuning step against a plain PyTorch loop on the same model, batch and size."""
+
+import time
+from pathlib import Path
+
+import torch
+from reporting import Row, Timed, side_by_side
+from stage_set import photographs, preset
+
+from meltpoint.images.views import Views
+from meltpoint.model.backbones import build_backbone
+from meltpoint.params.read import Params
+from meltpoint.params.training import FinetuneStrategy
+from meltpoint.train import finetune
+from meltpoint.train.checkpoint import Checkpoint
+from meltpoint.train.device import build_accelerator
+from meltpoint.train.goal import Goal, build_goal
+from meltpoint.train.loop import Loop
+
+IMAGES, ROUNDS = 192, 5
+
+
+def measure(folder: Path) -> list[Row]:
+    """Images a second of a whole epoch, batches read and the optimiser stepped; ours also keeps an average."""
+    params = preset(train={"checkpoint_steps": 1_000_000})
+    views = photographs(params, IMAGES, 8, folder / "views")
+    goal = build_goal(views, params)
+    loop, plain = _our_loop(params, goal, views, folder), _plain_loop(params, goal, views)
+    ours, theirs = side_by_side(loop, plain, ROUNDS)
+    note = f"batches of {_strategy(params).batch} at {views.size} px, all layers learn"
+    rates = IMAGES / ours.seconds, IMAGES / theirs.seconds
+    return [Row("fine-tuning, images a second", *rates, "a plain PyTorch loop", note)]
+
+
+def _strategy(params: Params) -> FinetuneStrategy:
+    strategy = params.strategies["finetune"]
+    assert isinstance(strategy, FinetuneStrategy)
+    return strategy
+
+
+def _our_loop(params: Params, goal: Goal, views: Views, folder: Path):  # noqa: ANN202 - a closure for side_by_side
+    model = finetune.build_model(params, goal, views.size)
+    accelerator = build_accelerator(params.train)
+    checkpoint = Checkpoint(folder / "checkpoint")
+    checkpoint.folder.mkdir()
+    parts = finetune._join(params, _strategy(params), goal, views, checkpoint, accelerator, model)
+
+    def run() -> Timed:
+        loop = Loop(parts)
+        start = time.perf_counter()
+        loop._run_epoch(0)
+        return Timed(time.perf_counter() - start, loop.loss)
+
+    return run
+
+
+def _plain_loop(params: Params, goal: Goal, views: Views):  # noqa: ANN202 - a closure for side_by_side
+    backbone = build_backbone(params.backbone, {"final"}, views.size).to(memory_format=torch.contiguous_format)
+    heads = {name: torch.nn.Linear(1280, objective.n_outputs) for name, objective in goal.objectives.items()}
+    learning = [*backbone.parameters(), *(parameter for head in heads.values() for parameter in head.parameters())]
+    optimiser = torch.optim.AdamW(learning, lr=1e-4)
+
+    def run() -> Timed:
+        start, batch = time.perf_counter(), _strategy(params).batch
+        for numbers in torch.randperm(IMAGES)[: IMAGES // batch * batch].split(batch):
+            images = torch.from_numpy(views.plain[goal.train.rows[numbers.numpy()]]).permute(0, 3, 1, 2)
+            seen = backbone.net((images.contiguous().float() / 255 - 0.5) / 0.5)
+            losses = [
+                objective.loss(heads[name](seen), goal.train.targets[name][numbers], 0.05)
+                for name, objective in goal.objectives.items()
+            ]
+            optimiser.zero_grad()
+            torch.stack(losses).sum().backward()
+            torch.nn.utils.clip_grad_norm_(learning, 1.0)
+            optimiser.step()
+        return Timed(time.perf_counter() - start, None)
+
+    return run

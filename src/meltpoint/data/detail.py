@@ -1,0 +1,146 @@
+"""What is left of a picture without brightness, exposure, focus and all that many pictures of the dataset share."""
+
+import cv2
+import numpy as np
+import scipy.fft
+import scipy.linalg
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+Detail = NDArray[np.int8]  # (..., SIDE, SIDE), in units of 1 / UNIT
+Hashes = NDArray[np.uint64]
+
+CANVAS = 64  # pictures are compared at this size
+MARGIN = 4  # what is cut off on each side, where crops and frames differ
+SIDE = CANVAS - 2 * MARGIN
+TILE = SIDE // 4  # 4 x 4 tiles vote on whether two pictures agree
+FREQUENCIES = 16  # 16 x 16 signs of the cosine transform make a hash of 256 bits
+UNIT = 31  # int8 holds details of up to 4 standard deviations
+BLANK = 0.05  # root mean square of the detail of a picture that has none
+SAMPLE = 8192  # images from which the common pattern is learned
+FEW = 12  # what fewer images than this share is no common pattern, however small the dataset
+
+# What has to be done to the second picture to match the first: quarter turns to the left, then mirrored or not.
+TURNS = (
+    "as it is",
+    "turned by 90°",
+    "turned by 180°",
+    "turned by 270°",
+    "mirrored",
+    "turned by 90° and mirrored",
+    "turned by 180° and mirrored",
+    "turned by 270° and mirrored",
+)
+
+
+def turned(details: Detail, turn: int) -> Detail:
+    """Details (..., H, W) after TURNS[turn]."""
+    details = np.rot90(details, turn % 4, axes=(-2, -1))
+    return details[..., ::-1] if turn >= 4 else details
+
+
+def detail_of(grey: Pixels) -> Detail:
+    """The fine detail of a uint8 (H, W) picture, int8 (SIDE, SIDE); all zero for a blank one.
+
+    A band of frequencies (difference of two Gaussians) without the mean of each row and column (stripes), divided by
+    its local strength, so that a faint grain counts like a strong edge, and cut off at 1.5.
+    """
+    band = _blurred(_small(grey), 0.5)
+    band = band - _blurred(band, 2.0)
+    band = band - band.mean(0, keepdims=True) - band.mean(1, keepdims=True) + band.mean()
+    band = np.clip(band / np.sqrt(_blurred(band * band, 3.0) + 1.0), -1.5, 1.5)
+    band = band[MARGIN:-MARGIN, MARGIN:-MARGIN]
+    if np.sqrt((band * band).mean()) < BLANK:
+        return np.zeros((SIDE, SIDE), dtype=np.int8)
+    detail: Detail = np.round(band * UNIT).astype(np.int8)
+    return detail
+
+
+def remove_common(details: Detail, sample: NDArray[np.int64], share: float) -> None:
+    """Weaken, in place, the patterns that many of the details (N, SIDE, SIDE) share: busbars, frames, letterheads.
+
+    With C the mean outer product of the details of `sample` (unit length), each detail x becomes (1 + C/share)^-1 x:
+    the matched filter against a background of covariance C (Van Trees, Detection Estimation and Modulation Theory,
+    part 1, 4.3). A pattern that makes up `share` of the data is halved, a rare one stays as it is.
+    """
+    sample = sample[:SAMPLE]
+    flat = details.reshape(len(details), -1)
+    covariance = np.zeros((flat.shape[1], flat.shape[1]), dtype=np.float32)
+    for start in range(0, len(sample), 1024):
+        rows = _unit(flat[sample[start : start + 1024]])
+        covariance += rows.T @ rows
+    weight = 1.0 / (max(share, FEW / len(sample)) * len(sample))
+    covariance *= weight
+    covariance[np.diag_indices_from(covariance)] += 1.0
+    factor = scipy.linalg.cho_factor(covariance, lower=True, overwrite_a=True, check_finite=False)
+    for start in range(0, len(flat), 1024):
+        rows = _unit(flat[start : start + 1024])
+        rest = _unit(scipy.linalg.cho_solve(factor, rows.T, check_finite=False).T) * np.sqrt(flat.shape[1])
+        flat[start : start + 1024] = np.clip(np.round(rest * UNIT), -127, 127).astype(np.int8)
+
+
+def hash_details(details: Detail) -> Hashes:
+    """Perceptual hashes of the details (N, SIDE, SIDE) under each of the TURNS, uint64 (8, N, 4).
+
+    A bit is the sign of one of the lowest 16 x 16 coefficients of the cosine transform (pHash: Zauner 2010). Turning a
+    picture moves and negates coefficients, so one transform serves all turns.
+    """
+    hashes = np.empty((len(TURNS), len(details), FREQUENCIES**2 // 64), dtype=np.uint64)
+    odd = np.arange(FREQUENCIES) % 2 == 1
+    for start in range(0, len(details), 1024):
+        chunk = slice(start, start + 1024)
+        waves = scipy.fft.dctn(details[chunk].astype(np.float32), axes=(1, 2))
+        bits = np.asarray(waves)[:, :FREQUENCIES, :FREQUENCIES] > 0
+        for turn in range(len(TURNS)):
+            seen = bits
+            for _ in range(turn % 4):  # a quarter turn is a transposition and a flip; a flip negates odd coefficients
+                seen = seen.transpose(0, 2, 1) ^ odd[:, None]
+            seen = seen ^ odd if turn >= 4 else seen
+            hashes[turn, chunk] = np.packbits(seen.reshape(len(seen), -1), axis=1).view(np.uint64)
+    return hashes
+
+
+def agreement(first: Detail, second: Detail) -> NDArray[np.float64]:
+    """How well details (M, SIDE, SIDE) agree in pairs: the median of the correlations of 4 x 4 tiles, (M,) in -1..1.
+
+    The median because look-alikes agree along a frame or a busbar, and duplicates everywhere. Tiles count by the
+    detail they hold, up to the average: a blank background has no vote.
+    """
+    one, two = _tiles(first), _tiles(second)
+    one_energy, two_energy = (one * one).mean(-1), (two * two).mean(-1)
+    correlation = (one * two).mean(-1) / np.sqrt(one_energy * two_energy + 1e-9)
+    weight = np.minimum(np.maximum(one_energy, two_energy), 1.0)
+    order = np.argsort(correlation, axis=1)
+    reached = np.cumsum(np.take_along_axis(weight, order, 1), axis=1)
+    middle = np.argmax(reached >= reached[:, -1:] / 2, axis=1)
+    return np.take_along_axis(np.take_along_axis(correlation, order, 1), middle[:, None], 1)[:, 0].astype(np.float64)
+
+
+def _tiles(details: Detail) -> NDArray[np.float32]:
+    """(M, SIDE, SIDE) as float32 (M, tiles, pixels of a tile), each tile with mean 0."""
+    count = SIDE // TILE
+    grid = (details.astype(np.float32) / UNIT).reshape(-1, count, TILE, count, TILE)
+    tiles = grid.transpose(0, 1, 3, 2, 4).reshape(len(grid), count * count, TILE * TILE)
+    centred: NDArray[np.float32] = tiles - tiles.mean(-1, keepdims=True)
+    return centred
+
+
+def _unit(rows: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Rows (M, D) as float32 with mean 0 and length 1; blank rows stay zero."""
+    values = rows.astype(np.float32)
+    values -= values.mean(1, keepdims=True)
+    length = np.linalg.norm(values, axis=1, keepdims=True)
+    unit: NDArray[np.float32] = np.divide(values, length, out=np.zeros_like(values), where=length > 1e-6)
+    return unit
+
+
+def _small(grey: Pixels) -> NDArray[np.float32]:
+    """The picture squashed to CANVAS x CANVAS; a large one in two steps, so that no large float copy of it is made."""
+    if min(grey.shape) > 8 * CANVAS:
+        grey = np.asarray(cv2.resize(grey, (8 * CANVAS, 8 * CANVAS), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    small = cv2.resize(grey.astype(np.float32), (CANVAS, CANVAS), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, dtype=np.float32)
+
+
+def _blurred(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT), dtype=np.float32)

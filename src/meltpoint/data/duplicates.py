@@ -1,0 +1,159 @@
+"""Finds pictures that are in a dataset twice: the same pixels, or the same detail at another exposure, size or turn.
+
+A perceptual hash of the detail proposes pairs, the pixels of the detail decide. Each picture is decoded once and kept
+as 3 kB. Hashes are compared all with all: quadratic, but 40 billion comparisons (100,000 pictures in eight turns)
+take a few minutes on two cores.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meltpoint.data.detail import (
+    TURNS,
+    Detail,
+    Hashes,
+    Pixels,
+    agreement,
+    detail_of,
+    hash_details,
+    remove_common,
+    turned,
+)
+from meltpoint.params.data import Duplicates
+from meltpoint.progress import track
+
+Candidates = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]  # first, second, distance: (M,) each
+
+READ = 256  # pictures waiting in memory while others are decoded
+ROWS, COLUMNS = 128, 8192  # hashes compared at once; a block of counts stays in the processor's cache
+CHECKED = 1024  # candidate pairs whose pixels are in memory at once
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two pictures that are one; `first` < `second` are positions in the list of files.
+
+    `turn` is what has to be done to the second to match the first; `correlation` is of the fine detail (1 if `exact`),
+    `distance` in bits of 256.
+    """
+
+    first: int
+    second: int
+    exact: bool
+    turn: str
+    correlation: float
+    distance: int
+
+    @property
+    def quarters(self) -> int:
+        """Quarter turns to the left that `turn` begins with."""
+        return TURNS.index(self.turn) % 4
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether `turn` ends with mirroring left and right."""
+        return TURNS.index(self.turn) >= 4
+
+
+def find_duplicates(files: list[Path], read: Callable[[Path], Pixels], settings: Duplicates) -> list[Pair]:
+    """Pairs of duplicates among `files`, sorted; `read` gives a picture as uint8 (H, W).
+
+    Of pictures with equal pixels each is paired with the first of them, and only that one is compared with others. A
+    picture without any detail has no near-duplicates.
+    """
+    digests, details = _read_all(files, read)
+    first_of: dict[bytes, int] = {}
+    for row, digest in enumerate(digests):
+        first_of.setdefault(digest, row)
+    exact = [
+        Pair(first_of[digest], row, exact=True, turn=TURNS[0], correlation=1.0, distance=0)
+        for row, digest in enumerate(digests)
+        if first_of[digest] != row
+    ]
+    compared = np.array([row for row in first_of.values() if details[row].any()], dtype=np.int64)
+    sample = np.argsort([digests[row] for row in compared], kind="stable")  # so that the order of files does not matter
+    near = _near(details[compared], sample, settings) if len(compared) > 1 else []
+    named = [
+        Pair(int(compared[one]), int(compared[two]), exact=False, turn=TURNS[turn], correlation=agree, distance=bits)
+        for one, two, turn, agree, bits in near
+    ]
+    return sorted(exact + named, key=lambda pair: (pair.first, pair.second))
+
+
+def _read_all(files: list[Path], read: Callable[[Path], Pixels]) -> tuple[list[bytes], Detail]:
+    """A digest of the pixels and the detail of every picture; decoding runs in threads."""
+    digests: list[bytes] = []
+    details = np.zeros((len(files), *detail_of(np.zeros((1, 1), dtype=np.uint8)).shape), dtype=np.int8)
+
+    def look(path: Path) -> tuple[bytes, Detail]:
+        grey = np.ascontiguousarray(read(path))
+        return hashlib.sha256(repr(grey.shape).encode() + grey.tobytes()).digest(), detail_of(grey)
+
+    with ThreadPoolExecutor() as pool:
+        starts = range(0, len(files), READ)
+        looks = (seen for start in starts for seen in pool.map(look, files[start : start + READ]))
+        for row, (digest, detail) in enumerate(track(looks, "look for duplicates", len(files))):
+            digests.append(digest)
+            details[row] = detail
+    return digests, details
+
+
+def _near(details: Detail, sample: NDArray[np.int64], settings: Duplicates) -> list[tuple[int, int, int, float, int]]:
+    """Rows of near-duplicates: first, second, turn, correlation, distance; of several turns the best one."""
+    remove_common(details, sample, settings.common)
+    best: dict[tuple[int, int], tuple[float, int, int]] = {}
+    hashes = hash_details(details)
+    blocks = [(turn, start) for turn in range(len(TURNS)) for start in range(0, len(details), ROWS)]
+    for (turn, _), candidates in zip(blocks, _proposed(hashes, blocks, settings.hash_distance), strict=True):
+        for one, two, agree, bits in _decided(details, turn, candidates, settings.correlation):
+            best[one, two] = max(best.get((one, two), (-1.0, 0, 0)), (agree, -turn, bits))
+    return [(one, two, -turn, agree, bits) for (one, two), (agree, turn, bits) in sorted(best.items())]
+
+
+def _proposed(hashes: Hashes, blocks: list[tuple[int, int]], limit: int) -> Iterator[Candidates]:
+    """For each block of rows and turn, the pairs whose hashes (8, N, 4) differ in at most `limit` bits."""
+    words = np.ascontiguousarray(hashes.transpose(0, 2, 1))  # (8, 4, N)
+
+    def compare(block: tuple[int, int]) -> Candidates:
+        turn, start = block
+        return _close(words[0, :, start : start + ROWS], words[turn], start, limit)
+
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:
+        groups = range(0, len(blocks), 8 * workers)
+        found = (one for start in groups for one in pool.map(compare, blocks[start : start + 8 * workers]))
+        yield from track(found, "compare hashes", len(blocks), unit="block")
+
+
+def _close(rows: Hashes, columns: Hashes, start: int, limit: int) -> Candidates:
+    """Pairs (row, later column) of hashes (4, ROWS) and (4, N) at most `limit` bits apart; the first row is `start`."""
+    found = []
+    for left in range(start, columns.shape[1], COLUMNS):
+        part = columns[:, left : left + COLUMNS]
+        bits = np.bitwise_count(rows[0][:, None] ^ part[0])
+        for row_word, column_word in zip(rows[1:], part[1:], strict=True):
+            bits += np.bitwise_count(row_word[:, None] ^ column_word)  # 256, of a negative, wraps to 0: pixels decide
+        row, column = np.nonzero(bits <= min(limit, 255))
+        later = column + left > row + start
+        found.append(
+            np.stack([row[later] + start, column[later] + left, bits[row[later], column[later]]]).astype(np.int64)
+        )
+    first, second, distance = np.concatenate(found, axis=1)
+    return first, second, distance
+
+
+def _decided(details: Detail, turn: int, candidates: Candidates, least: float) -> Iterator[tuple[int, int, float, int]]:
+    """The candidates whose details agree: first, second, correlation, distance."""
+    first, second, distance = candidates
+    for start in range(0, len(first), CHECKED):
+        part = slice(start, start + CHECKED)
+        agree = agreement(details[first[part]], turned(details[second[part]], turn)).round(4)
+        for row in np.flatnonzero(agree >= least) + start:
+            yield int(first[row]), int(second[row]), float(agree[row - start]), int(distance[row])

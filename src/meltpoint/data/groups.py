@@ -1,0 +1,41 @@
+"""Images that must stay together: those of one `group`, and duplicates of each other, also by way of third ones."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+Links = NDArray[np.int64]  # (M, 2) positions of rows
+
+
+def join_groups(samples: pd.DataFrame, links: Links) -> NDArray[np.int64]:
+    """A number for each row of `samples`, int64 (N,): equal where `group` is, or `links` join them in any chain."""
+    same = _same_group(samples["group"])
+    first, second = np.concatenate([links, same]).T
+    graph = coo_matrix((np.ones(len(first), dtype=np.int8), (first, second)), shape=(len(samples), len(samples)))
+    _, numbers = connected_components(graph, directed=False)
+    return np.asarray(numbers, dtype=np.int64)
+
+
+def name_groups(samples: pd.DataFrame, numbers: NDArray[np.int64]) -> pd.Series:
+    """A name for each row's group: the first of its `group` names, else of its paths, in any order of rows."""
+    frame = pd.DataFrame({"number": numbers, "group": samples["group"].array, "path": samples["path"].array})
+    first = frame.groupby("number")[["group", "path"]].min()
+    names = first["group"].fillna(first["path"]).astype("string")
+    return pd.Series(names.array[numbers], index=samples.index, dtype="string")
+
+
+def pair_links(pairs: Sequence[tuple[int, int]]) -> Links:
+    """Pairs of row positions as an int64 array (M, 2)."""
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+
+def _same_group(group: pd.Series) -> Links:
+    """Each row of a named group linked to the group's first row."""
+    codes, _ = pd.factorize(group)
+    rows = np.flatnonzero(codes >= 0)
+    _, first, inverse = np.unique(codes[rows], return_index=True, return_inverse=True)
+    return np.stack([rows[first][inverse], rows], axis=1).astype(np.int64)

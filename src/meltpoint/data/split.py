@@ -1,0 +1,208 @@
+"""Parts a dataset into train, val and test: stratified, without leaks, every class everywhere, or a refusal."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from meltpoint.data.duplicates import Pair
+from meltpoint.data.groups import join_groups, name_groups, pair_links
+from meltpoint.data.strata import combine_labels, part_groups, part_plainly
+from meltpoint.errors import UserError
+from meltpoint.params.data import Split
+from meltpoint.tables import SPLITS, Classes
+
+Integers = NDArray[np.int64]
+
+RANDOM_SPLITS = 20  # plain random splits over which their leak is averaged
+GLUED = 0.5  # of all images in one group of duplicates: then something common was taken for a duplicate
+TOLD = 8  # missing classes that a message lists
+
+
+class SplitError(UserError, ValueError):
+    """The dataset cannot be split as params.yaml wants."""
+
+
+@dataclass(frozen=True)
+class SplitResult:
+    """What `split_samples` gives.
+
+    `samples`: the table with `split` (train, val or test) and `group` filled, in the order it came; `report`: for
+    reports/split.json; `parted`: for each pair, whether a plain random split would have parted it; `sentence`.
+    """
+
+    samples: pd.DataFrame
+    report: dict[str, Any]
+    parted: list[bool]
+    sentence: str
+
+
+def split_samples(
+    samples: pd.DataFrame, classes: Classes, pairs: Sequence[Pair], split: Split, seed: int
+) -> SplitResult:
+    """Split a table of samples; `pairs` are positions of its rows that are duplicates of each other.
+
+    The result depends on the seed and on each image's path and bytes, not on the order of rows. Images of one group
+    and duplicates stay in one split. With `split.official` the splits that the source names are kept as they are,
+    and only what it lacks is cut from train; pairs that they part are reported.
+
+    Raises:
+        SplitError: a class would be missing from a split, an unknown split is named, or half of the images are glued
+            together as duplicates.
+    """
+    order = _order(samples, seed)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    links = rank[pair_links([(pair.first, pair.second) for pair in pairs])]
+    table = samples.iloc[order].reset_index(drop=True)
+    groups = join_groups(table, links)
+    _check_glue(table, links)
+    official = table["split"].notna().to_numpy() & split.official
+    parts = _part(table, classes, groups, official, split)
+    result = table.assign(split=pd.Series(np.array(SPLITS)[parts], dtype="string"), group=name_groups(table, groups))
+    _check_classes(result, classes)
+    random_parts = _random_parts(table, classes, split, seed)
+    report = _report(result, classes, groups, pairs, links)
+    report["leaked_by_random_split"] = round(float(np.mean([_leaked(one, groups).sum() for one in random_parts])), 1)
+    report["official"] = _official(table, result, official, groups, parts)
+    parted = (random_parts[0][links[:, 0]] != random_parts[0][links[:, 1]]).tolist()
+    return SplitResult(result.iloc[rank].set_axis(samples.index), report, parted, _sentence(report))
+
+
+def _order(samples: pd.DataFrame, seed: int) -> Integers:
+    """Positions of the rows in an order that is random in the seed and the same however the table is sorted."""
+    keys = [
+        hashlib.sha256(f"{seed}/{sha256}/{path}".encode()).digest()
+        for sha256, path in zip(samples["sha256"], samples["path"], strict=True)
+    ]
+    return np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.int64)
+
+
+def _part(
+    table: pd.DataFrame, classes: Classes, groups: Integers, official: NDArray[np.bool_], split: Split
+) -> Integers:
+    """The split of each row as a position in SPLITS, (N,)."""
+    unknown = sorted(set(table["split"][official]) - set(SPLITS))
+    if unknown:
+        raise SplitError(
+            f"The source names the splits {unknown}; known are {list(SPLITS)}. Rename them in the source, or set"
+            " split.official: false to split anew."
+        )
+    kept = official & (table["split"] != "train").to_numpy(dtype=bool, na_value=True)
+    parts = np.zeros(len(table), dtype=np.int64)
+    parts[kept] = [SPLITS.index(name) for name in table["split"][kept]]
+    shares = np.array([split.ratios.train, split.ratios.val, split.ratios.test])
+    shares[np.unique(parts[kept])] = 0.0  # a split that the source brings takes nothing from train
+    if shares.sum() > 0 and not kept.all():
+        codes, combined = combine_labels(table[~kept], classes)
+        _, numbers = np.unique(groups[~kept], return_inverse=True)
+        chosen = part_groups(codes, combined, _by_appearance(numbers), shares / shares.sum())
+        parts[~kept] = chosen[_by_appearance(numbers)]
+    return parts
+
+
+def _by_appearance(numbers: Integers) -> Integers:
+    """Group numbers 0..G-1 renumbered in the order of their first rows."""
+    codes, _ = pd.factorize(numbers)
+    return np.asarray(codes, dtype=np.int64)
+
+
+def _random_parts(table: pd.DataFrame, classes: Classes, split: Split, seed: int) -> list[Integers]:
+    """What a split that knows neither groups nor duplicates would do, several times."""
+    shares = np.array([split.ratios.train, split.ratios.val, split.ratios.test])
+    _, combined = combine_labels(table, classes)
+    return [part_plainly(combined, shares, np.random.default_rng([seed, number])) for number in range(RANDOM_SPLITS)]
+
+
+def _leaked(parts: Integers, groups: Integers, later: tuple[str, ...] = ("test",)) -> NDArray[np.bool_]:
+    """Whether an image is in one of the `later` splits while another of its group is in train, (N,)."""
+    in_train = np.bincount(groups[parts == 0], minlength=groups.max(initial=-1) + 1) > 0
+    leaked: NDArray[np.bool_] = np.isin(parts, [SPLITS.index(name) for name in later]) & in_train[groups]
+    return leaked
+
+
+def _check_glue(table: pd.DataFrame, links: Integers) -> None:
+    largest = np.bincount(join_groups(table.assign(group=None), links)).max(initial=0)
+    if largest > max(GLUED * len(table), 2):
+        raise SplitError(
+            f"Duplicates glue {largest:,} of {len(table):,} images into one group. At most {GLUED:.0%} of them may"
+            " be duplicates of each other. Raise split.duplicates.correlation, lower split.duplicates.common if the"
+            " pictures share a frame or a background, or remove the copies."
+        )
+
+
+def _check_classes(result: pd.DataFrame, classes: Classes) -> None:
+    slips = []
+    for label, names in classes.items():
+        for name in names:
+            rows = result[result[label] == name]
+            missing = [split for split in SPLITS if not (rows["split"] == split).any()]
+            if missing:
+                amount = f"{len(rows):,} images in {rows['group'].nunique():,} groups"
+                slips.append(f"class {name!r} of {label!r} would be missing from {', '.join(missing)} ({amount})")
+    if slips:
+        more = f"\n  - and {len(slips) - TOLD} more" if len(slips) > TOLD else ""
+        listed = "".join(f"\n  - {slip}" for slip in slips[:TOLD])
+        raise SplitError(
+            f"The split would leave classes out:{listed}{more}\nEach class needs an image in train, val and test, and"
+            " so at least three that are no duplicates and of different groups. Add images of it, merge it with another"
+            " class in data.labels, enlarge the smallest split in split.ratios, or set split.official: false."
+        )
+
+
+def _report(
+    result: pd.DataFrame, classes: Classes, groups: Integers, pairs: Sequence[Pair], links: Integers
+) -> dict[str, Any]:
+    sizes = np.bincount(groups)
+    labels = result[list(classes)].astype("object").fillna("").to_numpy()
+    disagree = (labels[links[:, 0]] != labels[links[:, 1]]).any(axis=1)
+    exact = sum(pair.exact for pair in pairs)
+    return {
+        "images": _counts(result["split"]),
+        "classes": {
+            label: {name: _counts(result["split"][result[label] == name]) for name in names}
+            for label, names in classes.items()
+        },
+        "groups": int((sizes > 1).sum()),
+        "largest_group": int(sizes.max(initial=0)),
+        "duplicates": {
+            "pairs": len(pairs),
+            "exact": exact,
+            "near": len(pairs) - exact,
+            "images": len(np.unique(links)),
+            "labelled_differently": int(disagree.sum()),
+        },
+    }
+
+
+def _official(
+    table: pd.DataFrame, result: pd.DataFrame, official: NDArray[np.bool_], groups: Integers, parts: Integers
+) -> dict[str, Any] | None:
+    """What was kept of the source's splits, what was cut from its train, and which images of them leak."""
+    if not official.any():
+        return None
+    before, after = (one["split"].fillna("").to_numpy(dtype=object) for one in (table, result))
+    leaked = _leaked(parts, groups, ("val", "test")) & official
+    return {
+        "kept": _counts(result["split"][official & (before == after)]),
+        "cut_from_train": int((official & (before == "train") & (after != "train")).sum()),
+        "leaks": sorted(result["path"][leaked]),
+    }
+
+
+def _counts(splits: pd.Series) -> dict[str, int]:
+    return {split: int((splits == split).sum()) for split in SPLITS}
+
+
+def _sentence(report: dict[str, Any]) -> str:
+    images, duplicates = report["images"], report["duplicates"]
+    parts = ", ".join(f"{count:,} {split}" for split, count in images.items())
+    found = f"{duplicates['pairs']:,} pairs of duplicates among {duplicates['images']:,} images"
+    leak = f"a plain random split would leak {report['leaked_by_random_split']:,.0f} test images"
+    leaks = len(report["official"]["leaks"]) if report["official"] else 0
+    warning = f"; the official split leaks {leaks:,} images, see reports/split.json" if leaks else ""
+    return f"{parts}; {found}, kept together in {report['groups']:,} groups ({leak}){warning}"

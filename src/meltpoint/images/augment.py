@@ -1,0 +1,141 @@
+"""albumentations transforms by name and arguments, checked when read; a call is a pure function of picture and seed."""
+
+import difflib
+import inspect
+import os
+import random
+import re
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from meltpoint.errors import UserError
+from meltpoint.images.decode import Pixels
+from meltpoint.params.data import Images
+
+if TYPE_CHECKING:
+    import albumentations
+
+LISTED = 12  # arguments that a message names
+# What pydantic puts around its reasons.
+PYDANTIC = re.compile(r"^\d+ validation errors? for InitSchema|\[type=.*\]|For further information visit \S+")
+
+
+class AugmentError(UserError, ValueError):
+    """A transform of params.yaml does not exist, has no such argument or value, or does not give a view of one size."""
+
+
+@dataclass(frozen=True)
+class Transform:
+    """Augments one view: the same picture and seed give the same view, in any process (but not in two threads)."""
+
+    compose: "albumentations.Compose"
+    size: int
+
+    def __call__(self, image: Pixels, seed: int) -> Pixels:
+        """Augment uint8 (S, S, 3) to uint8 (S, S, 3).
+
+        Raises:
+            AugmentError: what came out has another shape or dtype.
+        """
+        generator = random.Random(seed)  # noqa: S311 - albumentations wants both kinds of generator
+        self.compose.set_random_state(np.random.default_rng(seed), generator)
+        view = self.compose(image=image)["image"]
+        shape, dtype = getattr(view, "shape", None), getattr(view, "dtype", None)
+        if shape != image.shape or dtype != np.uint8:
+            raise AugmentError(
+                f"augment.transforms: {_named(self.compose)} turns uint8 {image.shape} into {dtype} {shape}. A view"
+                " keeps its shape and dtype. Leave out Normalize and ToTensorV2, the model normalises by itself; give"
+                f" crops the size of the view, {self.size}."
+            )
+        return np.ascontiguousarray(view)
+
+
+def build_transform(transforms: Sequence[Mapping[str, Mapping[str, Any]]], images: Images) -> Transform:
+    """Build the transforms of params.yaml, applied in their order.
+
+    Raises:
+        AugmentError: an unknown name or argument, told with the nearest known one; a value that albumentations refuses;
+            a transform that wants more than a picture, changes its size, or is random in spite of a seed.
+    """
+    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # or its import asks the network for a newer release
+    import albumentations
+
+    known = _known(albumentations)
+    steps = []
+    for name, arguments in [(name, dict(arguments)) for step in transforms for name, arguments in step.items()]:
+        _check_names(name, arguments, known)
+        steps.append(_build(name, arguments, known))
+        _try(Transform(albumentations.Compose([_build(name, {**arguments, "p": 1.0}, known)]), images.size))
+    return Transform(albumentations.Compose(steps), images.size)
+
+
+def _known(library: Any) -> dict[str, Any]:
+    """The transforms of albumentations by name; its abstract classes are none."""
+    abstract = {"BasicTransform", "DualTransform", "ImageOnlyTransform", "Transform3D"}
+    named = {name: getattr(library, name) for name in dir(library) if name not in abstract}
+    return {
+        name: value
+        for name, value in named.items()
+        if isinstance(value, type) and issubclass(value, library.BasicTransform)
+    }
+
+
+def _check_names(name: str, arguments: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    """albumentations itself only warns of an unknown argument, and then leaves it out."""
+    if name not in known:
+        raise AugmentError(
+            f"augment.transforms: {name!r} is not a transform.{_nearest(name, known)} Allowed are the {len(known)}"
+            " transforms of albumentations 2 (https://albumentations.ai/docs); correct the name in params.yaml."
+        )
+    allowed = list(inspect.signature(known[name].__init__).parameters)[1:]
+    for argument in arguments:
+        if argument not in allowed:
+            raise AugmentError(
+                f"augment.transforms: {name} has no argument {argument!r}.{_nearest(argument, allowed)}"
+                f" Allowed are {', '.join(allowed[:LISTED])}; correct the name in params.yaml."
+            )
+
+
+def _build(name: str, arguments: Mapping[str, Any], known: Mapping[str, Any]) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # advice on other transforms; what is wrong is raised if `strict`
+            return known[name](**arguments, strict=True)
+    except (ValueError, TypeError) as error:
+        reason = " ".join(PYDANTIC.sub("", str(error)).split())
+        raise AugmentError(
+            f"augment.transforms: {name} refuses {dict(arguments)}: {reason}. Correct the value in params.yaml."
+        ) from error
+
+
+def _try(transform: Transform) -> None:
+    """Apply a transform twice to noise: slips of params.yaml show now, not after an hour of training."""
+    noise = np.random.default_rng(0).integers(0, 256, (transform.size, transform.size, 3), dtype=np.uint8)
+    try:
+        first, second = (transform(noise, seed=1) for _ in range(2))
+    except AugmentError:
+        raise
+    except Exception as error:
+        raise AugmentError(
+            f"augment.transforms: {_named(transform.compose)} cannot be applied to a picture of {noise.shape}:"
+            f" {type(error).__name__}: {error}. Allowed are transforms that need nothing but the picture; leave it out."
+        ) from error
+    if not np.array_equal(first, second):
+        raise AugmentError(
+            f"augment.transforms: {_named(transform.compose)} gives two views for one seed. Allowed are transforms"
+            " that follow their seed, or no training could be repeated; leave it out."
+        )
+
+
+def _named(compose: Any) -> str:
+    return ", ".join(type(step).__name__ for step in compose.transforms)
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    lower = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(word.lower(), list(lower), n=1, cutoff=0.4)
+    return f" Did you mean {lower[near[0]]!r}?" if near else ""

@@ -1,0 +1,162 @@
+"""One decoder for training and serving: a picture becomes 8-bit RGB as a person would see it, or an ImageError."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+
+from meltpoint.errors import UserError
+
+Pixels = NDArray[np.uint8]
+
+# Formats that are pictures and nothing more: EPS, PDF and WMF are programs, others have no signature.
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "PPM", "JPEG2000", "AVIF")
+PROGRAMS = (b"%!PS", b"%PDF", b"\xc5\xd0\xd3\xc6", b"\xd7\xcd\xc6\x9a", b"\x01\x00\x00\x00")  # PS, PDF, EPS, WMF, EMF
+SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
+TRANSPOSED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class ImageError(UserError, ValueError):
+    """A picture that cannot be used; `reason` says why in a few words: "truncated", "not an image", "empty file" ..."""
+
+    def __init__(self, name: str, reason: str, detail: str) -> None:
+        self.reason = reason
+        super().__init__(
+            f"The picture {name} cannot be used: {reason} ({detail}). Allowed are complete pictures of the formats "
+            f"{', '.join(FORMATS)} within data.max_megapixels. Replace it or take it out of the dataset."
+        )
+
+
+def decode(source: Path | bytes, max_megapixels: float) -> Pixels:
+    """A picture as uint8 (H, W, 3) RGB, decoded to its last byte.
+
+    EXIF orientation is applied, 16-bit and float values are scaled to 8 bits, alpha is composited on white, palettes
+    and CMYK are converted; of an animation the first frame is taken.
+
+    Raises:
+        ImageError: empty, no picture, a format that is not allowed, damaged, truncated, a depth that cannot be scaled,
+            or more than `max_megapixels` (in units of 10**6 pixels, known from the header, before anything is decoded).
+    """
+    with _opened(source, max_megapixels) as image:
+        return np.asarray(_to_rgb(image))
+
+
+def inspect(path: Path, max_megapixels: float) -> tuple[int, int]:
+    """Decode a picture fully and give its (width, height); raises ImageError as `decode` does."""
+    height, width = decode(path, max_megapixels).shape[:2]
+    return width, height
+
+
+def read_grey(path: Path) -> Pixels:
+    """The luma of a picture as uint8 (H, W); for pictures that `inspect` has accepted before."""
+    with _opened(path, float("inf")) as image:
+        plain = image.mode == "L" and not image.has_transparency_data
+        return np.asarray(image if plain else _to_rgb(image).convert("L"))
+
+
+class _RefusedError(Exception):
+    """A reason and a detail, on their way to the border where the picture's name is known."""
+
+
+@contextmanager
+def _opened(source: Path | bytes, max_megapixels: float) -> Iterator[Image.Image]:
+    """A fully loaded and upright picture; whatever Pillow raises becomes an ImageError here and nowhere else."""
+    name = repr(source.name) if isinstance(source, Path) else f"of {len(source):,} bytes"
+    try:
+        with source.open("rb") if isinstance(source, Path) else io.BytesIO(source) as file:
+            _check_signature(file)
+            Image.init()  # Pillow knows no format it is asked for by name before
+            with Image.open(file, formats=_readable()) as image:
+                _check_size(image, max_megapixels)
+                yield _load(image)
+    except Exception as error:  # Pillow raises nearly every built-in kind for damaged files
+        raise ImageError(name, *_explain(error)) from error
+
+
+def _explain(error: Exception) -> tuple[str, str]:
+    """The reason and the detail of whatever went wrong with a picture."""
+    match error:
+        case _RefusedError():
+            reason, detail = error.args
+            return reason, detail
+        case Image.DecompressionBombError() | Image.DecompressionBombWarning():
+            return "too many pixels", str(error)
+        case UnidentifiedImageError():
+            return "not an image", "its first bytes are of no known format"
+        case FileNotFoundError() | PermissionError() | IsADirectoryError():
+            return "unreadable file", str(error.strerror)
+        case _:
+            truncated = "truncated" in str(error).lower() or isinstance(error, EOFError)
+            return "truncated" if truncated else "damaged", f"{type(error).__name__}: {error}"
+
+
+def _readable() -> list[str]:
+    """The allowed formats that this build of Pillow knows."""
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
+
+
+def _check_signature(file: BinaryIO) -> None:
+    start = file.read(4)
+    file.seek(0)
+    if not start:
+        raise _RefusedError("empty file", "zero bytes")
+    if start in PROGRAMS:
+        raise _RefusedError("format not allowed", "PostScript, PDF and metafiles are programs to be run")
+
+
+def _check_size(image: Image.Image, max_megapixels: float) -> None:
+    megapixels = image.width * image.height / 1e6
+    if megapixels > max_megapixels:
+        detail = f"{image.width}x{image.height} is {megapixels:,.1f} megapixels, at most {max_megapixels:g} are allowed"
+        raise _RefusedError("too many pixels", detail)
+
+
+def _load(image: Image.Image) -> Image.Image:
+    ImageFile.LOAD_TRUNCATED_IMAGES = False  # some libraries switch it on for the whole process, and grey halves pass
+    image.load()
+    turn = TRANSPOSED.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    return image if turn is None else image.transpose(turn)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    if image.mode in SIXTEEN_BITS:
+        return Image.fromarray(_to_eight_bits(np.asarray(image).astype(np.float64), 65535.0)).convert("RGB")
+    if image.mode in ("I", "F"):
+        values = np.asarray(image).astype(np.float64)
+        return Image.fromarray(_to_eight_bits(values, _full_scale(values, image.mode))).convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _full_scale(values: NDArray[np.float64], mode: str) -> float | None:
+    """The value that stands for white: 1, 255 or 65535, the first that holds all of them; None where none does."""
+    if not np.isfinite(values).all():
+        raise _RefusedError("unsupported depth", "some of its values are not finite numbers")
+    scales = (65535.0,) if mode == "I" else (1.0, 255.0, 65535.0)
+    return next((scale for scale in scales if values.min() >= 0 and values.max() <= scale), None)
+
+
+def _to_eight_bits(values: NDArray[np.float64], white: float | None) -> Pixels:
+    """Scale to 0..255; without a known white the smallest value becomes black and the largest white."""
+    black = 0.0
+    if white is None:
+        black, white = float(values.min()), float(values.max())
+    span = max(white - black, np.finfo(np.float64).tiny)
+    return np.round((values - black) * (255.0 / span)).astype(np.uint8)

@@ -1,0 +1,55 @@
+"""Brings a picture of any shape to one square size, the same way in training and serving."""
+
+from typing import assert_never
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from meltpoint.params.data import Images
+
+Pixels = NDArray[np.uint8]
+
+INTERPOLATIONS = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC, "area": cv2.INTER_AREA}
+
+
+def resize(image: Pixels, images: Images) -> Pixels:
+    """A uint8 (H, W, 3) picture as uint8 (S, S, 3), S being `images.size`.
+
+    `squash` changes the aspect ratio, `crop` brings the short side to S and keeps the centre of the long one,
+    `letterbox` brings the long side to S and puts black bars beside the short one.
+    """
+    size, interpolation = images.size, INTERPOLATIONS[images.interpolation]
+    match images.resize:
+        case "squash":
+            return _scaled(image, size, size, interpolation)
+        case "crop":
+            return _scaled(_centre_square(image), size, size, interpolation)
+        case "letterbox":
+            height, width = image.shape[:2]
+            rows, columns = (max(1, round(side * size / max(height, width))) for side in (height, width))
+            return _padded(_scaled(image, rows, columns, interpolation), size)
+        case _:
+            assert_never(images.resize)
+
+
+def _scaled(image: Pixels, rows: int, columns: int, interpolation: int) -> Pixels:
+    if image.shape[:2] == (rows, columns):
+        return image
+    return np.asarray(cv2.resize(image, (columns, rows), interpolation=interpolation), dtype=np.uint8)
+
+
+def _centre_square(image: Pixels) -> Pixels:
+    """The middle of the long side; cut before scaling, or a picture of 1x10000 pixels would grow without bound."""
+    height, width = image.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return image[top : top + side, left : left + side]
+
+
+def _padded(image: Pixels, size: int) -> Pixels:
+    rows, columns = image.shape[:2]
+    padded = np.zeros((size, size, 3), dtype=np.uint8)
+    top, left = (size - rows) // 2, (size - columns) // 2
+    padded[top : top + rows, left : left + columns] = image
+    return padded

@@ -1,0 +1,165 @@
+"""Contact sheets: pictures in a grid with captions, as one would show them to a colleague."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageDraw, ImageFont
+
+from meltpoint.files import whole_file
+from meltpoint.images.decode import Pixels, decode
+
+INK, QUIET, ACCENT, PAPER, FRAME = "#1f2328", "#656d76", "#bc4c00", "#ffffff", "#d0d7de"
+EDGE, GAP, MARGIN = 144, 14, 28  # pixels: side of a picture, space between cells, space around the sheet
+TITLE, CAPTION = 22, 12  # heights of letters
+PAIRS = 40  # pairs shown at most
+# Fonts with more letters than Pillow's own, for captions that need them, where they are installed.
+WIDE_FONTS = ("NotoSansCJK-Regular.ttc", "wqy-zenhei.ttc", "PingFang.ttc", "msyh.ttc", "DejaVuSans.ttf")
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+class PairLike(Protocol):
+    """What a sheet wants to know of two duplicates; the second is turned `quarters` to the left, then mirrored."""
+
+    @property
+    def first(self) -> int:
+        """Position of the first picture in the samples."""
+
+    @property
+    def second(self) -> int:
+        """Position of the second picture in the samples."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether the pixels are the same."""
+
+    @property
+    def turn(self) -> str:
+        """The turn in words."""
+
+    @property
+    def quarters(self) -> int:
+        """Quarter turns to the left."""
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether left and right are swapped after turning."""
+
+    @property
+    def correlation(self) -> float:
+        """Of the fine detail, up to 1."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Pictures side by side and the lines below them; the last line is set in a warm colour if `marked`."""
+
+    images: tuple[Image.Image, ...]
+    lines: tuple[str, ...]
+    marked: bool
+
+
+def draw_sheet(
+    images: Sequence[Pixels], captions: Sequence[str], columns: int, title: str, path: Path, subtitle: str = ""
+) -> None:
+    """Draw uint8 (H, W, 3) pictures of any size in a grid, each above its caption (lines parted by a line feed)."""
+    cells = [
+        Cell((Image.fromarray(np.asarray(image)),), tuple(caption.split("\n")), marked=False)
+        for image, caption in zip(images, captions, strict=True)
+    ]
+    _draw(cells, columns, title, subtitle, path)
+
+
+def draw_pairs(raw: Path, samples: pd.DataFrame, pairs: Sequence[PairLike], parted: Sequence[bool], path: Path) -> None:
+    """Draw pairs of duplicates side by side, the second turned to match the first, from the surest to the least sure.
+
+    `pairs` are positions in `samples`, whose `path` is relative to `raw`; `parted` says of each whether a plain random
+    split would put one into train and the other elsewhere.
+    """
+    order = sorted(range(len(pairs)), key=lambda place: (not pairs[place].exact, -pairs[place].correlation))
+    shown = [order[place] for place in np.unique(np.linspace(0, len(order) - 1, min(PAIRS, len(order))).astype(int))]
+    names = samples["path"].tolist()
+    cells = [_pair_cell(raw, names, pairs[place], parted[place]) for place in shown]
+    title = f"{len(pairs):,} pairs of duplicates" if pairs else "No duplicates"
+    text = f"A plain random split would part {sum(parted):,} of them. The second picture is turned to match the first."
+    more = f" Shown are {len(shown)}, from the surest to the least sure … and {len(pairs) - len(shown):,} more."
+    _draw(cells, 4, title, (text + more if len(shown) < len(pairs) else text) if pairs else "", path)
+
+
+def _pair_cell(raw: Path, names: list[str], pair: PairLike, parted: bool) -> Cell:
+    first, second = (decode(raw / names[row], float("inf")) for row in (pair.first, pair.second))
+    second = np.rot90(second, pair.quarters)
+    second = second[:, ::-1] if pair.mirrored else second
+    kind = "the same pixels" if pair.exact else f"correlation {pair.correlation:.2f}, {pair.turn}"
+    lines = [f"{Path(names[pair.first]).name}  |  {Path(names[pair.second]).name}", kind]
+    lines += ["a random split would part them"] if parted else []
+    images = (Image.fromarray(first), Image.fromarray(np.ascontiguousarray(second)))
+    return Cell(images, tuple(lines), marked=parted)
+
+
+def _draw(cells: list[Cell], columns: int, title: str, subtitle: str, path: Path) -> None:
+    """Lay the cells out in rows and write the sheet as PNG."""
+    pictures = max((len(cell.images) for cell in cells), default=1)
+    columns = max(1, min(columns, len(cells)))
+    width, line = pictures * EDGE + (pictures - 1) * 4, CAPTION + 5
+    height = EDGE + 8 + line * max((len(cell.lines) for cell in cells), default=0)
+    rows = -(-len(cells) // columns)
+    top = MARGIN + TITLE + 14 + (line + 10 if subtitle else 0)
+    title_font, font = _font(title, TITLE), _font(subtitle, CAPTION + 2)
+    grid = (columns * (width + GAP) - GAP, rows * (height + GAP) - GAP if rows else 0)
+    written = int(max(title_font.getlength(title), font.getlength(subtitle)))
+    sheet = Image.new("RGB", (2 * MARGIN + max(grid[0], written), top + grid[1] + MARGIN), PAPER)
+    pen = ImageDraw.Draw(sheet)
+    pen.text((MARGIN, MARGIN - 6), title, INK, title_font)
+    pen.text((MARGIN, MARGIN + TITLE + 8), subtitle, QUIET, font)
+    for place, cell in enumerate(cells):
+        row, column = divmod(place, columns)
+        _draw_cell(sheet, pen, cell, (MARGIN + column * (width + GAP), top + row * (height + GAP)), width)
+    with whole_file(path) as temporary:
+        sheet.save(temporary, "PNG", optimize=True)
+
+
+def _draw_cell(sheet: Image.Image, pen: ImageDraw.ImageDraw, cell: Cell, corner: tuple[int, int], width: int) -> None:
+    left, top = corner
+    for number, image in enumerate(cell.images):
+        fitted = _fitted(image)
+        x, y = left + number * (EDGE + 4), top
+        inner = (x + (EDGE - fitted.width) // 2, y + (EDGE - fitted.height) // 2)
+        sheet.paste(fitted, inner)
+        pen.rectangle((inner[0] - 1, inner[1] - 1, inner[0] + fitted.width, inner[1] + fitted.height), outline=FRAME)
+    for number, text in enumerate(cell.lines):
+        last = number == len(cell.lines) - 1
+        colour = ACCENT if cell.marked and last else QUIET if number else INK
+        font = _font(text, CAPTION)
+        pen.text((left, top + EDGE + 6 + number * (CAPTION + 5)), _shortened(text, font, width), colour, font)
+
+
+def _fitted(image: Image.Image) -> Image.Image:
+    """The picture scaled to fit into a square of EDGE pixels."""
+    scale = EDGE / max(image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.convert("RGB").resize(size, Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC)
+
+
+def _shortened(text: str, font: Font, width: int) -> str:
+    """The text, or as much of its start as fits into `width` pixels, with an ellipsis."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "…") > width:
+        text = text[:-1]
+    return text.rstrip() + "…"
+
+
+def _font(text: str, height: int) -> Font:
+    """Pillow's own font, or for letters beyond the Latin ones a font of the system that has them."""
+    if any(ord(letter) > 0x24F and letter not in "…–—’“”" for letter in text):
+        for name in WIDE_FONTS:
+            try:
+                return ImageFont.truetype(name, height)
+            except OSError:
+                continue
+    return ImageFont.load_default(height)

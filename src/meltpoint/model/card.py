@@ -1,0 +1,92 @@
+"""What a saved model says of itself: enough to build it again, and to read its outputs."""
+
+from pathlib import Path
+
+from pydantic import ValidationError, field_validator
+
+from meltpoint.errors import UserError
+from meltpoint.files import read_json
+from meltpoint.params.base import Section
+from meltpoint.params.data import Images
+from meltpoint.params.judging import Metric
+from meltpoint.params.model import Backbone, FileWeights, Head
+
+CARD = "card.json"
+FORMAT = 1  # raised when an older reader would misread a newer card
+
+
+class ModelError(UserError, RuntimeError):
+    """A folder does not hold a model that can be used."""
+
+
+class HeadCard(Section):
+    """A head, the names of its classes in order, and how many numbers it gives (1 for two classes)."""
+
+    head: Head
+    classes: list[str]
+    outputs: int
+
+
+class Card(Section):
+    """JSON beside the weights. It says nothing of when, where or how long, so that equal trainings give equal cards."""
+
+    format: int
+    strategy: str
+    task: str
+    backbone: Backbone
+    images: Images
+    max_megapixels: float
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    heads: dict[str, HeadCard]
+    main_head: str
+    metric: Metric  # of the main head: chose the checkpoint
+    key: str  # fingerprint of everything the training depended on
+    data: str  # fingerprint of the views
+    seed: int
+    licence: str
+    trainable_parameters: int
+    versions: dict[str, str]
+
+    @field_validator("backbone")
+    @classmethod
+    def _without_folders(cls, backbone: Backbone) -> Backbone:
+        """The name of a weight file, not where it lay on the machine that trained."""
+        if not isinstance(backbone.weights, FileWeights):
+            return backbone
+        weights = backbone.weights.model_copy(update={"path": Path(backbone.weights.path).name})
+        return backbone.model_copy(update={"weights": weights})
+
+    @property
+    def classes(self) -> dict[str, list[str]]:
+        """The class names of each head, in the order of its probabilities."""
+        return {name: head.classes for name, head in self.heads.items()}
+
+
+def read_card(folder: Path) -> Card:
+    """Read the card of a model folder.
+
+    Raises:
+        ModelError: no such folder or card, or one that this version cannot read.
+    """
+    path = folder / CARD
+    try:
+        raw = read_json(path)
+    except FileNotFoundError:
+        raise ModelError(
+            f"{folder} holds no model: there is no {CARD} in it. Give a folder that training wrote, as models/frozen."
+        ) from None
+    except ValueError as error:
+        raise ModelError(f"{path} is not JSON: {error}. Train again, or restore it with `dvc checkout`.") from None
+    written = raw.get("format") if isinstance(raw, dict) else None
+    if written != FORMAT:
+        raise ModelError(
+            f"{path} has format {written!r}, and this version reads {FORMAT}. Train again, or update meltpoint."
+        )
+    try:
+        return Card.model_validate(raw)
+    except ValidationError as error:
+        slips = "; ".join(f"{'.'.join(map(str, slip['loc']))}: {slip['msg']}" for slip in error.errors()[:3])
+        raise ModelError(
+            f"{path} is not a model's card: {slips}. Restore it with `dvc checkout`, or train again."
+        ) from None

@@ -1,0 +1,116 @@
+"""A backbone and the heads over it, how they are saved, and how they come back."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import cast
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from meltpoint.files import whole_file, write_json
+from meltpoint.model.backbones import Backbone, FeatureSpec, build_backbone, tap_key
+from meltpoint.model.card import CARD, Card, ModelError, read_card
+from meltpoint.params.model import Head, Tap
+
+WEIGHTS = "model.safetensors"
+
+
+class Model(nn.Module):
+    """Images to the raw outputs of every head. It knows nothing of tasks: `task` turns outputs into probabilities."""
+
+    heads: nn.ModuleDict
+
+    def __init__(self, backbone: Backbone, heads: nn.ModuleDict, head_taps: Mapping[str, Tap]) -> None:
+        super().__init__()
+        self.backbone, self.heads = backbone, heads
+        self.head_taps = {name: tap_key(tap) for name, tap in head_taps.items()}
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Images uint8 (N, S, S, 3) to normalised float32 (N, 3, S, S), channels last, on the model's device."""
+        return self.backbone.prepare(images)
+
+    def features(self, images: Tensor) -> dict[str, Tensor]:
+        """Images uint8 (N, S, S, 3) to pooled features float (N, D) for each tap key."""
+        return cast(dict[str, Tensor], self.backbone(self.prepare(images)))
+
+    def outputs(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Features float (N, D) for each tap key to outputs float (N, K) for each head."""
+        return {name: head(features[self.head_taps[name]]) for name, head in self.heads.items()}
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Images uint8 (N, S, S, 3) to outputs float (N, K) for each head."""
+        return self.outputs(self.features(images))
+
+
+def build_heads(
+    heads: Mapping[str, Head], specs: Mapping[str, FeatureSpec], n_outputs: Mapping[str, int]
+) -> nn.ModuleDict:
+    """Untrained heads by name, each as the file of its kind in `model/heads` builds it.
+
+    Raises:
+        ModelError: a head's name is one that torch keeps for itself.
+    """
+    modules = nn.ModuleDict()
+    for name, head in heads.items():
+        if hasattr(modules, name):
+            raise ModelError(
+                f"A head cannot be called {name!r}: torch uses that word. Call it for example {name + '_head'!r}."
+            )
+        kind = import_module(f"meltpoint.model.heads.{head.kind}")
+        modules[name] = cast(nn.Module, kind.build(head, specs[tap_key(head.tap)], n_outputs[name]))
+    return modules
+
+
+def save_model(model: Model, card: Card, folder: Path) -> None:
+    """Write model.safetensors and then card.json into `folder`, which is made if there is none."""
+    tensors = {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in model.state_dict().items()
+    }
+    with whole_file(folder / WEIGHTS) as temporary:
+        save_file(tensors, temporary, metadata={"format": "pt"})
+    write_json(folder / CARD, card.model_dump(mode="json"))
+
+
+def load_model(folder: Path) -> tuple[Model, Card]:
+    """Read a saved model, in eval mode, on the CPU; needs neither the pretrained weights nor a network.
+
+    Raises:
+        ModelError: card or weights are missing, damaged, or do not belong together.
+    """
+    card = read_card(folder)
+    params = card.backbone.model_copy(update={"mean": list(card.mean), "std": list(card.std)})
+    heads = {name: head.head for name, head in card.heads.items()}
+    taps = {name: head.tap for name, head in heads.items()}
+    backbone = build_backbone(params, set(taps.values()), card.images.size, pretrained=False)
+    backbone.licence = card.licence
+    outputs = {name: head.outputs for name, head in card.heads.items()}
+    model = Model(backbone, build_heads(heads, backbone.specs, outputs), taps)
+    _fill(model, folder / WEIGHTS)
+    return model.eval(), card
+
+
+def _fill(model: Model, path: Path) -> None:
+    try:
+        tensors = load_file(path)
+    except FileNotFoundError:
+        raise ModelError(
+            f"There is no {path} beside the card. Restore it with `dvc checkout`, or train again."
+        ) from None
+    except SafetensorError as error:
+        raise ModelError(
+            f"{path} is not a safetensors file: {error}. Restore it with `dvc checkout`, or train again."
+        ) from None
+    own = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    saved = {name: tuple(value.shape) for name, value in tensors.items()}
+    differing = sorted(name for name in own.keys() | saved.keys() if own.get(name) != saved.get(name))
+    if differing:
+        examples = ", ".join(f"{name} (saved {saved.get(name)}, wanted {own.get(name)})" for name in differing[:3])
+        raise ModelError(
+            f"{path} does not belong to the card beside it: {len(differing)} tensors differ, such as {examples}."
+            " Restore the folder with `dvc checkout`, or train again."
+        )
+    model.load_state_dict(tensors)

@@ -1,0 +1,156 @@
+"""timm's models behind a handful of calls: made for one image size, run up to the stages that are wanted."""
+
+import difflib
+from typing import Any, cast
+
+import timm
+import torch
+from timm.models import get_pretrained_cfg, group_parameters
+from torch import Tensor, nn
+
+from meltpoint.errors import UserError
+from meltpoint.model.weights import WeightsError
+from meltpoint.params.model import Backbone as BackboneParams
+
+OURS = ("img_size", "in_chans", "num_classes", "pretrained")  # arguments of create_model that other params decide
+
+
+class BackboneError(UserError, ValueError):
+    """There is no such backbone, argument or tap, or it cannot take images of that size."""
+
+
+def create_net(params: BackboneParams, size: int, from_hub: bool) -> nn.Module:
+    """A timm model without classifier in eval mode; one that knows only one image size is told ours.
+
+    Raises:
+        BackboneError: unknown name or argument, or an image size it cannot take; the nearest right ones are named.
+        WeightsError: the hub does not answer or has no such weights.
+    """
+    _check_name(params.name)
+    ours = sorted(set(OURS) & set(params.args))
+    if ours:
+        raise BackboneError(
+            f"backbone.args has {ours}; images.size and backbone.weights decide these. Leave them out of backbone.args."
+        )
+    try:
+        return _instantiate(params, size, from_hub)
+    except TypeError as error:
+        raise BackboneError(
+            f"{params.name} cannot be made with backbone.args {params.args}: {error}. timm's documentation of the model"
+            " lists its arguments; correct them."
+        ) from error
+    except Exception as error:
+        if from_hub:  # a hub fails in the words of half a dozen libraries
+            raise _unreachable(params, error) from error
+        raise wrong_size(params, size, error) from error
+
+
+def run_net(net: nn.Module, images: Tensor, indices: list[int], whole: bool) -> tuple[Tensor, list[Tensor]]:
+    """The last features as the net shapes them, and maps (N, C, H, W) of the stages `indices`, in order of depth.
+
+    Images are normalised float (N, 3, S, S). Without `whole` it stops at the last wanted stage.
+    """
+    anything = cast(Any, net)
+    if not indices:
+        return anything.forward_features(images), []
+    if whole:
+        last, maps = anything.forward_intermediates(images, indices=indices)
+        return last, maps
+    maps = anything.forward_intermediates(images, indices=indices, intermediates_only=True, stop_early=True)
+    return maps[-1], maps
+
+
+def pre_logits(net: nn.Module, last: Tensor) -> Tensor:
+    """What the pretrained classifier saw: (N, D)."""
+    pooled = cast(Tensor, cast(Any, net).forward_head(last, pre_logits=True))
+    if pooled.ndim != 2:
+        raise ValueError(f"features of shape {tuple(pooled.shape)}; backbone.args has to leave the pooling on")
+    return pooled
+
+
+def count_stages(net: nn.Module) -> int:
+    """How many stages (CNN) or blocks (ViT) can be tapped; 0 where timm cannot look inside."""
+    return len(cast(Any, net).feature_info) if hasattr(net, "forward_intermediates") else 0
+
+
+def prune_net(net: nn.Module, indices: list[int]) -> None:
+    """Take away what comes after the last of the stages `indices`: it would be kept, and never learn."""
+    cast(Any, net).prune_intermediate_layers(indices, prune_norm=True, prune_head=True)
+
+
+def group_by_depth(net: nn.Module) -> list[list[str]]:
+    """Names of the parameters as timm groups them for layer-wise learning rates: stem, stages or blocks, the rest."""
+    grouped = group_parameters(net, cast(Any, net).group_matcher(coarse=True))
+    return [list(grouped[depth]) for depth in sorted(grouped)]
+
+
+def pretrained_config(net: nn.Module) -> dict[str, Any]:
+    """timm's description of the weights the net is usually given: mean, std, license, hf_hub_id ..."""
+    return cast(dict[str, Any], net.pretrained_cfg)
+
+
+def wrong_size(params: BackboneParams, size: int, error: Exception) -> BackboneError:
+    """The error that names the nearest working sizes below and above."""
+    reason = str(error).partition("\n")[0] or type(error).__name__
+    near = _nearest_size(params, size, -1), _nearest_size(params, size, +1)
+    native = _native_size(params.name)
+    allowed = " or ".join(str(found) for found in near if found) or native
+    return BackboneError(
+        f"{params.name} cannot take images of {size} pixels with backbone.args {params.args}: {reason}. The nearest"
+        f" sizes it takes are {allowed}; it was pretrained at {native}. Correct images.size."
+    )
+
+
+def _instantiate(params: BackboneParams, size: int, from_hub: bool) -> nn.Module:
+    arguments: dict[str, Any] = dict(params.args)
+    config = get_pretrained_cfg(params.name)
+    if config is not None and config.fixed_input_size and not arguments.get("dynamic_img_size"):
+        arguments["img_size"] = size
+    net = timm.create_model(params.name, pretrained=from_hub, num_classes=0, **arguments)
+    patch = getattr(getattr(net, "patch_embed", None), "patch_size", 1)
+    patch = patch[0] if isinstance(patch, tuple) else patch
+    if size % patch and not arguments.get("dynamic_img_pad"):  # timm would cut the border off in silence
+        raise ValueError(f"its patches are {patch} pixels wide, and {size} is no multiple of that")
+    return net.eval()
+
+
+def _check_name(name: str) -> None:
+    architecture = name.partition(".")[0]
+    tagged = timm.list_models(f"{architecture}*", pretrained=True) if timm.is_model(architecture) else []
+    if timm.is_model(architecture) and name in [architecture, *tagged]:
+        return
+    near = difflib.get_close_matches(name, tagged or timm.list_models(), n=3, cutoff=0.3)
+    raise BackboneError(
+        f"timm {timm.__version__} has no model {name!r}.{' Did you mean ' + ' or '.join(near) + '?' if near else ''}"
+        " timm.list_models() lists them all; correct backbone.name."
+    )
+
+
+def _unreachable(params: BackboneParams, error: Exception) -> WeightsError:
+    reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
+    return WeightsError(
+        f"timm's weights of {params.name} could not be fetched: {reason}. Check the network and the name, or give a"
+        " file: backbone.weights {kind: file, path: ..., match: name, licence: ...}."
+    )
+
+
+def _nearest_size(params: BackboneParams, size: int, direction: int) -> int | None:
+    """The first even size in that direction, at most 64 pixels away, that works."""
+    sizes = range(size + direction, max(0, size + 65 * direction), direction)
+    return next((near for near in sizes if near % 2 == 0 and _works(params, near)), None)
+
+
+def _works(params: BackboneParams, size: int) -> bool:
+    """Whether the net takes images of that size; tried on torch's meta device, which computes shapes only."""
+    try:
+        with torch.device("meta"), torch.inference_mode():
+            net = _instantiate(params, size, from_hub=False)
+            pre_logits(net, run_net(net, torch.zeros(1, 3, size, size), [], whole=True)[0])
+    except Exception:  # noqa: BLE001 - whatever a net says of it, the size does not work
+        return False
+    return True
+
+
+def _native_size(name: str) -> int:
+    config = get_pretrained_cfg(name)
+    return 224 if config is None else config.input_size[-1]

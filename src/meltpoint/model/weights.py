@@ -1,0 +1,155 @@
+"""Pretrained weights from a file or an installed package, matched by name or by order; never unpickled freely."""
+
+import importlib.util
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, assert_never
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from meltpoint.errors import UserError
+from meltpoint.params.model import FileWeights, PackageWeights
+
+WRAPPERS = ("module.", "_orig_mod.")  # what DataParallel, DistributedDataParallel and torch.compile put before a name
+CONTAINERS = ("state_dict", "model_state_dict", "model")  # where training scripts keep the tensors of a checkpoint
+COUNTER = "num_batches_tracked"  # of BatchNorm: counts training steps, has no part in a prediction
+
+
+class WeightsError(UserError, ValueError):
+    """A weight file is missing, unreadable, or does not fit the backbone."""
+
+
+@dataclass(frozen=True)
+class Matched:
+    """What became of a weight file: its name, the number of tensors taken, the names left over (its classifier)."""
+
+    file: str
+    taken: int
+    unused: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """One line for people."""
+        unused = (
+            f", not used: {', '.join(self.unused[:4])}{' ...' if len(self.unused) > 4 else ''}" if self.unused else ""
+        )
+        return f"{self.taken} tensors from {self.file}{unused}"
+
+
+def load_weights(module: nn.Module, weights: FileWeights | PackageWeights) -> Matched:
+    """Copy a file's tensors into `module`; every tensor of the module is found in it, with its shape.
+
+    Raises:
+        WeightsError: no such file or package, not a file of tensors, a tensor missing or of another shape.
+    """
+    path = find_weights(weights)
+    tensors, own = read_tensors(path), module.state_dict()
+    match weights.match:
+        case "name":
+            taken = _by_name(tensors, own, path)
+        case "order":
+            taken = _by_order(tensors, own, path)
+        case _:
+            assert_never(weights.match)
+    module.load_state_dict({name: tensors[source] for name, source in taken.items()}, strict=False)
+    used = set(taken.values())
+    return Matched(path.name, len(taken), tuple(name for name in tensors if name not in used))
+
+
+def find_weights(weights: FileWeights | PackageWeights) -> Path:
+    """Where the file is; a package is found without being imported."""
+    match weights:
+        case FileWeights():
+            path = Path(weights.path)
+        case PackageWeights():
+            path = _package_folder(weights.package) / weights.file
+        case _:
+            assert_never(weights)
+    if not path.is_file():
+        beside = sorted(file.name for file in path.parent.glob("*") if file.suffix in (".pth", ".pt", ".safetensors"))
+        raise WeightsError(
+            f"There is no weight file {path}; beside it are {beside or 'none'}. Correct backbone.weights."
+        )
+    return path
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors, or of a .pth (`weights_only`), by name without wrappers, in the file's order."""
+    try:
+        content = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except SafetensorError as error:
+        raise WeightsError(
+            f"{path} is not a safetensors file: {error}. Save it with safetensors.torch.save_file."
+        ) from None
+    except Exception as error:  # torch.load lets through whatever its readers raise: pickle, zip, struct, index errors
+        raise WeightsError(
+            f"{path} cannot be read as tensors: {type(error).__name__}: {str(error).partition(chr(10))[0]}. Only files"
+            " of plain tensors are read (torch.load with weights_only). Save its state_dict as .safetensors."
+        ) from error
+    tensors = {name: value for name, value in _unwrap(content).items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise WeightsError(f"{path} holds no named tensors. Save the state_dict of the backbone in it.")
+    return _without_wrappers(tensors)
+
+
+def _package_folder(package: str) -> Path:
+    found = importlib.util.find_spec(package) if package.isidentifier() else None
+    if found is None or found.origin is None:
+        raise WeightsError(
+            f"backbone.weights.package: there is no installed Python package {package!r}. Install it, or correct its"
+            " name (the one it is imported by)."
+        )
+    return Path(found.origin).parent
+
+
+def _unwrap(content: Any) -> Mapping[str, Any]:
+    """The mapping of names to tensors, which checkpoints often keep one level down."""
+    if not isinstance(content, Mapping):
+        return {}
+    inner = next((content[key] for key in CONTAINERS if isinstance(content.get(key), Mapping)), None)
+    return content if inner is None else inner
+
+
+def _without_wrappers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    for prefix in WRAPPERS * 2:  # either may be around the other
+        if all(name.startswith(prefix) for name in tensors):
+            tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
+    return tensors
+
+
+def _by_name(tensors: dict[str, Tensor], own: dict[str, Tensor], path: Path) -> dict[str, str]:
+    missing = [name for name in own if name not in tensors and not name.endswith(COUNTER)]
+    if missing:
+        raise WeightsError(
+            f"{path} lacks {len(missing)} of the backbone's {len(own)} tensors, for example {missing[:3]}; it has names"
+            f" such as {list(tensors)[:3]}. Give the weights of this architecture, or try `match: order`."
+        )
+    for name in own.keys() & tensors.keys():
+        _check_shape(name, own[name], name, tensors[name], path)
+    return {name: name for name in own if name in tensors}
+
+
+def _by_order(tensors: dict[str, Tensor], own: dict[str, Tensor], path: Path) -> dict[str, str]:
+    """Pair the nth tensor with the nth; what follows the last one (the classifier) is left over."""
+    counted = any(name.endswith(COUNTER) for name in tensors)
+    wanted = [name for name in own if counted or not name.endswith(COUNTER)]
+    for name, source in itertools.zip_longest(wanted, list(tensors)[: len(wanted)]):
+        if source is None:
+            raise WeightsError(
+                f"{path} has {len(tensors)} tensors, and the backbone {len(wanted)}. Give weights of this architecture."
+            )
+        _check_shape(name, own[name], source, tensors[source], path)
+    return dict(zip(wanted, tensors, strict=False))
+
+
+def _check_shape(name: str, own: Tensor, source: str, tensor: Tensor, path: Path) -> None:
+    if own.shape != tensor.shape:
+        raise WeightsError(
+            f"{path} does not fit: its {source!r} has shape {tuple(tensor.shape)}, and the backbone's {name!r} has"
+            f" {tuple(own.shape)}. Give the weights of this architecture and image size."
+        )
