@@ -8,31 +8,36 @@ Scores = dict[str, NDArray[np.float64]]
 
 
 def confusion(true: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int) -> NDArray[np.int64]:
-    """Count pairs (n_classes, n_classes): row the true class, column the predicted one; true < 0 is left out."""
+    """Count pairs: (n_classes, n_classes), row the true class, column the predicted one; true < 0 is left out."""
     known = true >= 0
     cells = true[known] * n_classes + predicted[known]
     return np.bincount(cells, minlength=n_classes**2).reshape(n_classes, n_classes).astype(np.int64)
 
 
 def from_confusion(counts: Counts) -> Scores:
-    """Metrics of confusion matrices (..., C, C), each an array (...): names and values as scikit-learn's, 0 for 0/0.
+    """Metrics of confusion matrices (..., C, C), each an array (...): names and values as scikit-learn's, 0 for 0/0."""
+    counts = np.asarray(counts, dtype=np.float64)
+    return from_margins(np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(-1), counts.sum(-2))
+
+
+def from_margins(hits: Counts, true: Counts, predicted: Counts) -> Scores:
+    """The same metrics from what they need of the matrix: its diagonal, row sums and column sums, each (..., C).
 
     `f1` is of the last class when there are two, and equals `macro_f1` otherwise. Macro scores count every class,
     also one that never occurs. `balanced_accuracy` is the mean recall of the classes that occur.
     """
-    counts = np.asarray(counts, dtype=np.float64)
-    hits = np.diagonal(counts, axis1=-2, axis2=-1)
-    true, predicted = counts.sum(-1), counts.sum(-2)
+    hits, true, predicted = (np.asarray(part, dtype=np.float64) for part in (hits, true, predicted))
     recall = ratio(hits, true)
     f1 = ratio(2 * hits, true + predicted)
+    macro_f1 = f1.mean(-1)
     return {
-        "accuracy": ratio(hits.sum(-1), counts.sum((-2, -1))),
-        "balanced_accuracy": ratio((recall * (true > 0)).sum(-1), (true > 0).sum(-1)),
-        "macro_f1": f1.mean(-1),
-        "f1": f1[..., -1] if counts.shape[-1] == 2 else f1.mean(-1),
+        "accuracy": ratio(hits.sum(-1), true.sum(-1)),
+        "balanced_accuracy": ratio(recall.sum(-1), (true > 0).sum(-1).astype(np.float64)),
+        "macro_f1": macro_f1,
+        "f1": f1[..., -1] if hits.shape[-1] == 2 else macro_f1,
     }
 
 
 def ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
-    """part / whole, and 0 where whole is 0."""
+    """Part / whole, and 0 where whole is 0."""
     return np.divide(part, whole, out=np.zeros(np.broadcast(part, whole).shape), where=whole > 0)

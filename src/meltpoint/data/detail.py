@@ -17,7 +17,8 @@ TILE = SIDE // 4  # 4 x 4 tiles vote on whether two pictures agree
 FREQUENCIES = 16  # 16 x 16 signs of the cosine transform make a hash of 256 bits
 UNIT = 31  # int8 holds details of up to 4 standard deviations
 BLANK = 0.05  # root mean square of the detail of a picture that has none
-SAMPLE = 8192  # images from which the common pattern is learned
+SAMPLE = 3072  # images from which the common pattern is learned
+CHUNK = 1024  # details worked on at once
 FEW = 12  # what fewer images than this share is no common pattern, however small the dataset
 
 # What has to be done to the second picture to match the first: quarter turns to the left, then mirrored or not.
@@ -63,20 +64,17 @@ def remove_common(details: Detail, sample: NDArray[np.int64], share: float) -> N
     the matched filter against a background of covariance C (Van Trees, Detection Estimation and Modulation Theory,
     part 1, 4.3). A pattern that makes up `share` of the data is halved, a rare one stays as it is.
     """
-    sample = sample[:SAMPLE]
     flat = details.reshape(len(details), -1)
-    covariance = np.zeros((flat.shape[1], flat.shape[1]), dtype=np.float32)
-    for start in range(0, len(sample), 1024):
-        rows = _unit(flat[sample[start : start + 1024]])
-        covariance += rows.T @ rows
-    weight = 1.0 / (max(share, FEW / len(sample)) * len(sample))
-    covariance *= weight
-    covariance[np.diag_indices_from(covariance)] += 1.0
-    factor = scipy.linalg.cho_factor(covariance, lower=True, overwrite_a=True, check_finite=False)
-    for start in range(0, len(flat), 1024):
-        rows = _unit(flat[start : start + 1024])
-        rest = _unit(scipy.linalg.cho_solve(factor, rows.T, check_finite=False).T) * np.sqrt(flat.shape[1])
-        flat[start : start + 1024] = np.clip(np.round(rest * UNIT), -127, 127).astype(np.int8)
+    known = _unit(flat[sample[:SAMPLE]])
+    # Woodbury's identity: the inverse of a matrix as large as the sample instead of one as large as the picture.
+    gram = known @ known.T
+    gram[np.diag_indices_from(gram)] += max(share, FEW / len(flat)) * len(known)
+    factor = scipy.linalg.cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
+    for start in range(0, len(flat), CHUNK):
+        rows = _unit(flat[start : start + CHUNK])
+        rows -= scipy.linalg.cho_solve(factor, known @ rows.T, check_finite=False).T @ known
+        rest = _unit(rows) * np.sqrt(flat.shape[1])
+        flat[start : start + CHUNK] = np.clip(np.round(rest * UNIT), -127, 127).astype(np.int8)
 
 
 def hash_details(details: Detail) -> Hashes:
@@ -87,8 +85,8 @@ def hash_details(details: Detail) -> Hashes:
     """
     hashes = np.empty((len(TURNS), len(details), FREQUENCIES**2 // 64), dtype=np.uint64)
     odd = np.arange(FREQUENCIES) % 2 == 1
-    for start in range(0, len(details), 1024):
-        chunk = slice(start, start + 1024)
+    for start in range(0, len(details), CHUNK):
+        chunk = slice(start, start + CHUNK)
         waves = scipy.fft.dctn(details[chunk].astype(np.float32), axes=(1, 2))
         bits = np.asarray(waves)[:, :FREQUENCIES, :FREQUENCIES] > 0
         for turn in range(len(TURNS)):

@@ -101,10 +101,12 @@ def _check_names(name: str, arguments: Mapping[str, Any], known: Mapping[str, An
 
 
 def _build(name: str, arguments: Mapping[str, Any], known: Mapping[str, Any]) -> Any:
+    maker = next(base for base in known[name].__mro__ if "__init__" in vars(base))
+    strict = {"strict": True} if "InitSchema" in vars(maker) else {}  # or slips are warnings, and defaults are taken
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # advice on other transforms; what is wrong is raised if `strict`
-            return known[name](**arguments, strict=True)
+            warnings.simplefilter("ignore")  # advice on other transforms
+            return known[name](**arguments, **strict)
     except (ValueError, TypeError) as error:
         reason = " ".join(PYDANTIC.sub("", str(error)).split())
         raise AugmentError(

@@ -120,7 +120,7 @@ def _draw(cells: list[Cell], columns: int, title: str, subtitle: str, path: Path
         row, column = divmod(place, columns)
         _draw_cell(sheet, pen, cell, (MARGIN + column * (width + GAP), top + row * (height + GAP)), width)
     with whole_file(path) as temporary:
-        sheet.save(temporary, "PNG", optimize=True)
+        sheet.save(temporary, "PNG")
 
 
 def _draw_cell(sheet: Image.Image, pen: ImageDraw.ImageDraw, cell: Cell, corner: tuple[int, int], width: int) -> None:

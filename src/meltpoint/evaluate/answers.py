@@ -1,0 +1,19 @@
+"""Predictions as arrays: what was asked of a head and what it answered."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from meltpoint.tables import label_column, probability_columns
+
+SPLITS = ("val", "test")  # that predictions are made of
+
+
+def codes_of(table: pd.DataFrame, head: str, classes: list[str]) -> NDArray[np.int64]:
+    """The true class ids (N,) of a head, -1 where an image has no label."""
+    return np.asarray(pd.Categorical(table[label_column(head)], categories=classes).codes, dtype=np.int64)
+
+
+def probabilities_of(table: pd.DataFrame, head: str, classes: list[str]) -> NDArray[np.float64]:
+    """The class probabilities (N, C) of a head."""
+    return table[probability_columns(head, classes)].to_numpy(np.float64)

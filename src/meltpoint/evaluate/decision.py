@@ -1,0 +1,74 @@
+"""The decision as files: compare.json for programs, compare.md for a terminal, compare.html for people."""
+
+from pathlib import Path
+from typing import Any
+
+from meltpoint.evaluate.bootstrap import Interval
+from meltpoint.evaluate.compare import Decision, Pair, Row
+from meltpoint.evaluate.page import render_page
+from meltpoint.evaluate.table import write_text
+from meltpoint.files import whole_file, write_json
+
+
+def write_decision(decision: Decision, reports: Path) -> None:
+    """Write `reports`/compare.json, compare.md and compare.html."""
+    write_json(reports / "compare.json", as_json(decision))
+    for name, text in (("compare.md", write_text(decision)), ("compare.html", render_page(decision))):
+        with whole_file(reports / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+def as_json(decision: Decision) -> dict[str, Any]:
+    """The decision as plain values: shares in [0, 1], costs in their units, intervals as [low, high]."""
+    settings = decision.settings
+    return {
+        "winner": decision.winner,
+        "verdict": decision.verdict,
+        "sentence": decision.sentence,
+        "best": decision.best,
+        "main_head": decision.evidence.main_head,
+        "metric": settings.metric,
+        "margin": settings.margin,
+        "confidence": settings.confidence,
+        "cost": settings.cost,
+        "images": decision.images,
+        "more_images": decision.ruling.more_images,
+        "strategies": [_row(row, decision) for row in decision.rows],
+        "pairs": [_pair(pair, decision) for pair in decision.pairs],
+    }
+
+
+def _row(row: Row, decision: Decision) -> dict[str, Any]:
+    metrics = {
+        split: {head: _without_classes(scores) for head, scores in heads.items()}
+        for split, heads in row.metrics.items()
+    }
+    intervals = {
+        split: {head: {decision.settings.metric: _bounds(interval)} for head, interval in heads.items()}
+        for split, heads in row.intervals.items()
+    }
+    standing = decision.ruling.standings[row.name]
+    return {"name": row.name, "standing": standing, "metrics": metrics, "intervals": intervals, "cost": row.cost}
+
+
+def _without_classes(scores: dict[str, Any]) -> dict[str, Any]:
+    """Scores of single classes stay in the strategy's metrics.json."""
+    return {name: value for name, value in scores.items() if name != "classes"}
+
+
+def _pair(pair: Pair, decision: Decision) -> dict[str, Any]:
+    return {
+        "a": pair.a,
+        "b": pair.b,
+        "split": pair.split,
+        "head": decision.evidence.main_head,
+        "metric": decision.settings.metric,
+        "difference": round(pair.difference.value, 6),
+        "interval": _bounds(pair.difference.interval),
+        "p_value": round(pair.difference.p_value, 8),
+        "p_holm": round(pair.p_holm, 8),
+    }
+
+
+def _bounds(interval: Interval) -> list[float]:
+    return [round(interval.low, 6), round(interval.high, 6)]

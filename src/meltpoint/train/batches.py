@@ -1,0 +1,149 @@
+"""Which images stand in which batch and in which view: pure functions of seed, epoch and id, so nothing is saved."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+Integers = NDArray[np.int64]
+Batch = tuple[Tensor, Tensor]  # images uint8 (B, S, S, 3) and their numbers among the training images int64 (B,)
+
+_STEP, _FIRST, _SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+
+
+class Transform(Protocol):
+    """An augmentation: a pure function of an image uint8 (S, S, 3) and a seed."""
+
+    def __call__(self, image: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
+        """The augmented image, of the same shape."""
+        ...
+
+
+def mix(*numbers: int | Integers) -> Integers:
+    """A hash of whole numbers or arrays of them, broadcast together: int64, 0 to 2**63 - 1.
+
+    SplitMix64 (Steele, Lea and Flood: Fast Splittable Pseudorandom Number Generators, OOPSLA 2014), one round a number.
+    """
+    state = np.zeros(1, dtype=np.uint64)  # an array: numpy warns when scalars overflow, and here they should
+    for number in numbers:
+        state = state + np.asarray(number, dtype=np.int64).astype(np.uint64) + np.uint64(_STEP)
+        state = (state ^ (state >> np.uint64(30))) * np.uint64(_FIRST)
+        state = (state ^ (state >> np.uint64(27))) * np.uint64(_SECOND)
+        state = state ^ (state >> np.uint64(31))
+    return (state >> np.uint64(1)).astype(np.int64)
+
+
+def mix_one(*numbers: int) -> int:
+    """`mix` of plain numbers."""
+    return int(mix(*numbers)[0])
+
+
+def choose_views(seed: int, epoch: int, ids: Integers, count: int) -> Integers:
+    """For each image id (N,) the view an epoch shows: 0 the plain one, 1 to `count` an augmented one, all as likely."""
+    return mix(seed, epoch, ids) % (count + 1)
+
+
+def cut_batches(seed: int, epoch: int, n_images: int, batch: int) -> list[Integers]:
+    """The epoch's batches of image numbers: a new order each epoch, the rest that fills no batch left out.
+
+    Fewer images than a batch holds make one batch.
+    """
+    order = np.random.default_rng([seed, epoch]).permutation(n_images)
+    size = min(batch, n_images)
+    return [order[start : start + size] for start in range(0, n_images - size + 1, size)]
+
+
+@dataclass(frozen=True)
+class Store:
+    """Arrays on disk with a row an image: `plain` (N, ...) and, of the training images, `augmented` (n_train, V, ...).
+
+    The files are mapped for each reading anew: pages that stayed mapped would count as this process's memory.
+    """
+
+    plain: Path
+    augmented: Path | None
+    count: int  # V
+    train: Integers  # rows of the training images in `plain`, in the order of `augmented`
+
+    def read_plain(self, rows: Integers) -> NDArray[Any]:
+        """Rows (B,) of the plain array, in that order: (B, ...)."""
+        return _gather(np.load(self.plain, mmap_mode="r"), rows)
+
+    def read_train(self, numbers: Integers, views: Integers) -> NDArray[Any]:
+        """Training images by number (B,), each in its view (B,): (B, ...)."""
+        if self.augmented is None or not views.any():
+            return self.read_plain(self.train[numbers])
+        source = np.load(self.plain, mmap_mode="r")
+        result = np.empty((len(numbers), *source.shape[1:]), source.dtype)
+        plain = views == 0
+        result[plain] = _gather(source, self.train[numbers[plain]])
+        augmented = np.load(self.augmented, mmap_mode="r")
+        flat = augmented.reshape(-1, *augmented.shape[2:])
+        result[~plain] = _gather(flat, numbers[~plain] * self.count + views[~plain] - 1)
+        return result
+
+
+def _gather(source: NDArray[Any], rows: Integers) -> NDArray[Any]:
+    """Rows of a mapped array, read in the order of the disk and given in the order asked for."""
+    order = np.argsort(rows, kind="stable")
+    result = np.empty((len(rows), *source.shape[1:]), source.dtype)
+    result[order] = source[rows[order]]
+    return result
+
+
+@dataclass(frozen=True)
+class TrainImages:
+    """The training images in batches, as epochs show them. `share` of `shares` is this process's part of each batch."""
+
+    store: Store
+    ids: Integers  # (n_train,)
+    seed: int
+    batch: int
+    transform: Transform | None  # augments the plain view on the fly; None where augmented views are stored
+    workers: int
+    share: int
+    shares: int
+
+    @property
+    def batches(self) -> int:
+        """Batches an epoch."""
+        return max(1, len(self.ids) // self.batch)
+
+    def load(self, epoch: int, start: int, pin: bool) -> Iterator[Batch]:
+        """The batches of an epoch from number `start`; `pin` speeds the way to a GPU."""
+        batches = cut_batches(self.seed, epoch, len(self.ids), self.batch)[start:]
+        size = len(batches[0]) // self.shares if batches else 0
+        own = [batch[self.share * size : (self.share + 1) * size] for batch in batches]
+        loader: DataLoader[Batch] = DataLoader(
+            _Epoch(self, epoch, own), batch_size=None, num_workers=min(self.workers, len(own)), pin_memory=pin
+        )
+        return iter(loader)
+
+    def read(self, epoch: int, numbers: Integers) -> NDArray[np.uint8]:
+        """Training images by number (B,) as an epoch shows them: uint8 (B, S, S, 3)."""
+        ids = self.ids[numbers]
+        if self.transform is None:
+            return self.store.read_train(numbers, choose_views(self.seed, epoch, ids, self.store.count))
+        images: NDArray[np.uint8] = self.store.read_plain(self.store.train[numbers])
+        seeds = mix(self.seed, epoch, ids)
+        return np.stack([self.transform(image, int(seed)) for image, seed in zip(images, seeds, strict=True)])
+
+
+class _Epoch(Dataset[Batch]):
+    """The batches of one epoch, by number."""
+
+    def __init__(self, images: TrainImages, epoch: int, batches: list[Integers]) -> None:
+        self.images, self.epoch, self.batches = images, epoch, batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, number: int) -> Batch:
+        numbers = self.batches[number]
+        return torch.from_numpy(self.images.read(self.epoch, numbers)), torch.from_numpy(numbers)

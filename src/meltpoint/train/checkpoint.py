@@ -1,0 +1,129 @@
+"""Where an interrupted training waits to be continued: safetensors and JSON, written whole or not at all."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from meltpoint.errors import UserError
+from meltpoint.files import whole_file, write_json
+from meltpoint.progress import say
+from meltpoint.train.sinks import HISTORY, History
+
+STATE = "state.safetensors"
+RUN = "run.json"
+LOCK = "lock"
+FACTS = "facts"
+KEPT = 1  # interrupted trainings of other settings that are kept beside the current one
+
+
+class CheckpointError(UserError, RuntimeError):
+    """A checkpoint folder is in use, or cannot be read."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A moment of a training: tensors by name, and facts that JSON can hold."""
+
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any]
+
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors whose name starts with `prefix` and a slash, without them."""
+        start = f"{prefix}/"
+        return {name.removeprefix(start): value for name, value in self.tensors.items() if name.startswith(start)}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The folder of one training, named by its strategy and the key of all it depends on."""
+
+    folder: Path
+
+    @property
+    def history(self) -> History:
+        """The curves of the training so far."""
+        return History(self.folder / HISTORY)
+
+    def resume(self) -> Saved | None:
+        """The last moment saved, or None; the history forgets what came after it, so that no step is told twice."""
+        saved = self.read()
+        self.history.cut(saved.facts[HISTORY] if saved else 0)
+        return saved
+
+    def read(self) -> Saved | None:
+        """The last moment saved, on the CPU, or None.
+
+        Raises:
+            CheckpointError: the file is damaged.
+        """
+        path = self.folder / STATE
+        if not path.exists():
+            return None
+        try:
+            with safe_open(path, framework="pt") as file:
+                facts = json.loads(file.metadata()[FACTS])
+                return Saved({name: file.get_tensor(name) for name in file.keys()}, facts)  # noqa: SIM118 - not a mapping
+        except Exception as error:  # safetensors raises several kinds, all of them for a damaged file
+            raise CheckpointError(
+                f"The checkpoint {path} cannot be read: {error}. It has to be a whole safetensors file."
+                f" Remove {self.folder} to train from the start."
+            ) from error
+
+    def write(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Replace the last moment by this one; a reader sees the old file or the new one, never a mixture."""
+        noted = {**facts, HISTORY: self.history.offset}
+        plain = {
+            name: value.detach().to("cpu", memory_format=torch.contiguous_format) for name, value in tensors.items()
+        }
+        with whole_file(self.folder / STATE) as temporary:
+            save_file(plain, temporary, {FACTS: json.dumps(noted, allow_nan=False)})
+
+    def remove(self) -> None:
+        """Remove the folder: the training is complete."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextmanager
+def open_checkpoint(root: Path, strategy: str, key: str) -> Iterator[Checkpoint]:
+    """The checkpoint of `strategy` with `key` below `root`, held by this process alone while the context lasts.
+
+    Of other interrupted trainings of the strategy the newest is kept, in case the settings come back; older ones go.
+
+    Raises:
+        CheckpointError: another process is training the same.
+    """
+    folder = root / f"{strategy}-{key[:16]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / LOCK, timeout=0):
+            write_json(folder / RUN, {"strategy": strategy, "key": key})
+            _remove_stale(root, strategy, folder)
+            yield Checkpoint(folder)
+    except Timeout:
+        raise CheckpointError(
+            f"{strategy} is being trained with the same settings by another process, which holds {folder / LOCK}."
+            " One may do so at a time. Wait for it, or stop it; it can be continued."
+        ) from None
+
+
+def _remove_stale(root: Path, strategy: str, current: Path) -> None:
+    pattern = re.compile(re.escape(strategy) + r"-[0-9a-f]{1,16}")
+    others = [path for path in root.iterdir() if path.is_dir() and pattern.fullmatch(path.name) and path != current]
+    for folder in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True)[KEPT:]:
+        try:
+            with FileLock(folder / LOCK, timeout=0):
+                shutil.rmtree(folder, ignore_errors=True)
+        except Timeout:
+            continue  # in use
+        say(f"Removed {folder}: an interrupted training of {strategy} with other settings; newer ones are kept.")

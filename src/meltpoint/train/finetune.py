@@ -1,0 +1,183 @@
+"""Strategy `finetune`: from the heads that frozen features give, with the last stages of the backbone learning too."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from meltpoint.images.views import Views
+from meltpoint.model.backbones import build_backbone
+from meltpoint.model.model import Model, build_heads
+from meltpoint.params.read import Params
+from meltpoint.params.training import FinetuneStrategy
+from meltpoint.progress import say, track
+from meltpoint.train.batches import Store, TrainImages, Transform
+from meltpoint.train.checkpoint import Checkpoint, Saved
+from meltpoint.train.device import build_accelerator
+from meltpoint.train.folded import Folded
+from meltpoint.train.frozen import Fitted
+from meltpoint.train.goal import Goal, Part
+from meltpoint.train.loop import Loop, Parts
+from meltpoint.train.optimiser import scale_stages
+from meltpoint.train.scores import Losses, name_scores, score
+
+HEADS, BACKBONE = "heads", "backbone"
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Validates a network: each process runs it over its part of the images, and all get the scores of all images."""
+
+    accelerator: Accelerator
+    network: nn.Module
+    store: Store
+    goal: Goal
+    part: Part
+    batch: int
+
+    def __call__(self) -> dict[str, float]:
+        """Curves `val/<head>/<metric>` and `val/loss` of the network as it is; each image counts once."""
+        count, share = len(self.part.rows), self.accelerator.process_index
+        size = -(-count // self.accelerator.num_processes)
+        own = np.arange(share * size, (share + 1) * size).clip(max=count - 1)  # the last process repeats the last image
+        outputs = self._run(self.part.rows[own])
+        scores = {
+            head: score(objective, self.accelerator.gather(outputs[head])[:count].cpu(), self.part.targets[head])
+            for head, objective in self.goal.objectives.items()
+        }
+        plain = {head: {name: float(value) for name, value in own.items()} for head, own in scores.items()}
+        return name_scores(plain, self.goal.weights)
+
+    def _run(self, rows: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> dict[str, Tensor]:
+        starts = range(0, len(rows), self.batch)
+        bar = track(starts, "val", unit="batch") if self.accelerator.is_main_process else starts
+        parts: list[dict[str, Tensor]] = []
+        for start in bar:
+            images = torch.from_numpy(self.store.read_plain(rows[start : start + self.batch]))
+            parts.append(self.network(images.to(self.accelerator.device, non_blocking=True)))
+        return {head: torch.cat([part[head] for part in parts]).contiguous() for head in self.goal.heads}
+
+
+def start_from(fitted: Fitted, checkpoint: Checkpoint) -> None:
+    """Make the fitted heads the first moment of a fine-tuning: step 0."""
+    weights = {f"weights/{HEADS}.{name}": value for name, value in fitted.heads.named_parameters()}
+    constants = {f"constants/{HEADS}.{name}": value for name, value in fitted.heads.named_buffers()}
+    facts = {"step": 0, "epochs": 0.0, "best": None, "loss_sum": 0.0, "loss_count": 0, "finished": False}
+    checkpoint.write(weights | constants, {**facts, "seconds": fitted.seconds, "peak_megabytes": fitted.peak_megabytes})
+
+
+def work(params: Params, strategy: FinetuneStrategy, goal: Goal, views: Views, checkpoint: Checkpoint) -> None:
+    """Take the training in `checkpoint` to its end, as the only process or one of several; the first one writes.
+
+    Raises:
+        TrainingError: the loss is no number.
+        UnfreezeError: the backbone has fewer stages than are to be unfrozen.
+    """
+    saved = checkpoint.read()
+    assert saved is not None, "start_from comes first"
+    torch.backends.cudnn.deterministic = True  # a continued training ends with the same weights
+    accelerator = build_accelerator(params.train)
+    model = build_model(params, goal, views.size)
+    fill_model(model, saved, "weights")
+    loop = Loop(_join(params, strategy, goal, views, checkpoint, accelerator, model))
+    loop.fill(saved)
+    if accelerator.is_main_process and loop.step:
+        say(f"continuing from step {loop.step} of {loop.n_steps}")
+    loop.run()
+
+
+def build_model(params: Params, goal: Goal, size: int) -> Model:
+    """The pretrained backbone under untrained heads, in eval mode."""
+    taps = {name: head.tap for name, head in goal.heads.items()}
+    backbone = build_backbone(params.backbone, set(taps.values()), size)
+    return Model(backbone, build_heads(goal.heads, backbone.specs, goal.n_outputs), taps).eval()
+
+
+def fill_model(model: Model, saved: Saved, part: str) -> None:
+    """Give a model the weights that stand under `part` in a checkpoint, and the constants."""
+    own = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    with torch.no_grad():
+        for name, value in {**saved.part("constants"), **saved.part(part)}.items():
+            own[name].copy_(value)
+
+
+def unfreeze(model: Model, strategy: FinetuneStrategy) -> dict[str, float]:
+    """Let the heads and the last stages learn, and nothing else; names of what learns, and relative learning rates.
+
+    What no gradient reaches, such as a stage after the last tap, stays frozen. Below the first parameter that learns
+    no gradient is computed, and no activation kept.
+    """
+    stages = scale_stages(model.backbone.stages(), strategy.unfreeze, strategy.layer_decay)
+    scales = {f"{BACKBONE}.{name}": scale for name, scale in stages.items()}
+    scales |= {f"{HEADS}.{name}": 1.0 for name, _ in model.heads.named_parameters()}
+    parameters = dict(model.named_parameters())
+    for name, parameter in parameters.items():
+        parameter.requires_grad_(name in scales)
+    images = torch.zeros((1, model.backbone.size, model.backbone.size, 3), dtype=torch.uint8)
+    total = torch.stack([output.sum() for output in model(images).values()]).sum()
+    gradients = torch.autograd.grad(total, [parameters[name] for name in scales], allow_unused=True)
+    for name, gradient in zip(list(scales), gradients, strict=True):
+        if gradient is None:
+            parameters[name].requires_grad_(False)
+            del scales[name]
+    return scales
+
+
+def _join(
+    params: Params,
+    strategy: FinetuneStrategy,
+    goal: Goal,
+    views: Views,
+    checkpoint: Checkpoint,
+    accelerator: Accelerator,
+    model: Model,
+) -> Parts:
+    scales = unfreeze(model, strategy)
+    network = accelerator.prepare_model(Folded(model))
+    store = goal.store(views.plain, views.augmented, views.count)
+    targets = {head: values.to(accelerator.device) for head, values in goal.train.targets.items()}
+    return Parts(
+        accelerator=accelerator,
+        network=network,
+        parameters={name: parameter for name, parameter in model.named_parameters() if name in scales},
+        scales=scales,
+        losses=Losses(goal.objectives, goal.weights, targets, strategy.label_smoothing),
+        images=_train_images(params, strategy, goal, store, accelerator),
+        judge=Judge(accelerator, network, store, goal, goal.val, strategy.batch),
+        constants={f"{HEADS}.{name}": value for name, value in model.heads.named_buffers()},
+        goal=goal,
+        settings=strategy,
+        seed=params.seed,
+        every=params.train.checkpoint_steps,
+        checkpoint=checkpoint if accelerator.is_main_process else None,
+    )
+
+
+def _train_images(
+    params: Params, strategy: FinetuneStrategy, goal: Goal, store: Store, accelerator: Accelerator
+) -> TrainImages:
+    return TrainImages(
+        store=store,
+        ids=goal.train.ids,
+        seed=params.seed,
+        batch=strategy.batch,
+        transform=None if store.count else _transform(params),
+        workers=params.train.workers,
+        share=accelerator.process_index,
+        shares=accelerator.num_processes,
+    )
+
+
+def _transform(params: Params) -> Transform:
+    from meltpoint.images.augment import build_transform  # albumentations takes seconds to import
+
+    transform: Transform = build_transform(params.augment.transforms, params.images)
+    return transform
+
+
+def count_parameters(model: nn.Module, names: Mapping[str, float] | None = None) -> int:
+    """How many numbers the parameters hold, all or those named."""
+    return sum(value.numel() for name, value in model.named_parameters() if names is None or name in names)

@@ -1,0 +1,235 @@
+"""Strategy `frozen`: heads on cached features, every weight decay fitted at once, the best chosen on val per head."""
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from meltpoint.model.backbones import FeatureSpec, tap_key
+from meltpoint.model.model import build_heads
+from meltpoint.model.standardise import Standardise
+from meltpoint.params.training import Probe
+from meltpoint.progress import Stopwatch, peak_megabytes, say, track
+from meltpoint.train.batches import Integers, Store, choose_views, mix_one
+from meltpoint.train.checkpoint import Checkpoint
+from meltpoint.train.embed import Features
+from meltpoint.train.finite import check_finite
+from meltpoint.train.goal import Goal
+from meltpoint.train.optimiser import build_adamw, fill_moments, ramp, read_moments, set_rate
+from meltpoint.train.replicas import Replicas
+from meltpoint.train.scores import name_scores, pick, score
+from meltpoint.train.sinks import TRAIN_LOSS, Silence, Sink
+
+BLOCK_BYTES = 16_000_000  # of features read at once: few calls, little memory
+EMPTY = 0x5EED  # tells the seed of the weights from that of the views
+
+Scores = dict[str, dict[str, NDArray[np.float64]]]  # of each head, of each replica (R,)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The chosen heads, each with its weight decay and what it reaches on val (metric name to value)."""
+
+    heads: nn.ModuleDict
+    weight_decays: dict[str, float]
+    scores: dict[str, dict[str, float]]
+    seconds: float  # of all parts of an interrupted fit together
+    peak_megabytes: float
+
+
+class Fit:
+    """A fit of the replicas, at some epoch."""
+
+    def __init__(self, goal: Goal, features: Features, settings: Probe, seed: int) -> None:
+        self.goal, self.settings, self.seed = goal, settings, seed
+        taps = {name: tap_key(head.tap) for name, head in goal.heads.items()}
+        self.stores = {
+            tap_key(tap): goal.store(features.plain(tap), features.augmented(tap), features.views)
+            for tap in {head.tap for head in goal.heads.values()}
+        }
+        heads = _start_heads(goal, features.specs, taps, self.stores, seed)
+        self.replicas = Replicas(heads, taps, settings.weight_decays)
+        self.optimiser = build_adamw(self.replicas.parameters, dict.fromkeys(self.replicas.parameters, 1.0), 0.0)
+        self.epoch_steps = math.ceil(len(goal.train.ids) / settings.batch)
+        self.n_steps = self.epoch_steps * settings.epochs
+
+    def run_epoch(self, epoch: int) -> dict[str, Tensor]:
+        """One pass over the training images, each in one of its views; the mean loss (R,) of each head."""
+        self.replicas.heads.train()
+        totals = {head: torch.zeros(len(self.replicas.decays)) for head in self.goal.heads}
+        for index, (numbers, features) in enumerate(self._batches(epoch)):
+            losses = self._step(epoch * self.epoch_steps + index, epoch, numbers, features)
+            for head, loss in losses.items():
+                totals[head] += loss.detach() * (len(numbers) / len(self.goal.train.ids))
+        return totals
+
+    def judge(self) -> Scores:
+        """Loss and metrics on val of each replica, for each head."""
+        self.replicas.heads.eval()
+        with torch.no_grad():
+            parts = [self.replicas.outputs(features) for features in self._val_features()]
+        outputs = {head: torch.cat([part[head] for part in parts], 1) for head in self.goal.heads}
+        return {
+            head: score(objective, outputs[head], self.goal.val.targets[head])
+            for head, objective in self.goal.objectives.items()
+        }
+
+    def choose(self, scores: Scores) -> dict[str, int]:
+        """Of each head the replica that does best on val."""
+        return {head: pick(own, self.goal.metric) for head, own in scores.items()}
+
+    def _step(self, step: int, epoch: int, numbers: Integers, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        rate = self.settings.lr * ramp(step, self.n_steps, 0.0)
+        torch.manual_seed(mix_one(self.seed, epoch, step))  # dropout
+        outputs = self.replicas.outputs(features)
+        losses = {
+            head: objective.loss(outputs[head], self.goal.train.targets[head][numbers], self.settings.label_smoothing)
+            for head, objective in self.goal.objectives.items()
+        }
+        total = torch.stack([loss.sum() for loss in losses.values()]).sum()  # a replica's gradient is its own alone
+        check_finite(total.item(), step + 1, epoch, rate, self.goal.train, numbers.tolist())
+        self.optimiser.zero_grad()
+        total.backward()  # type: ignore[no-untyped-call]
+        set_rate(self.optimiser, rate)
+        self.replicas.decay(rate)
+        self.optimiser.step()
+        return losses
+
+    def _batches(self, epoch: int) -> Iterator[tuple[Integers, dict[str, Tensor]]]:
+        ids, size = self.goal.train.ids, self.settings.batch
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(ids))
+        for block in _cut(order, self._block()):
+            features = {
+                tap: torch.from_numpy(store.read_train(block, choose_views(self.seed, epoch, ids[block], store.count)))
+                for tap, store in self.stores.items()
+            }
+            for start in range(0, len(block), size):
+                stop = start + size
+                yield block[start:stop], {tap: values[start:stop] for tap, values in features.items()}
+
+    def _val_features(self) -> Iterator[dict[str, Tensor]]:
+        for rows in _cut(self.goal.val.rows, self._block()):
+            yield {tap: torch.from_numpy(store.read_plain(rows)) for tap, store in self.stores.items()}
+
+    def _block(self) -> int:
+        """Images whose features are read at once: whole batches."""
+        width = sum(int(np.load(store.plain, mmap_mode="r").shape[1]) for store in self.stores.values())
+        return self.settings.batch * max(1, BLOCK_BYTES // (4 * width * self.settings.batch))
+
+
+def probe(
+    goal: Goal, features: Features, settings: Probe, seed: int, checkpoint: Checkpoint | None, every: int
+) -> Fitted:
+    """Fit the heads of `goal` on features; no backbone runs.
+
+    Args:
+        goal: what is to be learnt.
+        features: cached ones, of every view.
+        settings: epochs, batch, learning rate, weight decays.
+        seed: of the weights, the order and the views.
+        checkpoint: where to continue from, save to, and write the curves; None: an interrupted fit starts over.
+        every: steps between savings, which happen at the end of an epoch.
+
+    Raises:
+        TrainingError: the loss is no number.
+    """
+    with use_threads(1):  # steps of a millisecond: more threads would mostly wait for each other
+        return _probe(Fit(goal, features, settings, seed), checkpoint, every)
+
+
+def _probe(fit: Fit, checkpoint: Checkpoint | None, every: int) -> Fitted:
+    watch, goal, settings = Stopwatch("probe"), fit.goal, fit.settings
+    sink: Sink = checkpoint.history if checkpoint else Silence()
+    first, before = _continue(fit, checkpoint)
+    saved, scores = first, fit.judge()
+    bar = track(range(first, settings.epochs), "heads on features", unit="epoch")
+    for epoch in bar:
+        losses = fit.run_epoch(epoch)
+        scores = fit.judge()
+        curves = _curves(goal, scores, fit.choose(scores), losses)
+        sink.log({"epoch": epoch + 1, **curves}, (epoch + 1) * fit.epoch_steps)
+        bar.set_postfix_str(f"{goal.main} {goal.metric} {curves[goal.curve]:.3f}", refresh=False)
+        if checkpoint and (epoch + 1 - saved) * fit.epoch_steps >= every:
+            _save(fit, checkpoint, epoch + 1, before + watch.seconds)
+            saved = epoch + 1
+    return _finish(fit, scores, before + watch.seconds)
+
+
+@contextmanager
+def use_threads(count: int) -> Iterator[None]:
+    """While the context lasts torch computes with so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _finish(fit: Fit, scores: Scores, seconds: float) -> Fitted:
+    chosen = fit.choose(scores)
+    decays = {head: fit.settings.weight_decays[index] for head, index in chosen.items()}
+    return Fitted(fit.replicas.take(chosen).eval(), decays, _scores_of(scores, chosen), seconds, peak_megabytes())
+
+
+def _scores_of(scores: Scores, chosen: Mapping[str, int]) -> dict[str, dict[str, float]]:
+    return {head: {name: float(values[chosen[head]]) for name, values in own.items()} for head, own in scores.items()}
+
+
+def _curves(goal: Goal, scores: Scores, chosen: Mapping[str, int], losses: Mapping[str, Tensor]) -> dict[str, float]:
+    train_loss = sum(goal.weights[head] * float(loss[chosen[head]]) for head, loss in losses.items())
+    return {TRAIN_LOSS: train_loss, **name_scores(_scores_of(scores, chosen), goal.weights)}
+
+
+def _start_heads(
+    goal: Goal, specs: Mapping[str, FeatureSpec], taps: Mapping[str, str], stores: Mapping[str, Store], seed: int
+) -> nn.ModuleDict:
+    """Heads with weights drawn from the seed alone, and features standardised by the training images' plain views."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(mix_one(seed, EMPTY))
+        heads = build_heads(goal.heads, specs, goal.n_outputs)
+    moments = {tap: measure_moments(store, goal.train.rows) for tap, store in stores.items()}
+    for name, head in heads.items():
+        for layer in head.modules():
+            if isinstance(layer, Standardise):
+                layer.fit(*moments[taps[name]])
+    return heads
+
+
+def measure_moments(store: Store, rows: Integers) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation float32 (D,) of some rows' features, in float64, in two passes of small pieces."""
+    pieces = list(_cut(rows, 4096))
+    mean = np.sum([store.read_plain(piece).sum(0, dtype=np.float64) for piece in pieces], axis=0) / len(rows)
+    squares = [np.square(store.read_plain(piece) - mean).sum(0) for piece in pieces]
+    deviation = np.sqrt(np.sum(squares, axis=0) / len(rows))
+    return torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(deviation.astype(np.float32))
+
+
+def _cut(rows: Integers, size: int) -> Iterator[Integers]:
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+def _save(fit: Fit, checkpoint: Checkpoint, epoch: int, seconds: float) -> None:
+    tensors = {f"replicas/{name}": value for name, value in fit.replicas.parameters.items()}
+    facts = {"epoch": epoch, "seconds": seconds, "peak_megabytes": peak_megabytes()}
+    checkpoint.write(tensors | read_moments(fit.optimiser), facts)
+
+
+def _continue(fit: Fit, checkpoint: Checkpoint | None) -> tuple[int, float]:
+    """Go on from the checkpoint, if there is one: the epoch to begin with, and the seconds spent before."""
+    saved = checkpoint.resume() if checkpoint else None
+    if saved is None:
+        return 0, 0.0
+    epoch = int(saved.facts["epoch"])
+    with torch.no_grad():
+        for name, value in saved.part("replicas").items():
+            fit.replicas.parameters[name].copy_(value)
+    fill_moments(fit.optimiser, saved.tensors, epoch * fit.epoch_steps)
+    say(f"continuing from step {epoch * fit.epoch_steps} of {fit.n_steps}")
+    return epoch, float(saved.facts["seconds"])

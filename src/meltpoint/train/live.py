@@ -1,0 +1,93 @@
+"""Live curves in MLflow: another process follows the history, so that tracking can neither slow nor stop a training."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from meltpoint.progress import say
+
+FOLLOWER = "meltpoint.registry.follow"
+SWITCH = "MELTPOINT_TRACKING"  # environment variable; `off` starts no follower
+LOG = "follow.log"
+PATIENCE = 20.0  # seconds that the follower has to write the last curves
+DONE = b"done\n"
+
+
+@contextmanager
+def follow(folder: Path) -> Iterator[None]:
+    """While the context lasts, a subprocess shows `folder`/history.jsonl in MLflow. Its failure is a warning.
+
+    The subprocess holds the other end of a pipe: `done` in it means that the training is complete, its end without that
+    word that the training died.
+    """
+    process = None if os.environ.get(SWITCH) == "off" else _start(folder)
+    if process is None:
+        yield
+        return
+    finishing = threading.Event()
+    watch = threading.Thread(target=_watch, args=(process, finishing, folder), daemon=True)
+    watch.start()
+    try:
+        yield
+        finishing.set()
+        _tell(process, DONE)
+    finally:
+        finishing.set()
+        _tell(process, None)
+        _end(process, watch)
+
+
+def _start(folder: Path) -> "subprocess.Popen[bytes] | None":
+    command = [sys.executable, "-m", FOLLOWER, str(folder)]
+    try:
+        with (folder / LOG).open("wb") as log:
+            # A session of its own: Ctrl-C and a killed process group end the training, and the follower still says so.
+            return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True)
+    except OSError as error:
+        _warn(str(error))
+        return None
+
+
+def _watch(process: "subprocess.Popen[bytes]", finishing: threading.Event, folder: Path) -> None:
+    """Pass on what the follower complains of, once a sentence, and say so if it dies or ends before it is told to."""
+    said: set[str] = set()
+    while process.poll() is None:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(1.0)
+        for line in _lines(folder):
+            if line not in said:
+                say(line)
+            said.add(line)
+    if process.returncode > 0 or not finishing.is_set():
+        _warn(f"exit code {process.returncode}")
+
+
+def _warn(reason: str) -> None:
+    say(f"warning: no live curves in MLflow ({reason}). The training goes on, and its curves are kept.")
+
+
+def _lines(folder: Path) -> list[str]:
+    return (folder / LOG).read_text(encoding="utf-8", errors="replace").splitlines()
+
+
+def _tell(process: "subprocess.Popen[bytes]", word: bytes | None) -> None:
+    """Write a word into the follower's pipe; None closes it. A follower that has died was spoken of already."""
+    assert process.stdin is not None
+    with suppress(BrokenPipeError):
+        if word is None:
+            process.stdin.close()
+        else:
+            process.stdin.write(word)
+            process.stdin.flush()
+
+
+def _end(process: "subprocess.Popen[bytes]", watch: threading.Thread) -> None:
+    watch.join(PATIENCE)
+    if watch.is_alive():
+        say(f"The last curves were not in MLflow after {PATIENCE:.0f} s; going on without.")
+        process.kill()
+        watch.join()

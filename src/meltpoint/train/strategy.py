@@ -1,0 +1,198 @@
+"""A row of `strategies` in params.yaml, from stored views and features to a model folder."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import assert_never
+
+import torch
+
+from meltpoint.files import whole_folder, write_json
+from meltpoint.images.views import Views, open_views
+from meltpoint.model.card import FORMAT, Card, HeadCard
+from meltpoint.model.model import Model, save_model
+from meltpoint.params.read import Params
+from meltpoint.params.training import FinetuneStrategy, FrozenStrategy
+from meltpoint.progress import peak_megabytes, say
+from meltpoint.train.checkpoint import Checkpoint, open_checkpoint
+from meltpoint.train.device import check_processes, share_threads
+from meltpoint.train.embed import Features, open_features
+from meltpoint.train.finetune import build_model, count_parameters, fill_model, start_from, unfreeze, work
+from meltpoint.train.frozen import probe
+from meltpoint.train.goal import Goal, build_goal
+from meltpoint.train.key import compute_key, list_versions
+from meltpoint.train.launch import launch
+from meltpoint.train.live import follow
+from meltpoint.train.sinks import HISTORY
+from meltpoint.train.worker import describe_job
+
+CHECKPOINTS = ".checkpoints"
+JOB = "job.json"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a strategy trains on."""
+
+    views: Views
+    features: Features
+
+    @classmethod
+    def below(cls, data: Path) -> "Inputs":
+        """The views and features in `data`/views and `data`/features."""
+        return cls(open_views(data / "views"), open_features(data / "features"))
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training says at the end.
+
+    `costs`: `seconds` (of all parts of an interrupted training together), `peak_megabytes`, `epochs`, `parameters`,
+    `trainable_parameters`.
+    """
+
+    sentence: str
+    costs: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One strategy with everything it trains on."""
+
+    name: str
+    params: Params
+    inputs: Inputs
+    goal: Goal
+    checkpoint: Checkpoint
+    key: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A trained model, and what it took."""
+
+    model: Model
+    trainable: int
+    epochs: float
+    seconds: float
+    peak_megabytes: float
+    sentence: str
+
+
+def train_strategy(name: str, params: Params, inputs: Inputs, folder: Path) -> Trained:
+    """Train the strategy `name`, or continue it where a killed training stopped; write the model into `folder`.
+
+    The folder holds model.safetensors, card.json and history.jsonl. Curves appear in MLflow meanwhile.
+
+    Raises:
+        TrainingError: the loss is no number.
+        CheckpointError: another process trains the same.
+        UserError: params do not fit the backbone, the data or the machine.
+    """
+    if params.train.threads:
+        torch.set_num_threads(params.train.threads)
+    key = compute_key(name, params, inputs.views.fingerprint, inputs.features.fingerprint)
+    root = Path(os.environ.get("DVC_ROOT", ".")) / CHECKPOINTS
+    with open_checkpoint(root, name, key) as checkpoint:
+        job = Job(name, params, inputs, build_goal(inputs.views, params), checkpoint, key)
+        with follow(checkpoint.folder):
+            outcome = _train(job)
+        with whole_folder(folder) as temporary:
+            save_model(outcome.model, _write_card(job, outcome), temporary)
+            shutil.copy(checkpoint.folder / HISTORY, temporary / HISTORY)
+        checkpoint.remove()
+    costs = {
+        "seconds": round(outcome.seconds, 3),
+        "peak_megabytes": round(max(outcome.peak_megabytes, peak_megabytes()), 1),
+        "epochs": outcome.epochs,
+        "parameters": count_parameters(outcome.model),
+        "trainable_parameters": outcome.trainable,
+    }
+    return Trained(outcome.sentence, costs)
+
+
+def _train(job: Job) -> Outcome:
+    strategy = job.params.strategies[job.name]
+    match strategy:
+        case FrozenStrategy():
+            return _train_frozen(job, strategy)
+        case FinetuneStrategy():
+            return _train_finetune(job, strategy)
+        case _:
+            assert_never(strategy)
+
+
+def _train_frozen(job: Job, strategy: FrozenStrategy) -> Outcome:
+    goal, every = job.goal, job.params.train.checkpoint_steps
+    fitted = probe(goal, job.inputs.features, strategy.probe, job.params.seed, job.checkpoint, every)
+    model = build_model(job.params, goal, job.inputs.views.size)
+    model.heads = fitted.heads
+    decays = ", ".join(f"{head} {decay:g}" for head, decay in fitted.weight_decays.items())
+    sentence = f"{_reached(goal, fitted.scores)} on val, with the weight decays {decays}"
+    trainable = count_parameters(model.heads)
+    return Outcome(model, trainable, strategy.probe.epochs, fitted.seconds, fitted.peak_megabytes, sentence)
+
+
+def _train_finetune(job: Job, strategy: FinetuneStrategy) -> Outcome:
+    params, goal, views, checkpoint = job.params, job.goal, job.inputs.views, job.checkpoint
+    check_processes(params.train, strategy.batch, len(goal.train.ids))
+    saved = checkpoint.resume()
+    if saved is None:
+        fitted = probe(goal, job.inputs.features, strategy.probe, params.seed, None, 0)
+        say(f"Heads on frozen features: {_reached(goal, fitted.scores)} on val. Now the backbone learns too.")
+        start_from(fitted, checkpoint)
+        saved = checkpoint.read()
+    if not (saved and saved.facts["finished"]):
+        _run(job, strategy)
+        saved = checkpoint.read()
+    assert saved is not None
+    model = build_model(params, goal, views.size)
+    trainable = count_parameters(model, unfreeze(model, strategy))
+    fill_model(model, saved, "best")
+    facts = saved.facts
+    sentence = f"{goal.main} {goal.metric} {facts['best']['metric']:.3f} on val in epoch {facts['best']['epoch']}"
+    return Outcome(model, trainable, facts["epochs"], facts["seconds"], facts["peak_megabytes"], sentence)
+
+
+def _run(job: Job, strategy: FinetuneStrategy) -> None:
+    train = job.params.train
+    if train.processes == 1:
+        work(job.params, strategy, job.goal, job.inputs.views, job.checkpoint)
+        return
+    description = job.checkpoint.folder / JOB
+    write_json(description, describe_job(job.params, job.name, job.inputs.views.folder))
+    launch(description, train.processes, share_threads(train))
+
+
+def _reached(goal: Goal, scores: Mapping[str, Mapping[str, float]]) -> str:
+    return f"{goal.metric} " + ", ".join(f"{head} {own[goal.metric]:.3f}" for head, own in scores.items())
+
+
+def _write_card(job: Job, outcome: Outcome) -> Card:
+    params, goal, backbone = job.params, job.goal, outcome.model.backbone
+    outputs = goal.n_outputs
+    heads = {
+        name: HeadCard(head=head, classes=goal.classes[name], outputs=outputs[name])
+        for name, head in goal.heads.items()
+    }
+    return Card(
+        format=FORMAT,
+        strategy=job.name,
+        task=params.task.kind,
+        backbone=params.backbone,
+        images=params.images,
+        max_megapixels=params.data.max_megapixels,
+        mean=backbone.mean,
+        std=backbone.std,
+        heads=heads,
+        main_head=goal.main,
+        metric=goal.metric,
+        key=job.key,
+        data=job.inputs.views.fingerprint,
+        seed=params.seed,
+        licence=backbone.licence,
+        trainable_parameters=outcome.trainable,
+        versions=list_versions(),
+    )

@@ -1,0 +1,47 @@
+"""A folder of small noisy pictures, and the table of samples that describes them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from meltpoint.params.data import Images
+from meltpoint.tables import Classes, check_samples
+
+CLASSES: Classes = {"kind": ["cat", "dog"], "colour": ["red", "blue"]}
+
+
+@dataclass(frozen=True)
+class Gallery:
+    raw: Path
+    samples: pd.DataFrame
+    classes: Classes
+    images: Images
+
+
+@pytest.fixture
+def gallery(tmp_path: Path) -> Gallery:
+    random, raw = np.random.default_rng(0), tmp_path / "raw"
+    raw.mkdir()
+    rows = []
+    for number in range(12):
+        size = (int(random.integers(20, 40)), int(random.integers(20, 40)), 3)
+        Image.fromarray(random.integers(0, 256, size, dtype=np.uint8)).save(raw / f"{number}.png")
+        rows.append(
+            {
+                "id": 100 - number,
+                "path": f"{number}.png",
+                "kind": "dog" if number % 2 else "cat",
+                "colour": None if number == 3 else "red",
+                "group": None,
+                "split": ("train", "train", "val", "test")[number % 4],
+                "width": size[1],
+                "height": size[0],
+                "sha256": f"{number:064x}",
+            }
+        )
+    samples = check_samples(pd.DataFrame(rows), CLASSES)
+    return Gallery(raw, samples, CLASSES, Images(size=16, resize="squash", interpolation="area"))

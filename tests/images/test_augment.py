@@ -1,0 +1,96 @@
+"""Slips in the list of transforms show when it is read; a view depends on its picture and its seed alone."""
+
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meltpoint.images.augment import AugmentError, Transform, build_transform
+from meltpoint.params.data import Images
+
+IMAGES = Images(size=24, resize="squash", interpolation="area")
+LISTED: list[dict[str, dict[str, Any]]] = [
+    {"D4": {"p": 1.0}},
+    {"RandomBrightnessContrast": {"brightness_limit": 0.3, "contrast_limit": [-0.2, 0.3], "p": 0.7}},
+    {"CoarseDropout": {"p": 0.5}},
+]
+PICTURE = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def transform() -> Transform:
+    return build_transform(LISTED, IMAGES)
+
+
+@given(seed=st.integers(0, 2**63 - 1), other=st.integers(0, 2**63 - 1))
+def test_a_view_is_a_function_of_picture_and_seed(transform: Transform, seed: int, other: int) -> None:
+    before = PICTURE.copy()
+    view = transform(PICTURE, seed)
+    transform(PICTURE, other)
+    np.testing.assert_array_equal(transform(PICTURE, seed), view)
+    np.testing.assert_array_equal(PICTURE, before)
+    assert view.shape == PICTURE.shape
+    assert view.dtype == np.uint8
+    assert view.flags.c_contiguous
+
+
+def test_seeds_give_different_views(transform: Transform) -> None:
+    assert len({transform(PICTURE, seed).tobytes() for seed in range(20)}) > 15
+
+
+def test_another_process_gives_the_same_view_and_asks_no_network(transform: Transform) -> None:
+    code = f"""
+import socket, sys
+import numpy as np
+
+def refuse(*_):
+    sys.exit("asked the network")
+
+socket.socket.connect = refuse
+from meltpoint.images.augment import build_transform
+from meltpoint.params.data import Images
+
+transform = build_transform({LISTED!r}, Images(size=24, resize="squash", interpolation="area"))
+picture = np.frombuffer(sys.stdin.buffer.read(), np.uint8).reshape(24, 24, 3)
+sys.stdout.buffer.write(transform(picture, 5).tobytes())
+"""
+    command = [sys.executable, "-W", "error", "-c", code]
+    answer = subprocess.run(command, input=PICTURE.tobytes(), capture_output=True, check=False)
+    assert (answer.returncode, answer.stderr) == (0, b"")
+    assert answer.stdout == transform(PICTURE, 5).tobytes()
+
+
+def test_no_transforms_leave_the_picture_as_it_is() -> None:
+    np.testing.assert_array_equal(build_transform([], IMAGES)(PICTURE, 1), PICTURE)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("HorizontalFlop", {}, r"'HorizontalFlop' is not a transform\. Did you mean 'HorizontalFlip'\?"),
+        ("horizontalflip", {}, "Did you mean 'HorizontalFlip'"),
+        ("OneOf", {}, "is not a transform"),
+        ("ImageOnlyTransform", {}, "is not a transform"),
+        ("Compose", {}, "is not a transform"),
+        ("GaussianBlur", {"blur_limits": 3}, "no argument 'blur_limits'. Did you mean 'blur_limit'"),
+        ("D4", {"size": 3}, "D4 has no argument 'size'. Allowed are p"),
+        ("D4", {"p": 2}, "D4 refuses {'p': 2}: p Input should be less than or equal to 1"),
+        ("Rotate", {"limit": "much"}, "Rotate refuses"),
+        ("RandomCrop", {"width": 24}, "height Field required"),
+        (
+            "RandomCrop",
+            {"height": 12, "width": 12, "p": 0.01},
+            r"RandomCrop turns uint8 \(24, 24, 3\) .* \(12, 12, 3\)",
+        ),
+        ("Normalize", {"p": 0.01}, "float32.*Leave out Normalize"),
+        ("ToTensorV2", {}, "Leave out Normalize and ToTensorV2"),
+        ("MaskDropout", {}, "need nothing but the picture"),
+    ],
+)
+def test_slips_are_told_at_once(name: str, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(AugmentError, match=message):
+        build_transform([{"D4": {}}, {name: arguments}], IMAGES)

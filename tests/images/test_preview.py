@@ -1,0 +1,33 @@
+"""The preview shows one training image of each kind with its views, stored or made on the fly alike."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from meltpoint.images.augment import build_transform
+from meltpoint.images.preview import draw_augmented
+from meltpoint.images.views import open_views, write_views
+
+if TYPE_CHECKING:
+    from conftest import Gallery
+
+
+def preview(gallery: "Gallery", folder: Path, count: int) -> np.ndarray:
+    transform = build_transform([{"D4": {"p": 1.0}}], gallery.images)
+    write_views(gallery.raw, gallery.samples, gallery.classes, gallery.images, transform, count, 7, folder / "views")
+    draw_augmented(open_views(folder / "views"), transform, 7, folder / "augment.png")
+    with Image.open(folder / "augment.png") as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def test_stored_views_and_views_made_on_the_fly_look_the_same(gallery: "Gallery", tmp_path: Path) -> None:
+    stored, flying = preview(gallery, tmp_path, 8), preview(gallery, tmp_path, 0)
+    assert stored.shape == flying.shape
+    below_subtitle = 80
+    np.testing.assert_array_equal(stored[below_subtitle:], flying[below_subtitle:])
+
+
+def test_fewer_views_need_fewer_columns(gallery: "Gallery", tmp_path: Path) -> None:
+    assert preview(gallery, tmp_path, 4).shape[1] < preview(gallery, tmp_path, 8).shape[1]

@@ -1,0 +1,119 @@
+"""The store holds what decoding, resizing and augmenting give, and is there whole or not at all."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from meltpoint.images.augment import Transform, build_transform
+from meltpoint.images.decode import ImageError, decode
+from meltpoint.images.resize import resize
+from meltpoint.images.views import Views, ViewsError, open_views, view_seed, write_views
+
+if TYPE_CHECKING:
+    from conftest import Gallery
+
+
+@pytest.fixture
+def transform(gallery: "Gallery") -> Transform:
+    return build_transform([{"D4": {}}, {"RandomBrightnessContrast": {"p": 1.0}}], gallery.images)
+
+
+def written(gallery: "Gallery", transform: Transform, folder: Path, count: int = 3, seed: int = 7) -> Views:
+    write_views(gallery.raw, gallery.samples, gallery.classes, gallery.images, transform, count, seed, folder)
+    return open_views(folder)
+
+
+def test_the_store_holds_each_image_plain_and_each_training_image_augmented(
+    gallery: "Gallery", transform: Transform, tmp_path: Path
+) -> None:
+    views = written(gallery, transform, tmp_path / "views")
+    assert views.samples["id"].is_monotonic_increasing
+    for row, sample in enumerate(views.samples.itertuples()):
+        expected = resize(decode(gallery.raw / str(sample.path), 1), gallery.images)
+        np.testing.assert_array_equal(views.plain[row], expected)
+    training = views.rows("train")
+    assert views.augmented is not None
+    assert views.augmented.shape == (len(training), 3, 16, 16, 3)
+    for place, row in enumerate(training):
+        for number in range(3):
+            seed = view_seed(7, int(views.samples["id"][row]), number)
+            np.testing.assert_array_equal(views.augmented[place, number], transform(views.plain[row], seed))
+
+
+def test_the_splits_part_the_rows(gallery: "Gallery", transform: Transform, tmp_path: Path) -> None:
+    views = written(gallery, transform, tmp_path / "views")
+    parts = [views.rows(split) for split in ("train", "val", "test")]
+    assert sorted(np.concatenate(parts)) == list(range(12))
+    assert [len(part) for part in parts] == [6, 3, 3]
+    assert (views.classes, views.size, views.count) == (gallery.classes, 16, 3)
+    assert "12 images at 16 px, 3 augmented views of each of 6 training images" in views.sentence
+
+
+def test_no_views_are_stored_if_they_are_made_on_the_fly(
+    gallery: "Gallery", transform: Transform, tmp_path: Path
+) -> None:
+    views = written(gallery, transform, tmp_path / "views", count=0)
+    assert views.augmented is None
+    assert sorted(path.name for path in (tmp_path / "views").iterdir()) == [
+        "classes.json",
+        "plain.npy",
+        "samples.csv",
+        "views.json",
+    ]
+
+
+def test_the_same_input_gives_the_same_bytes(gallery: "Gallery", transform: Transform, tmp_path: Path) -> None:
+    shuffled = replace(gallery, samples=gallery.samples.sample(frac=1, random_state=1))
+    written(gallery, transform, tmp_path / "one")
+    written(shuffled, transform, tmp_path / "two")
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+def test_the_fingerprint_follows_all_that_matters(gallery: "Gallery", transform: Transform, tmp_path: Path) -> None:
+    def fingerprint(gallery: "Gallery", transform: Transform = transform, count: int = 2, seed: int = 7) -> str:
+        return written(gallery, transform, tmp_path / "views", count, seed).fingerprint
+
+    def changed(column: str, value: str) -> pd.DataFrame:
+        return gallery.samples.assign(**{column: gallery.samples[column].where(gallery.samples["id"] != 100, value)})
+
+    cubic = gallery.images.model_copy(update={"interpolation": "bicubic"})
+    prints = [
+        fingerprint(gallery),
+        fingerprint(gallery, seed=8),
+        fingerprint(gallery, count=1),
+        fingerprint(gallery, build_transform([{"D4": {}}], gallery.images)),
+        fingerprint(replace(gallery, images=cubic)),
+        fingerprint(replace(gallery, samples=changed("kind", "dog"))),
+        fingerprint(replace(gallery, samples=changed("split", "val"))),
+        fingerprint(replace(gallery, samples=changed("sha256", "f" * 64))),
+    ]
+    assert len(set(prints)) == len(prints)
+    assert fingerprint(gallery) == prints[0]
+
+
+def test_a_broken_image_leaves_the_old_store_as_it_was(
+    gallery: "Gallery", transform: Transform, tmp_path: Path
+) -> None:
+    before = written(gallery, transform, tmp_path / "views").fingerprint
+    (gallery.raw / "5.png").write_bytes(b"")
+    with pytest.raises(ImageError, match=r"5\.png"):
+        written(gallery, transform, tmp_path / "views", count=1)
+    assert open_views(tmp_path / "views").fingerprint == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["raw", "views"]
+
+
+def test_a_store_that_is_not_there_is_told_with_its_remedy(tmp_path: Path) -> None:
+    with pytest.raises(ViewsError, match="dvc repro augment"):
+        open_views(tmp_path)
+
+
+def test_seeds_differ_for_every_image_and_view() -> None:
+    seeds = {view_seed(seed, image, view) for seed in range(3) for image in range(20) for view in range(20)}
+    assert len(seeds) == 3 * 20 * 20
+    assert max(seeds) < 2**63
+    assert view_seed(7, 12, 0) != view_seed(7, 1, 20)

@@ -1,0 +1,147 @@
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from meltpoint.model import nets
+from meltpoint.model.backbones import build_backbone
+from meltpoint.model.card import FORMAT, Card, HeadCard, ModelError
+from meltpoint.model.model import WEIGHTS, Model, build_heads, load_model, save_model
+from meltpoint.params.data import Images
+from meltpoint.params.model import Backbone, Head, LinearHead, MlpHead, RandomWeights
+
+PARAMS = Backbone(
+    name="test_efficientnet", args={}, weights=RandomWeights(kind="random"), mean=[0.5] * 3, std=[0.5] * 3
+)
+SHARED: dict[str, Any] = {"weight": 1.0, "class_weights": "none"}
+HEADS: dict[str, Head] = {
+    "two": LinearHead(kind="linear", label="two", tap="final", main=True, **SHARED),
+    "many": MlpHead(kind="mlp", label="many", tap=-2, hidden=5, dropout=0.5, main=False, **SHARED),
+}
+OUTPUTS = {"two": 1, "many": 3}
+IMAGES = torch.randint(0, 256, (3, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def build() -> Model:
+    torch.manual_seed(0)
+    taps = {name: head.tap for name, head in HEADS.items()}
+    backbone = build_backbone(PARAMS, set(taps.values()), 64)
+    model = Model(backbone, build_heads(HEADS, backbone.specs, OUTPUTS), taps)
+    for layer in (model.heads["two"], model.heads["many"]):
+        layer[0].mean.normal_()  # type: ignore[index,union-attr,operator]
+    return model.eval()
+
+
+def card(**changes: Any) -> Card:
+    heads = {
+        name: HeadCard(head=head, classes=["a", "b", "c"][: OUTPUTS[name] + 1], outputs=OUTPUTS[name])
+        for name, head in HEADS.items()
+    }
+    fields: dict[str, Any] = {
+        "format": FORMAT,
+        "strategy": "s",
+        "task": "classification",
+        "backbone": PARAMS,
+        "images": Images(size=64, resize="squash", interpolation="area"),
+        "max_megapixels": 10,
+        "mean": (0.5, 0.5, 0.5),
+        "std": (0.5, 0.5, 0.5),
+        "heads": heads,
+        "main_head": "two",
+        "metric": "f1",
+        "key": "k",
+        "data": "d",
+        "seed": 0,
+        "licence": "none",
+        "trainable_parameters": 1,
+        "versions": {},
+    }
+    return Card(**(fields | changes))
+
+
+def test_forward_is_outputs_of_features() -> None:
+    model = build()
+    features = model.features(IMAGES)
+    assert {key: values.shape[1] for key, values in features.items()} == {"final": 256, "-2": 48}
+    outputs = model(IMAGES)
+    assert {name: tuple(values.shape) for name, values in outputs.items()} == {"two": (3, 1), "many": (3, 3)}
+    for name, values in model.outputs(features).items():
+        assert torch.equal(values, outputs[name])
+
+
+@pytest.mark.parametrize("name", ["type", "train", "forward", "values"])
+def test_a_head_with_a_word_of_torchs_is_refused(name: str) -> None:
+    with pytest.raises(ModelError, match=f"'{name}'.*'{name}_head'"):
+        build_heads({name: HEADS["two"]}, {}, {name: 1})
+
+
+def test_saved_and_loaded_answers_the_same_without_fetching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build()
+    save_model(model, card(), tmp_path / "new")
+    asked: list[bool] = []
+    real = nets.create_net
+    monkeypatch.setattr(
+        nets, "create_net", lambda p, size, from_hub: (asked.append(from_hub), real(p, size, from_hub))[1]
+    )
+    loaded, read = load_model(tmp_path / "new")
+    assert asked == [False]
+    assert read == card()
+    assert not loaded.training
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["card.json", WEIGHTS]
+    for name, values in loaded(IMAGES).items():
+        assert torch.equal(values, model(IMAGES)[name])
+
+
+def test_equal_models_are_equal_files(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        save_model(build(), card(), tmp_path / folder)
+    for name in (WEIGHTS, "card.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_the_cards_normalisation_is_used(tmp_path: Path) -> None:
+    save_model(build(), card(mean=(0.1, 0.2, 0.3)), tmp_path)
+    assert load_model(tmp_path)[0].backbone.mean == (0.1, 0.2, 0.3)
+
+
+def test_missing_weights_are_told(tmp_path: Path) -> None:
+    save_model(build(), card(), tmp_path)
+    (tmp_path / WEIGHTS).unlink()
+    with pytest.raises(ModelError, match=WEIGHTS):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize("content", [pickle.dumps({"a": 1}), b"", b"\xff" * 100])
+def test_what_is_no_safetensors_is_told(tmp_path: Path, content: bytes) -> None:
+    save_model(build(), card(), tmp_path)
+    (tmp_path / WEIGHTS).write_bytes(content)
+    with pytest.raises(ModelError, match="not a safetensors file"):
+        load_model(tmp_path)
+
+
+def test_half_a_file_is_told(tmp_path: Path) -> None:
+    save_model(build(), card(), tmp_path)
+    content = (tmp_path / WEIGHTS).read_bytes()
+    (tmp_path / WEIGHTS).write_bytes(content[: len(content) // 2])
+    with pytest.raises(ModelError, match="not a safetensors file"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize("fault", ["missing", "surplus", "shape"])
+def test_weights_of_another_model_are_refused(tmp_path: Path, fault: str) -> None:
+    save_model(build(), card(), tmp_path)
+    tensors = load_file(tmp_path / WEIGHTS)
+    name = "heads.two.1.weight"
+    match fault:
+        case "missing":
+            del tensors[name]
+        case "surplus":
+            tensors["heads.three.1.weight"] = torch.ones(1)
+        case _:
+            tensors[name] = torch.ones(1, 7)
+    save_file(tensors, tmp_path / WEIGHTS)
+    with pytest.raises(ModelError, match=r"does not belong .* 1 tensors differ, such as heads\.t"):
+        load_model(tmp_path)

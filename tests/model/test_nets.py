@@ -1,0 +1,113 @@
+import re
+from typing import Any
+
+import pytest
+import timm
+import torch
+
+from meltpoint.model.nets import BackboneError, count_stages, create_net, group_by_depth, pre_logits, prune_net, run_net
+from meltpoint.model.weights import WeightsError
+from meltpoint.params.model import Backbone, RandomWeights
+
+FAMILIES = {  # a tiny model of each family, and a size it takes
+    "test_byobnet": 64,
+    "test_coatnet": 64,
+    "test_convnext": 64,
+    "test_convnext2": 64,
+    "test_efficientnet": 64,
+    "test_efficientnet_ln": 64,
+    "test_mambaout": 64,
+    "test_maxvit": 64,
+    "test_nfnet": 64,
+    "test_resnet": 64,
+    "test_vit": 64,
+    "test_vit3": 64,
+    "test_vit_relpos": 64,
+}
+
+
+def params(name: str, **args: Any) -> Backbone:
+    return Backbone(name=name, args=args, weights=RandomWeights(kind="random"), mean=None, std=None)
+
+
+@pytest.mark.parametrize(("name", "size"), FAMILIES.items())
+def test_what_comes_after_the_last_tap_is_pruned_and_all_that_is_left_learns(name: str, size: int) -> None:
+    net = create_net(params(name), size, from_hub=False)
+    index, images = count_stages(net) - 2, torch.randn(2, 3, size, size)
+    before = run_net(net, images, [index], whole=False)[1][0]
+    count = sum(parameter.numel() for parameter in net.parameters())
+    prune_net(net, [index])
+    after = run_net(net, images, [index], whole=False)[1][0]
+    torch.testing.assert_close(after, before)
+    after.square().mean().backward()
+    assert [key for key, parameter in net.named_parameters() if parameter.grad is None] == []
+    assert sum(parameter.numel() for parameter in net.parameters()) < count
+    grouped = [key for names in group_by_depth(net) for key in names]
+    assert sorted(grouped) == sorted(key for key, _ in net.named_parameters())
+
+
+@pytest.mark.parametrize(("name", "size"), FAMILIES.items())
+def test_running_whole_is_timms_own_forward(name: str, size: int) -> None:
+    net, images = create_net(params(name), size, from_hub=False), torch.randn(2, 3, size, size)
+    with torch.inference_mode():
+        for indices in ([], [0, count_stages(net) - 1]):
+            last, maps = run_net(net, images, indices, whole=True)
+            assert len(maps) == len(indices)
+            torch.testing.assert_close(pre_logits(net, last), net(images))
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("resnet81", "resnet"),
+        ("tf_efficientnet_lit0", "tf_efficientnet_lite0"),
+        ("vit_tiny_patch16_224.augreg", "augreg_in21k"),
+    ],
+)
+def test_an_unknown_name_gets_the_nearest(name: str, near: str) -> None:
+    with pytest.raises(BackboneError, match=f"no model '{name}'.*Did you mean .*{near}"):
+        create_net(params(name), 64, from_hub=False)
+
+
+def test_a_path_or_hub_address_is_no_name() -> None:
+    with pytest.raises(BackboneError, match="no model"):
+        create_net(params("hf-hub:someone/something"), 64, from_hub=False)
+
+
+def test_a_name_with_a_known_tag_is_taken() -> None:
+    assert count_stages(create_net(params("test_resnet.r160_in1k"), 64, from_hub=False)) == 5
+
+
+@pytest.mark.parametrize("key", ["num_classes", "img_size", "in_chans", "pretrained"])
+def test_arguments_that_other_params_decide_are_refused(key: str) -> None:
+    with pytest.raises(BackboneError, match=key):
+        create_net(params("test_resnet", **{key: 1}), 64, from_hub=False)
+
+
+def test_an_unknown_argument_is_named() -> None:
+    with pytest.raises(BackboneError, match="wibble"):
+        create_net(params("test_vit", wibble=1), 64, from_hub=False)
+
+
+@pytest.mark.parametrize("size", [70, 90])
+def test_a_wrong_size_names_the_nearest_right_ones(size: int) -> None:
+    with pytest.raises(BackboneError, match=f"images of {size} pixels") as caught:
+        create_net(params("test_vit"), size, from_hub=False)
+    below, above = map(int, re.findall(r"takes are (\d+) or (\d+);", str(caught.value))[0])
+    assert (below, above) == (size // 16 * 16, size // 16 * 16 + 16)
+    create_net(params("test_vit"), below, from_hub=False)
+    create_net(params("test_vit"), above, from_hub=False)
+
+
+def test_a_vit_that_pads_takes_any_size() -> None:
+    net = create_net(params("test_vit", dynamic_img_size=True, dynamic_img_pad=True), 70, from_hub=False)
+    assert run_net(net, torch.zeros(1, 3, 70, 70), [0], whole=False)[1][0].shape == (1, 64, 5, 5)
+
+
+def test_a_hub_that_does_not_answer_is_told_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ConnectionError("nobody there\nat all")
+
+    monkeypatch.setattr(timm, "create_model", fail)
+    with pytest.raises(WeightsError, match=r"test_resnet could not be fetched: nobody there\. .*kind: file"):
+        create_net(params("test_resnet"), 64, from_hub=True)

@@ -1,0 +1,122 @@
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import timm
+import torch
+import yaml
+from safetensors.torch import save_file
+
+from meltpoint.images.views import open_views
+from meltpoint.model.backbones import build_backbone
+from meltpoint.params.read import Params, parse_params
+from meltpoint.train.embed import embed
+from meltpoint.train.strategy import Inputs
+
+PRESET = Path(__file__).parents[2] / "presets" / "elpv.yaml"
+CLASSES = {"shade": ["dark", "light"], "colour": ["red", "green", "blue"]}
+SIZE, VIEWS, IMAGES = 32, 2, 72
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A folder with views, features and pretrained weights of a tiny backbone; `params` fit them."""
+
+    folder: Path
+
+    @property
+    def inputs(self) -> Inputs:
+        return Inputs.below(self.folder)
+
+    def params(self, change: Callable[[dict[str, Any]], None] = lambda raw: None) -> Params:
+        raw: dict[str, Any] = yaml.safe_load(PRESET.read_text())
+        head = {"kind": "linear", "tap": "final", "weight": 1.0, "class_weights": "none"}
+        probe = {"epochs": 4, "batch": 20, "lr": 0.01, "weight_decays": [0.0, 1.0], "label_smoothing": 0.0}
+        weights = {"kind": "file", "path": str(self.folder / "w.safetensors"), "match": "name", "licence": "x"}
+        raw["seed"], raw["images"]["size"], raw["augment"]["views"] = 5, SIZE, VIEWS
+        raw["data"]["labels"] = {
+            name: {"kind": "names", "column": name, "classes": names} for name, names in CLASSES.items()
+        }
+        raw["heads"] = {
+            "shade": {**head, "label": "shade", "main": True, "weight": 2.0},
+            "colour": {**head, "label": "colour", "main": False},
+        }
+        raw["backbone"] = {
+            "name": "test_efficientnet", "args": {}, "weights": weights, "mean": [0.5] * 3, "std": [0.25] * 3,
+        }  # fmt: skip
+        raw["train"] |= {"threads": 1, "checkpoint_steps": 2, "precision": "fp32"}
+        raw["strategies"]["frozen"]["probe"] = probe
+        raw["strategies"]["finetune"] |= {
+            "probe": probe, "epochs": 3, "batch": 12, "lr": 0.002, "patience": 50, "warmup": 0.2, "layer_decay": 0.8,
+            "weight_decay": 0.05, "ema": 0.5, "accumulate": 1, "unfreeze": "all", "clip": 1.0, "label_smoothing": 0.05,
+        }  # fmt: skip
+        raw["register"]["floors"] = {}
+        change(raw)
+        return parse_params(raw, "test")
+
+
+def draw(rng: np.random.Generator, shade: str, colour: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Noise whose brightness is the shade, and whose strongest channel is the colour."""
+    image = rng.normal(70 if shade == "dark" else 150, 40, (SIZE, SIZE, 3))
+    image[..., CLASSES["colour"].index(colour)] += 35
+    return image.clip(0, 255).astype(np.uint8)
+
+
+def write_views(folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    labels = {name: rng.choice(names, IMAGES) for name, names in CLASSES.items()}
+    split = rng.permutation(np.repeat(["train", "val", "test"], [41, 19, 12]))
+    samples = pd.DataFrame({"id": np.arange(IMAGES) * 7 + 3, **labels, "group": None, "split": split})
+    samples = samples.assign(width=SIZE, height=SIZE, sha256="0", path=[f"{number}.png" for number in samples["id"]])
+    samples.loc[4, "colour"] = None  # an image without a label of this head
+    plain = np.stack([draw(rng, *pair) for pair in zip(labels["shade"], labels["colour"], strict=True)])
+    train = plain[split == "train"]
+    folder.mkdir(parents=True)
+    np.save(folder / "plain.npy", plain)
+    np.save(folder / "augmented.npy", np.stack([train[:, ::-1], train[:, :, ::-1]], axis=1))
+    samples[["id", "path", *CLASSES, "group", "split", "width", "height", "sha256"]].to_csv(
+        folder / "samples.csv", index=False
+    )
+    (folder / "classes.json").write_text(json.dumps(CLASSES))
+    (folder / "views.json").write_text(json.dumps({"size": SIZE, "count": VIEWS, "fingerprint": "some views"}))
+
+
+@pytest.fixture(scope="session")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    found = Scene(tmp_path_factory.mktemp("data"))
+    write_views(found.folder / "views")
+    torch.manual_seed(0)
+    net = timm.create_model("test_efficientnet", num_classes=0)
+    for module in net.modules():  # as if pretrained: statistics that are not 0 and 1
+        if isinstance(module, torch.nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)
+    save_file(net.state_dict(), found.folder / "w.safetensors")
+    params = found.params()
+    backbone = build_backbone(params.backbone, {"final"}, SIZE)
+    embed(backbone, open_views(found.folder / "views"), params.embed, found.folder / "features")
+    return found
+
+
+@pytest.fixture(autouse=True)
+def away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checkpoints belong into the test's own folder, and curves nowhere."""
+    monkeypatch.setenv("MELTPOINT_TRACKING", "off")
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.chdir(tmp_path)

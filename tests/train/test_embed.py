@@ -1,0 +1,147 @@
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from meltpoint.images.views import Views
+from meltpoint.model.backbones import Backbone, build_backbone
+from meltpoint.params.model import Backbone as BackboneParams
+from meltpoint.params.model import RandomWeights
+from meltpoint.params.training import Embed
+from meltpoint.train import embed as module
+from meltpoint.train.embed import FeaturesError, embed, open_features
+
+SIZE, COUNT = 32, 3
+SPLITS = ["train", "val", "train", "test", "train"]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny nets are faster without threads that wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def store(folder: Path, count: int = COUNT, fingerprint: str = "views") -> Views:
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(0)
+    shapes = {"plain": (len(SPLITS),), "augmented": (SPLITS.count("train"), count)}
+    for name, shape in shapes.items():
+        np.save(folder / f"{name}.npy", random.integers(0, 256, (*shape, SIZE, SIZE, 3), dtype=np.uint8))
+    samples = pd.DataFrame({"id": range(len(SPLITS)), "split": SPLITS})
+    plain, augmented = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in shapes)
+    fields = {"samples": samples, "size": SIZE, "count": count, "fingerprint": fingerprint, "plain": plain}
+    return cast(Views, SimpleNamespace(**fields, augmented=augmented if count else None))
+
+
+def build(seed: int = 0, **fields: Any) -> Backbone:
+    torch.manual_seed(seed)
+    given: dict[str, Any] = {"args": {}, "weights": RandomWeights(kind="random"), "mean": None, "std": None}
+    return build_backbone(BackboneParams(name="test_efficientnet", **(given | fields)), {"final", -2}, SIZE)
+
+
+def live(backbone: Backbone, images: np.ndarray[Any, Any]) -> dict[str, torch.Tensor]:
+    """What a training that does not cache computes: the backbone as it is, all images at once."""
+    with torch.no_grad():
+        features: dict[str, torch.Tensor] = backbone.train()(backbone.prepare(torch.from_numpy(np.array(images))))
+    return features
+
+
+@pytest.mark.parametrize("batch", [1, 2, 64])
+def test_cached_features_are_the_live_ones(tmp_path: Path, batch: int) -> None:
+    views, backbone = store(tmp_path / "views"), build()
+    features = embed(backbone, views, Embed(batch=batch), tmp_path / "features")
+    expected = live(backbone, views.plain)
+    for tap in ("final", -2):
+        plain, augmented = features.plain(tap), features.augmented(tap)
+        assert plain.dtype == np.float32
+        np.testing.assert_allclose(plain, expected[str(tap)], atol=1e-5, rtol=1e-5)
+        assert augmented is not None
+        assert augmented.shape == (3, COUNT, plain.shape[1])
+        assert views.augmented is not None
+        for row in range(3):
+            np.testing.assert_allclose(
+                augmented[row], live(backbone, views.augmented[row])[str(tap)], atol=1e-5, rtol=1e-5
+            )
+
+
+def test_what_is_written_is_opened_again(tmp_path: Path) -> None:
+    features = embed(build(), store(tmp_path / "views"), Embed(batch=4), tmp_path / "features")
+    again = open_features(tmp_path / "features")
+    assert again == features
+    assert again.specs == build().specs
+    assert (again.images, again.training, again.views) == (5, 3, COUNT)
+    assert "5 images and 3 augmented views of 3 training images" in again.sentence
+    assert "256 numbers from tap final" in again.sentence
+
+
+def test_without_stored_augmentation_there_is_none(tmp_path: Path) -> None:
+    features = embed(build(), store(tmp_path / "views", count=0), Embed(batch=4), tmp_path / "features")
+    assert features.augmented("final") is None
+    assert "augmented" not in features.sentence
+    assert not list((tmp_path / "features").glob("*augmented*"))
+
+
+def test_the_same_again_is_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        embed(build(), store(tmp_path / "views"), Embed(batch=2), tmp_path / name)
+    for file in (tmp_path / "a").iterdir():
+        assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
+
+
+def test_the_fingerprint_knows_views_weights_taps_and_normalisation(tmp_path: Path) -> None:
+    def fingerprint(backbone: Backbone, views: str = "views") -> str:
+        return embed(backbone, store(tmp_path / "v", 0, views), Embed(batch=8), tmp_path / "f").fingerprint
+
+    one = fingerprint(build())
+    assert one == fingerprint(build())
+    others = [
+        fingerprint(build(), "other views"),
+        fingerprint(build(seed=1)),
+        fingerprint(build(mean=[0.1, 0.2, 0.3])),
+        fingerprint(build(args={"drop_rate": 0.1})),
+    ]
+    assert len({one, *others}) == 5
+
+
+def test_no_features_is_told(tmp_path: Path) -> None:
+    with pytest.raises(FeaturesError, match="dvc repro embed"):
+        open_features(tmp_path)
+
+
+def test_an_unknown_tap_names_the_known_ones(tmp_path: Path) -> None:
+    features = embed(build(), store(tmp_path / "views"), Embed(batch=4), tmp_path / "features")
+    with pytest.raises(FeaturesError, match=r"no features of tap -1; it has \['-2', 'final'\]"):
+        features.plain(-1)
+
+
+def test_features_that_are_no_numbers_are_refused_and_the_old_ones_stay(tmp_path: Path) -> None:
+    views = store(tmp_path / "views")
+    before = embed(build(), views, Embed(batch=4), tmp_path / "features")
+    broken = build()
+    next(iter(broken.parameters())).data.fill_(float("nan"))
+    with pytest.raises(FeaturesError, match="NaN or infinity"):
+        embed(broken, views, Embed(batch=4), tmp_path / "features")
+    assert open_features(tmp_path / "features") == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["features", "views"]
+
+
+def test_no_more_than_a_batch_is_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    real = module._read_batches
+
+    def note(array: np.ndarray[Any, Any], batch: int) -> Iterator[torch.Tensor]:
+        for images in real(array, batch):
+            read.append(len(images))
+            yield images
+
+    monkeypatch.setattr(module, "_read_batches", note)
+    embed(build(), store(tmp_path / "views"), Embed(batch=2), tmp_path / "features")
+    assert read == [2, 2, 1, 2, 2, 2, 2, 1]

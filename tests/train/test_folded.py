@@ -1,0 +1,80 @@
+from typing import Any
+
+import pytest
+import torch
+
+from meltpoint.model.model import Model
+from meltpoint.params.training import FinetuneStrategy
+from meltpoint.train import folded as module
+from meltpoint.train.finetune import build_model, unfreeze
+from meltpoint.train.folded import Folded
+from meltpoint.train.goal import build_goal
+
+
+@pytest.fixture
+def model(scene: Any) -> Model:
+    params = scene.params()
+    torch.manual_seed(1)
+    return build_model(params, build_goal(scene.inputs.views, params), 32).train()
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return torch.randint(0, 256, (6, 32, 32, 3), dtype=torch.uint8)
+
+
+def gradients(network: torch.nn.Module, model: Model, images: torch.Tensor) -> dict[str, torch.Tensor]:
+    model.zero_grad()
+    torch.stack([output.square().sum() for output in network(images).values()]).sum().backward()
+    return {name: value.grad.clone() for name, value in model.named_parameters() if value.grad is not None}
+
+
+def test_outputs_and_gradients_are_those_of_the_model(model: Model, images: torch.Tensor) -> None:
+    folded = Folded(model).train()
+    assert len(folded.pairs) > 5
+    own, other = model(images), folded(images)
+    assert all(torch.allclose(own[head], other[head], rtol=1e-4, atol=1e-4) for head in own)
+    wanted, found = gradients(model, model, images), gradients(folded, model, images)
+    assert wanted.keys() == found.keys() == dict(model.named_parameters()).keys()
+    for name, value in wanted.items():
+        assert torch.allclose(value, found[name], rtol=1e-2, atol=1e-4 * float(value.abs().max() + 1)), name
+
+
+def test_parts_change_nothing(model: Model, images: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    folded = Folded(model).train()
+    whole = gradients(folded, model, images)
+    monkeypatch.setattr(module, "PIXELS_PER_THREAD", 2 * 32 * 32)
+    parts = gradients(folded, model, images)
+    assert all(torch.allclose(value, parts[name], rtol=1e-3, atol=1e-4) for name, value in whole.items())
+
+
+def test_it_owns_no_weights_but_the_models(model: Model) -> None:
+    folded = Folded(model)
+    assert [name.removeprefix("model.") for name, _ in folded.named_parameters()] == [
+        n for n, _ in model.named_parameters()
+    ]
+    assert all(not parameter.is_meta for parameter in folded.parameters())
+
+
+def test_a_model_that_cannot_be_folded_runs_as_it_is(
+    model: Model, images: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TOLERANCE", -1.0)
+    folded = Folded(model)
+    assert folded.pairs == []
+    assert all(torch.equal(value, model(images)[head]) for head, value in folded(images).items())
+
+
+def test_nothing_is_kept_below_what_learns(scene: Any, model: Model, images: torch.Tensor) -> None:
+    strategy = scene.params().strategies["finetune"]
+    assert isinstance(strategy, FinetuneStrategy)
+    scales = unfreeze(model, strategy.model_copy(update={"unfreeze": 1}))
+    folded = Folded(model).train()
+    assert set(gradients(folded, model, images)) == set(scales)
+    first = next(name for name in scales if name.startswith("backbone"))
+    kept: list[bool] = []
+    stem = folded.skeleton[0].backbone.net.get_submodule("conv_stem")
+    stem.register_forward_hook(lambda layer, given, output: kept.append(output.requires_grad))
+    folded(images)
+    assert "conv_stem" not in first
+    assert kept == [False]

@@ -1,0 +1,129 @@
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from meltpoint.params.training import Probe
+from meltpoint.train.checkpoint import Checkpoint
+from meltpoint.train.embed import Features
+from meltpoint.train.finite import TrainingError
+from meltpoint.train.frozen import Fitted, measure_moments, probe
+from meltpoint.train.goal import Goal, build_goal
+from meltpoint.train.sinks import read_history
+
+SETTINGS = Probe(epochs=5, batch=20, lr=0.01, weight_decays=[0.0, 0.3, 3.0], label_smoothing=0.05)
+
+
+@pytest.fixture(scope="module")
+def goal(scene: Any) -> Goal:
+    return build_goal(scene.inputs.views, scene.params())
+
+
+def fit(scene: Any, goal: Goal, settings: Probe = SETTINGS, checkpoint: Checkpoint | None = None) -> Fitted:
+    return probe(goal, scene.inputs.features, settings, 3, checkpoint, 1)
+
+
+def weights(fitted: Fitted) -> dict[str, torch.Tensor]:
+    return fitted.heads.state_dict()
+
+
+def test_the_grid_gives_what_each_decay_gives_alone(scene: Any, goal: Goal) -> None:
+    together = fit(scene, goal)
+    for head, decay in together.weight_decays.items():
+        alone = fit(scene, goal, SETTINGS.model_copy(update={"weight_decays": [decay]}))
+        assert alone.scores[head] == pytest.approx(together.scores[head], abs=1e-5)
+        for name, value in weights(alone).items():
+            if name.startswith(head):
+                assert torch.allclose(value, weights(together)[name], atol=1e-5)
+
+
+def test_each_head_chooses_its_own_decay_on_val(scene: Any, goal: Goal) -> None:
+    together = fit(scene, goal)
+    for head in goal.heads:
+        alone = [
+            fit(scene, goal, SETTINGS.model_copy(update={"weight_decays": [decay]})) for decay in SETTINGS.weight_decays
+        ]
+        best = max(one.scores[head]["accuracy"] for one in alone)
+        assert together.scores[head]["accuracy"] == pytest.approx(best)
+
+
+def test_heads_learn(scene: Any, goal: Goal) -> None:
+    fitted = fit(scene, goal, SETTINGS.model_copy(update={"epochs": 30}))
+    assert fitted.scores["shade"]["accuracy"] > 0.8
+    assert fitted.scores["shade"]["loss"] < 0.6
+
+
+def test_features_are_standardised_by_the_training_images(scene: Any, goal: Goal) -> None:
+    plain = np.array(scene.inputs.features.plain("final"))[goal.train.rows]
+    layer = fit(scene, goal).heads["shade"][0]  # type: ignore[index]
+    assert np.allclose(layer.mean.numpy(), plain.mean(0), atol=1e-5)
+    assert np.allclose(layer.std.numpy(), plain.std(0), atol=1e-5)
+
+
+def test_moments_do_not_depend_on_the_pieces(tmp_path: Path, goal: Goal) -> None:
+    values = np.random.default_rng(0).normal(1000, 0.01, (9000, 3)).astype(np.float32)
+    np.save(tmp_path / "x.npy", values)
+    store = goal.store(np.load(tmp_path / "x.npy", mmap_mode="r"), None, 0)
+    mean, std = measure_moments(store, np.arange(9000))
+    assert np.allclose(mean.numpy(), values.astype(np.float64).mean(0))
+    assert np.allclose(std.numpy(), values.astype(np.float64).std(0), rtol=1e-4)
+
+
+def test_equal_settings_give_equal_bits(scene: Any, goal: Goal) -> None:
+    first, second = weights(fit(scene, goal)), weights(fit(scene, goal))
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def test_history_has_a_line_an_epoch(scene: Any, goal: Goal, tmp_path: Path) -> None:
+    fitted = fit(scene, goal, checkpoint=Checkpoint(tmp_path))
+    lines = list(read_history(tmp_path / "history.jsonl"))
+    assert [line["step"] for line in lines] == [3, 6, 9, 12, 15]
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4, 5]
+    assert lines[-1]["val/colour/macro_f1"] == pytest.approx(fitted.scores["colour"]["macro_f1"])
+    assert {"train/loss", "val/loss", "val/shade/accuracy"} <= lines[0].keys()
+
+
+class Stop(Exception):  # noqa: N818
+    pass
+
+
+def test_an_interrupted_fit_ends_with_the_same_bits(
+    scene: Any, goal: Goal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = weights(fit(scene, goal, checkpoint=Checkpoint(tmp_path / "whole")))
+    write, checkpoint = Checkpoint.write, Checkpoint(tmp_path / "part")
+
+    def interrupt(self: Checkpoint, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
+        write(self, tensors, facts)
+        if facts["epoch"] == 2:
+            raise Stop
+
+    monkeypatch.setattr(Checkpoint, "write", interrupt)
+    with pytest.raises(Stop):
+        fit(scene, goal, checkpoint=checkpoint)
+    monkeypatch.undo()
+    checkpoint.history.log({"epoch": 3}, 9)  # written after the checkpoint, before the end
+    part = weights(fit(scene, goal, checkpoint=checkpoint))
+    assert "continuing from step 6 of 15" in capsys.readouterr().out
+    assert all(torch.equal(value, part[name]) for name, value in whole.items())
+    assert checkpoint.history.path.read_bytes() == (tmp_path / "whole" / "history.jsonl").read_bytes()
+
+
+def test_nan_features_stop_with_their_images(scene: Any, goal: Goal, tmp_path: Path) -> None:
+    features = scene.inputs.features
+    spoilt = np.array(features.plain("final"))
+    row = goal.train.rows[7]
+    spoilt[row] = np.nan
+    for name in ("final.plain.npy", "final.augmented.npy"):
+        np.save(tmp_path / name, np.load(features.folder / name))
+    np.save(tmp_path / "final.plain.npy", spoilt)
+    bad: Features = replace(features, folder=tmp_path)
+    with pytest.raises(
+        TrainingError, match="The loss is nan in step 1, epoch 1, with the learning rate 0.01"
+    ) as caught:
+        probe(goal, bad, SETTINGS, 3, None, 1)
+    assert "data/raw/" in str(caught.value)

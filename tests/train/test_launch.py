@@ -1,0 +1,78 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from meltpoint.train import launch as module
+from meltpoint.train.launch import LaunchError, launch
+
+
+@pytest.fixture
+def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A module that stands for the worker; write its source."""
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(module, "WORKER", "double")
+    return tmp_path / "double.py"
+
+
+def test_each_worker_knows_its_place(tmp_path: Path, worker: Path) -> None:
+    worker.write_text(
+        "import os, pathlib, sys; names = ('RANK', 'WORLD_SIZE', 'OMP_NUM_THREADS');"
+        "pathlib.Path(sys.argv[1]).with_name('rank' + os.environ['RANK']).write_text(' '.join(map(os.environ.get, names)))"
+    )
+    launch(tmp_path / "job.json", 3, 2)
+    assert [(tmp_path / f"rank{rank}").read_text() for rank in range(3)] == ["0 3 2", "1 3 2", "2 3 2"]
+
+
+def test_a_message_for_the_user_is_passed_on_and_the_others_stop(tmp_path: Path, worker: Path) -> None:
+    worker.write_text(
+        "import os, pathlib, sys, time\n"
+        "if os.environ['RANK'] == '0': time.sleep(600)\n"
+        "pathlib.Path(sys.argv[1]).with_name('trouble-1.txt').write_text('too hot'); sys.exit(1)"
+    )
+    with pytest.raises(LaunchError, match="^too hot$"):
+        launch(tmp_path / "job.json", 2, 1)
+
+
+def test_a_crash_is_a_bug(tmp_path: Path, worker: Path) -> None:
+    worker.write_text("raise SystemExit(5)")
+    with pytest.raises(RuntimeError, match="Training process 1 of 1 crashed") as caught:
+        launch(tmp_path / "job.json", 1, 1)
+    assert not isinstance(caught.value, LaunchError)
+
+
+@pytest.mark.slow
+def test_workers_go_when_their_parent_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "double.py").write_text(
+        "import os, pathlib, sys, threading, time\n"
+        "from meltpoint.train.worker import _end_with_parent\n"
+        "threading.Thread(target=_end_with_parent, daemon=True).start()\n"
+        "pathlib.Path(sys.argv[1]).with_name('pid').write_text(str(os.getpid())); time.sleep(600)"
+    )
+    code = (
+        "import pathlib, sys; from meltpoint.train import launch; launch.WORKER = 'double';"
+        "launch.launch(pathlib.Path(sys.argv[1]), 1, 1)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "job.json")], env=environment)
+    wait_for(lambda: (tmp_path / "pid").exists() and bool((tmp_path / "pid").read_text()))
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    number = int((tmp_path / "pid").read_text())
+    wait_for(lambda: not is_running(number))
+
+
+def is_running(number: int) -> bool:
+    stat = Path(f"/proc/{number}/stat")
+    return stat.exists() and ") Z " not in stat.read_text()
+
+
+def wait_for(done: "object") -> None:
+    deadline = time.monotonic() + 120
+    while not done() and time.monotonic() < deadline:  # type: ignore[operator]
+        time.sleep(0.02)
+    assert done()  # type: ignore[operator]

@@ -1,0 +1,47 @@
+import numpy as np
+import pandas as pd
+import torch
+
+from meltpoint.metrics import confusion, from_confusion
+from meltpoint.params.model import LinearHead
+from meltpoint.task.classification import build_objective
+from meltpoint.train.scores import Losses, name_scores, pick, score
+
+HEAD = LinearHead(kind="linear", label="x", tap="final", weight=1.0, class_weights="none", main=True)
+CLASSES = ["a", "b", "c"]
+
+
+def test_a_stack_is_scored_as_its_members() -> None:
+    objective = build_objective(HEAD, CLASSES, pd.Series(["a"], dtype="string"))
+    torch.manual_seed(0)
+    outputs, targets = torch.randn(4, 30, 3), torch.randint(-1, 3, (30,))
+    stacked = score(objective, outputs, targets)
+    for index, own in enumerate(outputs):
+        single = score(objective, own, targets)
+        wanted = from_confusion(confusion(targets.numpy(), own.argmax(-1).numpy(), 3))
+        assert all(np.isclose(stacked[name][index], single[name]) for name in stacked)
+        assert all(np.isclose(single[name], value) for name, value in wanted.items())
+        known = targets >= 0
+        assert np.isclose(single["loss"], torch.nn.functional.cross_entropy(own[known], targets[known]).item())
+
+
+def test_the_best_metric_wins_and_loss_breaks_ties() -> None:
+    scores = {"f1": np.array([0.5, 0.7, 0.7, 0.6]), "loss": np.array([0.1, 0.4, 0.3, 0.2])}
+    assert pick(scores, "f1") == 2
+
+
+def test_val_loss_is_weighted() -> None:
+    scores = {"a": {"loss": 2.0, "f1": 0.5}, "b": {"loss": 1.0, "f1": 0.25}}
+    curves = name_scores(scores, {"a": 3.0, "b": 1.0})
+    assert curves == {"val/loss": 7.0, "val/a/loss": 2.0, "val/a/f1": 0.5, "val/b/loss": 1.0, "val/b/f1": 0.25}
+
+
+def test_the_training_loss_is_the_weighted_sum() -> None:
+    objective = build_objective(HEAD, CLASSES, pd.Series(["a"], dtype="string"))
+    targets = {"x": torch.tensor([0, 1, 2, 0]), "y": torch.tensor([2, 2, -1, 1])}
+    losses = Losses({"x": objective, "y": objective}, {"x": 2.0, "y": 0.5}, targets, 0.1)
+    outputs, numbers = {"x": torch.randn(2, 3), "y": torch.randn(2, 3)}, torch.tensor([3, 1])
+    cross = torch.nn.functional.cross_entropy
+    wanted = 2 * cross(outputs["x"], torch.tensor([0, 1]), label_smoothing=0.1)
+    wanted += 0.5 * cross(outputs["y"], torch.tensor([1, 2]), label_smoothing=0.1)
+    assert torch.isclose(losses(outputs, numbers), wanted)

@@ -1,0 +1,233 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from meltpoint.model.model import Model, load_model
+from meltpoint.params.read import Params
+from meltpoint.train.finite import TrainingError
+from meltpoint.train.goal import build_goal
+from meltpoint.train.key import compute_key
+from meltpoint.train.scores import score
+from meltpoint.train.sinks import read_history, write_curves
+from meltpoint.train.strategy import Inputs, Trained, train_strategy
+
+Change = Callable[[dict[str, Any]], None]
+
+
+def tuned(**fields: Any) -> Change:
+    return lambda raw: raw["strategies"]["finetune"].update(fields)
+
+
+def train(scene: Any, name: str, folder: str = "model", change: Change = lambda raw: None) -> Trained:
+    return train_strategy(name, scene.params(change), scene.inputs, Path(folder))
+
+
+def history(folder: str = "model") -> list[dict[str, Any]]:
+    return list(read_history(Path(folder) / "history.jsonl"))
+
+
+def val_accuracy(model: Model, inputs: Inputs, params: Params) -> float:
+    goal = build_goal(inputs.views, params)
+    with torch.no_grad():
+        outputs = model(torch.from_numpy(inputs.views.plain[goal.val.rows]))
+    return float(score(goal.objectives["shade"], outputs["shade"], goal.val.targets["shade"])["accuracy"])
+
+
+@pytest.fixture(scope="module")
+def finetuned(scene: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model fine-tuned without interruption."""
+    here, folder = Path.cwd(), tmp_path_factory.mktemp("finetuned")
+    os.chdir(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MELTPOINT_TRACKING", "off")
+        patch.setenv("ACCELERATE_USE_CPU", "true")
+        train(scene, "finetune")
+    os.chdir(here)
+    return folder / "model"
+
+
+def test_frozen_leaves_a_model_that_predicts_as_its_history_says(scene: Any) -> None:
+    trained = train(scene, "frozen")
+    assert sorted(path.name for path in Path("model").iterdir()) == ["card.json", "history.jsonl", "model.safetensors"]
+    model, card = load_model(Path("model"))
+    assert val_accuracy(model, scene.inputs, scene.params()) == history()[-1]["val/shade/accuracy"]
+    assert (card.strategy, card.main_head, card.metric, card.data) == ("frozen", "shade", "accuracy", "some views")
+    assert card.trainable_parameters == trained.costs["trainable_parameters"] < trained.costs["parameters"]
+    assert trained.costs["epochs"] == 4
+    assert trained.costs["seconds"] > 0
+    assert "accuracy shade" in trained.sentence
+    assert not list(Path(".checkpoints").iterdir())
+
+
+def test_curves_are_a_row_a_validation(finetuned: Path) -> None:
+    write_curves(finetuned / "history.jsonl", Path("curves.csv"))
+    curves = pd.read_csv("curves.csv")
+    assert curves["epoch"].tolist() == [0, 1, 2, 3]
+    assert curves["val_shade_accuracy"].between(0, 1).all()
+
+
+def test_finetuning_starts_where_frozen_heads_ended(scene: Any, finetuned: Path) -> None:
+    train(scene, "frozen")
+    start = next(read_history(finetuned / "history.jsonl"))
+    assert start["epoch"] == 0
+    assert start["val/loss"] == pytest.approx(history()[-1]["val/loss"], rel=1e-3)
+    assert start["val/shade/accuracy"] == history()[-1]["val/shade/accuracy"]
+
+
+def test_the_best_epochs_weights_are_kept(scene: Any, finetuned: Path) -> None:
+    model, card = load_model(finetuned)
+    best = max(line["val/shade/accuracy"] for line in read_history(finetuned / "history.jsonl") if "val/loss" in line)
+    assert val_accuracy(model, scene.inputs, scene.params()) == best
+    assert card.trainable_parameters == sum(value.numel() for value in model.parameters())
+
+
+def test_batch_norm_stays_still_and_the_rest_learns(scene: Any) -> None:
+    train(scene, "frozen", "frozen")
+    train(scene, "finetune", "tuned", tuned(ema=0.0, epochs=1, lr=0.1))
+    before, after = (load_model(Path(name))[0].state_dict() for name in ("frozen", "tuned"))
+    still = {name for name, value in before.items() if torch.equal(value, after[name])}
+    moved = before.keys() - still
+    if max(line["epoch"] for line in history("tuned")) == 0:
+        pytest.fail("it did not train")
+    assert all("running" in name or name.endswith(("tracked", "mean", "std")) for name in still) or not moved
+
+
+def test_only_the_last_stage_learns(scene: Any) -> None:
+    trained = train(scene, "finetune", change=tuned(unfreeze=1, epochs=1))
+    whole = train(scene, "finetune", "whole", tuned(epochs=1))
+    assert trained.costs["trainable_parameters"] < whole.costs["trainable_parameters"] == whole.costs["parameters"]
+
+
+@pytest.mark.slow
+def test_killed_and_continued_it_ends_with_the_same_bytes(
+    scene: Any, finetuned: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = """
+import json, os, signal, sys
+from pathlib import Path
+from meltpoint.params.read import parse_params
+from meltpoint.train.sinks import History
+from meltpoint.train.strategy import Inputs, train_strategy
+
+def log_and_die(self, metrics, step, log=History.log):
+    log(self, metrics, step)
+    if step == 5 and "train/loss" in metrics:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+History.log = log_and_die
+params = parse_params(json.loads(Path(sys.argv[1]).read_text()), "test")
+train_strategy("finetune", params, Inputs.below(Path(sys.argv[2])), Path("model"))
+"""
+    Path("params.json").write_text(scene.params().model_dump_json(by_alias=True))
+    command = [sys.executable, "-c", code, "params.json", str(scene.folder)]
+    died = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    assert not Path("model").exists()
+
+    trained = train(scene, "finetune")
+    assert "continuing from step 4 of 9" in capsys.readouterr().out
+    assert trained.costs["epochs"] == 3
+    for name in ("model.safetensors", "card.json", "history.jsonl"):
+        assert (Path("model") / name).read_bytes() == (finetuned / name).read_bytes()
+    assert not list(Path(".checkpoints").iterdir())
+
+
+@pytest.mark.slow
+def test_two_processes_agree_with_one(scene: Any, finetuned: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    trained = train(scene, "finetune", change=lambda raw: raw["train"].update(processes=2))
+    one, two = list(read_history(finetuned / "history.jsonl")), history()
+    assert [(line["step"], line["epoch"]) for line in two] == [(line["step"], line["epoch"]) for line in one]
+    assert two[0] == pytest.approx(one[0], rel=1e-4)
+    for mine, theirs in zip(one, two, strict=True):
+        if "val/loss" in mine:
+            assert theirs["val/loss"] == pytest.approx(mine["val/loss"], rel=0.05)
+            assert theirs["val/shade/accuracy"] == pytest.approx(mine["val/shade/accuracy"], abs=2 / 19 + 1e-9)
+    assert trained.costs["epochs"] == 3
+    assert capfd.readouterr().out.count("epoch 3 of 3: val loss") == 1
+    assert not list(Path(".checkpoints").iterdir())
+
+
+@pytest.mark.slow
+def test_trouble_in_one_of_two_processes_is_told(scene: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    def change(raw: dict[str, Any]) -> None:
+        raw["train"]["processes"] = 2
+        tuned(lr=1e30, clip=1e30, warmup=0.0)(raw)
+
+    with pytest.raises(RuntimeError, match=r"(?s)The loss is \S+ in step .*Look at these images|The loss on val is"):
+        train(scene, "finetune", change=change)
+    assert not Path("model").exists()
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_loss_that_is_no_number_stops_the_training(scene: Any) -> None:
+    with pytest.raises(
+        TrainingError, match=r"The loss is \S+ in step \d+, epoch \d+, with the learning rate"
+    ) as caught:
+        train(scene, "finetune", change=tuned(lr=1e30, clip=1e30, warmup=0.0))
+    ids = scene.inputs.views.samples["id"].astype(str).tolist()
+    named = str(caught.value).split("with the ids ")[1].split(":")[0].split(", ")
+    assert len(named) == 12
+    assert set(named) <= set(ids)
+    assert f"{named[0]}: data/raw/{named[0]}.png" in str(caught.value)
+
+
+def test_without_progress_it_stops_early(scene: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    trained = train(
+        scene, "finetune", change=tuned(lr=0.5, clip=100.0, ema=0.0, epochs=30, patience=2, weight_decay=0.0)
+    )
+    assert 2 <= trained.costs["epochs"] < 30
+    assert "no better for 2 epochs: stopping" in capsys.readouterr().out
+
+
+def test_accumulated_batches_are_a_larger_batch(scene: Any) -> None:
+    def change(**fields: Any) -> Change:
+        def both(raw: dict[str, Any]) -> None:
+            del raw["heads"]["colour"]  # its missing label counts differently in parts
+            tuned(epochs=1, ema=0.0, **fields)(raw)
+
+        return both
+
+    train(scene, "finetune", "large", change(batch=20))
+    train(scene, "finetune", "parts", change(batch=10, accumulate=2))
+    large, parts = history("large"), history("parts")
+    assert len(large) == len(parts) == 4
+    for one, two in zip(large, parts, strict=True):
+        assert two == pytest.approx(one, rel=1e-3, abs=1e-5)
+
+
+def test_an_average_of_weights_is_judged(scene: Any) -> None:
+    train(scene, "finetune", "raw", tuned(ema=0.0))
+    train(scene, "finetune", "mean", tuned(ema=0.9))
+    raw, mean = ([line["val/loss"] for line in history(name) if "val/loss" in line] for name in ("raw", "mean"))
+    assert raw[0] == mean[0]
+    assert abs(mean[1] - mean[0]) < abs(raw[1] - raw[0])
+
+
+def test_settings_that_change_no_result_keep_the_key(scene: Any) -> None:
+    def key(change: Change = lambda raw: None) -> str:
+        return compute_key("finetune", scene.params(change), "views", "features")
+
+    assert key() == key(lambda raw: raw["train"].update(workers=3, checkpoint_steps=77))
+    assert key() == key(lambda raw: raw["strategies"]["frozen"]["probe"].update(epochs=9))
+    changes: list[Change] = [
+        tuned(lr=0.123),
+        lambda raw: raw.update(seed=6),
+        lambda raw: raw["train"].update(processes=2),
+        lambda raw: raw["compare"].update(metric="f1"),
+    ]
+    assert len({key(), *map(key, changes), compute_key("finetune", scene.params(), "other", "features")}) == 6
+
+
+def test_costs_are_numbers_for_json(scene: Any) -> None:
+    costs = train(scene, "frozen").costs
+    assert json.loads(json.dumps(costs)) == costs
+    assert set(costs) == {"seconds", "peak_megabytes", "epochs", "parameters", "trainable_parameters"}
