@@ -1,10 +1,9 @@
 """Stage `register`: the winner becomes a version of the registered model, and its champion if it deserves it."""
 
-from meltpoint.registry.register import register
-
 from meltpoint.errors import guarded
 from meltpoint.params.read import read_params
 from meltpoint.progress import Stopwatch
+from meltpoint.registry.register import register
 
 
 def main() -> None:

@@ -58,9 +58,9 @@ class Scene:
             "name": "test_efficientnet", "args": {}, "weights": weights, "mean": [0.5] * 3, "std": [0.25] * 3,
         }  # fmt: skip
         raw["train"] |= {"threads": 1, "checkpoint_steps": 2, "precision": "fp32"}
-        raw["strategies"]["frozen"]["probe"] = probe
+        raw["strategies"]["frozen"]["probe"] = dict(probe)
         raw["strategies"]["finetune"] |= {
-            "probe": probe, "epochs": 3, "batch": 12, "lr": 0.002, "patience": 50, "warmup": 0.2, "layer_decay": 0.8,
+            "probe": probe, "epochs": 3, "batch": 12, "lr": 0.0002, "patience": 50, "warmup": 0.2, "layer_decay": 0.8,
             "weight_decay": 0.05, "ema": 0.5, "accumulate": 1, "unfreeze": "all", "clip": 1.0, "label_smoothing": 0.05,
         }  # fmt: skip
         raw["register"]["floors"] = {}
@@ -70,8 +70,8 @@ class Scene:
 
 def draw(rng: np.random.Generator, shade: str, colour: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Noise whose brightness is the shade, and whose strongest channel is the colour."""
-    image = rng.normal(70 if shade == "dark" else 150, 40, (SIZE, SIZE, 3))
-    image[..., CLASSES["colour"].index(colour)] += 35
+    image = rng.normal(100 if shade == "dark" else 112, 50, (SIZE, SIZE, 3))
+    image[..., CLASSES["colour"].index(colour)] += 12
     return image.clip(0, 255).astype(np.uint8)
 
 

@@ -1,3 +1,4 @@
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meltpoint.train.batches import Store, TrainImages, choose_views, cut_batches, mix, mix_one
+from meltpoint.train.batches import Store, TrainImages, _read, choose_views, cut_batches, mix, mix_one
 
 Numbers = st.integers(0, 2**62)
 
@@ -95,9 +96,19 @@ def test_on_the_fly_views_depend_on_seed_epoch_and_id_alone(store: Store) -> Non
     assert shown(replace(fly, workers=2), 0) == shown(fly, 0)
 
 
-def test_arrays_are_mapped_for_one_reading_only(store: Store) -> None:
-    store.read_train(np.arange(5), np.arange(5) % 3)
-    maps = Path("/proc/self/maps")
-    if not maps.exists():
-        pytest.skip("this system does not tell what is mapped")
-    assert str(store.plain) not in maps.read_text()
+def test_rows_are_read_without_mapping_the_file(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers, views = np.arange(11), np.arange(11) % 4
+    wanted = store.read_train(numbers, views)
+    mapped: list[Any] = []
+    getitem = np.memmap.__getitem__
+    monkeypatch.setattr(np.memmap, "__getitem__", lambda array, key: mapped.append(key) or getitem(array, key))
+    assert (store.read_train(numbers, views) == wanted).all()
+    assert mapped == []
+
+
+def test_a_file_that_was_cut_is_told(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "plain.npy").write_bytes(store.plain.read_bytes())
+    opened = np.load(tmp_path / "plain.npy", mmap_mode="r")
+    os.truncate(tmp_path / "plain.npy", opened.offset + 10)
+    with pytest.raises(EOFError, match="ends within row 3"):
+        _read(opened, np.array([3]), np.empty((1, 4, 4, 3), np.uint8), np.array([0]))

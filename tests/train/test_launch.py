@@ -21,8 +21,9 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_each_worker_knows_its_place(tmp_path: Path, worker: Path) -> None:
     worker.write_text(
-        "import os, pathlib, sys; names = ('RANK', 'WORLD_SIZE', 'OMP_NUM_THREADS');"
-        "pathlib.Path(sys.argv[1]).with_name('rank' + os.environ['RANK']).write_text(' '.join(map(os.environ.get, names)))"
+        "import os, pathlib, sys\n"
+        "told = ' '.join(os.environ[name] for name in ('RANK', 'WORLD_SIZE', 'OMP_NUM_THREADS'))\n"
+        "pathlib.Path(sys.argv[1]).with_name('rank' + os.environ['RANK']).write_text(told)"
     )
     launch(tmp_path / "job.json", 3, 2)
     assert [(tmp_path / f"rank{rank}").read_text() for rank in range(3)] == ["0 3 2", "1 3 2", "2 3 2"]

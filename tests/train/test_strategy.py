@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,8 +12,11 @@ import pandas as pd
 import pytest
 import torch
 
+from meltpoint.images.views import open_views
+from meltpoint.model.backbones import build_backbone
 from meltpoint.model.model import Model, load_model
 from meltpoint.params.read import Params
+from meltpoint.train.embed import embed
 from meltpoint.train.finite import TrainingError
 from meltpoint.train.goal import build_goal
 from meltpoint.train.key import compute_key
@@ -142,17 +146,25 @@ train_strategy("finetune", params, Inputs.below(Path(sys.argv[2])), Path("model"
 
 
 @pytest.mark.slow
-def test_two_processes_agree_with_one(scene: Any, finetuned: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    trained = train(scene, "finetune", change=lambda raw: raw["train"].update(processes=2))
-    one, two = list(read_history(finetuned / "history.jsonl")), history()
-    assert [(line["step"], line["epoch"]) for line in two] == [(line["step"], line["epoch"]) for line in one]
-    assert two[0] == pytest.approx(one[0], rel=1e-4)
+def test_two_processes_agree_with_one(scene: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    def change(processes: int) -> Change:
+        def both(raw: dict[str, Any]) -> None:
+            del raw["heads"]["colour"]  # its missing label counts differently in parts
+            raw["train"]["processes"] = processes
+
+        return both
+
+    train(scene, "finetune", "one", change(1))
+    capfd.readouterr()
+    trained = train(scene, "finetune", "two", change(2))
+    printed = capfd.readouterr()
+    one, two = history("one"), history("two")
+    assert len(one) == len(two)
     for mine, theirs in zip(one, two, strict=True):
-        if "val/loss" in mine:
-            assert theirs["val/loss"] == pytest.approx(mine["val/loss"], rel=0.05)
-            assert theirs["val/shade/accuracy"] == pytest.approx(mine["val/shade/accuracy"], abs=2 / 19 + 1e-9)
+        assert theirs == pytest.approx(mine, rel=0.02)
     assert trained.costs["epochs"] == 3
-    assert capfd.readouterr().out.count("epoch 3 of 3: val loss") == 1
+    assert printed.out.count("epoch 3 of 3: val loss") == 1
+    assert "Warning" not in printed.err
     assert not list(Path(".checkpoints").iterdir())
 
 
@@ -231,3 +243,20 @@ def test_costs_are_numbers_for_json(scene: Any) -> None:
     costs = train(scene, "frozen").costs
     assert json.loads(json.dumps(costs)) == costs
     assert set(costs) == {"seconds", "peak_megabytes", "epochs", "parameters", "trainable_parameters"}
+
+
+@pytest.mark.slow
+def test_views_made_on_the_fly_in_workers_are_those_made_at_home(scene: Any) -> None:
+    shutil.copytree(scene.folder / "views", "fly/views")
+    Path("fly/views/augmented.npy").unlink()
+    Path("fly/views/views.json").write_text(json.dumps({"size": 32, "count": 0, "fingerprint": "fly"}))
+    shutil.copy(scene.folder / "w.safetensors", "fly")
+    fly = type(scene)(Path("fly"))
+    params = fly.params()
+    backbone = build_backbone(params.backbone, {"final"}, 32)
+    embed(backbone, open_views(Path("fly/views")), params.embed, Path("fly/features"))
+    for workers in (0, 2):
+        train(fly, "finetune", f"by{workers}", change=lambda raw, n=workers: raw["train"].update(workers=n))
+    assert Path("by0/model.safetensors").read_bytes() == Path("by2/model.safetensors").read_bytes()
+    train(scene, "finetune", "stored")
+    assert history("stored")[1] != history("by0")[1]

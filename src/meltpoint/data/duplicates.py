@@ -1,8 +1,8 @@
 """Finds pictures that are in a dataset twice: the same pixels, or the same detail at another exposure, size or turn.
 
 A perceptual hash of the detail proposes pairs, the pixels of the detail decide. Each picture is decoded once and kept
-as 3 kB. Hashes are compared all with all: quadratic, but 40 billion comparisons (100,000 pictures in eight turns)
-take a few minutes on two cores.
+as 3 kB. Hashes are compared all with all, which is quadratic but cheap: on two cores 2,600 pictures take a second or
+two and 20,000 half a minute, besides decoding; 100,000 (40 billion comparisons in eight turns) about ten minutes.
 """
 
 import hashlib

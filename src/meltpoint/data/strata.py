@@ -41,6 +41,8 @@ def part_groups(codes: Integers, combined: Integers, groups: Integers, shares: S
         gain = (count * (2 * need[:, cells] - count) / scale[:, cells]).sum(axis=1)
         parts[group] = np.argmax(np.where(shares > 0, gain, -np.inf))
         need[parts[group], cells] -= count
+    members = [column[starts[group] : starts[group + 1]] for group in range(len(parts))]
+    _fill_gaps(parts, members, np.bincount(groups), shares, len(total))
     return parts
 
 
@@ -64,6 +66,24 @@ def _number_strata(codes: Integers, combined: Integers, shares: Shares) -> tuple
     frequent = sizes[-1] * shares[shares > 0].min() >= 1
     strata[~frequent[combined], -1] = -1
     return strata, np.concatenate(sizes).astype(np.int64)
+
+
+def _fill_gaps(parts: Integers, members: list[Integers], sizes: Integers, shares: Shares, n_strata: int) -> None:
+    """Move, in place, the smallest group that can be spared to each part that lacks a stratum, where there is one."""
+    held = np.zeros((len(shares), n_strata), dtype=np.int64)  # groups of each part that have images of a stratum
+    for group, strata in enumerate(members):
+        held[parts[group], strata] += 1
+    for part, stratum in np.argwhere((held == 0) & (shares > 0)[:, None] & (held.sum(axis=0) > 1)):
+        spared = [
+            group
+            for group, strata in enumerate(members)
+            if held[part, stratum] == 0 and stratum in strata and (held[parts[group], strata] > 1).all()
+        ]
+        if spared:
+            group = min(spared, key=lambda one: (int(sizes[one]), one))
+            held[parts[group], members[group]] -= 1
+            held[part, members[group]] += 1
+            parts[group] = part
 
 
 def _count_members(strata: Integers, groups: Integers, n_strata: int) -> tuple[Integers, Integers, Integers]:

@@ -1,5 +1,6 @@
 """Which images stand in which batch and in which view: pure functions of seed, epoch and id, so nothing is saved."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,7 @@ def cut_batches(seed: int, epoch: int, n_images: int, batch: int) -> list[Intege
 class Store:
     """Arrays on disk with a row an image: `plain` (N, ...) and, of the training images, `augmented` (n_train, V, ...).
 
-    The files are mapped for each reading anew: pages that stayed mapped would count as this process's memory.
+    Rows are read, not mapped: each touched row of a map can bring 2 MB of the file into this process's memory.
     """
 
     plain: Path
@@ -73,28 +74,39 @@ class Store:
 
     def read_plain(self, rows: Integers) -> NDArray[Any]:
         """Rows (B,) of the plain array, in that order: (B, ...)."""
-        return _gather(np.load(self.plain, mmap_mode="r"), rows)
+        file = np.load(self.plain, mmap_mode="r")
+        result = np.empty((len(rows), *file.shape[1:]), file.dtype)
+        _read(file, rows, result, np.arange(len(rows)))
+        return result
 
     def read_train(self, numbers: Integers, views: Integers) -> NDArray[Any]:
         """Training images by number (B,), each in its view (B,): (B, ...)."""
-        if self.augmented is None or not views.any():
-            return self.read_plain(self.train[numbers])
-        source = np.load(self.plain, mmap_mode="r")
-        result = np.empty((len(numbers), *source.shape[1:]), source.dtype)
-        plain = views == 0
-        result[plain] = _gather(source, self.train[numbers[plain]])
-        augmented = np.load(self.augmented, mmap_mode="r")
-        flat = augmented.reshape(-1, *augmented.shape[2:])
-        result[~plain] = _gather(flat, numbers[~plain] * self.count + views[~plain] - 1)
+        file = np.load(self.plain, mmap_mode="r")
+        result = np.empty((len(numbers), *file.shape[1:]), file.dtype)
+        plain, augmented = np.flatnonzero(views == 0), np.flatnonzero(views)
+        _read(file, self.train[numbers[plain]], result, plain)
+        if len(augmented):
+            assert self.augmented is not None
+            rows = numbers[augmented] * self.count + views[augmented] - 1
+            _read(np.load(self.augmented, mmap_mode="r"), rows, result, augmented)
         return result
 
 
-def _gather(source: NDArray[Any], rows: Integers) -> NDArray[Any]:
-    """Rows of a mapped array, read in the order of the disk and given in the order asked for."""
-    order = np.argsort(rows, kind="stable")
-    result = np.empty((len(rows), *source.shape[1:]), source.dtype)
-    result[order] = source[rows[order]]
-    return result
+def _read(file: "np.memmap[Any, Any]", rows: Integers, result: NDArray[Any], places: Integers) -> None:
+    """Read items of a file, each as large as one of `result`, into places (n,) of `result`, in the order of the disk."""
+    if not len(rows):
+        return
+    size = result[0].nbytes
+    target = memoryview(result).cast("B")
+    descriptor = os.open(str(file.filename), os.O_RDONLY)
+    try:
+        for index in np.argsort(rows).tolist():
+            start = int(places[index]) * size
+            found = os.preadv(descriptor, [target[start : start + size]], file.offset + int(rows[index]) * size)
+            if found != size:
+                raise EOFError(f"{file.filename} ends within row {rows[index]}: it was cut after it was opened")
+    finally:
+        os.close(descriptor)
 
 
 @dataclass(frozen=True)

@@ -43,8 +43,7 @@ def _has_amx() -> bool:
 def build_accelerator(train: Train) -> Accelerator:
     """accelerate's Accelerator for this process, alone or one of several."""
     device = device_type()
-    # BatchNorm stays still, so there are no buffers to send around.
-    several = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
+    several = DistributedDataParallelKwargs(gradient_as_bucket_view=True)  # gradients are held once, not twice
     return Accelerator(
         cpu=device == "cpu", mixed_precision=choose_precision(train.precision, device), kwargs_handlers=[several]
     )

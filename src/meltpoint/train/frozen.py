@@ -25,7 +25,7 @@ from meltpoint.train.replicas import Replicas
 from meltpoint.train.scores import name_scores, pick, score
 from meltpoint.train.sinks import TRAIN_LOSS, Silence, Sink
 
-BLOCK_BYTES = 16_000_000  # of features read at once: few calls, little memory
+BLOCK_BYTES = 4_000_000  # of features read at once: few calls, and few pages of the files in memory
 EMPTY = 0x5EED  # tells the seed of the weights from that of the views
 
 Scores = dict[str, dict[str, NDArray[np.float64]]]  # of each head, of each replica (R,)

@@ -44,7 +44,7 @@ def launch(job: Path, processes: int, threads: int) -> None:
     finally:
         for worker in workers:
             worker.kill()
-            worker.wait()
+            worker.communicate()  # closes the pipe
         del meeting
 
 

@@ -66,7 +66,9 @@ def _join() -> None:
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()  # returns when the parent has died
+    os.read(
+        sys.stdin.fileno(), 1
+    )  # returns when the parent has died; sys.stdin itself would be locked when this one ends
     os._exit(1)
 
 

@@ -1,0 +1,131 @@
+"""Copies are found whatever was done to them; pictures that only look alike are not."""
+
+from pathlib import Path
+
+import elpv_dataset
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from meltpoint.data.detail import TURNS, turned
+from meltpoint.data.duplicates import Pair, find_duplicates
+from meltpoint.data.groups import join_groups, pair_links
+from meltpoint.images.decode import read_grey
+from meltpoint.params.data import Duplicates
+from meltpoint.params.read import read_params
+
+SETTINGS = Duplicates(hash_distance=88, correlation=0.6, common=0.005)
+
+
+def texture(seed: int, side: int = 128) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(size=(side // 4, side // 4))
+    return np.clip(128 + 40 * np.kron(noise, np.ones((4, 4))), 0, 255).astype(np.uint8)
+
+
+def found(pictures: dict[str, np.ndarray], settings: Duplicates = SETTINGS) -> dict[tuple[str, str], Pair]:
+    names = list(pictures)
+    pairs = find_duplicates([Path(name) for name in names], lambda path: pictures[path.name], settings)
+    return {(names[pair.first], names[pair.second]): pair for pair in pairs}
+
+
+def gallery(count: int = 30) -> dict[str, np.ndarray]:
+    return {f"other{number}": texture(1000 + number) for number in range(count)}
+
+
+def test_nothing_is_found_where_there_is_nothing() -> None:
+    assert found(gallery()) == {}
+    assert found({}) == {}
+    assert found({"one": texture(1)}) == {}
+
+
+def test_the_same_pixels_are_an_exact_pair_with_their_first() -> None:
+    pairs = found({**gallery(), "a": texture(1), "b": texture(1), "c": texture(1), "d": texture(2)})
+    assert set(pairs) == {("a", "b"), ("a", "c")}
+    assert all(
+        pair.exact and (pair.turn, pair.correlation, pair.distance) == (TURNS[0], 1.0, 0) for pair in pairs.values()
+    )
+
+
+@pytest.mark.parametrize("turn", range(8))
+def test_copies_are_found_at_every_turn_and_the_turn_undoes_it(turn: int) -> None:
+    picture = texture(1)
+    copy = (turned(picture, turn) * 0.7 + 20).astype(np.uint8)
+    pair = found({**gallery(), "a": picture, "b": copy})["a", "b"]
+    assert not pair.exact
+    assert pair.correlation > 0.9
+    matched = np.rot90(copy, pair.quarters)
+    matched = matched[:, ::-1] if pair.mirrored else matched
+    assert np.corrcoef(matched.ravel(), picture.ravel())[0, 1] > 0.99
+
+
+def test_size_noise_blur_and_a_stamp_do_not_hide_a_copy() -> None:
+    picture, random = texture(1), np.random.default_rng(0)
+    noisy = np.clip(picture + random.normal(0, 8, picture.shape), 0, 255).astype(np.uint8)
+    blurred = (
+        (picture.astype(int) + np.roll(picture, 1, 0) + np.roll(picture, 1, 1) + np.roll(picture, -1, 0)) // 4
+    ).astype(np.uint8)
+    stamped = picture.copy()
+    stamped[100:, :60] = 255
+    larger = np.kron(picture, np.ones((2, 2))).astype(np.uint8)
+    copies = {"noisy": noisy, "blurred": blurred, "stamped": stamped, "larger": larger}
+    assert {("a", name) for name in copies} <= set(found({**gallery(), "a": picture, **copies}))
+
+
+def test_pictures_that_share_a_frame_only_are_no_duplicates() -> None:
+    bars = np.full((128, 128), 170, dtype=np.uint8)
+    bars[20:24], bars[60:64], bars[100:104], bars[:, :3] = 20, 20, 20, 60
+    random = np.random.default_rng(0)
+    alike = {f"{n}": np.clip(bars + random.normal(0, 4, bars.shape), 0, 255).astype(np.uint8) for n in range(60)}
+    assert found(alike) == {}
+
+
+def test_blank_pictures_are_duplicates_only_if_they_are_equal() -> None:
+    blanks = {f"{shade}": np.full((20, 30), shade, dtype=np.uint8) for shade in (0, 1, 128, 255)}
+    assert set(found({**blanks, "again": blanks["128"]})) == {("128", "again")}
+    assert found({"a": np.zeros((4, 6), np.uint8), "b": np.zeros((6, 4), np.uint8)}) == {}
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.permutations(range(24)))
+def test_the_order_of_files_does_not_matter(order: list[int]) -> None:
+    pictures = {**gallery(18), "a": texture(1), "b": texture(1), "c": texture(2), "d": texture(2) // 2 + 9}
+    pictures |= {"e": np.ascontiguousarray(texture(2)[:, ::-1]), "f": texture(1) // 3}
+    names = list(pictures)
+    shuffled = found({names[place]: pictures[names[place]] for place in order})
+    joined = {frozenset(pair) for pair in shuffled}
+    # of two equal pictures the first in order speaks for both
+    assert frozenset("ab") in joined
+    assert joined & {frozenset("af"), frozenset("bf")}
+    assert {frozenset("cd"), frozenset("ce"), frozenset("de")} <= joined
+    assert len(joined) == 5
+
+
+def test_the_settings_decide() -> None:
+    pictures = {**gallery(), "a": texture(1), "b": (texture(1) * 0.7 + texture(3) * 0.3).astype(np.uint8)}
+    pair = found(pictures)["a", "b"]
+    assert found(pictures, SETTINGS.model_copy(update={"correlation": pair.correlation + 0.01})) == {}
+    assert found(pictures, SETTINGS.model_copy(update={"hash_distance": pair.distance - 1})) == {}
+    assert found(pictures, SETTINGS.model_copy(update={"hash_distance": pair.distance})) != {}
+
+
+@pytest.mark.slow
+def test_the_default_photographs_have_known_duplicates_and_known_look_alikes() -> None:
+    folder = Path(elpv_dataset.__file__).parent / "data" / "images"
+    files = sorted(folder.glob("*.png"))
+    settings = read_params(Path(__file__).parents[2] / "presets" / "elpv.yaml").split.duplicates
+    pairs = find_duplicates(files, read_grey, settings)
+    together = {(int(files[pair.first].stem[4:]), int(files[pair.second].stem[4:])) for pair in pairs}
+    assert {(956, 957), (2286, 2321), (357, 358), (99, 100)} <= together
+    plain = {(1213, 1214), (1164, 1184), (1336, 1344), (1340, 1343), (1268, 1269), (901, 921), (1542, 1543)}
+    assert not plain & together
+    links = pair_links([(pair.first, pair.second) for pair in pairs])
+    sizes = np.bincount(join_groups(_ungrouped(len(files)), links))
+    assert sizes.max() < 0.02 * len(files)
+    assert not any(pair.exact for pair in pairs)
+
+
+def _ungrouped(count: int):  # noqa: ANN202
+    import pandas as pd
+
+    return pd.DataFrame({"group": pd.Series([None] * count, dtype="string")})
