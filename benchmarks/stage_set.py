@@ -53,4 +53,5 @@ def generated(count: int, size: int, folder: Path) -> Views:
     table["path"] = [f"{number:06d}.png" for number in range(count)]
     table["split"] = np.where(np.arange(count) % 10 < 9, "train", "val")
     classes = {"bright": ["no", "yes"]}
-    return Views(folder, table, classes, size, 0, f"generated-{count}", np.load(folder / "plain.npy", mmap_mode="r"), None)
+    plain = np.load(folder / "plain.npy", mmap_mode="r")
+    return Views(folder, table, classes, size, 0, f"generated-{count}", plain, None)

@@ -1,4 +1,4 @@
-"""Meltpoint answers how far to unfreeze a pretrained backbone, with evidence. `meltpoint.load` opens a trained model."""
+"""Meltpoint answers how far to unfreeze a pretrained backbone. `meltpoint.load` opens a trained model."""
 
 
 def __getattr__(name: str) -> object:

@@ -70,7 +70,7 @@ class Scene:
 
 def draw(rng: np.random.Generator, shade: str, colour: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Noise whose brightness is the shade, and whose strongest channel is the colour."""
-    image = rng.normal(100 if shade == "dark" else 112, 50, (SIZE, SIZE, 3))
+    image = rng.normal(80 if shade == "dark" else 140, 50, (SIZE, SIZE, 3))
     image[..., CLASSES["colour"].index(colour)] += 12
     return image.clip(0, 255).astype(np.uint8)
 

@@ -50,8 +50,8 @@ def test_a_crash_is_a_bug(tmp_path: Path, worker: Path) -> None:
 def test_workers_go_when_their_parent_is_killed(tmp_path: Path) -> None:
     (tmp_path / "double.py").write_text(
         "import os, pathlib, sys, threading, time\n"
-        "from meltpoint.train.worker import _end_with_parent\n"
-        "threading.Thread(target=_end_with_parent, daemon=True).start()\n"
+        "from meltpoint.train.launch import end_with_parent\n"
+        "threading.Thread(target=end_with_parent, daemon=True).start()\n"
         "pathlib.Path(sys.argv[1]).with_name('pid').write_text(str(os.getpid())); time.sleep(600)"
     )
     code = (

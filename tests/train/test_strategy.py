@@ -168,18 +168,6 @@ def test_two_processes_agree_with_one(scene: Any, capfd: pytest.CaptureFixture[s
     assert not list(Path(".checkpoints").iterdir())
 
 
-@pytest.mark.slow
-def test_trouble_in_one_of_two_processes_is_told(scene: Any, capfd: pytest.CaptureFixture[str]) -> None:
-    def change(raw: dict[str, Any]) -> None:
-        raw["train"]["processes"] = 2
-        tuned(lr=1e30, clip=1e30, warmup=0.0)(raw)
-
-    with pytest.raises(RuntimeError, match=r"(?s)The loss is \S+ in step .*Look at these images|The loss on val is"):
-        train(scene, "finetune", change=change)
-    assert not Path("model").exists()
-    assert "Traceback" not in capfd.readouterr().err
-
-
 def test_a_loss_that_is_no_number_stops_the_training(scene: Any) -> None:
     with pytest.raises(
         TrainingError, match=r"The loss is \S+ in step \d+, epoch \d+, with the learning rate"

@@ -93,11 +93,11 @@ class Store:
 
 
 def _read(file: "np.memmap[Any, Any]", rows: Integers, result: NDArray[Any], places: Integers) -> None:
-    """Read items of a file, each as large as one of `result`, into places (n,) of `result`, in the order of the disk."""
+    """Read rows (n,) of a file, each as large as one of `result`, into `result` at `places` (n,), in disk order."""
     if not len(rows):
         return
     size = result[0].nbytes
-    target = memoryview(result).cast("B")
+    target = result.data.cast("B")
     descriptor = os.open(str(file.filename), os.O_RDONLY)
     try:
         for index in np.argsort(rows).tolist():

@@ -48,6 +48,12 @@ def launch(job: Path, processes: int, threads: int) -> None:
         del meeting
 
 
+def end_with_parent() -> None:
+    """Wait for the other end of the pipe to be gone, and then end this process at once: for a thread of a worker."""
+    os.read(sys.stdin.fileno(), 1)  # not through sys.stdin, which would be locked when this process ends by itself
+    os._exit(1)
+
+
 def _start(job: Path, rank: int, processes: int, threads: int, port: int) -> "subprocess.Popen[bytes]":
     (job.parent / TROUBLE.format(rank=rank)).unlink(missing_ok=True)
     own: Mapping[str, object] = {

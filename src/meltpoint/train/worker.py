@@ -19,7 +19,7 @@ from meltpoint.train.checkpoint import Checkpoint
 from meltpoint.train.device import device_type
 from meltpoint.train.finetune import work
 from meltpoint.train.goal import build_goal
-from meltpoint.train.launch import ADDRESS, PORT, TIMEOUT, TROUBLE
+from meltpoint.train.launch import ADDRESS, PORT, TIMEOUT, TROUBLE, end_with_parent
 
 
 def describe_job(params: Params, strategy: str, views: Path) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def describe_job(params: Params, strategy: str, views: Path) -> dict[str, Any]:
 def main() -> None:
     """Join the other processes, train, and leave."""
     job = Path(sys.argv[1])
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     try:
         _join()
         _train(job)
@@ -63,13 +63,6 @@ def _join() -> None:
     distributed.init_process_group(
         "nccl" if on_gpu else "gloo", store=store, rank=rank, world_size=processes, timeout=TIMEOUT
     )
-
-
-def _end_with_parent() -> None:
-    os.read(
-        sys.stdin.fileno(), 1
-    )  # returns when the parent has died; sys.stdin itself would be locked when this one ends
-    os._exit(1)
 
 
 if __name__ == "__main__":
