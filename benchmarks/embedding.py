@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from reporting import Row, Timed, side_by_side
-from stage_set import photographs, preset
 
 from meltpoint.images.views import Views
 from meltpoint.model.backbones import Backbone, build_backbone
 from meltpoint.params.read import Params
 from meltpoint.train.embed import embed
+from reporting import Row, Timed, side_by_side
+from stage_set import photographs, preset
 
 IMAGES, ROUNDS = 384, 5
 

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from reporting import Row, Timed, side_by_side
-from stage_set import photographs, preset
 from torch import nn
 
 from meltpoint.images.views import Views
@@ -16,6 +14,8 @@ from meltpoint.params.read import Params
 from meltpoint.train.embed import embed
 from meltpoint.train.frozen import probe
 from meltpoint.train.goal import Goal, build_goal
+from reporting import Row, Timed, side_by_side
+from stage_set import photographs, preset
 
 TRAIN, VAL, EPOCHS, ROUNDS = 256, 128, 20, 3
 HEAD = "defective"

@@ -4,8 +4,6 @@ import time
 from pathlib import Path
 
 import torch
-from reporting import Row, Timed, side_by_side
-from stage_set import photographs, preset
 
 from meltpoint.images.views import Views
 from meltpoint.model.backbones import build_backbone
@@ -16,6 +14,8 @@ from meltpoint.train.checkpoint import Checkpoint
 from meltpoint.train.device import build_accelerator
 from meltpoint.train.goal import Goal, build_goal
 from meltpoint.train.loop import Loop
+from reporting import Row, Timed, side_by_side
+from stage_set import photographs, preset
 
 IMAGES, ROUNDS = 192, 5
 

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
+from meltpoint.errors import guarded
 from meltpoint.evaluate.compare import compare
 from meltpoint.evaluate.decision import write_decision
 from meltpoint.evaluate.evidence import read_evidence
-
-from meltpoint.errors import guarded
 from meltpoint.params.read import read_params
 from meltpoint.progress import Stopwatch
 
