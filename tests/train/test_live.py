@@ -1,4 +1,5 @@
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -47,11 +48,21 @@ def test_a_dead_follower_is_a_warning(
     assert ("no server" in told) == ("no server" in source)
 
 
-def test_complaints_are_passed_on_once(tmp_path: Path, follower: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    follower.write_text("import sys; print('slow server', file=sys.stderr); print('slow server'); sys.stdin.read()")
+def test_a_complaint_is_passed_on_once_and_at_once(
+    tmp_path: Path, follower: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    follower.write_text(
+        "import sys, time\nprint('slow server', file=sys.stderr, flush=True)\n"
+        "sys.stdin.read(); print('slow still', file=sys.stderr); sys.exit(1)"
+    )
     with follow(tmp_path):
-        pass
-    assert capsys.readouterr().out == "slow server\n"
+        deadline = time.monotonic() + 60
+        told = ""
+        while not told and time.monotonic() < deadline:
+            time.sleep(0.05)
+            told = capsys.readouterr().out
+    assert told == ("warning: no live curves in MLflow (slow server). The training goes on, and its curves are kept.\n")
+    assert capsys.readouterr().out == ""
 
 
 def test_a_follower_that_does_not_end_is_left(

@@ -53,25 +53,26 @@ def _start(folder: Path) -> "subprocess.Popen[bytes] | None":
 
 
 def _watch(process: "subprocess.Popen[bytes]", finishing: threading.Event, folder: Path) -> None:
-    """Pass on what the follower complains of, once a sentence, and say so if it dies or ends before it is told to."""
-    said: set[str] = set()
-    while process.poll() is None:
+    """Warn once: of what the follower complains of, or that it died, or that it ended before it was told to."""
+    reason = ""
+    while process.poll() is None and not reason:
         with suppress(subprocess.TimeoutExpired):
             process.wait(1.0)
-        for line in _lines(folder):
-            if line not in said:
-                say(line)
-            said.add(line)
-    if process.returncode > 0 or not finishing.is_set():
-        _warn(f"exit code {process.returncode}")
+        reason = _last_line(folder)
+    if reason:
+        _warn(reason)
+    code = process.wait()
+    if not reason and (code > 0 or not finishing.is_set()):
+        _warn(f"exit code {code}")
+
+
+def _last_line(folder: Path) -> str:
+    lines = (folder / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else ""
 
 
 def _warn(reason: str) -> None:
     say(f"warning: no live curves in MLflow ({reason}). The training goes on, and its curves are kept.")
-
-
-def _lines(folder: Path) -> list[str]:
-    return (folder / LOG).read_text(encoding="utf-8", errors="replace").splitlines()
 
 
 def _tell(process: "subprocess.Popen[bytes]", word: bytes | None) -> None:

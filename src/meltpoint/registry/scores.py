@@ -1,0 +1,46 @@
+"""What a strategy reached and what it cost, read from the reports and named as metrics of a run."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from meltpoint.files import read_json
+from meltpoint.registry.state import allowed_name
+
+MOST_CLASSES = 20  # of more, the scores of single classes stay in metrics.json
+NOT_SCORES = ("images", "absent_classes", "classes")
+
+
+def read_scores(folder: Path, strategy: str) -> dict[str, float]:
+    """Scores of a strategy, as far as they could be had: `val/defective/f1`, `test/defective/f1` ...
+
+    Of single classes it is F1 on test: `test by class/defective intact f1`. MLflow's pages put charts under the part
+    before the last slash, and all classes of all heads are one heading there.
+    """
+    metrics = read_json(folder / "reports" / "strategies" / strategy / "metrics.json")
+    scores = {
+        f"{split}/{head}/{name}": value
+        for split, heads in metrics.items()
+        for head, values in heads.items()
+        for name, value in values.items()
+        if name not in NOT_SCORES
+    }
+    by_class = {
+        f"test by class/{head} {label} f1": value["f1"]
+        for head, values in metrics["test"].items()
+        for label, value in values["classes"].items()
+        if len(values["classes"]) <= MOST_CLASSES
+    }
+    return {allowed_name(name): float(value) for name, value in {**scores, **by_class}.items() if value is not None}
+
+
+def read_costs(decision: Mapping[str, Any], strategy: str) -> dict[str, float]:
+    """`cost/train_seconds`, `cost/latency_p50_ms` ... of a strategy, as the comparison counted them."""
+    costs = next(row["cost"] for row in decision["strategies"] if row["name"] == strategy)
+    return {f"cost/{name}": float(value) for name, value in costs.items() if value is not None}
+
+
+def read_seconds(folder: Path, strategy: str) -> float:
+    """How long the training of a strategy took, all interruptions left out; 0 if nobody measured."""
+    path = folder / "reports" / "costs" / f"train-{strategy}.json"
+    return float(read_json(path)["seconds"]) if path.exists() else 0.0

@@ -1,0 +1,122 @@
+"""Which state of the pipeline a run shows: what params.yaml and the data say, named by one digest."""
+
+import hashlib
+import json
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from meltpoint.errors import UserError
+from meltpoint.files import read_json
+from meltpoint.params.read import Params
+from meltpoint.tables import SPLITS
+
+VIEWS = Path("data/views")
+IDLE = {"workers", "checkpoint_steps"}  # parameters of training that change no result
+
+
+class StateError(UserError, RuntimeError):
+    """What a stage before has to write is not there."""
+
+
+@dataclass(frozen=True)
+class State:
+    """A pipeline at one moment. `folder` is where its files are; what stands in it is never written."""
+
+    folder: Path
+    name: str  # of the registered model
+    params: Mapping[str, Any]  # those that can change a result
+    data: str  # fingerprint of the views
+    images: int
+    splits: Mapping[str, int]  # images in each
+
+    @property
+    def digest(self) -> str:
+        """The sha256 over everything that can change a result."""
+        text = json.dumps([self.name, self.params, self.data], sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def strategies(self) -> list[str]:
+        """The names of its strategies."""
+        return list(self.params["strategies"])
+
+    @property
+    def shared(self) -> dict[str, str]:
+        """The flat parameters that all strategies share."""
+        return flatten({key: value for key, value in self.params.items() if key != "strategies"})
+
+    @property
+    def rows(self) -> dict[str, str]:
+        """The flat parameters of all strategies."""
+        return flatten({"strategies": self.params["strategies"]})
+
+    def own(self, strategy: str) -> dict[str, str]:
+        """The flat parameters of one strategy, under names that all strategies share, so that they compare."""
+        return flatten({"strategy": {"name": strategy, **self.params["strategies"][strategy]}})
+
+
+def read_state(params: Params, folder: Path = Path()) -> State:
+    """The state of the pipeline in `folder`.
+
+    Raises:
+        StateError: the augment stage has not run.
+    """
+    try:
+        fingerprint = str(read_json(folder / VIEWS / "views.json")["fingerprint"])
+        splits = _count(folder / VIEWS / "samples.csv")
+    except FileNotFoundError as error:
+        raise StateError(
+            f"There is no {error.filename}, which says what the images are. The stage augment writes it. Run: dvc repro"
+        ) from None
+    kept = params.model_dump(mode="json", by_alias=True, exclude={"register_": True, "train": IDLE})
+    return State(folder, params.register_.name, kept, fingerprint, sum(splits.values()), splits)
+
+
+def _count(table: Path) -> dict[str, int]:
+    """Images in each split."""
+    found = pd.read_csv(table, usecols=["split"], dtype="string")["split"].value_counts()
+    return {split: int(found.get(split, 0)) for split in SPLITS}
+
+
+def flatten(value: Mapping[str, Any], above: str = "") -> dict[str, str]:
+    """Nested mappings as one level of dotted names; lists and numbers as JSON."""
+    return dict(_leaves(value, above))
+
+
+def _leaves(value: Any, name: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{name}.{key}" if name else str(key))
+    else:
+        yield allowed_name(name), value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def allowed_name(name: str) -> str:
+    """A name MLflow accepts for a parameter or metric: letters, digits and `_-. /`, at most 250 characters."""
+    return re.sub(r"[^\w\-. /]", "_", name)[:250]
+
+
+def git_revision(folder: Path) -> str:
+    """The commit of the repository, with `+` when files differ from it; `none` where there is no commit."""
+    commit = _git(folder, "rev-parse", "HEAD")
+    if not commit:
+        return "none"
+    changed = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".", *_WRITTEN_BY_RUNS)
+    return commit + ("+" if changed else "")
+
+
+_WRITTEN_BY_RUNS = (":!dvc.lock", ":!promotions.jsonl")  # they differ after every run, and change no result
+
+
+def _git(folder: Path, *words: str) -> str:
+    try:
+        asked = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, timeout=20, check=False)  # noqa: S607
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return asked.stdout.strip() if asked.returncode == 0 else ""

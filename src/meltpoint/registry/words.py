@@ -1,0 +1,73 @@
+"""Descriptions in Markdown: what a person reads first on the page of a run or of a model version."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from meltpoint.evaluate.words import COSTS, METRICS, cost, percent
+from meltpoint.model.card import Card
+
+LONGEST = 4900  # characters that every description in MLflow takes
+MOST_CHANGES = 8
+TOLD_COSTS = ("train_seconds", "trainable_parameters", "latency_p50_ms", "megabytes")
+
+
+def name_decision(decision: Mapping[str, Any]) -> str:
+    """A decision in a few words."""
+    winner = decision["winner"]
+    return f"ship {winner}" if decision["verdict"] == "ship" else f"{winner} for now, not enough evidence"
+
+
+def describe_decision(decision: Mapping[str, Any], main: str) -> str:
+    """The sentence, and what each strategy reached and costs; `main` is "head/metric"."""
+    return f"{decision['sentence']}\n\n{table_of(decision, main)}"[:LONGEST]
+
+
+def describe_changes(changes: Sequence[tuple[str, str, str]]) -> str:
+    """What is new since the state before, as a paragraph; nothing if nothing is."""
+    told = [f"`{name}` {_short(old)} → {_short(new)}" for name, old, new in changes[:MOST_CHANGES]]
+    more = f" and {len(changes) - MOST_CHANGES} more" if len(changes) > MOST_CHANGES else ""
+    return f"\n\nChanged since the state before: {'; '.join(told)}{more}." if told else ""
+
+
+def table_of(decision: Mapping[str, Any], main: str) -> str:
+    """The strategies as a Markdown table."""
+    titles, rows = rows_of(decision, main)
+    bold = [[f"**{row[0]}**", *row[1:]] if row[0] == decision["winner"] else row for row in rows]
+    return _table(titles, bold)
+
+
+def rows_of(decision: Mapping[str, Any], main: str) -> tuple[list[str], list[list[str]]]:
+    """The titles and cells of a table of the strategies."""
+    head, metric = main.split("/")
+    told = [name for name in TOLD_COSTS if all(name in row["cost"] for row in decision["strategies"])]
+    titles = ["strategy", f"{METRICS[metric]} on {head}, test", "val", *(COSTS[name] for name in told)]
+    rows = [
+        [
+            row["name"],
+            *(percent(row["metrics"][split][head][metric]) for split in ("test", "val")),
+            *(cost(name, row["cost"][name]) for name in told),
+        ]
+        for row in decision["strategies"]
+    ]
+    return titles, rows
+
+
+def describe_strategy(card: Card, scores: Mapping[str, float], costs: Mapping[str, float]) -> str:
+    """What a strategy reached on each head, and what it cost."""
+    names = {head: f"{head} (main)" if head == card.main_head else head for head in card.heads}
+    rows = [
+        [name, *(percent(scores.get(f"{split}/{head}/{card.metric}")) for split in ("test", "val"))]
+        for head, name in names.items()
+    ]
+    told = [f"{COSTS[name]} {cost(name, costs[f'cost/{name}'])}" for name in TOLD_COSTS if f"cost/{name}" in costs]
+    about = f"**{card.strategy}** of {card.backbone.name} at {card.images.size} px; {', '.join(told)}"
+    return f"{about}; weights under {card.licence}.\n\n{_table([METRICS[card.metric], 'test', 'val'], rows)}"[:LONGEST]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [titles, ["---"] * len(titles), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

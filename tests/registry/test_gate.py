@@ -1,0 +1,100 @@
+"""The gate: not worse than the champion on today's test images, above every floor, with the same labels."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from meltpoint.model.card import read_card
+from meltpoint.registry import gate
+from meltpoint.registry.gate import GateError, check_champion, check_floors, judge, score_again
+from meltpoint.registry.scores import read_scores
+from meltpoint.tables import read_predictions
+
+SCORES = {"test/shape/accuracy": 0.9, "val/shape/accuracy": 0.1, "test by class/shape circle f1": 0.2}
+
+
+def test_every_floor_has_to_hold() -> None:
+    assert check_floors(SCORES, {}).passed
+    assert check_floors(SCORES, {"shape/accuracy": 0.9}).passed
+    verdict = check_floors(SCORES, {"shape/accuracy": 0.95})
+    assert not verdict.passed
+    assert verdict.why == "shape/accuracy is 0.900 on test, below its floor 0.95"
+
+
+def test_a_floor_of_nothing_is_told() -> None:
+    with pytest.raises(GateError, match=r"'shape/acuracy'.*Measured are shape/accuracy\."):
+        check_floors(SCORES, {"shape/acuracy": 0.5})
+
+
+def outcome(house: Any, wrong_new: int, wrong_old: int, margin: float) -> bool:
+    """Whether a challenger with so many mistakes in 1,000 passes a champion with others, none of them shared."""
+    settings = house.params.compare.model_copy(update={"margin": margin, "resamples": 500})
+    true = np.zeros(1000, np.int64)
+    new, old = true.copy(), true.copy()
+    new[:wrong_new], old[1000 - wrong_old :] = 1, 1
+    return judge(true, new, old, 2, "shape", settings, 0).passed
+
+
+@pytest.mark.parametrize(
+    ("wrong_new", "wrong_old", "margin", "passed"),
+    [(0, 0, 0.0, True), (100, 0, 0.05, False), (0, 100, 0.0, True), (30, 30, 0.005, False), (30, 30, 0.05, True)],
+)
+def test_not_worse_by_more_than_the_margin_with_confidence(
+    house: Any, wrong_new: int, wrong_old: int, margin: float, passed: bool
+) -> None:
+    assert outcome(house, wrong_new, wrong_old, margin) is passed
+
+
+def test_nothing_labelled_is_not_enough(house: Any) -> None:
+    none = np.empty(0, np.int64)
+    assert not judge(none, none, none, 2, "shape", house.params.compare, 0).passed
+
+
+def test_the_champion_is_scored_again_on_todays_images(house: Any) -> None:
+    verdict = check_champion(house.folder, "frozen", house.folder / "models" / "finetune", house.params)
+    said = {name: read_scores(house.folder, name)["test/shape/accuracy"] for name in ("frozen", "finetune")}
+    assert f"{said['frozen']:.1%} accuracy on shape against the champion's {said['finetune']:.1%} on 18" in verdict.why
+
+
+def test_another_geometry_is_scored_from_the_pictures(house: Any) -> None:
+    house.edit(lambda raw: raw["images"].update(interpolation="bicubic"))
+    champion = gate.open_predictor(house.folder / "models" / "frozen")
+    again = score_again(champion, house.folder, house.params)
+    before = read_predictions(
+        house.folder / "reports" / "strategies" / "frozen" / "predictions.parquet", champion.card.classes
+    )
+    test = before[before["split"] == "test"].reset_index(drop=True)
+    assert again["id"].tolist() == test["id"].tolist()
+    pd.testing.assert_series_equal(again["shape.p.circle"], test["shape.p.circle"], atol=1e-5)
+
+
+def relabel(house: Any, monkeypatch: pytest.MonkeyPatch, head: str, classes: list[str]) -> None:
+    """The champion knew other classes of a head."""
+    real = gate.open_predictor
+
+    class Old:
+        def __init__(self, folder: Any) -> None:
+            card = read_card(folder)
+            old = card.heads[head].model_copy(update={"classes": classes})
+            self.card = card.model_copy(update={"heads": card.heads | {head: old}})
+            self.predict_images = real(folder).predict_images
+
+    monkeypatch.setattr(gate, "open_predictor", Old)
+
+
+@pytest.mark.parametrize("head", ["shape", "colour"])
+def test_other_labels_are_refused(house: Any, monkeypatch: pytest.MonkeyPatch, head: str) -> None:
+    relabel(house, monkeypatch, head, ["one", "two"])
+    verdict = check_champion(house.folder, "frozen", house.folder / "models" / "finetune", house.params)
+    assert not verdict.passed
+    assert f"{head} was ['one', 'two'] and is [" in verdict.why
+
+
+def test_other_labels_pass_when_allowed(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.edit(lambda raw: raw["register"].update(new_labels=True))
+    relabel(house, monkeypatch, "shape", ["one", "two"])
+    verdict = check_champion(house.folder, "frozen", house.folder / "models" / "finetune", house.params)
+    assert verdict.passed
+    assert "new_labels" in verdict.why

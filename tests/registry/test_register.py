@@ -1,0 +1,160 @@
+"""`register` shows the pipeline, makes versions and moves aliases; again, it adds nothing."""
+
+import json
+from typing import Any
+
+import pytest
+
+from meltpoint.registry.gate import GateError
+from meltpoint.registry.history import Written, points_of
+from meltpoint.registry.register import RegisterError, register
+from meltpoint.registry.runs import KILLED, close, open_child
+from meltpoint.registry.state import read_state
+from meltpoint.registry.store import Store, open_store
+from meltpoint.registry.versions import aliases
+
+FROZEN_1 = "0" * 63 + "1"  # the key of the training with seed 1
+
+
+def everything(store: Store) -> dict[str, Any]:
+    """All that MLflow shows, in numbers and names."""
+    client, runs = store.client, store.client.search_runs([store.experiment])
+    files = sorted(path.name for path in (store.root / "mlruns" / "artifacts").rglob("*") if path.is_file())
+    return {
+        "runs": {run.info.run_id: (run.info.run_name, run.info.status, run.info.end_time) for run in runs},
+        "tags": {run.info.run_id: run.data.tags for run in runs},
+        "points": {
+            (run.info.run_id, key): [tuple(point) for point in client.get_metric_history(run.info.run_id, key)]
+            for run in runs
+            for key in run.data.metrics
+        },
+        "versions": {v.version: v.tags for v in client.search_model_versions(f"name = '{store.name}'")},
+        "models": [model.model_id for model in client.search_logged_models([store.experiment])],
+        "aliases": aliases(store),
+        "files": files,
+        "experiment": client.get_experiment(store.experiment).tags,
+    }
+
+
+def moves(house: Any) -> list[tuple[str, str | None, str | None]]:
+    return [(line["alias"], line["from"], line["to"]) for line in house.ledger()]
+
+
+def test_first_and_again(house: Any) -> None:
+    outcome, store = register(house.params), open_store("shapes")
+    assert outcome.sentence == "shapes version 1 (frozen) is the champion: the first version to pass; every floor holds"
+    assert moves(house) == [("champion", None, "1")]
+    before, ledger = everything(store), house.ledger()
+
+    again = register(house.params)
+    assert again.sentence == "shapes version 1 (frozen) is the champion already"
+    assert everything(store) == before
+    assert house.ledger() == ledger
+
+    runs = {run.data.tags.get("strategy", "parent"): run for run in store.client.search_runs([store.experiment])}
+    assert {name: run.info.status for name, run in runs.items()} == dict.fromkeys(
+        ("parent", "frozen", "finetune"), "FINISHED"
+    )
+    assert runs["parent"].info.run_name.startswith("ship frozen · ")
+    assert runs["parent"].data.tags["mlflow.note.content"].startswith("Ship frozen: it is good.\n\n| strategy |")
+    assert {
+        "test/shape/f1",
+        "val/colour/macro_f1",
+        "cost/latency_p50_ms",
+        "train/loss",
+        "test by class/shape circle f1",
+    } <= set(runs["frozen"].data.metrics)
+    assert {"data", "git", "stage", "strategy", "meltpoint.key", "meltpoint.version"} <= set(runs["frozen"].data.tags)
+    shown = {info.path for info in store.client.list_artifacts(runs["frozen"].info.run_id)}
+    assert {"images", "pictures", "metrics.json", "predictions.parquet", "test_mistakes.json"} <= shown
+    shown = {info.path for info in store.client.list_artifacts(runs["parent"].info.run_id)}
+    assert {"compare.json", "augment.png", "params.yaml"} <= shown
+
+
+def test_a_version_tells_its_story(house: Any) -> None:
+    register(house.params)
+    store = open_store("shapes")
+    version = store.client.get_model_version_by_alias("shapes", "champion")
+    assert version.description.startswith("Ship frozen: it is good.")
+    assert {"strategy", "data", "git", "meltpoint.key", "gate", "licence"} <= set(version.tags)
+    run = store.client.get_run(version.run_id)
+    assert run.data.tags["strategy"] == "frozen"
+    assert [output.model_id for output in run.outputs.model_outputs] == [
+        version.model_id or version.source.split("/")[-1]
+    ]
+
+
+def test_there_and_back(house: Any) -> None:
+    register(house.params)
+    house.train("frozen", 3)
+    assert register(house.params).alias == "champion"
+    assert moves(house)[1:] == [("champion", "1", "2"), ("previous", None, "1")]
+    house.train("frozen", 1)
+    assert register(house.params).version == "1", "its version is there, and goes through the gate again"
+    assert moves(house)[3:] == [("champion", "2", "1"), ("previous", "1", "2")]
+    assert aliases(open_store("shapes")) == {"champion": "1", "previous": "2"}
+    names = [run.info.run_name for run in open_store("shapes").client.search_runs([open_store("shapes").experiment])]
+    assert sum(name.endswith("(other code)") for name in names) == 1, "same params, other weights: other code"
+
+
+def test_refused_is_candidate_with_a_reason_and_stays_it(house: Any) -> None:
+    register(house.params)
+    house.train("frozen", 4)
+    house.edit(lambda raw: raw["register"].update(floors={"shape/accuracy": 1.0}))
+    for _ in range(2):
+        outcome = register(house.params)
+        assert outcome.alias == "candidate"
+        assert "champion stays version 1: shape/accuracy is" in outcome.sentence
+        assert moves(house) == [("champion", None, "1"), ("candidate", None, "2")]
+    store = open_store("shapes")
+    assert "below its floor 1" in store.client.get_model_version("shapes", "2").tags["gate"]
+
+    house.edit(lambda raw: raw["register"].update(floors={}))
+    assert register(house.params).alias == "champion"
+    assert moves(house)[2:] == [("champion", "1", "2"), ("previous", None, "1"), ("candidate", "2", None)]
+
+
+def test_floors_hold_for_a_first_champion(house: Any) -> None:
+    house.edit(lambda raw: raw["register"].update(floors={"shape/accuracy": 1.0}))
+    outcome = register(house.params)
+    assert "there is no champion yet" in outcome.sentence
+    assert aliases(open_store("shapes")) == {"candidate": "1"}
+
+
+def test_what_was_shown_live_is_completed(house: Any) -> None:
+    store, state = open_store("shapes"), read_state(house.params)
+    live = open_child(store, state, "frozen", FROZEN_1)
+    lines = [json.loads(line) for line in (house.folder / "models/frozen/history.jsonl").read_text().splitlines()]
+    Written.of(store, live.info.run_id).add(points_of(lines[:4], 0, 1))
+    close(store, live, KILLED)
+    register(house.params)
+    losses = store.client.get_metric_history(live.info.run_id, "train/loss")
+    assert [point.step for point in losses] == [1, 2, 3, 4, 5, 6]
+    assert store.client.get_run(live.info.run_id).info.status == "FINISHED"
+    assert len(store.client.search_runs([store.experiment])) == 3
+
+
+def test_scores_of_the_shipped_weights_are_the_latest(house: Any) -> None:
+    register(house.params)
+    store = open_store("shapes")
+    run = store.client.search_runs([store.experiment], "tags.strategy = 'frozen'")[0]
+    metrics = json.loads((house.folder / "reports/strategies/frozen/metrics.json").read_text())
+    assert run.data.metrics["val/shape/accuracy"] == metrics["val"]["shape"]["accuracy"]
+
+
+def test_no_decision_is_told(house: Any) -> None:
+    (house.folder / "reports" / "compare.json").unlink()
+    with pytest.raises(RegisterError, match="Run: dvc repro compare"):
+        register(house.params)
+
+
+def test_a_decision_about_other_strategies_is_told(house: Any) -> None:
+    house.edit(lambda raw: raw["strategies"].pop("finetune"))
+    with pytest.raises(RegisterError, match=r"compares \['finetune', 'frozen'\].*has the strategies \['frozen'\]"):
+        register(house.params)
+
+
+def test_a_floor_of_nothing_is_told(house: Any) -> None:
+    house.edit(lambda raw: raw["register"].update(floors={"shape/beauty": 0.5}))
+    with pytest.raises(GateError, match="Measured are"):
+        register(house.params)

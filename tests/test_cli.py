@@ -1,0 +1,115 @@
+"""The command line teaches, tells the decision, and puts presets in place."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from meltpoint import cli
+from meltpoint.cli import CommandError, put_preset, run, status
+from meltpoint.registry import store as registry_store
+from meltpoint.registry.ledger import Change, append
+
+ROOT = Path(__file__).parents[1]
+
+
+def row(name: str, score: float) -> dict[str, Any]:
+    metrics = {split: {"defective": {"accuracy": score}} for split in ("val", "test")}
+    return {"name": name, "metrics": metrics, "cost": {"train_seconds": 61.0, "latency_p50_ms": 11.0}}
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with presets and a decision, as the working directory."""
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "presets", tmp_path / "presets")
+    shutil.copy(ROOT / "presets" / "elpv.yaml", tmp_path / "params.yaml")
+    (tmp_path / "reports").mkdir()
+    decision = {"winner": "frozen", "verdict": "ship", "sentence": "Ship frozen: it is as good.",
+                "strategies": [row("frozen", 0.843), row("finetune", None)]}  # type: ignore[arg-type]  # fmt: skip
+    (tmp_path / "reports" / "compare.json").write_text(json.dumps(decision))
+    return tmp_path
+
+
+@pytest.mark.parametrize("words", [["--help"], ["status", "--help"], ["ui", "--help"], ["preset", "--help"]])
+def test_help_teaches(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        run(words)
+    told = capsys.readouterr().out
+    assert len(told.split()) > 25
+    assert max(len(line) for line in told.splitlines()) <= 120
+
+
+def test_status_is_the_decision_and_where_everything_is(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    append(house, Change("elpv-cells", "champion", None, "3", "every floor holds", "m", 0.8, "d", "g", "k"))
+    run(["status"])
+    told = capsys.readouterr().out
+    assert "Ship frozen: it is as good." in told
+    assert "84.3%" in told
+    assert "elpv-cells version 3, since 20" in told
+    assert "reports/compare.html" in told
+    assert "make ui" in told
+
+
+def test_status_without_a_champion(house: Path) -> None:
+    assert "elpv-cells none yet" in status(house)
+
+
+def test_status_needs_no_mlflow_and_no_torch(house: Path) -> None:
+    code = "import sys; from meltpoint.cli import run; run(['status']); print({'mlflow', 'torch'} & set(sys.modules))"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert told.strip().endswith("set()")
+
+
+def test_status_before_a_decision_is_told(house: Path) -> None:
+    (house / "reports" / "compare.json").unlink()
+    with pytest.raises(CommandError, match="Make it with: make repro"):
+        status(house)
+
+
+def test_the_pages_are_for_this_machine_alone(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+    store = SimpleNamespace(uri=f"sqlite:///{house}/mlruns/mlflow.db", experiment="1")
+    monkeypatch.setattr(registry_store, "open_store", lambda name, root: store)
+    monkeypatch.setattr(os, "execv", lambda program, words: started.append(words))
+    run(["ui", "--port", "5123"])
+    words = " ".join(started[0])
+    assert "--host 127.0.0.1 --port 5123" in words
+    assert f"--backend-store-uri {store.uri}" in words
+
+
+def test_a_server_has_pages_of_its_own(
+    house: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = SimpleNamespace(uri="http://127.0.0.1:1", experiment="1")
+    monkeypatch.setattr(registry_store, "open_store", lambda name, root: store)
+    run(["ui"])
+    assert "http://127.0.0.1:1" in capsys.readouterr().out
+
+
+def test_trouble_is_a_message_and_exit_code_1(
+    house: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["meltpoint", "preset", "elvp"])
+    with pytest.raises(SystemExit, match="1"):
+        cli.main()
+    assert "There is no preset 'elvp'. Did you mean 'elpv'?" in capsys.readouterr().err
+
+
+def test_a_preset_replaces_a_preset(house: Path) -> None:
+    assert "elpv-cells, frozen, finetune." in put_preset("elpv", house)
+    assert not (house / "params.yaml.bak").exists()
+    assert (house / "params.yaml").read_bytes() == (house / "presets" / "elpv.yaml").read_bytes()
+
+
+def test_params_of_ones_own_are_kept(house: Path) -> None:
+    (house / "params.yaml").write_text("seed: 1\n")
+    assert "params.yaml.bak" in put_preset("elpv", house)
+    assert (house / "params.yaml.bak").read_text() == "seed: 1\n"
