@@ -3,6 +3,7 @@
 The tests of this file tell one story in one repository, in order.
 """
 
+import copy
 import json
 import os
 import re
@@ -73,7 +74,7 @@ def small_params(dataset: Path) -> dict[str, Any]:
     }
     params["train"] |= {"threads": 1, "checkpoint_steps": 1}
     params["strategies"]["frozen"]["probe"] = probe
-    params["strategies"]["finetune"] |= {"probe": probe, "epochs": 3, "batch": 16, "patience": 50}
+    params["strategies"]["finetune"] |= {"probe": copy.deepcopy(probe), "epochs": 3, "batch": 16, "patience": 50}
     params["evaluate"] |= {"latency_runs": 3, "worst": 4}
     params["compare"] |= {"margin": 1.0, "resamples": 200, "cost": "trainable_parameters"}
     params["register"] = {"name": "shapes", "floors": {"shape/accuracy": 0.0}, "new_labels": False}
@@ -132,8 +133,10 @@ class House:
     def ledger(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in (self.folder / "promotions.jsonl").read_text().splitlines()]
 
-    def weights(self, strategy: str) -> bytes:
-        return (self.folder / "models" / strategy / "model.safetensors").read_bytes()
+    def trained(self, strategy: str) -> tuple[bytes, bytes]:
+        """The weights, and the curves: every loss and score on the way to them."""
+        folder = self.folder / "models" / strategy
+        return (folder / "model.safetensors").read_bytes(), (folder / "history.jsonl").read_bytes()
 
 
 FINETUNE = {"train@finetune", "evaluate@finetune", "compare", "register"}
@@ -152,7 +155,7 @@ def test_cold_everything_runs(house: House) -> None:
     assert ran == EVERYTHING
     decision = house.json("reports/compare.json")
     assert decision["sentence"] in output
-    assert {row["strategy"] for row in decision["strategies"]} == {"frozen", "finetune"}
+    assert {row["name"] for row in decision["strategies"]} == {"frozen", "finetune"}
     assert house.json("reports/split.json")["duplicates"]["exact"] == 1
     assert [line["alias"] for line in house.ledger()] == ["champion"]
 
@@ -173,19 +176,19 @@ def test_again_nothing_runs(house: House) -> None:
 
 
 def test_one_learning_rate_edited_and_back(house: House) -> None:
-    before, old = house.weights("finetune"), house.params["strategies"]["finetune"]["lr"]
+    before, old = house.trained("finetune"), house.params["strategies"]["finetune"]["lr"]
     house.params["strategies"]["finetune"]["lr"] = old * 3
     house.edit()
     ran, _ = house.repro()
     assert ran <= FINETUNE
     assert "train@finetune" in ran
-    assert house.weights("finetune") != before
+    assert house.trained("finetune") != before
 
     house.params["strategies"]["finetune"]["lr"] = old
     house.edit()
     ran, _ = house.repro()
     assert ran <= {"register"}
-    assert house.weights("finetune") == before
+    assert house.trained("finetune") == before
     assert len(house.ledger()) == 1
 
 
@@ -212,7 +215,7 @@ def test_killed_and_resumed(house: House) -> None:
 
     _, output = house.repro("train@finetune")
     assert "continuing from step" in output
-    resumed = house.weights("finetune")
+    resumed = house.trained("finetune")
     _, output = house.repro("--force", "--single-item", "train@finetune")
     assert "continuing from step" not in output
-    assert house.weights("finetune") == resumed
+    assert house.trained("finetune") == resumed

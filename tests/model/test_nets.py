@@ -111,3 +111,15 @@ def test_a_hub_that_does_not_answer_is_told_plainly(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(timm, "create_model", fail)
     with pytest.raises(WeightsError, match=r"test_resnet could not be fetched: nobody there\. .*kind: file"):
         create_net(params("test_resnet"), 64, from_hub=True)
+
+
+def test_random_weights_are_the_same_in_every_stage() -> None:
+    def weights() -> torch.Tensor:
+        backbone = Backbone(
+            name="test_efficientnet", args={}, weights=RandomWeights(kind="random"), mean=None, std=None
+        )
+        return next(create_net(backbone, 32, from_hub=False).parameters()).detach()
+
+    state = torch.get_rng_state()
+    assert torch.equal(weights(), weights())
+    assert torch.equal(torch.get_rng_state(), state)

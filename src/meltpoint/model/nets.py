@@ -106,7 +106,9 @@ def _instantiate(params: BackboneParams, size: int, from_hub: bool) -> nn.Module
     config = get_pretrained_cfg(params.name)
     if config is not None and config.fixed_input_size and not arguments.get("dynamic_img_size"):
         arguments["img_size"] = size
-    net = timm.create_model(params.name, pretrained=from_hub, num_classes=0, **arguments)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # every stage that asks for random weights gets the same
+        net = timm.create_model(params.name, pretrained=from_hub, num_classes=0, **arguments)
     patch = getattr(getattr(net, "patch_embed", None), "patch_size", 1)
     patch = patch[0] if isinstance(patch, tuple) else patch
     if size % patch and not arguments.get("dynamic_img_pad"):  # timm would cut the border off in silence
