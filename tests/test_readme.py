@@ -1,0 +1,48 @@
+"""What the README says of the tree and of commands is so."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MAP = README.split("## The map of the house")[1].split("```")[1]
+
+
+def test_the_map_shows_every_room() -> None:
+    rooms = {
+        path.name for path in (ROOT / "src" / "meltpoint").iterdir() if path.is_dir() and path.name != "__pycache__"
+    }
+    assert {room for room in rooms if f"  {room}/" not in MAP} == set()
+
+
+@pytest.mark.parametrize("name", re.findall(r"^ {0,2}(\w+(?:\.\w+|/))", MAP, flags=re.M))
+def test_everything_on_the_map_is_there(name: str) -> None:
+    made = {"models/", "reports/", "data/", "mlruns/"}
+    assert name in made or (ROOT / name).exists() or (ROOT / "src" / "meltpoint" / name).exists()
+
+
+def test_every_make_target_is_there() -> None:
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.M))
+    assert set(re.findall(r"(?:^|`)make (\w+)", README, flags=re.M)) - {"lint"} <= targets
+    assert "lint" in targets
+
+
+def test_the_stages_are_those_of_dvc() -> None:
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    table = README.split("## What the pipeline does")[1].split("##")[0]
+    assert re.findall(r"^\| `(\w+)", table, flags=re.M) == list(stages)
+
+
+def test_pictures_are_there() -> None:
+    assert [name for name in re.findall(r"\]\((docs/[^)]+)\)", README) if not (ROOT / name).exists()] == []
+
+
+def test_your_own_images_are_valid_params() -> None:
+    from meltpoint.params.read import parse_params
+
+    params = yaml.safe_load((ROOT / "presets" / "elpv.yaml").read_text())
+    snippet = README.split("## Your own images")[1].split("```yaml")[1].split("```")[0]
+    assert parse_params(params | yaml.safe_load(snippet), "README.md").main_head == "animal"
