@@ -17,7 +17,7 @@ from meltpoint.train.goal import Goal, build_goal
 from reporting import Row, Timed, side_by_side
 from stage_set import photographs, preset
 
-TRAIN, VAL, EPOCHS, ROUNDS = 256, 128, 20, 3
+TRAIN, VAL, EPOCHS, ROUNDS = 128, 128, 20, 1
 HEAD = "defective"
 
 
@@ -52,7 +52,7 @@ def _usual(backbone: Backbone, views: Views, goal: Goal, params: Params) -> Time
     head = nn.Sequential(nn.BatchNorm1d(backbone.specs["final"].channels, affine=False), nn.Linear(1280, 1))
     optimiser = torch.optim.AdamW(head.parameters(), lr=settings.lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, EPOCHS)
-    start, best = time.perf_counter(), 0.0
+    start, reached = time.perf_counter(), 0.0
     for _ in range(EPOCHS):
         head.train()
         for batch in torch.randperm(TRAIN).split(settings.batch):
@@ -63,8 +63,8 @@ def _usual(backbone: Backbone, views: Views, goal: Goal, params: Params) -> Time
             loss.backward()
             optimiser.step()
         schedule.step()
-        best = max(best, _accuracy(backbone, head, views, goal))
-    return Timed(time.perf_counter() - start, best)
+        reached = _accuracy(backbone, head, views, goal)
+    return Timed(time.perf_counter() - start, reached)
 
 
 @torch.no_grad()

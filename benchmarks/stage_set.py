@@ -33,7 +33,7 @@ def photographs(params: Params, train: int, val: int, folder: Path) -> Views:
     """Views of the first photographs that `dvc repro download` has put into data/raw, one augmented view of each."""
     classes = read_classes(Path("data/classes.json"))
     samples = read_samples(Path("data/samples.csv"), classes).sample(train + val, random_state=0).sort_values("id")
-    samples["split"] = np.resize(["train"] * train + ["val"] * val, train + val)
+    samples["split"] = np.random.default_rng(0).permutation(["train"] * train + ["val"] * val)
     transform = build_transform(params.augment.transforms, params.images)
     write_views(Path("data/raw"), samples, classes, params.images, transform, 0, params.seed, folder)
     return open_views(folder)
