@@ -38,9 +38,7 @@ def _measure_here(count: int) -> dict[str, float]:
     from meltpoint.train.goal import build_goal
 
     head = {"kind": "linear", "label": "bright", "tap": "final", "weight": 1.0, "class_weights": "none", "main": True}
-    label = {"kind": "names", "column": "bright", "classes": ["no", "yes"]}
-    params = preset(strategies={"frozen.probe.epochs": EPOCHS}, data={"labels": {"bright": label}})
-    params = params.model_copy(update={"heads": {"bright": _head(head)}})
+    params = preset(strategies={"frozen.probe.epochs": EPOCHS}).model_copy(update={"heads": {"bright": _head(head)}})
     with tempfile.TemporaryDirectory() as folder:
         views = generated(count, SIZE, Path(folder) / "views")
         backbone = build_backbone(params.backbone, {"final"}, SIZE)
