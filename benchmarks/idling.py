@@ -10,7 +10,7 @@ ROUNDS = 5
 
 
 def measure(folder: Path) -> list[Row]:
-    """Times a second that `dvc repro` finds nothing to do; the note has its seconds."""
+    """Seconds of a `dvc repro` that finds nothing to do; there is no rival."""
     del folder
     if "didn't change" not in _repro()[1]:
         return [Row("dvc repro with nothing to do", 0, None, "", "not measured: run `make repro` first")]
