@@ -16,6 +16,7 @@ def main() -> None:
     watch, params = Stopwatch("download"), read_params()
     collected = collect(params.data, Path("data/raw"), Path("reports/data.json"), inspect)
     write_json(Path("data/classes.json"), collected.classes)
+    write_json(Path("data/names.json"), collected.names)
     write_samples(collected.samples, Path("data/samples.csv"))
     watch.close(collected.sentence, Path("data/raw"))
 

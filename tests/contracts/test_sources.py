@@ -53,6 +53,15 @@ def archive_example(place: Path) -> Example:
     return {"location": "photos.zip", "inside": {"kind": "folder", "path": "photos"}, **limits}, {"location": "no.zip"}
 
 
+def yoga82_example(place: Path) -> Example:
+    folder_example(place)
+    (place / "train.txt").write_text("train/cat/1.png,0,0,0\ntrain/dog/2.png,0,0,1\n")
+    (place / "test.txt").write_text("test/cat/3.png,0,0,0\n")
+    (place / "classes.txt").write_text("0 cat\n1 dog\n")
+    lists = {"train": "train.txt", "test": "test.txt", "classes": "classes.txt", "images": "photos"}
+    return lists, {"classes": "class.txt"}
+
+
 @pytest.fixture
 def example(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Example:
     examples: dict[str, Callable[[Path], Example]] = {
@@ -60,6 +69,7 @@ def example(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Examp
         "csv": csv_example,
         "folder": folder_example,
         "package": package_example,
+        "yoga82": yoga82_example,
     }
     assert kind in examples, f"give data/sources/{kind}.py an example here"
     place = tmp_path / "photos_package"
@@ -98,7 +108,8 @@ class TestSource:
         assert all(dtype == "string" for dtype in [*files.dtypes, *columns.dtypes])
         assert files["path"].map(plain_path).tolist() == files["path"].tolist()
         assert set(files["split"].dropna()) == {"train", "test"} <= set(SPLITS)
-        assert columns["class"].tolist() == [PurePosixPath(path).parent.name for path in files["path"]]
+        labels = columns["l82" if kind == "yoga82" else "class"]
+        assert labels.tolist() == [PurePosixPath(path).parent.name for path in files["path"]]
         for path, origin in zip(files["path"], files["origin"], strict=True):
             assert Path(origin).is_absolute()
             assert Path(origin).read_bytes() == path.encode()

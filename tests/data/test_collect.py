@@ -35,7 +35,7 @@ def table(text: str, labels: dict[str, Any] = BY_COLUMN, **changes: Any) -> Data
 
 
 def data(source: dict[str, Any], labels: dict[str, Any], **changes: Any) -> Data:
-    given = {"source": source, "labels": labels, "group": None, "max_bad": 0, "max_megapixels": 1}
+    given = {"source": source, "labels": labels, "names": {}, "group": None, "max_bad": 0, "max_megapixels": 1}
     return Data.model_validate(given | changes)
 
 
@@ -240,3 +240,12 @@ def test_a_full_disk_is_told_before_copying(photos: Path, inspect: Inspect, monk
 
 class _Usage:
     free = 10
+
+
+def test_names_for_people_come_along_and_what_has_none_is_noted(photos: Path, inspect: Inspect) -> None:
+    Path("names.csv").write_text("class,en,zh\ncat,Cat,猫\ndog,,狗\n", encoding="utf-8")
+    rest = {"package": None, "separator": None, "header": None, "key": "class", "languages": {"en": "en", "zh": "zh"}}
+    source = {"kind": "folder", "path": "photos"}
+    collected = collect(data(source, BY_CLASS, names={"y": {"table": "names.csv", **rest}}), RAW, REPORT, inspect)
+    assert collected.names == {"y": {"en": {"cat": "Cat"}, "zh": {"cat": "猫", "dog": "狗"}}}
+    assert report()["notes"] == ["no name in 'en' for 1 of 2 classes of 'y', which keep their own: ['dog']"]

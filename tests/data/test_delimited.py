@@ -154,3 +154,16 @@ def test_the_folder_of_images_has_to_be_one(tmp_path: Path) -> None:
     path = write(tmp_path, "path,y\na,1\n")
     with pytest.raises(SourceError, match="no folder"):
         list_table(source(), path, path, "csv t")
+
+
+def test_a_first_line_that_repeats_the_header_is_no_row(tmp_path: Path) -> None:
+    table, notes = read_table(write(tmp_path, "path,y\na.png,1\n"), None, ["path", "y"])
+    assert table.to_numpy().tolist() == [["a.png", "1"]]
+    assert notes == ["the first line of labels.csv is its header, and no row"]
+
+
+def test_messages_name_the_section_of_params(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"Set data\.names\.y\.separator"):
+        read_table(write(tmp_path, "word\n"), None, None, "data.names.y")
+    with pytest.raises(SourceError, match=r"Correct data\.names\.y\.table"):
+        read_table(tmp_path / "nothing.csv", None, None, "data.names.y")

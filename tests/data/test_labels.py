@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meltpoint.data.labels import LabelError, build_labels, check_counts, count_classes
-from meltpoint.params.data import Label, NamesLabel, ThresholdLabel, ValuesLabel
+from meltpoint.params.data import EqualsLabel, Label, NamesLabel, ThresholdLabel, ValuesLabel
 
 THIRDS = {"sound": 0.0, "third": 1 / 3, "rather": 2 / 3, "broken": 1.0}
 
@@ -26,6 +26,10 @@ def threshold(at_least: float) -> ThresholdLabel:
     return ThresholdLabel(kind="threshold", column="c", at_least=at_least, classes=["no", "yes"])
 
 
+def equals(label: str, *is_in: str) -> EqualsLabel:
+    return EqualsLabel(kind="equals", label=label, is_in=list(is_in), classes=["no", "yes"])
+
+
 def built(cells: list[str], label: Label) -> tuple[list[str], list[str]]:
     labels, classes = build_labels(rows(c=cells), {"y": label})
     assert labels["y"].dtype == "string"
@@ -39,6 +43,9 @@ def built(cells: list[str], label: Label) -> tuple[list[str], list[str]]:
         (["b", "a", "nan"], names(["b", "a"]), ["b", "a", "?"], ["b", "a"]),
         (["none", "NA", "x"], names(), ["none", "NA", "x"], ["NA", "none", "x"]),
         (["0", "0.333333333", "0.6666667", "1.0", "NA"], values(THIRDS), [*THIRDS, "?"], list(THIRDS)),
+        (["sound", "1", "rather", "none"], values(THIRDS), ["sound", "broken", "rather", "?"], list(THIRDS)),
+        (["1", "0", "2"], values({"1": 0, "2": 1}), ["2", "1", "2"], ["1", "2"]),
+        (["none", "1"], values({"none": 0, "some": 1}), ["none", "some"], ["none", "some"]),
         (
             ["0.5", "0.4999", "1e3", "-2", "None", ""],
             threshold(0.5),
@@ -60,6 +67,7 @@ def test_rules(cells: list[str], label: Label, expected: list[str], classes: lis
             ["'polly' in 2 row(s), first i1.png", "Did you mean 'poly'"],
         ),
         (["0", "0.5"], values(THIRDS), ["'0.5' in 1 row(s)", "sound", "0.6666"]),
+        (["0", "brocken"], values(THIRDS), ["'brocken' in 1 row(s)", "or their names", "Did you mean 'broken'"]),
         (["0", "0,5"], threshold(0.5), ["'0,5' in 1 row(s)", "point for decimals"]),
         ([str(n) for n in range(2, 12)], values(THIRDS), ["and 5 more"]),
         (["Cat", "cat", "dog"], names(), ["['Cat', 'cat']", "capitals"]),
@@ -117,3 +125,39 @@ def test_counts_name_every_class() -> None:
 def test_labels_that_teach_nothing_are_refused(counts: dict[str, int], match: str) -> None:
     with pytest.raises(LabelError, match=match):
         check_counts({"good": {"a": 1, "b": 1}, "y": counts})
+
+
+@pytest.mark.parametrize("first", ["screen", "kind"])
+def test_a_label_made_of_another_before_or_after_it(first: str) -> None:
+    labels: dict[str, Label] = {"screen": equals("kind", "photo", "film"), "kind": names(["text", "photo", "film"])}
+    ordered = {name: labels[name] for name in sorted(labels, key=lambda name: name != first)}
+    table, classes = build_labels(rows(c=["photo", "text", "", "film"]), ordered)
+    assert table["screen"].fillna("?").tolist() == ["yes", "no", "?", "yes"]
+    assert table["screen"].dtype == "string"
+    assert list(table.columns) == list(classes) == list(ordered)
+    assert classes["screen"] == ["no", "yes"]
+
+
+def test_a_label_made_of_one_that_is_made_of_another() -> None:
+    labels: dict[str, Label] = {"z": equals("y", "no"), "y": equals("x", "a"), "x": names()}
+    table, _ = build_labels(rows(c=["a", "b", ""]), labels)
+    assert table["z"].fillna("?").tolist() == ["no", "yes", "?"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "parts"),
+    [
+        ({"y": equals("kinds", "a"), "kind": names()}, ["data.labels.y.label is 'kinds'", "Did you mean 'kind'"]),
+        (
+            {"y": equals("kind", "fotos"), "kind": names()},
+            ["data.labels.y.is_in names 'fotos'", "Did you mean 'photos'"],
+        ),
+        ({"y": equals("y", "no")}, ["circle: 'y', made of 'y'"]),
+        ({"x": names(), "y": equals("z", "no"), "z": equals("y", "no")}, ["circle: 'y', made of 'z', made of 'y'"]),
+        ({"kind": names(), "split": equals("kind", "photos")}, ["called 'split'"]),
+    ],
+)
+def test_a_label_made_of_another_wrongly_is_told(labels: dict[str, Label], parts: list[str]) -> None:
+    with pytest.raises(LabelError) as caught:
+        build_labels(rows(c=["photos", "text"]), labels)
+    assert all(part in str(caught.value) for part in parts), caught.value

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from meltpoint.data.listing import Aside, Listing
+from meltpoint.data.listing import Aside, Coverage, Listing
 from meltpoint.data.report import build_report, closing_sentence
 
 
@@ -28,3 +28,24 @@ def test_the_sentence_holds_the_gist_and_notes_come_first(capsys: pytest.Capture
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "Note: read as gbk"
     assert "['A', 'a']" in said[1]
+
+
+def test_published_lines_without_an_image_are_counted_by_class(capsys: pytest.CaptureFixture[str]) -> None:
+    samples = pd.DataFrame({"path": ["a"], "y": ["x"], "split": ["train"], "group": [None]}, dtype="string")
+    coverage = {"x": Coverage(lines=3, images=1), "z": Coverage(lines=4, images=0)}
+    listing = Listing("yoga82 t", samples, samples, coverage=coverage)
+    met = build_report(listing, samples.assign(bytes=[3]), {"y": ["x"]}, [], {"rows": 0, "paths": []})
+    assert met["published"] == {
+        "lines": 7,
+        "images": 1,
+        "absent": 6,
+        "by_class": {"x": {"lines": 3, "images": 1, "absent": 2}, "z": {"lines": 4, "images": 0, "absent": 4}},
+    }
+    closing_sentence(met)
+    said = capsys.readouterr().out
+    assert said == "1 of 7 lines have an image; 1 of 2 classes, all but ['z']\n"
+
+
+def test_many_classes_are_not_all_told() -> None:
+    counts = {f"class {number}": number for number in range(1, 83)}
+    assert ", y (82 classes of 1 to 82 images), " in closing_sentence(report(labels={"y": counts}))

@@ -4,7 +4,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -14,6 +14,7 @@ import pandas as pd
 
 from meltpoint.data.labels import build_labels, check_counts
 from meltpoint.data.listing import Aside, Listing, SourceError, nearest, read_source
+from meltpoint.data.names import Names, read_names
 from meltpoint.data.report import build_report, closing_sentence
 from meltpoint.errors import UserError
 from meltpoint.files import whole_folder, write_json
@@ -37,11 +38,13 @@ class Collected:
     """A dataset that lies whole in data/raw.
 
     samples: as `tables.check_samples` says, sorted by path, ids 0 to N-1 in that order.
+    names: of classes for people, {label: {language: {class: name}}}.
     report: what reports/data.json holds.
     """
 
     samples: pd.DataFrame
     classes: Classes
+    names: Names
     report: dict[str, Any]
     sentence: str
 
@@ -63,13 +66,15 @@ def collect(data: Data, raw: Path, report: Path, inspect: Inspect) -> Collected:
     met is written to the file `report`, also when there are too many unusable images to go on.
 
     Raises:
-        SourceError, LabelError, ArchiveError, FetchError: the source is not as params.yaml says.
+        SourceError, LabelError, NamesError, ArchiveError, FetchError: the source is not as params.yaml says.
         CollectError: too many unusable images, rows that contradict each other, no rows, or no room on the disk.
     """
     _sweep(raw)
     try:
         listing = read_source(data.source, SCRATCH.absolute())
         table, classes = _labelled(listing, data)
+        named = read_names(data.names, classes)
+        listing = replace(listing, notes=listing.notes + named.notes)
         table, repeated = _once(table)
         _check_room(table, raw)
         with whole_folder(raw) as folder:
@@ -81,7 +86,7 @@ def collect(data: Data, raw: Path, report: Path, inspect: Inspect) -> Collected:
             check_counts(met["labels"])
     finally:
         shutil.rmtree(SCRATCH, ignore_errors=True)
-    return Collected(check_samples(samples, classes), classes, met, closing_sentence(met))
+    return Collected(check_samples(samples, classes), classes, named.names, met, closing_sentence(met))
 
 
 def _sweep(raw: Path) -> None:

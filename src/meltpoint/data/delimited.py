@@ -35,28 +35,44 @@ def list_table(source: CsvSource | PackageSource, table: Path, images: Path, tit
     return Listing(title, files, columns, notes=notes)
 
 
-def read_table(path: Path, separator: str | None, header: list[str] | None) -> tuple[pd.DataFrame, list[str]]:
+def read_table(
+    path: Path, separator: str | None, header: list[str] | None, place: str = "data.source"
+) -> tuple[pd.DataFrame, list[str]]:
     """A table as pandas strings, stripped, empty cells as they are; and notes on what had to be assumed.
+
+    A first line that repeats `header` is no row. `place` is the section of params.yaml that messages name.
 
     Raises:
         SourceError: no text, no separator that fits, or a line with too few or too many cells.
     """
-    try:
-        text, encoding = _decoded(path.read_bytes(), path.name)
-    except OSError as error:
-        raise SourceError(
-            f"The table {str(path)!r} cannot be read: {error.strerror}. Correct data.source.table."
-        ) from None
-    if not text.strip():
-        raise SourceError(f"The table {path.name} is empty. Correct data.source.table, or fill it.")
-    rows = _rows(text, separator or _guessed(text, header, path.name), path.name)
+    text, notes = read_text(path, f"{place}.table")
+    rows = _rows(text, separator or _guessed(text, header, path.name, place), path.name, place)
     names = header if header is not None else _named(next(rows, (0, []))[1])
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated or not names:
         raise SourceError(f"{path.name} needs columns of different names; these stand twice: {repeated}. Rename them.")
-    cells = [_checked(line, row, names, path.name) for line, row in rows]
-    notes = [] if encoding == "utf-8" else [f"{path.name} is not UTF-8; it was read as {encoding}"]
+    cells = [_checked(line, row, names, path.name, place) for line, row in rows]
+    if header is not None and cells[:1] == [header]:
+        cells, notes = cells[1:], [*notes, f"the first line of {path.name} is its header, and no row"]
     return pd.DataFrame(cells, columns=names, dtype="string"), notes
+
+
+def read_text(path: Path, key: str) -> tuple[str, list[str]]:
+    """A text in any usual encoding, and a note on it unless it is UTF-8; `key` is its place in params.yaml.
+
+    Raises:
+        SourceError: it cannot be read, is empty, or is no text.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise SourceError(f"The file {str(path)!r} cannot be read: {error.strerror}. Correct {key}.") from None
+    text, encoding = decode_text(data)
+    if "\0" in text:
+        raise SourceError(f"{path.name} is no text (it holds NUL bytes). {key} is to name a text file.")
+    if not text.strip():
+        raise SourceError(f"The file {path.name} is empty. Correct {key}, or fill it.")
+    return text, [] if encoding == "utf-8" else [f"{path.name} is not UTF-8; it was read as {encoding}"]
 
 
 def column_named(table: pd.DataFrame, name: str, key: str) -> str:
@@ -66,16 +82,14 @@ def column_named(table: pd.DataFrame, name: str, key: str) -> str:
     known = [str(column) for column in table.columns]
     raise SourceError(
         f"{key} is {name!r}, and there is no such column; there are {known}.{nearest(name, known)} "
-        "If the table has no line with names, list them under data.source.header."
+        "If the table has no line with names, list them under `header`."
     )
 
 
-def _decoded(data: bytes, name: str) -> tuple[str, str]:
+def decode_text(data: bytes) -> tuple[str, str]:
     """The text and the encoding it was read with: a byte order mark decides, then UTF-8, then the likeliest rest."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", "replace"), "utf-16"
-    if b"\0" in data:
-        raise SourceError(f"{name} is no text (it holds NUL bytes). data.source.table is to name a text table.")
     for encoding, said in (("utf-8-sig", "utf-8"), ("gbk", "gbk"), ("cp1252", "cp1252")):
         if encoding == "gbk" and not _paired(data):
             continue
@@ -92,7 +106,7 @@ def _paired(data: bytes) -> bool:
     return sum(length % 2 == 0 for length in runs) >= 0.9 * len(runs)
 
 
-def _rows(text: str, separator: str, name: str) -> Iterator[Row]:
+def _rows(text: str, separator: str, name: str, place: str) -> Iterator[Row]:
     """The rows that are not blank, each with the number of its (last) line; cells are stripped."""
     lines = io.StringIO(text, newline=None)
     try:
@@ -108,7 +122,7 @@ def _rows(text: str, separator: str, name: str) -> Iterator[Row]:
                 yield number, cells
     except (csv.Error, re.error, TypeError) as error:
         raise SourceError(
-            f"{name} cannot be cut at {separator!r}: {error}. Correct the quotes or data.source.separator."
+            f"{name} cannot be cut at {separator!r}: {error}. Correct the quotes or {place}.separator."
         ) from None
 
 
@@ -119,22 +133,22 @@ def _cut(line: str, pattern: re.Pattern[str]) -> list[str]:
     return pattern.split(line.rstrip("\n"))
 
 
-def _guessed(text: str, header: list[str] | None, name: str) -> str:
+def _guessed(text: str, header: list[str] | None, name: str, place: str) -> str:
     """The separator that cuts the first rows into the same number of cells, as many as possible and at least two."""
     widths: dict[str, int] = {}
     for candidate in CANDIDATES:
         try:
-            found = {len(row) for _, row in islice(_rows(text, candidate, name), SAMPLE)}
+            found = {len(row) for _, row in islice(_rows(text, candidate, name, place), SAMPLE)}
         except SourceError:
             continue
         if len(found) == 1 and max(found) >= 2 and (header is None or found == {len(header)}):
             widths[candidate] = max(found)
     if not widths:
-        wanted = "two or more" if header is None else f"as many as data.source.header has ({len(header)})"
+        wanted = "two or more" if header is None else f"as many as {place}.header has ({len(header)})"
         first = text.split("\n", 1)[0][:80]
         raise SourceError(
             f"No separator of {list(CANDIDATES)} cuts the lines of {name} into equally many cells, {wanted}; its "
-            f"first line is {first!r}. Set data.source.separator."
+            f"first line is {first!r}. Set {place}.separator."
         )
     return max(widths, key=lambda candidate: (candidate != r"\s+", widths[candidate]))
 
@@ -144,11 +158,11 @@ def _named(row: list[str]) -> list[str]:
     return [name or f"column_{number}" for number, name in enumerate(row, start=1)]
 
 
-def _checked(line: int, row: list[str], names: list[str], name: str) -> list[str]:
+def _checked(line: int, row: list[str], names: list[str], name: str, place: str) -> list[str]:
     if len(row) != len(names):
         raise SourceError(
             f"Line {line} of {name} has {len(row)} cells {row[:6]}, and the columns are {names}. "
-            "Mend the line, or set data.source.separator and data.source.header."
+            f"Mend the line, or set {place}.separator and {place}.header."
         )
     return row
 

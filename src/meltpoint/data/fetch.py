@@ -12,12 +12,12 @@ from filelock import FileLock
 
 from meltpoint.data.listing import locate
 from meltpoint.errors import UserError
+from meltpoint.grab import TRANSIENT
 from meltpoint.progress import say, track
 
 CHUNK = 1_000_000  # bytes
 TIMEOUT = (10.0, 60.0)  # seconds to connect, seconds of silence
 PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)  # seconds after each attempt in a row that brought nothing
-TRANSIENT = (408, 425, 429, 500, 502, 503, 504)  # answers that may be another one later
 
 
 class FetchError(UserError, RuntimeError):

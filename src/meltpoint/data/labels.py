@@ -6,15 +6,16 @@ from itertools import pairwise
 
 import pandas as pd
 
-from meltpoint.data.listing import nearest
+from meltpoint.data.listing import nearest, shortened
 from meltpoint.errors import UserError
-from meltpoint.params.data import Label, NamesLabel, ThresholdLabel, ValuesLabel
+from meltpoint.params.data import EqualsLabel, Label, NamesLabel, ThresholdLabel, ValuesLabel
 from meltpoint.tables import MEASURED, RESERVED, Classes
 
 SHOWN = 5  # unknown cells that a message lists
 NO_NAME = ("", "nan", "<na>")  # how a missing cell is written; a class may well be called `none` or `NA`
 NO_NUMBER = (*NO_NAME, "na", "n/a", "null", "none")
 
+ColumnLabel = NamesLabel | ValuesLabel | ThresholdLabel
 Rule = tuple[list[str], Callable[[str], str | None]]  # classes in order, and the class of a cell (None: unknown)
 
 
@@ -25,23 +26,27 @@ class LabelError(UserError, ValueError):
 def build_labels(rows: pd.DataFrame, labels: dict[str, Label]) -> tuple[pd.DataFrame, Classes]:
     """The label columns of raw text columns, row by row, as pandas strings; missing where the cell is.
 
-    `rows` is indexed by path, which messages name. Numbers are compared to six digits, so that 0.3333333 is a third.
+    `rows` is indexed by path, which messages name. Numbers are compared to six digits, so that 0.3333333 is a third. A
+    label may be made of another that stands anywhere in `labels`, which gives the order of the columns.
 
     Raises:
-        LabelError: a column does not exist, a cell is no known class, or two classes cannot be told apart.
+        LabelError: a column or a label does not exist, a cell is no known class, two classes cannot be told apart, or
+            labels are made of each other in a circle.
     """
     classes: Classes = {}
     built: dict[str, pd.Series] = {}
-    for name, label in labels.items():
-        cells = _column(rows, name, label.column)
-        known = [str(cell) for cell in cells.unique() if not _is_missing(str(cell), label)]
-        classes[name], meaning = _rule(name, label, known)
-        found = {cell: meaning(cell) for cell in known}
-        unknown = [cell for cell, meant in found.items() if meant is None]
-        if unknown:
-            raise LabelError(_about_unknown(name, label, cells, unknown, classes[name]))
-        built[name] = cells.map(found).astype("string")
-    return pd.DataFrame(built, index=rows.index), classes
+    for name in _in_order(labels):
+        _check_free(name)
+        match labels[name]:
+            case EqualsLabel() as label:
+                _check_names(name, label.classes)
+                _check_members(name, label, classes[label.label])
+                built[name], classes[name] = _by_equality(built[label.label], label), label.classes
+            case label:
+                built[name], classes[name] = _from_column(rows, name, label)
+    return pd.DataFrame({name: built[name] for name in labels}, index=rows.index), {
+        name: classes[name] for name in labels
+    }
 
 
 def count_classes(samples: pd.DataFrame, classes: Classes) -> dict[str, dict[str, int]]:
@@ -70,13 +75,66 @@ def check_counts(counts: dict[str, dict[str, int]]) -> None:
             )
 
 
-def _column(rows: pd.DataFrame, name: str, column: str) -> pd.Series:
-    """The cells of a raw column as text, never missing."""
+def _in_order(labels: dict[str, Label]) -> list[str]:
+    """The names of the labels, each after the one that it is made of."""
+    order: list[str] = []
+    for name in labels:
+        chain = [name]
+        while isinstance(label := labels[chain[-1]], EqualsLabel):
+            if label.label not in labels:
+                raise LabelError(
+                    f"data.labels.{chain[-1]}.label is {label.label!r}, and there is no such label; there are "
+                    f"{list(labels)}.{nearest(label.label, labels)} Correct it."
+                )
+            if label.label in chain:
+                circle = ", made of ".join(repr(one) for one in [*chain, label.label])
+                raise LabelError(
+                    f"Labels are made of each other in a circle: {circle}. One of them has to be made of a column. "
+                    f"Correct data.labels.{label.label}."
+                )
+            chain.append(label.label)
+        order += [one for one in reversed(chain) if one not in order]
+    return order
+
+
+def _from_column(rows: pd.DataFrame, name: str, label: ColumnLabel) -> tuple[pd.Series, list[str]]:
+    """The label of each row as pandas strings, and its classes."""
+    cells = _column(rows, name, label.column)
+    known = [str(cell) for cell in cells.unique() if not _is_missing(str(cell), label)]
+    classes, meaning = _rule(name, label, known)
+    found = {cell: meaning(cell) for cell in known}
+    unknown = [cell for cell, meant in found.items() if meant is None]
+    if unknown:
+        raise LabelError(_about_unknown(name, label, cells, unknown, classes))
+    return cells.map(found).astype("string"), classes
+
+
+def _by_equality(other: pd.Series, label: EqualsLabel) -> pd.Series:
+    """The first class, the second where the other label is one of `is_in`, missing where it is missing."""
+    first, second = label.classes
+    chosen = pd.Series(first, index=other.index, dtype="string").mask(other.isin(label.is_in), second)
+    return chosen.where(other.notna())
+
+
+def _check_members(name: str, label: EqualsLabel, known: list[str]) -> None:
+    for one in label.is_in:
+        if one not in known:
+            raise LabelError(
+                f"data.labels.{name}.is_in names {one!r}, and label {label.label!r} has no such class; it has "
+                f"{shortened(known)}.{nearest(one, known)} Correct it."
+            )
+
+
+def _check_free(name: str) -> None:
     reserved = sorted(RESERVED | MEASURED)
     if name in reserved:
         raise LabelError(
             f"A label is called {name!r}, which the table of samples needs itself, as {reserved}. Rename it."
         )
+
+
+def _column(rows: pd.DataFrame, name: str, column: str) -> pd.Series:
+    """The cells of a raw column as text, never missing."""
     if column not in rows.columns:
         known = [str(one) for one in rows.columns]
         raise LabelError(
@@ -87,11 +145,17 @@ def _column(rows: pd.DataFrame, name: str, column: str) -> pd.Series:
     return cells
 
 
-def _is_missing(cell: str, label: Label) -> bool:
-    return cell.casefold() in (NO_NAME if isinstance(label, NamesLabel) else NO_NUMBER)
+def _is_missing(cell: str, label: ColumnLabel) -> bool:
+    match label:
+        case NamesLabel():
+            return cell.casefold() in NO_NAME
+        case ValuesLabel():
+            return cell.casefold() in NO_NUMBER and cell not in label.classes
+        case ThresholdLabel():
+            return cell.casefold() in NO_NUMBER
 
 
-def _rule(name: str, label: Label, known: list[str]) -> Rule:
+def _rule(name: str, label: ColumnLabel, known: list[str]) -> Rule:
     match label:
         case NamesLabel():
             return _by_name(name, label, known)
@@ -122,8 +186,9 @@ def _by_value(name: str, label: ValuesLabel) -> Rule:
     _check_names(name, list(label.classes))
 
     def meaning(cell: str) -> str | None:
-        number = _number(cell)
-        return next((one for value, one in values if number is not None and _equal(number, value)), None)
+        number = _number(cell)  # before names: a class may be called 1 and have the number 0
+        found = next((one for value, one in values if number is not None and _equal(number, value)), None)
+        return found or (cell if cell in label.classes else None)
 
     return list(label.classes), meaning
 
@@ -159,7 +224,7 @@ def _equal(one: float, other: float) -> bool:
     return math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-6)
 
 
-def _about_unknown(name: str, label: Label, cells: pd.Series, unknown: list[str], classes: list[str]) -> str:
+def _about_unknown(name: str, label: ColumnLabel, cells: pd.Series, unknown: list[str], classes: list[str]) -> str:
     shown = []
     for cell in unknown[:SHOWN]:
         rows = cells[cells == cell]
@@ -167,9 +232,9 @@ def _about_unknown(name: str, label: Label, cells: pd.Series, unknown: list[str]
     more = f"\n  and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
     match label:
         case NamesLabel():
-            allowed = f"the classes {classes}.{nearest(unknown[0], classes)}"
+            allowed = f"the classes {shortened(classes)}.{nearest(unknown[0], classes)}"
         case ValuesLabel():
-            allowed = f"these numbers for the classes: {label.classes}."
+            allowed = f"these numbers for the classes, or their names: {label.classes}.{nearest(unknown[0], classes)}"
         case ThresholdLabel():
             allowed = "any number, with a point for decimals."
     return (

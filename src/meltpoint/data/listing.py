@@ -13,6 +13,7 @@ import pandas as pd
 from meltpoint.errors import UserError
 from meltpoint.params.data import Source
 
+TOLD = 20  # names that a message lists
 LONGEST_NAME = 255  # bytes of one folder or file name, on every common file system
 LONGEST_PATH = 2048  # bytes; leaves room for the folder that it is put into
 
@@ -34,6 +35,14 @@ class Aside:
 
 
 @dataclass(frozen=True)
+class Coverage:
+    """Of one class in a published list: its lines, and how many of their images are here (links die)."""
+
+    lines: int
+    images: int
+
+
+@dataclass(frozen=True)
 class Listing:
     """A source, read.
 
@@ -44,6 +53,7 @@ class Listing:
     unusable: files that cannot even be named in a table.
     ignored: files that are no samples by their place or name.
     notes: what a reader of the report should know.
+    coverage: by class, where the source has a published list; lines without an image are in none of the others.
     """
 
     title: str
@@ -52,6 +62,7 @@ class Listing:
     unusable: list[Aside] = field(default_factory=list)
     ignored: list[Aside] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    coverage: dict[str, Coverage] = field(default_factory=dict)
 
 
 def read_source(source: Source, work: Path) -> Listing:
@@ -83,8 +94,10 @@ def repository() -> Path:
     return Path(os.environ.get("DVC_ROOT") or Path.cwd()).absolute()
 
 
-def locate(path: str) -> Path:
+def locate(path: str, key: str = "data.source") -> Path:
     """The absolute path of something that params.yaml names, relative to the working directory or to the repository.
+
+    `key` is where params.yaml names it.
 
     Raises:
         SourceError: it is in neither; the message names the nearest thing that is there.
@@ -98,7 +111,7 @@ def locate(path: str) -> Path:
     siblings = [entry.name for place in places if place.parent.is_dir() for entry in place.parent.iterdir()]
     raise SourceError(
         f"There is no {path!r}; looked for {looked}.{nearest(given.name, siblings)} "
-        "A relative path starts at the folder of params.yaml; correct it under data.source."
+        f"A relative path starts at the folder of params.yaml; correct it under {key}."
     )
 
 
@@ -107,6 +120,13 @@ def nearest(name: str, known: Iterable[str]) -> str:
     by_folded = {one.casefold(): one for one in known}
     near = difflib.get_close_matches(name.casefold(), list(by_folded), n=1, cutoff=0.5)
     return f" Did you mean {by_folded[near[0]]!r}?" if near else ""
+
+
+def shortened(names: Iterable[str]) -> str:
+    """A list of names as a message shows it: all of a few, the first of many."""
+    told = list(names)
+    rest = f" and {len(told) - TOLD} more" if len(told) > TOLD else ""
+    return f"{told[:TOLD]}{rest}"
 
 
 def plain_path(name: str) -> str:

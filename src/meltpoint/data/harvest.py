@@ -1,0 +1,196 @@
+"""All images of lists of links, politely: few at a time of one host, each tried a few times, what is there kept."""
+
+import csv
+import errno
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from threading import Event
+from typing import Any, Literal, get_args
+
+import requests
+
+from meltpoint.data.links import Flaw, Link, read_links
+from meltpoint.data.listing import shortened
+from meltpoint.data.turns import SILENT, Turns
+from meltpoint.errors import UserError
+from meltpoint.files import whole_file, write_json
+from meltpoint.grab import GrabError, Manners, StoppedError, Wait, grab, is_image, open_session
+from meltpoint.progress import track
+
+SHOWN = 5  # reasons in the closing sentence
+UNNAMEABLE = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+
+State = Literal["fetched", "there", "dead", "not tried"]
+
+
+class HarvestError(UserError, RuntimeError):
+    """Images cannot be brought in."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a link, or of a line that is none; `silent`: its host did not answer."""
+
+    link: Link | Flaw
+    state: State
+    reason: str
+    bytes: int
+    silent: bool
+
+
+@dataclass(frozen=True)
+class Harvest:
+    """sentence: what came of it; report: a JSON with the counts by class, beside it a CSV with every link."""
+
+    sentence: str
+    report: Path
+
+
+def harvest(
+    lists: Path,
+    into: Path,
+    parallel: int,
+    timeout: float,
+    retries: int,
+    max_megabytes: float,
+    pause: Wait | None = None,
+) -> Harvest:
+    """Bring the images of the links in `lists` (a folder of .txt files, or one) to `into`, as `folder/file.jpg`.
+
+    What is there already is not asked for again, so a run that was ended goes on where it was. `parallel` images are
+    fetched at a time, of one host never more than two; `timeout` is in seconds to connect and of silence; failures
+    that may pass are tried again `retries` times, after pauses that double, or as long as the server says. What is no
+    image, or larger than `max_megabytes` (10**6 bytes), is not kept. `into`/fetch.json counts what came, by class,
+    and `into`/fetch.csv tells it of each link; both are written too when Ctrl-C ends it. `pause` stands in for the
+    pauses, in tests.
+
+    Raises:
+        LinksError: there are no links.
+        HarvestError: a number is out of bounds, or images cannot be written.
+    """
+    if parallel < 1 or timeout <= 0 or retries < 0 or max_megabytes <= 0:
+        came = f"parallel {parallel}, timeout {timeout:g}, retries {retries}, megabytes {max_megabytes:g}"
+        raise HarvestError(f"A number is out of bounds: {came}. All have to be above 0, retries may be 0. Correct it.")
+    manners = Manners(timeout, retries, round(max_megabytes * 1e6))
+    try:
+        report = _harvest(lists, into, parallel, manners, pause)
+    except OSError as error:
+        raise HarvestError(
+            f"{error.filename or into} cannot be read or written: {error.strerror}. What came so far is kept in "
+            f"{into}. Make room or grant permission, then run it again: it goes on from there."
+        ) from None
+    return Harvest(_sentence(report, into), into / "fetch.json")
+
+
+def _harvest(lists: Path, into: Path, parallel: int, manners: Manners, pause: Wait | None) -> dict[str, Any]:
+    links, flaws = read_links(lists)
+    outcomes = [Outcome(flaw, "dead", flaw.reason, 0, silent=False) for flaw in flaws]
+    done: set[str] = set()
+    stop = Event()
+    try:
+        with open_session(parallel) as session:
+            job = partial(_fetch, session, into, manners, pause or stop.wait)
+            with closing(_outcomes(links, into, job, parallel, stop)) as coming:
+                for outcome in track(coming, "fetch", len(links)):
+                    outcomes.append(outcome)
+                    done.add(outcome.link.path)
+    finally:
+        outcomes += [Outcome(link, "not tried", "ended", 0, silent=False) for link in links if link.path not in done]
+        report = _write(sorted(outcomes, key=lambda one: (one.link.label, one.link.path)), into)
+    return report
+
+
+def _outcomes(
+    links: Sequence[Link], into: Path, job: Callable[[Link], Outcome], parallel: int, stop: Event
+) -> Generator[Outcome, None, None]:
+    """What becomes of each link, as it comes; ending it early stops the work too."""
+    missing = []
+    for link in links:
+        if _is_there(into / link.path):
+            yield Outcome(link, "there", "", 0, silent=False)
+        else:
+            missing.append(link)
+    turns, running = Turns(missing), dict[Future[Outcome], Link]()
+    with ThreadPoolExecutor(parallel) as pool:
+        try:
+            while True:
+                while len(running) < parallel and (taken := turns.take()):
+                    running[pool.submit(job, taken)] = taken
+                if not running:
+                    return
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    host, outcome = running.pop(future).host, future.result()
+                    yield outcome
+                    for given_up in turns.give_back(host, outcome.silent):
+                        yield Outcome(given_up, "not tried", f"its host was silent {SILENT} times", 0, silent=True)
+        finally:
+            stop.set()
+
+
+def _fetch(session: requests.Session, into: Path, manners: Manners, wait: Wait, link: Link) -> Outcome:
+    """Fetch one image; an OSError that is not about this name alone is raised."""
+    target = into / link.path
+    try:
+        if not target.parent.resolve().is_relative_to(into.resolve()):
+            return Outcome(link, "dead", "a link on the disk leads out of the folder", 0, silent=False)
+        return Outcome(link, "fetched", "", grab(session, link.url, target, manners, wait), silent=False)
+    except GrabError as error:
+        return Outcome(link, "dead", error.reason, 0, error.silent)
+    except StoppedError:
+        return Outcome(link, "not tried", "ended", 0, silent=False)
+    except OSError as error:
+        if error.errno not in UNNAMEABLE:
+            raise
+        return Outcome(link, "dead", f"cannot be written: {error.strerror}", 0, silent=False)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return is_image(file.read(16))
+    except OSError:
+        return False
+
+
+def _write(outcomes: Sequence[Outcome], into: Path) -> dict[str, Any]:
+    """Write fetch.csv and fetch.json; what the latter holds."""
+    states: Counter[str] = Counter(outcome.state for outcome in outcomes)
+    classes: dict[str, Counter[str]] = {}
+    for outcome in outcomes:
+        classes.setdefault(outcome.link.label, Counter())[outcome.state] += 1
+    report = {
+        "links": len(outcomes),
+        **_counted(states),
+        "bytes": sum(outcome.bytes for outcome in outcomes),
+        "reasons": dict(Counter(outcome.reason for outcome in outcomes if outcome.reason).most_common()),
+        "classes": {label: {"links": own.total(), **_counted(own)} for label, own in sorted(classes.items())},
+    }
+    with whole_file(into / "fetch.csv") as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["class", "path", "url", "state", "reason"])
+        table.writerows((one.link.label, one.link.path, one.link.url, one.state, one.reason) for one in outcomes)
+    write_json(into / "fetch.json", report)
+    return report
+
+
+def _counted(states: Counter[str]) -> dict[str, int]:
+    return {state.replace(" ", "_"): states[state] for state in get_args(State)}
+
+
+def _sentence(report: dict[str, Any], into: Path) -> str:
+    told = ", ".join(f"{reason} {count:,}" for reason, count in list(report["reasons"].items())[:SHOWN])
+    bare = [label for label, own in report["classes"].items() if not own["fetched"] + own["there"]]
+    lost = f" ({told})" if told else ""
+    rest = f", {report['not_tried']:,} not tried" if report["not_tried"] else ""
+    without = f"; without any image: {shortened(bare)}" if bare else ""
+    n_classes = len(report["classes"])
+    return (
+        f"{report['fetched']:,} of {report['links']:,} images fetched, {report['bytes'] / 1e6:,.1f} MB, "
+        f"{report['there']:,} were there, {report['dead']:,} links are dead{rest}{lost}; {n_classes - len(bare)} of "
+        f"{n_classes} classes have images{without}; all of it is in {into / 'fetch.json'} and fetch.csv"
+    )

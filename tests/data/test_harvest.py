@@ -1,0 +1,307 @@
+"""A real server on the loopback that does what the path of a request says; no test waits for a pause."""
+
+import csv
+import io
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from meltpoint.data import harvest as module
+from meltpoint.data.harvest import Harvest, HarvestError, harvest
+from meltpoint.data.turns import PER_HOST
+from meltpoint.grab import is_image
+
+
+def picture(kind: str = "JPEG") -> bytes:
+    file = io.BytesIO()
+    Image.linear_gradient("L").convert("RGB").save(file, kind)
+    return file.getvalue()
+
+
+JPEG = picture()
+
+
+@dataclass
+class Web:
+    """Where the server is, what was asked of it, and how many requests it had at once."""
+
+    url: str = ""
+    asked: list[str] = field(default_factory=list)
+    agents: set[str] = field(default_factory=set)
+    release: threading.Event = field(default_factory=threading.Event)
+    running: list[int] = field(default_factory=list)
+    most: int = 0
+
+
+def handler(web: Web) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            web.asked.append(self.path)
+            web.agents.add(self.headers["User-Agent"])
+            with suppress(ConnectionError):
+                self.answer(self.path.strip("/").split("/")[0], web.asked.count(self.path))
+
+        def answer(self, word: str, times: int) -> None:
+            match word:
+                case "good":
+                    self.send(JPEG)
+                case "slow":
+                    web.running.append(1)
+                    web.most = max(web.most, len(web.running))
+                    web.release.wait(0.02)
+                    web.running.pop()  # before the answer, after which the next one may come
+                    self.send(JPEG)
+                case "html":
+                    self.send(b"<!doctype html><title>Photo gone</title>", "text/html; charset=utf-8")
+                case "empty":
+                    self.send(b"")
+                case "large":
+                    self.send(JPEG + bytes(2_000_000))
+                case "endless":
+                    self.send(JPEG + bytes(2_000_000), length=None)
+                case "truncated":
+                    self.send(JPEG[:100], length=len(JPEG))
+                case "flaky":
+                    self.send(JPEG[:100] if times < 3 else JPEG, length=len(JPEG))
+                case "busy":
+                    self.send(b"", status=503 if times < 2 else 404)
+                case "moved":
+                    self.redirect("/good/moved.jpg")
+                case "circle":
+                    self.redirect(self.path)
+                case "file":
+                    self.redirect("file:///etc/passwd")
+                case "silent":
+                    web.release.wait(5)
+                case "trickle":
+                    self.trickle()
+                case _:
+                    self.send(b"", status=int(word))
+
+        def send(self, body: bytes, kind: str = "image/jpeg", status: int = 200, length: int | None = -1) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            if length is not None:
+                self.send_header("Content-Length", str(len(body) if length < 0 else length))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def redirect(self, place: str) -> None:
+            self.send_response(302)
+            self.send_header("Location", place)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def trickle(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            for byte in JPEG:
+                self.wfile.write(bytes([byte]))
+                if web.release.wait(0.01):
+                    return
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    return Handler
+
+
+@pytest.fixture
+def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    web = Web()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler(web))
+    server.daemon_threads = True
+    web.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield web
+    web.release.set()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def run(place: Path, web: Web, *words: str, timeout: float = 5, retries: int = 2, parallel: int = 4) -> Harvest:
+    (place / "links.txt").write_text(
+        "".join(f"A/{number}.jpg\t{web.url}/{word}\n" for number, word in enumerate(words))
+    )
+    return harvest(place / "links.txt", place / "images", parallel, timeout, retries, 1.0, pause=lambda seconds: False)
+
+
+def outcomes(place: Path) -> list[tuple[str, str]]:
+    with (place / "images/fetch.csv").open(encoding="utf-8", newline="") as file:
+        return [(row["state"], row["reason"]) for row in csv.DictReader(file)]
+
+
+def report(place: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((place / "images/fetch.json").read_text())
+    return found
+
+
+def held(place: Path) -> list[str]:
+    return sorted(str(path.relative_to(place / "images")) for path in (place / "images").rglob("*") if path.is_file())
+
+
+def test_images_come_and_are_counted_by_class(tmp_path: Path, web: Web) -> None:
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists/Cat.txt").write_text(
+        f"Cat/1.jpg\t{web.url}/good/1\nCat/2.jpg\t{web.url}/404/2\n../x\thttp://h/\n"
+    )
+    (tmp_path / "lists/Dog.txt").write_text(f"Dog/1.jpg\t{web.url}/410/3\n")
+    made = harvest(tmp_path / "lists", tmp_path / "images", 2, 5.0, 2, 1.0)
+    assert (tmp_path / "images/Cat/1.jpg").read_bytes() == JPEG
+    assert held(tmp_path) == ["Cat/1.jpg", "fetch.csv", "fetch.json"]
+    assert made.report == tmp_path / "images/fetch.json"
+    found = report(tmp_path)
+    assert found["classes"]["Cat"] == {"links": 3, "fetched": 1, "there": 0, "dead": 2, "not_tried": 0}
+    assert found["classes"]["Dog"] == {"links": 1, "fetched": 0, "there": 0, "dead": 1, "not_tried": 0}
+    assert found["bytes"] == len(JPEG)
+    assert {"404 Not Found", "410 Gone"} < set(found["reasons"])
+    assert made.sentence.startswith("1 of 4 images fetched, 0.0 MB, 0 were there, 3 links are dead (")
+    assert "1 of 2 classes have images; without any image: ['Dog']" in made.sentence
+    assert web.agents == {f"meltpoint/{version('meltpoint')}"}
+    assert web.asked.count("/404/2") == 1
+
+
+@pytest.mark.parametrize(
+    ("word", "reason", "requests"),
+    [
+        ("404", "404 Not Found", 1),
+        ("403", "403 Forbidden", 1),
+        ("html", "no image but text/html", 1),
+        ("empty", "an empty answer", 1),
+        ("large", "larger than 1 MB", 1),
+        ("endless", "larger than 1 MB", 1),
+        ("truncated", "cut short", 3),
+        ("500", "500 Internal Server Error", 3),
+        ("busy", "404 Not Found", 2),
+        ("circle", "too many redirects", 6),
+        ("file", "no valid address", 1),
+    ],
+)
+def test_a_dead_link_says_why_and_leaves_nothing(
+    tmp_path: Path, web: Web, word: str, reason: str, requests: int
+) -> None:
+    run(tmp_path, web, word)
+    assert outcomes(tmp_path) == [("dead", reason)]
+    assert len(web.asked) == requests
+    assert held(tmp_path) == ["fetch.csv", "fetch.json"]
+
+
+@pytest.mark.parametrize(("word", "requests"), [("flaky", 3), ("moved", 2)])
+def test_what_may_pass_is_tried_again_and_redirects_are_followed(
+    tmp_path: Path, web: Web, word: str, requests: int
+) -> None:
+    run(tmp_path, web, word)
+    assert outcomes(tmp_path) == [("fetched", "")]
+    assert len(web.asked) == requests
+    assert (tmp_path / "images/A/0.jpg").read_bytes() == JPEG
+
+
+@pytest.mark.parametrize(("word", "reason"), [("silent", "no answer in 0.05 s"), ("trickle", "not whole in 0.5 s")])
+def test_a_host_that_is_too_slow(tmp_path: Path, web: Web, word: str, reason: str) -> None:
+    run(tmp_path, web, word, timeout=0.05, retries=1)
+    assert outcomes(tmp_path) == [("dead", reason)]
+    assert len(web.asked) == (2 if word == "silent" else 1)
+
+
+def test_pauses_double_and_a_server_may_ask_for_more(tmp_path: Path, web: Web) -> None:
+    waited: list[float] = []
+    (tmp_path / "links.txt").write_text(f"A/0.jpg\t{web.url}/503\n")
+    harvest(tmp_path / "links.txt", tmp_path / "images", 1, 5.0, 3, 1.0, pause=lambda one: bool(waited.append(one)))
+    assert [one for one in waited if one] == [1, 2, 4]
+
+
+def test_nobody_there_is_soon_given_up(tmp_path: Path) -> None:
+    lines = [f"A/{number}.jpg\thttp://127.0.0.1:9/{number}\n" for number in range(9)]
+    (tmp_path / "links.txt").write_text("".join(lines))
+    made = harvest(tmp_path / "links.txt", tmp_path / "images", 1, 5.0, 0, 1.0)
+    assert Counter(outcomes(tmp_path)) == {
+        ("dead", "no connection"): 3,
+        ("not tried", "its host was silent 3 times"): 6,
+    }
+    assert "6 not tried" in made.sentence
+
+
+def test_what_is_there_is_not_asked_for_again(tmp_path: Path, web: Web) -> None:
+    run(tmp_path, web, "good/a", "good/b")
+    (tmp_path / "images/A/1.jpg").write_bytes(b"half of a pi")
+    (tmp_path / "images/A/1.jpg.part").write_bytes(JPEG[:50])
+    web.asked.clear()
+    made = run(tmp_path, web, "good/a", "good/b")
+    assert web.asked == ["/good/b"]
+    assert outcomes(tmp_path) == [("there", ""), ("fetched", "")]
+    assert held(tmp_path) == ["A/0.jpg", "A/1.jpg", "fetch.csv", "fetch.json"]
+    assert "1 were there" in made.sentence
+
+
+def test_one_host_is_asked_for_few_at_a_time(tmp_path: Path, web: Web) -> None:
+    run(tmp_path, web, *[f"slow/{number}" for number in range(8)], parallel=8)
+    assert len(web.asked) == 8
+    assert web.most <= PER_HOST
+
+
+def test_a_link_on_the_disk_leads_nowhere_else(tmp_path: Path, web: Web) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "images/A").symlink_to(tmp_path / "elsewhere")
+    run(tmp_path, web, "good")
+    assert outcomes(tmp_path) == [("dead", "a link on the disk leads out of the folder")]
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    assert web.asked == []
+
+
+def test_ctrl_c_keeps_what_came_and_writes_the_report(
+    tmp_path: Path, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(items: Any, what: str, total: int) -> Iterator[Any]:
+        yield next(items)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "track", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, web, "good/0", "good/1", "good/2", "good/3", parallel=1)
+    found = report(tmp_path)
+    assert found["fetched"] == 1
+    assert found["fetched"] + found["not_tried"] == found["links"] == 4
+    assert all(is_image(path.read_bytes()) for path in (tmp_path / "images/A").iterdir())
+
+
+def test_a_name_too_long_is_told_and_passed_by(tmp_path: Path, web: Web) -> None:
+    long = "x" * 251 + ".jpg"  # with .part it is longer than a file system allows
+    (tmp_path / "links.txt").write_text(f"A/{long}\t{web.url}/good\nA/b.jpg\t{web.url}/good\n")
+    harvest(tmp_path / "links.txt", tmp_path / "images", 1, 5.0, 0, 1.0)
+    assert outcomes(tmp_path) == [("fetched", ""), ("dead", "cannot be written: File name too long")]
+
+
+def test_a_folder_that_cannot_be_made_ends_it(tmp_path: Path, web: Web) -> None:
+    (tmp_path / "images").write_text("a file")
+    with pytest.raises(HarvestError, match=r"images.* cannot be read or written"):
+        run(tmp_path, web, "good")
+
+
+@pytest.mark.parametrize("changes", [{"parallel": 0}, {"timeout": 0}, {"retries": -1}])
+def test_numbers_out_of_bounds_are_refused(tmp_path: Path, web: Web, changes: dict[str, int]) -> None:
+    with pytest.raises(HarvestError, match="out of bounds"):
+        run(tmp_path, web, "good", **changes)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "JPEG2000"])
+def test_images_are_known_by_their_first_bytes(kind: str) -> None:
+    assert is_image(picture(kind)[:16])
+
+
+@pytest.mark.parametrize("start", [b"<!doctype html><", b"%PDF-1.7........", b"\0" * 16, b"", b"RIFF....WAVEfmt "])
+def test_other_things_are_no_images(start: bytes) -> None:
+    assert not is_image(start)
