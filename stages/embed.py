@@ -17,7 +17,7 @@ def main() -> None:
     """Run the backbone over the views and keep what its taps give."""
     watch, params = Stopwatch("embed"), read_params()
     views = open_views(Path("data/views"))
-    backbone = build_backbone(params.backbone, {head.tap for head in params.heads.values()}, views.size)
+    backbone = build_backbone(params.backbone, {head.reads for head in params.heads.values()}, views.size)
     say(f"{params.backbone.name}: {backbone.origin} (licence {backbone.licence})")
     features = embed(backbone, views, params.embed, FEATURES)
     write_json(Path("reports/costs/embed.json"), watch.costs())

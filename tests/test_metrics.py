@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, cohen_kappa_score, f1_score
 
-from meltpoint.metrics import confusion, from_confusion, from_margins, ratio
+from meltpoint.metrics import confusion, from_confusion, from_margins, ratio, steps
 
 answers = st.integers(2, 5).flatmap(
     lambda size: st.tuples(
@@ -30,6 +30,9 @@ def test_scores_are_those_of_scikit_learn(drawn: tuple[int, list[tuple[int, int]
     assert scores["macro_f1"] == pytest.approx(macro)
     f1 = f1_score(true, predicted, pos_label=1, zero_division=0) if size == 2 else macro
     assert scores["f1"] == pytest.approx(f1)
+    only_one = len(set(true)) == len(set(predicted)) == 1 and true[0] == predicted[0]
+    kappa = 0 if only_one else cohen_kappa_score(true, predicted, labels=labels, weights="quadratic")
+    assert scores["quadratic_kappa"] == pytest.approx(kappa)
 
 
 def test_a_stack_of_matrices_gives_a_stack_of_scores() -> None:
@@ -42,8 +45,8 @@ def test_a_stack_of_matrices_gives_a_stack_of_scores() -> None:
 
 def test_margins_say_all_that_the_matrix_says() -> None:
     counts = np.random.default_rng(1).integers(0, 9, (5, 5))
-    margins = from_margins(counts.diagonal(), counts.sum(1), counts.sum(0))
-    assert margins == from_confusion(counts)
+    squares = (counts * steps(5) ** 2).sum()
+    assert from_margins(counts.diagonal(), counts.sum(1), counts.sum(0), squares) == from_confusion(counts)
 
 
 def test_unlabelled_images_are_left_out() -> None:

@@ -5,10 +5,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from meltpoint.params.model import LinearHead, Where
 from meltpoint.tables import (
     TableError,
     check_predictions,
     check_samples,
+    labels_of,
     read_predictions,
     read_samples,
     read_splits,
@@ -60,10 +62,37 @@ def test_twins_are_named(samples: pd.DataFrame, column: str) -> None:
         check_samples(samples, CLASSES)
 
 
+def head(where: Where | None) -> LinearHead:
+    return LinearHead(
+        kind="linear", label="pose", tap="final", target="nominal", where=where, weight=1.0, class_weights="none",
+        threshold=None, unknown=None, main=True,
+    )  # fmt: skip
+
+
+def test_a_head_answers_for_all_labelled_rows(samples: pd.DataFrame) -> None:
+    assert labels_of(check_samples(samples, CLASSES), head(None)).fillna("-").tolist() == ["树式", "-", "plank"]
+
+
+def test_a_head_is_about_the_rows_it_says(samples: pd.DataFrame) -> None:
+    classes = {**CLASSES, "kind": ["photo", "drawing", "scan"]}
+    table = check_samples(samples.assign(kind=["photo", "drawing", None]), classes)
+    for kinds, wanted in ((["photo"], ["树式", "-", "-"]), (["drawing", "scan"], ["-", "-", "-"])):
+        found = labels_of(table, head(Where(label="kind", is_in=kinds)))
+        assert found.fillna("-").tolist() == wanted
+        assert found.dtype == "string"
+
+
+@pytest.mark.parametrize("column", ["pose.label", "pose.answer", "pose.p.树式"])
+def test_predictions_lack_nothing(column: str) -> None:
+    row = {"id": 1, "path": "a", "split": "val", "pose.label": "plank", "pose.answer": "plank"}
+    table = pd.DataFrame([{**row, "pose.p.树式": 0.25, "pose.p.plank": 0.75}])
+    assert len(check_predictions(table, CLASSES)) == 1
+    with pytest.raises(TableError, match=column):
+        check_predictions(table.drop(columns=column), CLASSES)
+
+
 def test_predictions_survive_the_disk(tmp_path: Path) -> None:
     table = pd.DataFrame({"id": [1], "path": ["a"], "split": ["val"], "pose.label": ["plank"]})
-    with pytest.raises(TableError, match=r"pose\.p\.树式"):
-        check_predictions(table, CLASSES)
-    table = table.assign(**{"pose.p.树式": 0.25, "pose.p.plank": 0.75, "more": 1})
+    table = table.assign(**{"pose.answer": "plank", "pose.p.树式": 0.25, "pose.p.plank": 0.75, "more": 1})
     write_predictions(table, tmp_path / "p.parquet")
     assert "more" not in read_predictions(tmp_path / "p.parquet", CLASSES)

@@ -17,16 +17,19 @@ def confusion(true: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: 
 def from_confusion(counts: Counts) -> Scores:
     """Metrics of confusion matrices (..., C, C), each an array (...): names and values as scikit-learn's, 0 for 0/0."""
     counts = np.asarray(counts, dtype=np.float64)
-    return from_margins(np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(-1), counts.sum(-2))
+    squares = np.tensordot(counts, steps(counts.shape[-1]) ** 2)
+    return from_margins(np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(-1), counts.sum(-2), squares)
 
 
-def from_margins(hits: Counts, true: Counts, predicted: Counts) -> Scores:
-    """The same metrics from what they need of the matrix: its diagonal, row sums and column sums, each (..., C).
+def from_margins(hits: Counts, true: Counts, predicted: Counts, squares: Counts) -> Scores:
+    """The same metrics from what they need of the matrix.
 
+    That is its diagonal, row sums and column sums, each (..., C), and the sum (...) over images of squared distances
+    between the ids of the true and the predicted class.
     `f1` is of the last class when there are two, and equals `macro_f1` otherwise. Macro scores count every class,
     also one that never occurs. `balanced_accuracy` is the mean recall of the classes that occur.
     """
-    hits, true, predicted = (np.asarray(part, dtype=np.float64) for part in (hits, true, predicted))
+    hits, true, predicted, squares = (np.asarray(part, dtype=np.float64) for part in (hits, true, predicted, squares))
     recall = ratio(hits, true)
     f1 = ratio(2 * hits, true + predicted)
     macro_f1 = f1.mean(-1)
@@ -35,7 +38,28 @@ def from_margins(hits: Counts, true: Counts, predicted: Counts) -> Scores:
         "balanced_accuracy": ratio(recall.sum(-1), (true > 0).sum(-1).astype(np.float64)),
         "macro_f1": macro_f1,
         "f1": f1[..., -1] if hits.shape[-1] == 2 else macro_f1,
+        "quadratic_kappa": quadratic_kappa(true, predicted, squares),
     }
+
+
+def quadratic_kappa(
+    true: NDArray[np.float64], predicted: NDArray[np.float64], squares: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Cohen's kappa with squared distances as weights, for classes that are steps; arguments as in `from_margins`.
+
+    1 less the squared distances over those that the same answers would have, were they dealt out by chance: Cohen,
+    Weighted kappa, Psychological Bulletin 70 (1968). Of one class alone it is 0, as chance explains all.
+    """
+    ids = np.arange(true.shape[-1])
+    images = true.sum(-1)
+    by_chance = (true + predicted) @ ids**2 - 2 * ratio((true @ ids) * (predicted @ ids), images)
+    return np.where(by_chance > 0, 1 - ratio(squares, by_chance), 0.0)
+
+
+def steps(n_classes: int) -> NDArray[np.int64]:
+    """The distances (C, C) between the ids of classes."""
+    ids = np.arange(n_classes)
+    return np.asarray(np.abs(ids[:, None] - ids))
 
 
 def ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from meltpoint.errors import UserError
 from meltpoint.files import whole_file
+from meltpoint.params.model import Head
 
 SPLITS = ("train", "val", "test")
 RESERVED = {"id": "int64", "path": "string", "group": "string", "split": "string"}
@@ -75,12 +76,23 @@ def read_classes(path: Path) -> Classes:
     return classes
 
 
-# predictions: a row per image of val and test; per head the true class and the probability of each class
+def labels_of(samples: pd.DataFrame, head: Head) -> "pd.Series[str]":
+    """The classes (N,) that a head should answer; missing where an image has no label, or the head is not about it."""
+    labels = samples[head.label]
+    return labels if head.where is None else labels.where(samples[head.where.label].isin(head.where.is_in))
+
+
+# predictions: a row per image of val and test; per head the true class, the answer, the probability of each class
 
 
 def label_column(head: str) -> str:
     """The column with the true class name of a head; missing where the image has no label."""
     return f"{head}.label"
+
+
+def answer_column(head: str) -> str:
+    """The column with the class name that a head answers, by its threshold, or by the tree it stands in."""
+    return f"{head}.answer"
 
 
 def probability_columns(head: str, classes: Sequence[str]) -> list[str]:
@@ -89,10 +101,10 @@ def probability_columns(head: str, classes: Sequence[str]) -> list[str]:
 
 
 def check_predictions(predictions: pd.DataFrame, classes: Classes) -> pd.DataFrame:
-    """The columns id, path, split and, per head of `classes`, its label and probabilities."""
+    """The columns id, path, split and, per head of `classes`, its label, its answer and its probabilities."""
     columns = ["id", "path", "split"]
     for head, names in classes.items():
-        columns += [label_column(head), *probability_columns(head, names)]
+        columns += [label_column(head), answer_column(head), *probability_columns(head, names)]
     missing = [column for column in columns if column not in predictions.columns]
     if missing:
         raise TableError(f"The table of predictions lacks {missing}. Run the evaluate stage again.")

@@ -88,6 +88,77 @@ def test_a_head_needs_a_label(raw: dict[str, Any]) -> None:
         parse_params(raw, "params.yaml")
 
 
+def test_slips_between_sections_are_told_at_once(raw: dict[str, Any]) -> None:
+    raw["heads"]["wafer"]["label"] = "waver"
+    raw["heads"]["severity"]["main"] = True
+    with pytest.raises(ParamsError, match="2 slip") as caught:
+        parse_params(raw, "params.yaml")
+    assert str(caught.value).count("\n  - heads") == 2
+
+
+RECALL = {"metric": "recall", "at_least": 0.9}
+TREE = {"levels": ["wafer", "severity"], "parents": None}
+
+
+def equal(label: str, *classes: str) -> dict[str, Any]:
+    return {"kind": "equals", "label": label, "is_in": list(classes), "classes": ["no", "yes"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"heads.wafer.where": {"label": "waver", "is_in": ["x"]}}, r"heads\.wafer\.where\.label: 'waver' is not in"),
+        (
+            {"heads.wafer.where": {"label": "severity", "is_in": ["sound", "soft"]}},
+            r"where\.is_in: \['soft'\] are none",
+        ),
+        ({"heads.wafer.class_weights": {"momo": 2.0}}, r"heads\.wafer\.class_weights: \['momo'\] are none of .*'mono'"),
+        ({"heads.severity.threshold": RECALL}, r"heads\.severity\.threshold: it parts two classes, and 'severity' has"),
+        ({"heads.wafer.threshold": RECALL, "heads.wafer.target": "ordinal"}, "threshold: .* target is ordinal"),
+        ({"heads.wafer.target": "ordinal", "data.labels.wafer.classes": None}, "ordinal needs an order of classes"),
+        ({"tree": {**TREE, "levels": ["wafer", "waver"]}}, r"tree\.levels: 'waver' is not in heads"),
+        ({"tree": {**TREE, "levels": ["wafer", "wafer"]}}, r"tree\.levels: 'wafer' stands there 2 times"),
+        ({"tree": TREE, "heads.wafer.threshold": RECALL}, r"heads\.wafer\.threshold: the levels of a tree"),
+        (
+            {"tree": {**TREE, "parents": {"wafer": {}}}},
+            r"tree\.parents: needs the levels \['severity'\], and has \['wafer'",
+        ),
+        ({"data.labels.odd": equal("waver", "x")}, r"data\.labels\.odd\.label: 'waver' is not in data\.labels"),
+        ({"data.labels.odd": equal("wafer", "x")}, r"data\.labels\.odd\.is_in: \['x'\] are none"),
+        ({"data.labels.odd": equal("odd", "yes")}, r"data\.labels\.odd\.label: 'odd' is made of 'odd' itself"),
+        ({"data.labels.odd": equal("even", "yes"), "data.labels.even": equal("odd", "no")}, "'even' is made of 'odd'"),
+        ({"compare.metric": "quadratic_kappa"}, r"compare\.metric: quadratic_kappa needs classes that are steps"),
+    ],
+    ids=lambda value: ", ".join(value) if isinstance(value, dict) else "",
+)
+def test_a_slip_between_sections_is_told(raw: dict[str, Any], change: dict[str, Any], message: str) -> None:
+    for path, value in change.items():
+        *above, last = path.split(".")
+        section = raw
+        for key in above:
+            section = section[key]
+        section[last] = value
+    with pytest.raises(ParamsError, match=message):
+        parse_params(raw, "params.yaml")
+
+
+def test_names_are_of_labels(raw: dict[str, Any]) -> None:
+    table = {"package": None, "table": "x", "separator": None, "header": None, "key": "a", "languages": {"en": "b"}}
+    raw["data"]["names"] = {"wafer": table}
+    assert "wafer" in parse_params(raw, "params.yaml").data.names
+    raw["data"]["names"] = {"waver": table}
+    with pytest.raises(ParamsError, match=r"data\.names: 'waver' is not in data\.labels"):
+        parse_params(raw, "params.yaml")
+
+
+def test_what_fits_together_is_accepted(raw: dict[str, Any]) -> None:
+    raw["data"]["labels"] |= {"poly": equal("wafer", "poly"), "not_poly": equal("poly", "no")}
+    raw["heads"]["defective"] |= {"threshold": RECALL, "where": {"label": "not_poly", "is_in": ["yes"]}}
+    raw["heads"]["severity"] |= {"target": "ordinal", "class_weights": {"broken": 2.0}}
+    raw["tree"] = {"levels": ["wafer", "severity"], "parents": {"severity": {"sound": "mono"}}}
+    assert parse_params(raw, "params.yaml").tree is not None
+
+
 @pytest.mark.parametrize(("text", "message"), [("a: [", "not YAML"), ("- 1", "no mapping"), ("", "no mapping")])
 def test_a_broken_file_is_told(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "params.yaml").write_text(text)

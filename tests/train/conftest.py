@@ -20,6 +20,7 @@ from meltpoint.train.strategy import Inputs
 
 PRESET = Path(__file__).parents[2] / "presets" / "elpv.yaml"
 CLASSES = {"shade": ["dark", "light"], "colour": ["red", "green", "blue"]}
+NAMES = {"colour": {"de": {"red": "rot", "green": "grün", "blue": "blau"}}}
 SIZE, VIEWS, IMAGES = 32, 2, 72
 
 
@@ -43,7 +44,16 @@ class Scene:
 
     def params(self, change: Callable[[dict[str, Any]], None] = lambda raw: None) -> Params:
         raw: dict[str, Any] = yaml.safe_load(PRESET.read_text())
-        head = {"kind": "linear", "tap": "final", "weight": 1.0, "class_weights": "none"}
+        head = {
+            "kind": "linear",
+            "tap": "final",
+            "weight": 1.0,
+            "class_weights": "none",
+            "target": "nominal",
+            "where": None,
+            "threshold": None,
+            "unknown": None,
+        }
         probe = {"epochs": 4, "batch": 20, "lr": 0.01, "weight_decays": [0.0, 1.0], "label_smoothing": 0.0}
         weights = {"kind": "file", "path": str(self.folder / "w.safetensors"), "match": "name", "licence": "x"}
         raw["seed"], raw["images"]["size"], raw["augment"]["views"] = 5, SIZE, VIEWS
@@ -107,6 +117,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 2)
     save_file(net.state_dict(), found.folder / "w.safetensors")
+    (found.folder / "names.json").write_text(json.dumps(NAMES))
     params = found.params()
     backbone = build_backbone(params.backbone, {"final"}, SIZE)
     embed(backbone, open_views(found.folder / "views"), params.embed, found.folder / "features")

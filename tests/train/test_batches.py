@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meltpoint.train.batches import Store, TrainImages, _read, choose_views, cut_batches, mix, mix_one
+from meltpoint.train.batches import (
+    Store,
+    TrainImages,
+    _read,
+    balance,
+    choose_views,
+    cut_batches,
+    draw_order,
+    mix,
+    mix_one,
+    spread_epochs,
+)
 
 Numbers = st.integers(0, 2**62)
 
@@ -35,11 +46,47 @@ def test_views_are_as_likely_and_do_not_depend_on_the_order() -> None:
 
 @given(st.integers(0, 99), st.integers(0, 9), st.integers(1, 60), st.integers(1, 70))
 def test_batches_are_full_and_hold_no_image_twice(seed: int, epoch: int, n_images: int, batch: int) -> None:
-    batches = cut_batches(seed, epoch, n_images, batch)
+    batches = cut_batches(draw_order(seed, epoch, n_images), batch)
     numbers = np.concatenate(batches)
     assert {len(numbers) for numbers in batches} == {min(batch, n_images)}
     assert len(set(numbers.tolist())) == len(numbers) > n_images - batch
     assert set(numbers.tolist()) <= set(range(n_images))
+
+
+Targets = st.lists(st.integers(-1, 3), min_size=1, max_size=40).map(np.array)
+
+
+@given(Targets)
+def test_balanced_classes_are_as_likely(targets: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> None:
+    chances = balance(targets)
+    assert chances.mean() == pytest.approx(1)
+    assert (chances[targets < 0] == 1).all()
+    of_class = [chances[targets == name].sum() for name in set(targets[targets >= 0].tolist())]
+    assert of_class == pytest.approx([sum(of_class) / len(of_class)] * len(of_class) if of_class else [])
+
+
+def test_a_rare_class_is_drawn_as_often_as_the_others() -> None:
+    targets = np.array([0] * 970 + [1] * 20 + [-1] * 110)
+    orders = [draw_order(3, epoch, balance(targets)) for epoch in range(20)]
+    assert {order.dtype for order in orders} == {np.dtype(np.int64)}
+    drawn = np.bincount(targets[np.concatenate(orders)] + 1) / 22_000
+    assert drawn == pytest.approx([0.1, 0.45, 0.45], abs=0.015)
+
+
+def test_draws_are_a_pure_function_of_seed_and_epoch() -> None:
+    chances = balance(np.array([0] * 50 + [1] * 5))
+    assert (draw_order(3, 1, chances) == draw_order(3, 1, chances)).all()
+    assert (draw_order(3, 1, chances) != draw_order(3, 2, chances)).any()
+    assert (draw_order(3, 1, chances) != draw_order(4, 1, chances)).any()
+
+
+@given(st.integers(0, 9), st.lists(st.integers(0, 5), min_size=1, max_size=20))
+def test_an_image_that_comes_again_comes_as_in_another_epoch(epoch: int, numbers: list[int]) -> None:
+    epochs = spread_epochs(epoch, np.array(numbers)).tolist()
+    assert len(set(zip(numbers, epochs, strict=True))) == len(numbers)
+    first = [numbers.index(number) == place for place, number in enumerate(numbers)]
+    assert [shown == epoch for shown in epochs] == first
+    assert all(shown == epoch or shown > 10**9 for shown in epochs)
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +108,7 @@ def test_a_store_gives_the_views_asked_for(store: Store, picks: list[tuple[int, 
 
 def images(store: Store, **fields: Any) -> TrainImages:
     given: dict[str, Any] = {"seed": 1, "batch": 4, "transform": None, "workers": 0, "share": 0, "shares": 1}
+    given["chances"] = None
     return TrainImages(store, store.train * 10, **given | fields)
 
 
@@ -94,6 +142,25 @@ def test_on_the_fly_views_depend_on_seed_epoch_and_id_alone(store: Store) -> Non
     assert (fly.read(0, numbers[::-1])[::-1] == first).all()
     assert (fly.read(1, numbers) != first).any()
     assert shown(replace(fly, workers=2), 0) == shown(fly, 0)
+
+
+def test_balanced_batches_hold_the_rare_class(store: Store) -> None:
+    targets = np.array([0] * 10 + [1])
+    source = images(store, chances=balance(targets), batch=5)
+    numbers = [number for epoch in range(100) for batch, _ in shown(source, epoch) for number in batch]
+    assert len(numbers) == 1000
+    assert targets[numbers].mean() == pytest.approx(0.5, abs=0.05)
+    assert shown(source, 2, 1) == shown(source, 2)[1:]
+
+
+def test_an_image_drawn_twice_is_seen_in_two_views(store: Store) -> None:
+    source = images(store, chances=np.array([1e6] + [1.0] * 10), batch=11)
+    pixels = [view.tobytes() for batch, _ in source.load(0, 0, False) for view in batch.numpy()]
+    assert len(set(pixels)) == store.count + 1
+    shares = [images(store, chances=source.chances, batch=10, share=share, shares=2) for share in (0, 1)]
+    parts = [[numbers for numbers, _ in shown(part, 0)] for part in shares]
+    whole = [numbers for numbers, _ in shown(images(store, chances=source.chances, batch=10), 0)]
+    assert [first + second for first, second in zip(*parts, strict=True)] == whole
 
 
 def test_rows_are_read_without_mapping_the_file(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

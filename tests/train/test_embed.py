@@ -11,12 +11,13 @@ import torch
 from meltpoint.images.views import Views
 from meltpoint.model.backbones import Backbone, build_backbone
 from meltpoint.params.model import Backbone as BackboneParams
-from meltpoint.params.model import RandomWeights
+from meltpoint.params.model import MapTap, RandomWeights
 from meltpoint.params.training import Embed
 from meltpoint.train import embed as module
 from meltpoint.train.embed import FeaturesError, embed, open_features
 
 SIZE, COUNT = 32, 3
+MAP = MapTap(at=-2)
 SPLITS = ["train", "val", "train", "test", "train"]
 
 
@@ -46,6 +47,13 @@ def build(**fields: Any) -> Backbone:
     return build_backbone(BackboneParams(name="test_efficientnet", **(given | fields)), {"final", -2}, SIZE)
 
 
+def build_mapped() -> Backbone:
+    params = BackboneParams(
+        name="test_efficientnet", args={}, weights=RandomWeights(kind="random"), mean=None, std=None
+    )
+    return build_backbone(params, {MAP, -1}, SIZE)
+
+
 def live(backbone: Backbone, images: np.ndarray[Any, Any]) -> dict[str, torch.Tensor]:
     """What a training that does not cache computes: the backbone as it is, all images at once."""
     with torch.no_grad():
@@ -69,6 +77,41 @@ def test_cached_features_are_the_live_ones(tmp_path: Path, batch: int) -> None:
             np.testing.assert_allclose(
                 augmented[row], live(backbone, views.augmented[row])[str(tap)], atol=1e-5, rtol=1e-5
             )
+
+
+def test_maps_are_stored_as_they_are(tmp_path: Path) -> None:
+    views, backbone = store(tmp_path / "views"), build_mapped()
+    features = embed(backbone, views, Embed(batch=2), tmp_path / "features")
+    assert views.augmented is not None
+    expected = live(backbone, views.plain)["-2.map"], live(backbone, views.augmented[1])["-2.map"]
+    plain, augmented = features.plain(MAP), features.augmented(MAP)
+    assert augmented is not None
+    assert (plain.shape, plain.dtype, augmented.shape) == ((5, 48, 2, 2), np.float32, (3, COUNT, 48, 2, 2))
+    np.testing.assert_allclose(plain, expected[0], atol=1e-5, rtol=1e-5)
+    np.testing.assert_allclose(augmented[1], expected[1], atol=1e-5, rtol=1e-5)
+    assert open_features(tmp_path / "features").specs == backbone.specs
+    assert "48 x 2 x 2 numbers from tap -2.map" in features.sentence
+
+
+def test_much_is_announced_before_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = 5 + 3 * COUNT
+    size = images * 4 * (48 * 2 * 2 + 64)
+    for large, told in ((size, False), (size - 1, True)):
+        monkeypatch.setattr(module, "LARGE", large)
+        embed(build_mapped(), store(tmp_path / "views"), Embed(batch=8), tmp_path / "features")
+        assert (f"writing {size:,} bytes of features" in capsys.readouterr().out) == told
+
+
+def test_the_fingerprint_knows_the_weights_that_heads_copy(tmp_path: Path) -> None:
+    prints = []
+    for change in (0.0, 1.0):
+        backbone = build_mapped()
+        with torch.no_grad():
+            backbone.convolutions["-2.map"][0].weight.add_(change)
+        prints.append(embed(backbone, store(tmp_path / "v", 0), Embed(batch=8), tmp_path / "f").fingerprint)
+    assert prints[0] != prints[1]
 
 
 def test_what_is_written_is_opened_again(tmp_path: Path) -> None:

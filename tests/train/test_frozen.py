@@ -7,11 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from meltpoint.params.training import Probe
+from meltpoint.model.backbones import Backbone, build_backbone
+from meltpoint.model.standardise import Standardise
+from meltpoint.params.model import MapTap, Reading
+from meltpoint.params.read import Params
+from meltpoint.params.training import Embed, Probe
 from meltpoint.train.checkpoint import Checkpoint
-from meltpoint.train.embed import Features
+from meltpoint.train.embed import Features, embed
 from meltpoint.train.finite import TrainingError
-from meltpoint.train.frozen import Fitted, measure_moments, probe
+from meltpoint.train.frozen import Fitted, probe, use_threads
 from meltpoint.train.goal import Goal, build_goal
 from meltpoint.train.sinks import read_history
 
@@ -24,7 +28,11 @@ def goal(scene: Any) -> Goal:
 
 
 def fit(scene: Any, goal: Goal, settings: Probe = SETTINGS, checkpoint: Checkpoint | None = None) -> Fitted:
-    return probe(goal, scene.inputs.features, settings, 3, checkpoint, 1)
+    return probe(goal, scene.inputs.features, backbone(scene), settings, 3, checkpoint, 1, "shuffled")
+
+
+def backbone(scene: Any, *taps: Reading) -> Backbone:
+    return build_backbone(scene.params().backbone, {"final", *taps}, 32)
 
 
 def weights(fitted: Fitted) -> dict[str, torch.Tensor]:
@@ -62,15 +70,6 @@ def test_features_are_standardised_by_the_training_images(scene: Any, goal: Goal
     layer = fit(scene, goal).heads["shade"][0]  # type: ignore[index]
     assert np.allclose(layer.mean.numpy(), plain.mean(0), atol=1e-5)
     assert np.allclose(layer.std.numpy(), plain.std(0), atol=1e-5)
-
-
-def test_moments_do_not_depend_on_the_pieces(tmp_path: Path, goal: Goal) -> None:
-    values = np.random.default_rng(0).normal(1000, 0.01, (9000, 3)).astype(np.float32)
-    np.save(tmp_path / "x.npy", values)
-    store = goal.store(np.load(tmp_path / "x.npy", mmap_mode="r"), None, 0)
-    mean, std = measure_moments(store, np.arange(9000))
-    assert np.allclose(mean.numpy(), values.astype(np.float64).mean(0))
-    assert np.allclose(std.numpy(), values.astype(np.float64).std(0), rtol=1e-4)
 
 
 def test_equal_settings_give_equal_bits(scene: Any, goal: Goal) -> None:
@@ -125,5 +124,48 @@ def test_nan_features_stop_with_their_images(scene: Any, goal: Goal, tmp_path: P
     with pytest.raises(
         TrainingError, match="The loss is nan in step 1, epoch 1, with the learning rate 0.01"
     ) as caught:
-        probe(goal, bad, SETTINGS, 3, None, 1)
+        probe(goal, bad, backbone(scene), SETTINGS, 3, None, 1, "shuffled")
     assert "data/raw/" in str(caught.value)
+
+
+def convolving(scene: Any) -> Params:
+    """The head `shade` with a convolution of its own; `colour` as ever."""
+
+    def change(raw: dict[str, Any]) -> None:
+        raw["heads"]["shade"] |= {"kind": "conv", "tap": -2}
+
+    params: Params = scene.params(change)
+    return params
+
+
+@pytest.fixture(scope="module")
+def convolved(scene: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Goal, Features, Fitted]:
+    goal, whole = build_goal(scene.inputs.views, convolving(scene)), backbone(scene, MapTap(at=-2))
+    settings = SETTINGS.model_copy(update={"epochs": 20})
+    with use_threads(1):  # a fixture of a module comes before the one that does this for each test
+        features = embed(whole, scene.inputs.views, Embed(batch=16), tmp_path_factory.mktemp("maps") / "features")
+        return goal, features, probe(goal, features, whole, settings, 3, None, 1, "shuffled")
+
+
+def test_a_head_with_a_convolution_learns_from_stored_maps(
+    scene: Any, convolved: tuple[Goal, Features, Fitted]
+) -> None:
+    _, features, fitted = convolved
+    assert features.plain(MapTap(at=-2)).shape == (72, 48, 2, 2)
+    assert fitted.scores["shade"]["accuracy"] > 0.7
+    first = backbone(scene, MapTap(at=-2)).copy_convolution(-2)[0]
+    assert not torch.equal(weights(fitted)["shade.0.weight"], first.weight)
+    assert not torch.equal(weights(fitted)["shade.0.bias"], torch.as_tensor(first.bias))
+
+
+def test_what_a_convolution_gives_is_standardised_as_it_was_before_training(
+    scene: Any, convolved: tuple[Goal, Features, Fitted]
+) -> None:
+    goal, features, fitted = convolved
+    convolution, activation = backbone(scene, MapTap(at=-2)).copy_convolution(-2)
+    with torch.no_grad():
+        maps = torch.from_numpy(np.array(features.plain(MapTap(at=-2)))[goal.train.rows])
+        given = activation(convolution(maps)).mean((2, 3))
+    layer = next(layer for layer in fitted.heads["shade"].modules() if isinstance(layer, Standardise))
+    torch.testing.assert_close(layer.mean, given.mean(0), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(layer.std, given.std(0, correction=0), rtol=1e-4, atol=1e-5)

@@ -2,47 +2,66 @@ import pytest
 import torch
 from torch import nn
 
-from meltpoint.model.backbones import FeatureSpec
+from meltpoint.model.backbones import Backbone, build_backbone
 from meltpoint.model.model import build_heads
 from meltpoint.model.standardise import Standardise
-from meltpoint.params.model import LinearHead, MlpHead
+from meltpoint.params.model import Backbone as BackboneParams
+from meltpoint.params.model import ConvHead, Head, LinearHead, MapTap, MlpHead, RandomWeights
 from meltpoint.train.replicas import Replicas
 
-SPECS = {"final": FeatureSpec(6, 32, None), "-2": FeatureSpec(4, 16, (2, 2))}
-TAPS = {"plain": "final", "deep": "-2"}
+TAPS = {"plain": "final", "deep": "-2", "own": "-1.map"}
+OUTPUTS = {"plain": 3, "deep": 1, "own": 2}
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    weights = RandomWeights(kind="random")
+    params = BackboneParams(name="test_efficientnet", args={}, weights=weights, mean=None, std=None)
+    return build_backbone(params, {"final", -2, MapTap(at=-1)}, 64)
 
 
 @pytest.fixture
-def heads() -> nn.ModuleDict:
-    common = {"label": "x", "weight": 1.0, "class_weights": "none", "main": True}
-    params = {
+def heads(backbone: Backbone) -> nn.ModuleDict:
+    common = {
+        "label": "x",
+        "weight": 1.0,
+        "class_weights": "none",
+        "target": "nominal",
+        "where": None,
+        "threshold": None,
+        "unknown": None,
+        "main": True,
+    }
+    params: dict[str, Head] = {
         "plain": LinearHead(kind="linear", tap="final", **common),
         "deep": MlpHead(kind="mlp", tap=-2, hidden=5, dropout=0.0, **common),
+        "own": ConvHead(kind="conv", tap=-1, **common),
     }
-    built = build_heads(params, SPECS, {"plain": 3, "deep": 1})
+    built = build_heads(params, backbone, OUTPUTS)
     for layer in built.modules():
         if isinstance(layer, Standardise):
             layer.fit(torch.randn(len(layer.mean)), torch.rand(len(layer.std)) + 0.5)
     return built
 
 
-def features() -> dict[str, torch.Tensor]:
-    return {tap: torch.randn(7, spec.channels) for tap, spec in SPECS.items()}
+@pytest.fixture
+def features(backbone: Backbone) -> dict[str, torch.Tensor]:
+    return {tap: torch.randn(7, *spec.shape) for tap, spec in backbone.specs.items()}
 
 
-def test_replicas_compute_what_their_heads_do(heads: nn.ModuleDict) -> None:
+def test_replicas_compute_what_their_heads_do(heads: nn.ModuleDict, features: dict[str, torch.Tensor]) -> None:
     replicas = Replicas(heads, TAPS, [0.0, 0.1, 1.0])
     with torch.no_grad():
         for parameter in replicas.parameters.values():
-            parameter.add_(torch.randn_like(parameter))
-    given = features()
-    outputs = replicas.outputs(given)
-    assert outputs["plain"].shape == (3, 7, 3)
-    assert outputs["deep"].shape == (3, 7, 1)
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    outputs = replicas.outputs(features)
+    assert {name: tuple(values.shape) for name, values in outputs.items()} == {
+        name: (3, 7, count) for name, count in OUTPUTS.items()
+    }
     for index in range(3):
-        taken = replicas.take({"plain": index, "deep": index})
+        taken = replicas.take(dict.fromkeys(OUTPUTS, index))
         for name, head in taken.items():
-            assert torch.allclose(head(given[TAPS[name]]), outputs[name][index], atol=1e-5)
+            torch.testing.assert_close(head(features[TAPS[name]]), outputs[name][index], rtol=1e-4, atol=1e-4)
 
 
 def test_each_head_takes_its_own_replica(heads: nn.ModuleDict) -> None:
@@ -50,7 +69,7 @@ def test_each_head_takes_its_own_replica(heads: nn.ModuleDict) -> None:
     with torch.no_grad():
         for parameter in replicas.parameters.values():
             parameter[1] = 7.0
-    taken = replicas.take({"plain": 1, "deep": 0})
+    taken = replicas.take({"plain": 1, "deep": 0, "own": 1})
     assert all((value == 7).all() for value in taken["plain"].parameters())
     assert all(
         torch.equal(value, heads["deep"].state_dict()[name]) for name, value in taken["deep"].state_dict().items()

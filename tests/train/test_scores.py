@@ -1,13 +1,25 @@
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 
 from meltpoint.metrics import confusion, from_confusion
-from meltpoint.params.model import LinearHead
+from meltpoint.params.model import LinearHead, Target
 from meltpoint.task.classification import build_objective
 from meltpoint.train.scores import Losses, name_scores, pick, score
 
-HEAD = LinearHead(kind="linear", label="x", tap="final", weight=1.0, class_weights="none", main=True)
+HEAD = LinearHead(
+    kind="linear",
+    label="x",
+    tap="final",
+    weight=1.0,
+    class_weights="none",
+    target="nominal",
+    where=None,
+    threshold=None,
+    unknown=None,
+    main=True,
+)
 CLASSES = ["a", "b", "c"]
 
 
@@ -45,3 +57,12 @@ def test_the_training_loss_is_the_weighted_sum() -> None:
     wanted = 2 * cross(outputs["x"], torch.tensor([0, 1]), label_smoothing=0.1)
     wanted += 0.5 * cross(outputs["y"], torch.tensor([1, 2]), label_smoothing=0.1)
     assert torch.isclose(losses(outputs, numbers), wanted)
+
+
+@pytest.mark.parametrize("target", ["nominal", "ordinal"])
+def test_the_most_probable_class_is_the_answer(target: Target) -> None:
+    objective = build_objective(HEAD.model_copy(update={"target": target}), CLASSES, pd.Series(["a"], dtype="string"))
+    torch.manual_seed(0)
+    outputs, targets = torch.randn(2, 30, objective.n_outputs) * 3, torch.randint(0, 3, (30,))
+    answers = objective.decode(outputs).argmax(-1)
+    assert score(objective, outputs, targets)["accuracy"] == pytest.approx((answers == targets).double().mean(-1))

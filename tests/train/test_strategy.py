@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,17 @@ from meltpoint.model.model import Model, load_model
 from meltpoint.params.read import Params
 from meltpoint.train.embed import embed
 from meltpoint.train.finite import TrainingError
+from meltpoint.train.frozen import Fit
 from meltpoint.train.goal import build_goal
 from meltpoint.train.key import compute_key
-from meltpoint.train.scores import score
+from meltpoint.train.scores import Losses, score
 from meltpoint.train.sinks import read_history, write_curves
-from meltpoint.train.strategy import Inputs, Trained, train_strategy
+from meltpoint.train.strategy import Inputs, InputsError, Trained, train_strategy
+from meltpoint.trees import TreeError
 
 Change = Callable[[dict[str, Any]], None]
+RECALL = {"metric": "recall", "at_least": 0.9}
+WARMTH = {"red": "warm", "green": "cold", "blue": "cold"}
 
 
 def tuned(**fields: Any) -> Change:
@@ -218,13 +223,99 @@ def test_settings_that_change_no_result_keep_the_key(scene: Any) -> None:
 
     assert key() == key(lambda raw: raw["train"].update(workers=3, checkpoint_steps=77))
     assert key() == key(lambda raw: raw["strategies"]["frozen"]["probe"].update(epochs=9))
+    assert key() == key(lambda raw: raw["heads"]["shade"].update(unknown=0.9, threshold=RECALL))
     changes: list[Change] = [
         tuned(lr=0.123),
         lambda raw: raw.update(seed=6),
         lambda raw: raw["train"].update(processes=2),
         lambda raw: raw["compare"].update(metric="f1"),
+        lambda raw: raw["heads"]["colour"].update(target="ordinal"),
+        tuned(sampling="balanced"),
     ]
-    assert len({key(), *map(key, changes), compute_key("finetune", scene.params(), "other", "features")}) == 6
+    assert len({key(), *map(key, changes), compute_key("finetune", scene.params(), "other", "features")}) == 8
+
+
+def wishes(raw: dict[str, Any]) -> None:
+    """A head of each sort: two classes by a threshold, steps in their order, and a tree of two levels."""
+    raw["data"]["labels"]["warmth"] = {"kind": "names", "column": "warmth", "classes": ["warm", "cold"]}
+    colour = raw["heads"]["colour"]
+    raw["heads"] = {
+        "shade": {**raw["heads"]["shade"], "threshold": RECALL, "class_weights": {"light": 2.0}},
+        "warmth": {**colour, "label": "warmth"},
+        "colour": {**colour, "unknown": 0.5},
+        "steps": {**colour, "target": "ordinal", "where": {"label": "shade", "is_in": ["light"]}, "unknown": 0.4},
+    }
+    raw["tree"] = {"levels": ["warmth", "colour"], "parents": None}
+    for strategy in raw["strategies"].values():
+        strategy["sampling"] = "balanced"
+
+
+@pytest.mark.parametrize("name", ["frozen", "finetune"])
+def test_the_card_says_how_to_answer(scene: Any, name: str) -> None:
+    views = scene.inputs.views
+    samples = views.samples.assign(warmth=views.samples["colour"].map(WARMTH).astype("string"))
+    views = replace(views, samples=samples, classes={**views.classes, "warmth": ["warm", "cold"]})
+    params = scene.params(wishes)
+    train_strategy(name, params, replace(scene.inputs, views=views), Path("model"))
+    model, card = load_model(Path("model"))
+    assert card.tree is not None
+    assert card.tree.parents == {"colour": WARMTH}
+    assert {head: own.outputs for head, own in card.heads.items()} == {"shade": 1, "warmth": 1, "colour": 3, "steps": 2}
+    names = {"de": {"red": "rot", "green": "grün", "blue": "blau"}}
+    assert {head: own.names for head, own in card.heads.items()} == {
+        "shade": {}, "warmth": {}, "colour": names, "steps": names,
+    }  # fmt: skip
+    assert {head for head, own in card.heads.items() if own.threshold is not None} == {"shade"}
+    assert {head for head, own in card.heads.items() if own.unknown_below is not None} == {"colour", "steps"}
+    rows = views.rows("val")
+    with torch.no_grad():
+        probabilities = model(torch.from_numpy(views.plain[rows]))["shade"].sigmoid()[:, 0]
+    light = (samples["shade"].iloc[rows] == "light").to_numpy(bool)
+    assert (probabilities.numpy()[light] >= card.heads["shade"].threshold).mean() >= 0.9
+
+
+@pytest.mark.parametrize(("sampling", "share"), [("balanced", 0.5), ("shuffled", 4 / 41)])
+def test_a_rare_class_fills_its_share_of_the_batches(
+    scene: Any, monkeypatch: pytest.MonkeyPatch, sampling: str, share: float
+) -> None:
+    """Of the probe's, and of the fine-tuning's."""
+    views = scene.inputs.views
+    rare = [*views.rows("train")[:4], *views.rows("val")[:4]]
+    shades = pd.Series("dark", views.samples.index, dtype="string")
+    shades.iloc[rare] = "light"
+    inputs = replace(scene.inputs, views=replace(views, samples=views.samples.assign(shade=shades)))
+    seen: dict[str, list[float]] = {"probe": [], "finetune": []}
+    step, call = Fit._step, Losses.__call__
+
+    def probing(self: Fit, *given: Any) -> Any:
+        seen["probe"] += self.goal.train.targets["shade"][given[2]].tolist()
+        return step(self, *given)
+
+    def tuning(self: Losses, outputs: Any, numbers: torch.Tensor) -> torch.Tensor:
+        seen["finetune"] += self.targets["shade"][numbers].tolist()
+        return call(self, outputs, numbers)
+
+    monkeypatch.setattr(Fit, "_step", probing)
+    monkeypatch.setattr(Losses, "__call__", tuning)
+    train_strategy("finetune", scene.params(tuned(sampling=sampling, epochs=4)), inputs, Path("model"))
+    assert len(seen["probe"]) == 4 * 41
+    assert len(seen["finetune"]) == 4 * 36
+    assert {name: sum(rows) / len(rows) for name, rows in seen.items()} == pytest.approx(
+        {"probe": share, "finetune": share}, abs=0.07 if sampling == "balanced" else 0.02
+    )
+
+
+def test_a_tree_that_is_none_stops_before_training(scene: Any) -> None:
+    with pytest.raises(TreeError, match="form no tree"):
+        train(scene, "finetune", change=lambda raw: raw.update(tree={"levels": ["shade", "colour"], "parents": None}))
+    assert not list(Path(".checkpoints").glob("*/history.jsonl"))
+
+
+def test_missing_names_are_told(scene: Any, tmp_path: Path) -> None:
+    for name in ("views", "features"):
+        (tmp_path / name).symlink_to(scene.folder / name)
+    with pytest.raises(InputsError, match=r"names\.json.*dvc repro download"):
+        Inputs.below(tmp_path)
 
 
 def test_costs_are_numbers_for_json(scene: Any) -> None:
@@ -238,7 +329,8 @@ def test_views_made_on_the_fly_in_workers_are_those_made_at_home(scene: Any) -> 
     shutil.copytree(scene.folder / "views", "fly/views")
     Path("fly/views/augmented.npy").unlink()
     Path("fly/views/views.json").write_text(json.dumps({"size": 32, "count": 0, "fingerprint": "fly"}))
-    shutil.copy(scene.folder / "w.safetensors", "fly")
+    for name in ("w.safetensors", "names.json"):
+        shutil.copy(scene.folder / name, "fly")
     fly = type(scene)(Path("fly"))
     params = fly.params()
     backbone = build_backbone(params.backbone, {"final"}, 32)

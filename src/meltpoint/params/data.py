@@ -50,7 +50,17 @@ class ArchiveSource(Section):
     inside: Annotated[FolderSource | CsvSource, Field(discriminator="kind")]
 
 
-Source = Annotated[FolderSource | CsvSource | PackageSource | ArchiveSource, Field(discriminator="kind")]
+class Yoga82Source(Section):
+    """The lists of Yoga-82 (`folder/file.jpg,l6,l20,l82`). Gives the columns `l6`, `l20`, `l82` and `split`."""
+
+    kind: Literal["yoga82"]
+    train: str
+    test: str
+    classes: str | None  # a table of the 82 classes with their ids and names; null: ids are the names
+    images: str  # the folder that paths are relative to
+
+
+Source = Annotated[FolderSource | CsvSource | PackageSource | ArchiveSource | Yoga82Source, Field(discriminator="kind")]
 
 
 class NamesLabel(Section):
@@ -62,7 +72,7 @@ class NamesLabel(Section):
 
 
 class ValuesLabel(Section):
-    """`classes` maps each class name to the number that stands for it in `column`."""
+    """`classes` maps each class name to the number that stands for it in `column`; its name may stand there too."""
 
     kind: Literal["values"]
     column: str
@@ -78,7 +88,27 @@ class ThresholdLabel(Section):
     classes: Annotated[list[str], Field(min_length=2, max_length=2)]
 
 
-Label = Annotated[NamesLabel | ValuesLabel | ThresholdLabel, Field(discriminator="kind")]
+class EqualsLabel(Section):
+    """Two classes made of another label: the first, and the second where that label is one of `is_in`."""
+
+    kind: Literal["equals"]
+    label: Name
+    is_in: Annotated[list[str], Field(min_length=1)]
+    classes: Annotated[list[str], Field(min_length=2, max_length=2)]
+
+
+Label = Annotated[NamesLabel | ValuesLabel | ThresholdLabel | EqualsLabel, Field(discriminator="kind")]
+
+
+class NameTable(Section):
+    """Names of classes for people, in as many languages as the table has columns for."""
+
+    package: str | None  # the installed package that `table` is inside of; null: it is a file
+    table: str
+    separator: str | None
+    header: list[str] | None
+    key: str  # the column that holds the class as the label calls it
+    languages: Annotated[dict[str, str], Field(min_length=1)]  # "en", "zh" ... to the column
 
 
 class Data(Section):
@@ -86,6 +116,7 @@ class Data(Section):
 
     source: Source
     labels: Annotated[dict[Name, Label], Field(min_length=1)]
+    names: dict[Name, NameTable]  # by label; {} where class names are good enough for people
     group: str | None  # column whose rows are never parted (a patient, a module, a video)
     max_bad: Count  # unusable images that are tolerated
     max_megapixels: Positive  # larger pictures are refused before they are decoded

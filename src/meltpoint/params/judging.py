@@ -6,7 +6,7 @@ from pydantic import Field
 
 from meltpoint.params.base import AtLeastOne, Count, Fraction, Name, Section
 
-Metric = Literal["accuracy", "balanced_accuracy", "macro_f1", "f1"]
+Metric = Literal["accuracy", "balanced_accuracy", "macro_f1", "f1", "quadratic_kappa"]  # kappa: of ordinal heads
 
 
 class Evaluate(Section):

@@ -51,7 +51,40 @@ class Backbone(Section):
     std: list[float] | None
 
 
-Tap = Literal["final"] | int  # what the pretrained classifier saw, or a stage (CNN) or block (ViT) by index
+Target = Literal["nominal", "ordinal"]  # ordinal: the classes are steps in their order
+ClassWeights = Literal["none", "balanced"] | dict[str, Positive]  # of the loss; a class that is not named weighs 1
+
+
+class TokenTap(Section):
+    """A block of a ViT by index; the parts in `pool`, each a mean over its tokens, are concatenated in that order."""
+
+    at: int
+    pool: Annotated[tuple[Literal["class", "patches", "registers"], ...], Field(min_length=1)]
+
+
+class MapTap(Section):
+    """The feature map of a stage, not pooled. No key of params.yaml: heads with convolutions read it."""
+
+    at: int
+
+
+# What the pretrained classifier saw; or a stage (CNN) or block (ViT) by index, its mean over cells or patches.
+Tap = Literal["final"] | int | TokenTap
+Reading = Tap | MapTap  # what a head is given
+
+
+class Where(Section):
+    """The rows a head is about: those whose `label` is one of `is_in`. Others count as not labelled."""
+
+    label: Name
+    is_in: Annotated[list[str], Field(min_length=1)]
+
+
+class Threshold(Section):
+    """Of a head with two classes: the probability of the second that gives it this precision or recall on val."""
+
+    metric: Literal["precision", "recall"]
+    at_least: Fraction
 
 
 class LinearHead(Section):
@@ -60,9 +93,18 @@ class LinearHead(Section):
     kind: Literal["linear"]
     label: Name
     tap: Tap
+    target: Target
+    where: Where | None
     weight: Positive
-    class_weights: Literal["none", "balanced"]
+    class_weights: ClassWeights
+    threshold: Threshold | None  # null: the most probable class is the answer
+    unknown: Fraction | None  # this share of the answers is right on val, the less sure are "unknown"; null: none is
     main: bool
+
+    @property
+    def reads(self) -> Tap:
+        """What the head is given."""
+        return self.tap
 
 
 class MlpHead(Section):
@@ -73,12 +115,48 @@ class MlpHead(Section):
     tap: Tap
     hidden: AtLeastOne
     dropout: Fraction
+    target: Target
+    where: Where | None
     weight: Positive
-    class_weights: Literal["none", "balanced"]
+    class_weights: ClassWeights
+    threshold: Threshold | None
+    unknown: Fraction | None
     main: bool
 
+    @property
+    def reads(self) -> Tap:
+        """What the head is given."""
+        return self.tap
 
-Head = Annotated[LinearHead | MlpHead, Field(discriminator="kind")]
+
+class ConvHead(Section):
+    """A copy of the backbone's last convolution over that stage, pretrained as it is, then pooled features, linear."""
+
+    kind: Literal["conv"]
+    label: Name
+    tap: int
+    target: Target
+    where: Where | None
+    weight: Positive
+    class_weights: ClassWeights
+    threshold: Threshold | None
+    unknown: Fraction | None
+    main: bool
+
+    @property
+    def reads(self) -> MapTap:
+        """What the head is given."""
+        return MapTap(at=self.tap)
+
+
+Head = Annotated[LinearHead | MlpHead | ConvHead, Field(discriminator="kind")]
+
+
+class Tree(Section):
+    """Heads whose classes form a tree, from the root's level to the leaves'. All levels are decided at once."""
+
+    levels: Annotated[list[Name], Field(min_length=2)]
+    parents: dict[Name, dict[str, str]] | None  # of each level but the first: class to parent; null: as the data has it
 
 
 class Task(Section):

@@ -9,9 +9,10 @@ from pydantic import Field, ValidationError, model_validator
 
 from meltpoint.errors import UserError
 from meltpoint.params.base import Count, Name, Section
+from meltpoint.params.checks import check_heads, check_labels, check_tree
 from meltpoint.params.data import Augment, Data, Images, Split
 from meltpoint.params.judging import Compare, Evaluate, Register
-from meltpoint.params.model import Backbone, Head, Task
+from meltpoint.params.model import Backbone, Head, Task, Tree
 from meltpoint.params.training import Embed, Strategy, Train
 
 
@@ -30,6 +31,7 @@ class Params(Section):
     task: Task
     backbone: Backbone
     heads: Annotated[dict[Name, Head], Field(min_length=1)]
+    tree: Tree | None
     embed: Embed
     train: Train
     strategies: Annotated[dict[Name, Strategy], Field(min_length=1)]
@@ -38,17 +40,15 @@ class Params(Section):
     register_: Annotated[Register, Field(alias="register")]
 
     @model_validator(mode="after")
-    def _one_main_head(self) -> "Params":
-        mains = [name for name, head in self.heads.items() if head.main]
-        if len(mains) != 1:
-            raise ValueError(f"heads: exactly one has `main: true`, and here {mains or 'none'} has")
-        return self
-
-    @model_validator(mode="after")
-    def _heads_have_labels(self) -> "Params":
-        for name, head in self.heads.items():
-            if head.label not in self.data.labels:
-                raise ValueError(f"heads.{name}.label: {head.label!r} is not in data.labels {list(self.data.labels)}")
+    def _fits_together(self) -> "Params":
+        labels, metric = self.data.labels, self.compare.metric
+        slips = [
+            *check_labels(self.data),
+            *check_heads(self.heads, labels, metric),
+            *check_tree(self.tree, self.heads),
+        ]
+        if slips:
+            raise ValueError("\n".join(slips))
         return self
 
     @property
@@ -79,12 +79,16 @@ def parse_params(raw: dict[str, Any], source: str) -> Params:
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
-        slips = "\n".join(f"  - {_explain(slip)}" for slip in error.errors())
-        raise ParamsError(f"{source} has {error.error_count()} slip(s):\n{slips}") from None
+        slips = [line for slip in error.errors() for line in _explain(slip).splitlines()]
+        listed = "\n".join(f"  - {slip}" for slip in slips)
+        raise ParamsError(f"{source} has {len(slips)} slip(s):\n{listed}") from None
 
 
 def _explain(slip: Any) -> str:
-    """One slip of pydantic in a line: where, what, and for an unknown key the nearest known one."""
+    """One slip of pydantic in a line: where, what, and for an unknown key the nearest known one.
+
+    Slips between sections come together, in a line each.
+    """
     where = ".".join(str(part) for part in slip["loc"])
     match slip["type"]:
         case "extra_forbidden":

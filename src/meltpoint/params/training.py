@@ -13,6 +13,9 @@ class Embed(Section):
     batch: AtLeastOne
 
 
+Sampling = Literal["shuffled", "balanced"]  # balanced: each class of the main head is drawn equally often
+
+
 class Probe(Section):
     """Heads on cached features: every regularisation strength is fitted at once, val chooses per head."""
 
@@ -27,6 +30,7 @@ class FrozenStrategy(Section):
     """Heads over the backbone as it came."""
 
     kind: Literal["frozen"]
+    sampling: Sampling
     probe: Probe
 
 
@@ -34,6 +38,7 @@ class FinetuneStrategy(Section):
     """Starts from probed heads, then trains the backbone too, AdamW with a warm-up and a cosine."""
 
     kind: Literal["finetune"]
+    sampling: Sampling
     probe: Probe
     unfreeze: Literal["all"] | AtLeastOne  # how many of the last stages or blocks learn
     epochs: AtLeastOne

@@ -13,8 +13,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 Integers = NDArray[np.int64]
+Floats = NDArray[np.float64]
 Batch = tuple[Tensor, Tensor]  # images uint8 (B, S, S, 3) and their numbers among the training images int64 (B,)
 
+FAR = 2**32  # more epochs than anyone trains
 _STEP, _FIRST, _SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
 
@@ -45,19 +47,44 @@ def mix_one(*numbers: int) -> int:
     return int(mix(*numbers)[0])
 
 
-def choose_views(seed: int, epoch: int, ids: Integers, count: int) -> Integers:
+def draw_order(seed: int, epoch: int, chances: Floats | int) -> Integers:
+    """The numbers int64 (N,) of an epoch's images, in a new order each epoch.
+
+    For a count N each image comes once. For chances (N,) there are N draws, and an image may come often, or not at all.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    if isinstance(chances, int):
+        return rng.permutation(chances)
+    return rng.choice(len(chances), len(chances), p=chances / chances.sum())
+
+
+def balance(targets: Integers) -> Floats:
+    """Chances (N,) with which each class of targets (N,) is drawn as often; -1, unlabelled, has 1, the mean of all."""
+    known = targets >= 0
+    counts = np.bincount(targets[known])
+    chances = np.ones(len(targets))
+    chances[known] = known.sum() / (np.count_nonzero(counts) * counts[targets[known]])
+    return chances
+
+
+def spread_epochs(epoch: int, order: Integers) -> Integers:
+    """The epoch as which each place of an order (N,) is shown: an image that comes again comes as in a far one."""
+    places = np.argsort(order, kind="stable")
+    ranked = order[places]
+    turns = np.empty(len(order), np.int64)
+    turns[places] = np.arange(len(order)) - np.searchsorted(ranked, ranked)
+    return epoch + turns * FAR
+
+
+def choose_views(seed: int, epoch: int | Integers, ids: Integers, count: int) -> Integers:
     """For each image id (N,) the view an epoch shows: 0 the plain one, 1 to `count` an augmented one, all as likely."""
     return mix(seed, epoch, ids) % (count + 1)
 
 
-def cut_batches(seed: int, epoch: int, n_images: int, batch: int) -> list[Integers]:
-    """The epoch's batches of image numbers: a new order each epoch, the rest that fills no batch left out.
-
-    Fewer images than a batch holds make one batch.
-    """
-    order = np.random.default_rng([seed, epoch]).permutation(n_images)
-    size = min(batch, n_images)
-    return [order[start : start + size] for start in range(0, n_images - size + 1, size)]
+def cut_batches(order: Integers, batch: int) -> list[Integers]:
+    """Batches of an epoch's order (N,), the rest that fills no batch left out; a short order makes one batch."""
+    size = min(batch, len(order))
+    return [order[start : start + size] for start in range(0, len(order) - size + 1, size)]
 
 
 @dataclass(frozen=True)
@@ -121,6 +148,7 @@ class TrainImages:
     workers: int
     share: int
     shares: int
+    chances: Floats | None  # to be drawn, (n_train,); None: each image once an epoch
 
     @property
     def batches(self) -> int:
@@ -129,16 +157,22 @@ class TrainImages:
 
     def load(self, epoch: int, start: int, pin: bool) -> Iterator[Batch]:
         """The batches of an epoch from number `start`; `pin` speeds the way to a GPU."""
-        batches = cut_batches(self.seed, epoch, len(self.ids), self.batch)[start:]
-        size = len(batches[0]) // self.shares if batches else 0
-        own = [batch[self.share * size : (self.share + 1) * size] for batch in batches]
+        order = draw_order(self.seed, epoch, len(self.ids) if self.chances is None else self.chances)
+        numbers, epochs = (self._own(values)[start:] for values in (order, spread_epochs(epoch, order)))
+        own = list(zip(numbers, epochs, strict=True))
         loader: DataLoader[Batch] = DataLoader(
-            _Epoch(self, epoch, own), batch_size=None, num_workers=min(self.workers, len(own)), pin_memory=pin
+            _Epoch(self, own), batch_size=None, num_workers=min(self.workers, len(own)), pin_memory=pin
         )
         return iter(loader)
 
-    def read(self, epoch: int, numbers: Integers) -> NDArray[np.uint8]:
-        """Training images by number (B,) as an epoch shows them: uint8 (B, S, S, 3)."""
+    def _own(self, order: Integers) -> list[Integers]:
+        """What this process has of each batch of an epoch's order."""
+        batches = cut_batches(order, self.batch)
+        size = len(batches[0]) // self.shares
+        return [batch[self.share * size : (self.share + 1) * size] for batch in batches]
+
+    def read(self, epoch: int | Integers, numbers: Integers) -> NDArray[np.uint8]:
+        """Training images by number (B,) as an epoch, or each its own, shows them: uint8 (B, S, S, 3)."""
         ids = self.ids[numbers]
         if self.transform is None:
             return self.store.read_train(numbers, choose_views(self.seed, epoch, ids, self.store.count))
@@ -148,14 +182,14 @@ class TrainImages:
 
 
 class _Epoch(Dataset[Batch]):
-    """The batches of one epoch, by number."""
+    """The batches of one epoch, by number: image numbers and the epochs as which they are shown."""
 
-    def __init__(self, images: TrainImages, epoch: int, batches: list[Integers]) -> None:
-        self.images, self.epoch, self.batches = images, epoch, batches
+    def __init__(self, images: TrainImages, batches: list[tuple[Integers, Integers]]) -> None:
+        self.images, self.batches = images, batches
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __getitem__(self, number: int) -> Batch:
-        numbers = self.batches[number]
-        return torch.from_numpy(self.images.read(self.epoch, numbers)), torch.from_numpy(numbers)
+        numbers, epochs = self.batches[number]
+        return torch.from_numpy(self.images.read(epochs, numbers)), torch.from_numpy(numbers)

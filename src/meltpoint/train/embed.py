@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -20,11 +21,12 @@ from meltpoint.images.views import Views
 from meltpoint.model.backbones import Backbone, FeatureSpec, tap_key
 from meltpoint.model.fuse import fuse
 from meltpoint.model.inference import infer, inference_device
-from meltpoint.params.model import Tap
+from meltpoint.params.model import Reading
 from meltpoint.params.training import Embed
-from meltpoint.progress import track
+from meltpoint.progress import say, track
 
 INDEX = "features.json"  # written last: where it is, all is
+LARGE = 1e9  # bytes of features that are announced before they are written
 
 
 class FeaturesError(UserError, RuntimeError):
@@ -42,25 +44,27 @@ class Features:
     views: int  # V, augmented ones of each training image; 0: none is stored
     fingerprint: str  # of all the features depend on
 
-    def plain(self, tap: Tap) -> NDArray[np.float32]:
-        """Features of the plain views, a read-only memmap float32 (N, D)."""
+    def plain(self, tap: Reading) -> NDArray[np.float32]:
+        """Features of the plain views, a read-only memmap float32 (N, *spec.shape)."""
         return self._open(tap, "plain")
 
-    def augmented(self, tap: Tap) -> NDArray[np.float32] | None:
-        """Features of the augmented views, a read-only memmap float32 (training, V, D); None where none are stored."""
+    def augmented(self, tap: Reading) -> NDArray[np.float32] | None:
+        """Those of augmented views, a read-only memmap float32 (training, V, *spec.shape); None if none is stored."""
         return self._open(tap, "augmented") if self.views else None
 
     @property
     def sentence(self) -> str:
         """What was made, in words."""
-        sizes = ", ".join(f"{spec.channels} numbers from tap {key}" for key, spec in self.specs.items())
+        shapes = {key: " x ".join(map(str, spec.shape)) for key, spec in self.specs.items()}
+        sizes = ", ".join(f"{shape} numbers from tap {key}" for key, shape in shapes.items())
         views = f" and {self.views} augmented views of {self.training:,} training images" if self.views else ""
         return f"{self.images:,} images{views}: {sizes} for each"
 
-    def _open(self, tap: Tap, which: str) -> NDArray[np.float32]:
+    def _open(self, tap: Reading, which: str) -> NDArray[np.float32]:
         if tap_key(tap) not in self.specs:
             raise FeaturesError(
-                f"{self.folder} holds no features of tap {tap}; it has {list(self.specs)}. Run `dvc repro embed` again."
+                f"{self.folder} holds no features of tap {tap_key(tap)}; it has {list(self.specs)}."
+                " Run `dvc repro embed` again."
             )
         array: NDArray[np.float32] = np.load(_file(self.folder, tap_key(tap), which), mmap_mode="r")
         return array
@@ -76,6 +80,7 @@ def embed(backbone: Backbone, views: Views, settings: Embed, folder: Path) -> Fe
     fast = fuse(backbone).to(device)
     stores = {"plain": views.plain} if views.augmented is None else {"plain": views.plain, "augmented": views.augmented}
     total = sum(_count(store) for store in stores.values())
+    _announce(total, fast.specs)
     with whole_folder(folder) as temporary, track(range(0), "embed", total=total) as bar:
         for which, store in stores.items():
             paths = {key: _file(temporary, key, which) for key in fast.specs}
@@ -98,8 +103,16 @@ def open_features(folder: Path) -> Features:
     return Features(folder=folder, specs=specs, **index)
 
 
-def _spec(channels: int, stride: int, grid: list[int] | None) -> FeatureSpec:
-    return FeatureSpec(channels, stride, (grid[0], grid[1]) if grid else None)
+def _spec(channels: int, stride: int, grid: list[int] | None, pooled: bool) -> FeatureSpec:
+    return FeatureSpec(channels, stride, (grid[0], grid[1]) if grid else None, pooled)
+
+
+def _announce(count: int, specs: dict[str, FeatureSpec]) -> None:
+    """Say how much will be written, if it is much: maps that are not pooled are large."""
+    sizes = {key: 4 * count * math.prod(spec.shape) for key, spec in specs.items()}
+    if sum(sizes.values()) > LARGE:
+        parts = ", ".join(f"{size / 1e9:,.1f} GB of tap {key}" for key, size in sizes.items())
+        say(f"embed: writing {sum(sizes.values()):,} bytes of features ({parts}); fewer `augment.views` make it less")
 
 
 def _file(folder: Path, key: str, which: str) -> Path:
@@ -118,11 +131,16 @@ def _index(backbone: Backbone, views: Views) -> dict[str, Any]:
 
 
 def _fingerprint(backbone: Backbone, views: str) -> str:
-    """sha256 over the views, what the backbone is made of, the values of its weights, and the taps."""
+    """sha256 over the views, what the backbone is made of, its weights, those that heads copy, and the taps."""
     params = backbone.params
     made_of = [views, params.name, params.args, backbone.mean, backbone.std, backbone.size, sorted(backbone.specs)]
     digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode())
-    for name, value in sorted(backbone.state_dict().items()):
+    copied = {
+        f"{key}: {name}": value
+        for key, parts in backbone.convolutions.items()
+        for name, value in parts[0].state_dict().items()
+    }
+    for name, value in sorted((copied | backbone.state_dict()).items()):
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
@@ -136,11 +154,11 @@ def _embed_store(
     paths: dict[str, Path],
     bar: "tqdm[int]",
 ) -> None:
-    """Features of one .npy of views (..., S, S, 3) into one .npy (..., D) for each tap."""
+    """Features of one .npy of views (..., S, S, 3) into one .npy (..., *spec.shape) for each tap."""
     with ExitStack() as stack:
         files = {key: stack.enter_context(path.open("wb")) for key, path in paths.items()}
         for key, file in files.items():
-            _write_header(file, (*store.shape[:-3], backbone.specs[key].channels))
+            _write_header(file, (*store.shape[:-3], *backbone.specs[key].shape))
         for features in _run(backbone, device, _read_batches(store, batch)):
             for key, values in features.items():
                 files[key].write(_checked(values, key).tobytes())

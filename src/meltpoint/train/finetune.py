@@ -70,7 +70,16 @@ def start_from(fitted: Fitted, checkpoint: Checkpoint) -> None:
 
 
 def work(params: Params, strategy: FinetuneStrategy, goal: Goal, views: Views, checkpoint: Checkpoint) -> None:
+    """`train_model` of a model of its own: what each of several processes does."""
+    train_model(build_model(params, goal, views.size), params, strategy, goal, views, checkpoint)
+
+
+def train_model(
+    model: Model, params: Params, strategy: FinetuneStrategy, goal: Goal, views: Views, checkpoint: Checkpoint
+) -> None:
     """Take the training in `checkpoint` to its end, as the only process or one of several; the first one writes.
+
+    `model` comes from `build_model`, and ends with the weights of the last step, in eval mode, on the CPU.
 
     Raises:
         TrainingError: the loss is no number.
@@ -80,20 +89,20 @@ def work(params: Params, strategy: FinetuneStrategy, goal: Goal, views: Views, c
     assert saved is not None, "start_from comes first"
     torch.backends.cudnn.deterministic = True  # a continued training ends with the same weights
     accelerator = build_accelerator(params.train)
-    model = build_model(params, goal, views.size)
     fill_model(model, saved, "weights")
     loop = Loop(_join(params, strategy, goal, views, checkpoint, accelerator, model))
     loop.fill(saved)
     if accelerator.is_main_process and loop.step:
         say(f"continuing from step {loop.step} of {loop.n_steps}")
     loop.run()
+    model.cpu().eval()
 
 
 def build_model(params: Params, goal: Goal, size: int) -> Model:
     """The pretrained backbone under untrained heads, in eval mode."""
-    taps = {name: head.tap for name, head in goal.heads.items()}
+    taps = {name: head.reads for name, head in goal.heads.items()}
     backbone = build_backbone(params.backbone, set(taps.values()), size)
-    return Model(backbone, build_heads(goal.heads, backbone.specs, goal.n_outputs), taps).eval()
+    return Model(backbone, build_heads(goal.heads, backbone, goal.n_outputs), taps).eval()
 
 
 def fill_model(model: Model, saved: Saved, part: str) -> None:
@@ -168,6 +177,7 @@ def _train_images(
         workers=params.train.workers,
         share=accelerator.process_index,
         shares=accelerator.num_processes,
+        chances=goal.chances(strategy.sampling),
     )
 
 

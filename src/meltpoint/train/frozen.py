@@ -10,22 +10,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from meltpoint.model.backbones import FeatureSpec, tap_key
+from meltpoint.model.backbones import Backbone, tap_key
 from meltpoint.model.model import build_heads
-from meltpoint.model.standardise import Standardise
-from meltpoint.params.training import Probe
+from meltpoint.params.training import Probe, Sampling
 from meltpoint.progress import Stopwatch, peak_megabytes, say, track
-from meltpoint.train.batches import Integers, Store, choose_views, mix_one
+from meltpoint.train.batches import Integers, Store, choose_views, mix_one, spread_epochs
 from meltpoint.train.checkpoint import Checkpoint
 from meltpoint.train.embed import Features
 from meltpoint.train.finite import check_finite
 from meltpoint.train.goal import Goal
+from meltpoint.train.moments import BLOCK_BYTES, Moments, cut, measure_moments, part_at_standardise, row_bytes
 from meltpoint.train.optimiser import build_adamw, fill_moments, ramp, read_moments, set_rate
 from meltpoint.train.replicas import Replicas
 from meltpoint.train.scores import name_scores, pick, score
 from meltpoint.train.sinks import TRAIN_LOSS, Silence, Sink
 
-BLOCK_BYTES = 4_000_000  # of features read at once: few calls, and few pages of the files in memory
 EMPTY = 0x5EED  # tells the seed of the weights from that of the views
 
 Scores = dict[str, dict[str, NDArray[np.float64]]]  # of each head, of each replica (R,)
@@ -45,21 +44,23 @@ class Fitted:
 class Fit:
     """A fit of the replicas, at some epoch."""
 
-    def __init__(self, goal: Goal, features: Features, settings: Probe, seed: int) -> None:
-        self.goal, self.settings, self.seed = goal, settings, seed
-        taps = {name: tap_key(head.tap) for name, head in goal.heads.items()}
+    def __init__(
+        self, goal: Goal, features: Features, backbone: Backbone, settings: Probe, seed: int, sampling: Sampling
+    ) -> None:
+        self.goal, self.settings, self.seed, self.sampling = goal, settings, seed, sampling
+        taps = {name: tap_key(head.reads) for name, head in goal.heads.items()}
         self.stores = {
             tap_key(tap): goal.store(features.plain(tap), features.augmented(tap), features.views)
-            for tap in {head.tap for head in goal.heads.values()}
+            for tap in {head.reads for head in goal.heads.values()}
         }
-        heads = _start_heads(goal, features.specs, taps, self.stores, seed)
+        heads = _start_heads(goal, backbone, taps, self.stores, seed)
         self.replicas = Replicas(heads, taps, settings.weight_decays)
         self.optimiser = build_adamw(self.replicas.parameters, dict.fromkeys(self.replicas.parameters, 1.0), 0.0)
         self.epoch_steps = math.ceil(len(goal.train.ids) / settings.batch)
         self.n_steps = self.epoch_steps * settings.epochs
 
     def run_epoch(self, epoch: int) -> dict[str, Tensor]:
-        """One pass over the training images, each in one of its views; the mean loss (R,) of each head."""
+        """One pass over an epoch's images, each in one of its views; the mean loss (R,) of each head."""
         self.replicas.heads.train()
         totals = {head: torch.zeros(len(self.replicas.decays)) for head in self.goal.heads}
         for index, (numbers, features) in enumerate(self._batches(epoch)):
@@ -102,10 +103,10 @@ class Fit:
 
     def _batches(self, epoch: int) -> Iterator[tuple[Integers, dict[str, Tensor]]]:
         ids, size = self.goal.train.ids, self.settings.batch
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(ids))
-        for block in _cut(order, self._block()):
+        order, blocks = self.goal.order(epoch, self.seed, self.sampling), self._block()
+        for block, epochs in zip(cut(order, blocks), cut(spread_epochs(epoch, order), blocks), strict=True):
             features = {
-                tap: torch.from_numpy(store.read_train(block, choose_views(self.seed, epoch, ids[block], store.count)))
+                tap: torch.from_numpy(store.read_train(block, choose_views(self.seed, epochs, ids[block], store.count)))
                 for tap, store in self.stores.items()
             }
             for start in range(0, len(block), size):
@@ -113,33 +114,44 @@ class Fit:
                 yield block[start:stop], {tap: values[start:stop] for tap, values in features.items()}
 
     def _val_features(self) -> Iterator[dict[str, Tensor]]:
-        for rows in _cut(self.goal.val.rows, self._block()):
+        for rows in cut(self.goal.val.rows, self._block()):
             yield {tap: torch.from_numpy(store.read_plain(rows)) for tap, store in self.stores.items()}
 
     def _block(self) -> int:
         """Images whose features are read at once: whole batches."""
-        width = sum(int(np.load(store.plain, mmap_mode="r").shape[1]) for store in self.stores.values())
-        return self.settings.batch * max(1, BLOCK_BYTES // (4 * width * self.settings.batch))
+        size = sum(map(row_bytes, self.stores.values()))
+        return self.settings.batch * max(1, BLOCK_BYTES // (size * self.settings.batch))
 
 
 def probe(
-    goal: Goal, features: Features, settings: Probe, seed: int, checkpoint: Checkpoint | None, every: int
+    goal: Goal,
+    features: Features,
+    backbone: Backbone,
+    settings: Probe,
+    seed: int,
+    checkpoint: Checkpoint | None,
+    every: int,
+    sampling: Sampling,
 ) -> Fitted:
     """Fit the heads of `goal` on features; no backbone runs.
 
     Args:
         goal: what is to be learnt.
         features: cached ones, of every view.
+        backbone: what gave them; heads of kind conv begin with a copy of its last convolution.
         settings: epochs, batch, learning rate, weight decays.
         seed: of the weights, the order and the views.
         checkpoint: where to continue from, save to, and write the curves; None: an interrupted fit starts over.
         every: steps between savings, which happen at the end of an epoch.
+        sampling: how often each image is drawn.
 
     Raises:
         TrainingError: the loss is no number.
     """
-    with use_threads(1):  # steps of a millisecond: more threads would mostly wait for each other
-        return _probe(Fit(goal, features, settings, seed), checkpoint, every)
+    # steps on vectors take a millisecond: more threads would mostly wait for each other
+    vectors = all(backbone.specs[tap_key(head.reads)].pooled for head in goal.heads.values())
+    with use_threads(1 if vectors else torch.get_num_threads()):
+        return _probe(Fit(goal, features, backbone, settings, seed, sampling), checkpoint, every)
 
 
 def _probe(fit: Fit, checkpoint: Checkpoint | None, every: int) -> Fitted:
@@ -187,32 +199,20 @@ def _curves(goal: Goal, scores: Scores, chosen: Mapping[str, int], losses: Mappi
 
 
 def _start_heads(
-    goal: Goal, specs: Mapping[str, FeatureSpec], taps: Mapping[str, str], stores: Mapping[str, Store], seed: int
+    goal: Goal, backbone: Backbone, taps: Mapping[str, str], stores: Mapping[str, Store], seed: int
 ) -> nn.ModuleDict:
-    """Heads with weights drawn from the seed alone, and features standardised by the training images' plain views."""
+    """Heads with weights drawn from the seed alone, standardised by what the training images' plain views give them."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mix_one(seed, EMPTY))
-        heads = build_heads(goal.heads, specs, goal.n_outputs)
-    moments = {tap: measure_moments(store, goal.train.rows) for tap, store in stores.items()}
+        heads = build_heads(goal.heads, backbone, goal.n_outputs)
+    known: dict[tuple[str, str | None], Moments] = {}
     for name, head in heads.items():
-        for layer in head.modules():
-            if isinstance(layer, Standardise):
-                layer.fit(*moments[taps[name]])
+        before, layer = part_at_standardise(head)
+        key = taps[name], name if len(before) else None  # heads that begin with it are given the same
+        if key not in known:
+            known[key] = measure_moments(stores[taps[name]], goal.train.rows, before.eval())
+        layer.fit(*known[key])
     return heads
-
-
-def measure_moments(store: Store, rows: Integers) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation float32 (D,) of some rows' features, in float64, in two passes of small pieces."""
-    pieces = list(_cut(rows, 4096))
-    mean = np.sum([store.read_plain(piece).sum(0, dtype=np.float64) for piece in pieces], axis=0) / len(rows)
-    squares = [np.square(store.read_plain(piece) - mean).sum(0) for piece in pieces]
-    deviation = np.sqrt(np.sum(squares, axis=0) / len(rows))
-    return torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(deviation.astype(np.float32))
-
-
-def _cut(rows: Integers, size: int) -> Iterator[Integers]:
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
 
 
 def _save(fit: Fit, checkpoint: Checkpoint, epoch: int, seconds: float) -> None:

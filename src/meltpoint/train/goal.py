@@ -11,12 +11,23 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
+from meltpoint.errors import UserError
 from meltpoint.images.views import Views
+from meltpoint.model.card import TreeCard
 from meltpoint.params.judging import Metric
-from meltpoint.params.model import Head
+from meltpoint.params.model import Head, Tree
 from meltpoint.params.read import Params
+from meltpoint.params.training import Sampling
+from meltpoint.tables import Classes, labels_of
 from meltpoint.task.objective import Objective
-from meltpoint.train.batches import Store
+from meltpoint.train.batches import Floats, Integers, Store, balance, draw_order
+from meltpoint.trees import build_tree, derive_parents
+
+Labels = Mapping[str, "pd.Series[str]"]  # by head, of some images
+
+
+class GoalError(UserError, ValueError):
+    """The images do not show what a head is to learn."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +42,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Goal:
-    """Targets, objectives and loss weights by head; `metric` of the head `main` on val chooses."""
+    """Targets, objectives and loss weights by head; `metric` of the head `main` on val chooses.
+
+    A target is missing where an image has no label, and where the head is not about it: such rows count for nothing.
+    """
 
     heads: Mapping[str, Head]
     objectives: Mapping[str, Objective]
@@ -40,6 +54,7 @@ class Goal:
     val: Part
     main: str
     metric: Metric
+    tree: TreeCard | None
 
     @property
     def weights(self) -> dict[str, float]:
@@ -56,6 +71,15 @@ class Goal:
         """How many numbers each head gives."""
         return {name: objective.n_outputs for name, objective in self.objectives.items()}
 
+    def chances(self, sampling: Sampling) -> Floats | None:
+        """How likely each training image (n_train,) is drawn, by its class of the main head; None: each comes once."""
+        return balance(self.train.targets[self.main].numpy()) if sampling == "balanced" else None
+
+    def order(self, epoch: int, seed: int, sampling: Sampling) -> Integers:
+        """The numbers int64 (n_train,) of the training images that an epoch shows, in their order."""
+        chances = self.chances(sampling)
+        return draw_order(seed, epoch, len(self.train.ids) if chances is None else chances)
+
     def store(self, plain: NDArray[Any], augmented: NDArray[Any] | None, count: int) -> Store:
         """Arrays with a row for each image of the views, mapped from files, as something that batches are read from."""
         return Store(_file_of(plain), None if augmented is None else _file_of(augmented), count, self.train.rows)
@@ -67,21 +91,61 @@ def _file_of(array: NDArray[Any]) -> Path:
 
 
 def build_goal(views: Views, params: Params) -> Goal:
-    """The goal that params set on the images of `views`."""
-    train, val = (views.samples.iloc[views.rows(split)] for split in ("train", "val"))
+    """The goal that params set on the images of `views`.
+
+    Raises:
+        GoalError: a head without a labelled image in train or val.
+        ObjectiveError: labels or classes that a head cannot learn.
+        TreeError: classes that form no tree.
+    """
+    heads, samples = params.heads, views.samples
     task = import_module(f"meltpoint.task.{params.task.kind}")
-    classes = {name: views.classes[head.label] for name, head in params.heads.items()}
+    classes = {name: views.classes[head.label] for name, head in heads.items()}
+    labels = {name: labels_of(samples, head) for name, head in heads.items()}
+    train, val = views.rows("train"), views.rows("val")
+    for split, rows in (("train", train), ("val", val)):
+        _check_labelled(split, _take(labels, rows), heads)
     objectives: dict[str, Objective] = {
-        name: task.build_objective(head, classes[name], train[head.label]) for name, head in params.heads.items()
+        name: task.build_objective(head, classes[name], labels[name].iloc[train]) for name, head in heads.items()
     }
-    parts = [
-        _part(views.rows(split), rows, params.heads, objectives) for split, rows in (("train", train), ("val", val))
-    ]
-    return Goal(params.heads, objectives, classes, parts[0], parts[1], params.main_head, params.compare.metric)
+    return Goal(
+        heads=heads,
+        objectives=objectives,
+        classes=classes,
+        train=_part(train, samples, labels, objectives),
+        val=_part(val, samples, labels, objectives),
+        main=params.main_head,
+        metric=params.compare.metric,
+        tree=None if params.tree is None else _plant(params.tree, labels, classes),
+    )
 
 
-def _part(
-    rows: NDArray[np.int64], samples: pd.DataFrame, heads: Mapping[str, Head], objectives: Mapping[str, Objective]
-) -> Part:
-    targets = {name: objective.encode(samples[heads[name].label]) for name, objective in objectives.items()}
-    return Part(rows, samples["id"].to_numpy(np.int64), tuple(samples["path"]), targets)
+def _part(rows: NDArray[np.int64], samples: pd.DataFrame, labels: Labels, objectives: Mapping[str, Objective]) -> Part:
+    own = _take(labels, rows)
+    targets = {name: objective.encode(own[name]) for name, objective in objectives.items()}
+    images = samples.iloc[rows]
+    return Part(rows, images["id"].to_numpy(np.int64), tuple(images["path"]), targets)
+
+
+def _take(labels: Labels, rows: NDArray[np.int64]) -> dict[str, "pd.Series[str]"]:
+    return {name: values.iloc[rows] for name, values in labels.items()}
+
+
+def _check_labelled(split: str, labels: Labels, heads: Mapping[str, Head]) -> None:
+    for name, values in labels.items():
+        if values.notna().any():
+            continue
+        where = heads[name].where
+        about = f" where {where.label!r} is one of {where.is_in}" if where else ""
+        raise GoalError(
+            f"The head {name!r} has nothing to learn: none of the {len(values):,} images of {split} has a label"
+            f" {heads[name].label!r}{about}. Each head needs some in train and in val. Label more images, change"
+            f" `split` so that they fall into {split}, or correct heads.{name}."
+        )
+
+
+def _plant(tree: Tree, labels: Labels, classes: Classes) -> TreeCard:
+    """The tree as params give it, or as all labelled images have it; checked before anything is trained."""
+    parents = derive_parents(labels, tree.levels) if tree.parents is None else tree.parents
+    build_tree(tree.levels, parents, classes)
+    return TreeCard(levels=tree.levels, parents=parents)

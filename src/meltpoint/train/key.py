@@ -2,14 +2,18 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import meltpoint
 from meltpoint.params.read import Params
 
 ROOMS = ("images", "model", "task", "train")
 FREE = {"workers", "checkpoint_steps"}  # of `train`: they change no result
+OF_CARD = {"threshold", "unknown"}  # of a head: they change what is learnt of the trained model, and no weight
+MODULES = ("metrics.py", "tables.py")
 LIBRARIES = ("meltpoint", "torch", "timm")
 
 
@@ -23,8 +27,9 @@ def compute_key(strategy: str, params: Params, views: str, features: str) -> str
         features: fingerprint of the cached features.
     """
     values = params.model_dump(mode="json", by_alias=True)
-    used = {name: values[name] for name in ("seed", "images", "augment", "task", "backbone", "heads")}
-    used["train"] = {name: value for name, value in values["train"].items() if name not in FREE}
+    used = {name: values[name] for name in ("seed", "images", "augment", "task", "backbone")}
+    used["heads"] = {head: _without(own, OF_CARD) for head, own in values["heads"].items()}
+    used["train"] = _without(values["train"], FREE)
     used["strategy"], used["metric"] = values["strategies"][strategy], values["compare"]["metric"]
     facts = [strategy, used, views, features, list_versions(), _hash_source(Path(meltpoint.__path__[0]))]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -35,8 +40,15 @@ def list_versions() -> dict[str, str]:
     return {name: version(name) for name in LIBRARIES}
 
 
+def _without(values: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in names}
+
+
 def _hash_source(package: Path) -> str:
     digest = hashlib.sha256()
-    for file in sorted(file for room in ROOMS for file in (package / room).rglob("*.py")):
+    files = [package / module for module in MODULES] + [
+        file for room in ROOMS for file in (package / room).rglob("*.py")
+    ]
+    for file in sorted(files):
         digest.update(f"{file.relative_to(package).as_posix()}\n".encode() + file.read_bytes())
     return digest.hexdigest()

@@ -33,7 +33,11 @@ class Losses:
 
 
 def score(objective: Objective, outputs: Tensor, targets: Tensor) -> dict[str, NDArray[np.float64]]:
-    """Loss and metrics of outputs (..., N, K) on targets int64 (N,): arrays (...), by `loss` and the metrics' names."""
+    """Loss and metrics of outputs (..., N, K) on targets int64 (N,): arrays (...), by `loss` and the metrics' names.
+
+    The answer is the most probable class: thresholds are learnt of the trained model, and a tree joins its heads, so
+    that no checkpoint is chosen by them.
+    """
     probabilities = objective.decode(outputs)
     n_classes = probabilities.shape[-1]
     predicted = probabilities.argmax(-1).cpu().numpy()  # (..., N)

@@ -9,17 +9,19 @@ from typing import assert_never
 
 import torch
 
-from meltpoint.files import whole_folder, write_json
+from meltpoint.errors import UserError
+from meltpoint.files import read_json, whole_folder, write_json
 from meltpoint.images.views import Views, open_views
 from meltpoint.model.card import FORMAT, Card, HeadCard
 from meltpoint.model.model import Model, save_model
 from meltpoint.params.read import Params
 from meltpoint.params.training import FinetuneStrategy, FrozenStrategy
 from meltpoint.progress import peak_megabytes, say
+from meltpoint.train.answers import Learnt, learn_answers
 from meltpoint.train.checkpoint import Checkpoint, open_checkpoint
 from meltpoint.train.device import check_processes, share_threads
 from meltpoint.train.embed import Features, open_features
-from meltpoint.train.finetune import build_model, count_parameters, fill_model, start_from, unfreeze, work
+from meltpoint.train.finetune import build_model, count_parameters, fill_model, start_from, train_model, unfreeze
 from meltpoint.train.frozen import probe
 from meltpoint.train.goal import Goal, build_goal
 from meltpoint.train.key import compute_key, list_versions
@@ -31,6 +33,12 @@ from meltpoint.train.worker import describe_job
 CHECKPOINTS = ".checkpoints"
 JOB = "job.json"
 
+Names = dict[str, dict[str, dict[str, str]]]  # label -> language -> class -> its name for people
+
+
+class InputsError(UserError, RuntimeError):
+    """A file that training needs is missing."""
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -38,11 +46,16 @@ class Inputs:
 
     views: Views
     features: Features
+    names: Names  # of classes, where they have any
 
     @classmethod
     def below(cls, data: Path) -> "Inputs":
-        """The views and features in `data`/views and `data`/features."""
-        return cls(open_views(data / "views"), open_features(data / "features"))
+        """What lies in `data`/views, `data`/features and `data`/names.json.
+
+        Raises:
+            ViewsError, FeaturesError, InputsError: one of them is missing.
+        """
+        return cls(open_views(data / "views"), open_features(data / "features"), _read_names(data / "names.json"))
 
 
 @dataclass(frozen=True)
@@ -84,7 +97,8 @@ class Outcome:
 def train_strategy(name: str, params: Params, inputs: Inputs, folder: Path) -> Trained:
     """Train the strategy `name`, or continue it where a killed training stopped; write the model into `folder`.
 
-    The folder holds model.safetensors, card.json and history.jsonl. Curves appear in MLflow meanwhile.
+    The folder holds model.safetensors, card.json and history.jsonl. Curves appear in MLflow meanwhile. Thresholds in
+    the card are learnt at the end, on val.
 
     Raises:
         TrainingError: the loss is no number.
@@ -99,8 +113,9 @@ def train_strategy(name: str, params: Params, inputs: Inputs, folder: Path) -> T
         job = Job(name, params, inputs, build_goal(inputs.views, params), checkpoint, key)
         with follow(checkpoint.folder):
             outcome = _train(job)
+        learnt = learn_answers(outcome.model, job.goal, inputs.views)
         with whole_folder(folder) as temporary:
-            save_model(outcome.model, _write_card(job, outcome), temporary)
+            save_model(outcome.model, _write_card(job, outcome, learnt), temporary)
             shutil.copy(checkpoint.folder / HISTORY, temporary / HISTORY)
         checkpoint.remove()
     costs = {
@@ -126,8 +141,9 @@ def _train(job: Job) -> Outcome:
 
 def _train_frozen(job: Job, strategy: FrozenStrategy) -> Outcome:
     goal, every = job.goal, job.params.train.checkpoint_steps
-    fitted = probe(goal, job.inputs.features, strategy.probe, job.params.seed, job.checkpoint, every)
     model = build_model(job.params, goal, job.inputs.views.size)
+    seed, settings = job.params.seed, strategy.probe
+    fitted = probe(goal, job.inputs.features, model.backbone, settings, seed, job.checkpoint, every, strategy.sampling)
     model.heads = fitted.heads
     decays = ", ".join(f"{head} {decay:g}" for head, decay in fitted.weight_decays.items())
     sentence = f"{_reached(goal, fitted.scores)} on val, with the weight decays {decays}"
@@ -138,17 +154,17 @@ def _train_frozen(job: Job, strategy: FrozenStrategy) -> Outcome:
 def _train_finetune(job: Job, strategy: FinetuneStrategy) -> Outcome:
     params, goal, views, checkpoint = job.params, job.goal, job.inputs.views, job.checkpoint
     check_processes(params.train, strategy.batch, len(goal.train.ids))
-    saved = checkpoint.resume()
+    model, saved = build_model(params, goal, views.size), checkpoint.resume()
     if saved is None:
-        fitted = probe(goal, job.inputs.features, strategy.probe, params.seed, None, 0)
+        features, settings = job.inputs.features, strategy.probe
+        fitted = probe(goal, features, model.backbone, settings, params.seed, None, 0, strategy.sampling)
         say(f"Heads on frozen features: {_reached(goal, fitted.scores)} on val. Now the backbone learns too.")
         start_from(fitted, checkpoint)
         saved = checkpoint.read()
     if not (saved and saved.facts["finished"]):
-        _run(job, strategy)
+        _run(job, strategy, model)
         saved = checkpoint.read()
     assert saved is not None
-    model = build_model(params, goal, views.size)
     trainable = count_parameters(model, unfreeze(model, strategy))
     fill_model(model, saved, "best")
     facts = saved.facts
@@ -156,10 +172,10 @@ def _train_finetune(job: Job, strategy: FinetuneStrategy) -> Outcome:
     return Outcome(model, trainable, facts["epochs"], facts["seconds"], facts["peak_megabytes"], sentence)
 
 
-def _run(job: Job, strategy: FinetuneStrategy) -> None:
+def _run(job: Job, strategy: FinetuneStrategy, model: Model) -> None:
     train = job.params.train
     if train.processes == 1:
-        work(job.params, strategy, job.goal, job.inputs.views, job.checkpoint)
+        train_model(model, job.params, strategy, job.goal, job.inputs.views, job.checkpoint)
         return
     description = job.checkpoint.folder / JOB
     write_json(description, describe_job(job.params, job.name, job.inputs.views.folder))
@@ -170,11 +186,17 @@ def _reached(goal: Goal, scores: Mapping[str, Mapping[str, float]]) -> str:
     return f"{goal.metric} " + ", ".join(f"{head} {own[goal.metric]:.3f}" for head, own in scores.items())
 
 
-def _write_card(job: Job, outcome: Outcome) -> Card:
+def _write_card(job: Job, outcome: Outcome, learnt: Mapping[str, Learnt]) -> Card:
     params, goal, backbone = job.params, job.goal, outcome.model.backbone
-    outputs = goal.n_outputs
     heads = {
-        name: HeadCard(head=head, classes=goal.classes[name], outputs=outputs[name])
+        name: HeadCard(
+            head=head,
+            classes=goal.classes[name],
+            outputs=goal.n_outputs[name],
+            threshold=learnt[name].threshold,
+            unknown_below=learnt[name].unknown_below,
+            names=job.inputs.names.get(head.label, {}),
+        )
         for name, head in goal.heads.items()
     }
     return Card(
@@ -187,6 +209,7 @@ def _write_card(job: Job, outcome: Outcome) -> Card:
         mean=backbone.mean,
         std=backbone.std,
         heads=heads,
+        tree=goal.tree,
         main_head=goal.main,
         metric=goal.metric,
         key=job.key,
@@ -196,3 +219,13 @@ def _write_card(job: Job, outcome: Outcome) -> Card:
         trainable_parameters=outcome.trainable,
         versions=list_versions(),
     )
+
+
+def _read_names(path: Path) -> Names:
+    try:
+        names: Names = read_json(path)
+    except FileNotFoundError:
+        raise InputsError(
+            f"There is no {path}, which holds the names of classes for people. Make it: dvc repro download"
+        ) from None
+    return names

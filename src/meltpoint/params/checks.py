@@ -1,0 +1,97 @@
+"""What one section of params.yaml says of another: each slip is a line, and none hides the others."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from meltpoint.params.data import Data, EqualsLabel, Label
+from meltpoint.params.judging import Metric
+from meltpoint.params.model import Head, Tree
+
+Classes = dict[str, list[str] | None]  # by label; None: only the data know them
+
+
+def known_classes(labels: Mapping[str, Label]) -> Classes:
+    """The class names of each label, as far as params say them."""
+    return {name: None if label.classes is None else list(label.classes) for name, label in labels.items()}
+
+
+def check_labels(data: Data) -> Iterator[str]:
+    """Labels made of labels that exist, of classes that these have, and none of itself; names of labels that exist."""
+    classes = known_classes(data.labels)
+    for name, label in data.labels.items():
+        if isinstance(label, EqualsLabel):
+            yield from _check_rows(f"data.labels.{name}", label.label, label.is_in, classes)
+            if _goes_in_circles(name, data.labels):
+                yield f"data.labels.{name}.label: {label.label!r} is made of {name!r} itself, in a circle"
+    for name in data.names:
+        if name not in classes:
+            yield f"data.names: {name!r} is not in data.labels {list(classes)}"
+
+
+def check_heads(heads: Mapping[str, Head], labels: Mapping[str, Label], metric: Metric) -> Iterator[str]:
+    """One main head, which has the metric; labels and classes that exist; thresholds where there are two classes."""
+    classes = known_classes(labels)
+    mains = [name for name, head in heads.items() if head.main]
+    if len(mains) != 1:
+        yield f"heads: exactly one has `main: true`, and here {mains or 'none'} has"
+    if metric == "quadratic_kappa" and any(heads[name].target != "ordinal" for name in mains):
+        yield (
+            "compare.metric: quadratic_kappa needs classes that are steps, and the main head's target is nominal; make"
+            " it ordinal, or take another metric"
+        )
+    for name, head in heads.items():
+        yield from _check_head(f"heads.{name}", head, classes)
+
+
+def check_tree(tree: Tree | None, heads: Mapping[str, Head]) -> Iterator[str]:
+    """Levels that are heads, each once and without a threshold, with the parents of each but the first, or of none."""
+    if tree is None:
+        return
+    for level in dict.fromkeys(tree.levels):
+        if level not in heads:
+            yield f"tree.levels: {level!r} is not in heads {list(heads)}"
+        elif heads[level].threshold is not None:
+            yield f"heads.{level}.threshold: the levels of a tree are decided together; set it to null"
+        if tree.levels.count(level) > 1:
+            yield f"tree.levels: {level!r} stands there {tree.levels.count(level)} times; each is a head of its own"
+    wanted = tree.levels[1:]
+    if tree.parents is not None and set(tree.parents) != set(wanted):
+        yield f"tree.parents: needs the levels {wanted}, and has {list(tree.parents)}; null takes all from the data"
+
+
+def _check_head(where: str, head: Head, classes: Classes) -> Iterator[str]:
+    if head.label not in classes:
+        yield f"{where}.label: {head.label!r} is not in data.labels {list(classes)}"
+        return
+    own = classes[head.label]
+    if head.where is not None:
+        yield from _check_rows(f"{where}.where", head.where.label, head.where.is_in, classes)
+    if isinstance(head.class_weights, dict):
+        yield from _check_known(f"{where}.class_weights", head.class_weights, own)
+    if head.target == "ordinal" and own is None:
+        yield f"{where}.target: ordinal needs an order of classes; list them in data.labels.{head.label}.classes"
+    if head.threshold is not None and head.target == "ordinal":
+        yield f"{where}.threshold: it parts two classes, and target is ordinal; set it to null, or target to nominal"
+    elif head.threshold is not None and own is not None and len(own) != 2:
+        yield f"{where}.threshold: it parts two classes, and {head.label!r} has {own}; set it to null"
+
+
+def _check_rows(where: str, label: str, is_in: Iterable[str], classes: Classes) -> Iterator[str]:
+    if label not in classes:
+        yield f"{where}.label: {label!r} is not in data.labels {list(classes)}"
+    else:
+        yield from _check_known(f"{where}.is_in", is_in, classes[label])
+
+
+def _check_known(where: str, names: Iterable[str], known: list[str] | None) -> Iterator[str]:
+    unknown = [name for name in names if known is not None and name not in known]
+    if unknown:
+        yield f"{where}: {unknown} are none of the classes {known}"
+
+
+def _goes_in_circles(start: str, labels: Mapping[str, Label]) -> bool:
+    """Whether a label is made of itself, through any number of others."""
+    name, seen = start, set[str]()
+    while name not in seen and isinstance(label := labels.get(name), EqualsLabel):
+        seen.add(name)
+        name = label.label
+    return bool(seen) and name == start

@@ -1,0 +1,152 @@
+"""Classes that form a tree: who is whose parent, and one path for all levels from what their heads say."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from meltpoint.errors import UserError
+
+SHOWN = 5  # classes with several parents that a message lists
+SMALLEST = 1e-12  # a probability of 0 would forbid a path whatever the other levels say
+
+Parents = dict[str, dict[str, str]]  # of each level but the first: class -> parent class, one level up
+
+
+class TreeError(UserError, ValueError):
+    """Classes do not form a tree."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tree:
+    """Levels from the root's to the leaves', and `paths` int64 (P, L): the class ids of each leaf and its ancestors."""
+
+    levels: tuple[str, ...]
+    paths: NDArray[np.int64]
+
+
+def derive_parents(labels: Mapping[str, "pd.Series[str]"], levels: Sequence[str]) -> Parents:
+    """The parent of each class, as rows (N,) labelled on both levels have it.
+
+    Raises:
+        TreeError: a class has several parents.
+    """
+    parents: Parents = {}
+    for above, level in pairwise(levels):
+        pairs = pd.DataFrame({"child": labels[level], "parent": labels[above]}).dropna().astype(str)
+        found: dict[str, dict[str, int]] = {}
+        for child, own in pairs.groupby("child")["parent"]:
+            found[str(child)] = {str(parent): int(count) for parent, count in own.value_counts().items()}
+        _check_single(found, level, above)
+        parents[level] = {child: next(iter(own)) for child, own in found.items()}
+    return parents
+
+
+def build_tree(levels: Sequence[str], parents: Parents, classes: Mapping[str, list[str]]) -> Tree:
+    """The tree over the classes of heads (`classes` by level, in the order of their ids).
+
+    Raises:
+        TreeError: a class has no parent, or one that is no class of the level above, or no leaf.
+    """
+    ids = {level: {name: number for number, name in enumerate(classes[level])} for level in levels}
+    paths = []
+    for number, leaf in enumerate(classes[levels[-1]]):
+        path, name = [number], leaf
+        for level, above in pairwise(reversed(levels)):
+            name = _parent(parents, level, above, name, ids[above])
+            path.append(ids[above][name])
+        paths.append(path[::-1])
+    _check_leaves(levels, paths, classes)
+    return Tree(tuple(levels), np.asarray(paths, dtype=np.int64))
+
+
+def weigh_paths(tree: Tree, probabilities: Mapping[str, NDArray[np.floating]]) -> NDArray[np.float64]:
+    """The probability (N, P) of each path: the product of its classes' (N, C) on every level, over all paths 1.
+
+    A head with a NaN in a row (no answer) gives a row of NaN.
+    """
+    total = np.zeros((len(probabilities[tree.levels[0]]), len(tree.paths)))
+    for column, level in enumerate(tree.levels):
+        total += np.log(np.clip(probabilities[level].astype(np.float64), SMALLEST, None))[:, tree.paths[:, column]]
+    weights = np.exp(total - total.max(1, keepdims=True))
+    return np.asarray(weights / weights.sum(1, keepdims=True))
+
+
+def weigh_classes(
+    tree: Tree, weights: NDArray[np.float64], n_classes: Mapping[str, int]
+) -> dict[str, NDArray[np.float64]]:
+    """The probability (N, C) of each class of each level: the sum over the paths (N, P) that it is on."""
+    found = {}
+    for column, level in enumerate(tree.levels):
+        member = np.zeros((len(tree.paths), n_classes[level]))
+        member[np.arange(len(tree.paths)), tree.paths[:, column]] = 1
+        found[level] = weights @ member
+    return found
+
+
+def decide(
+    probabilities: Mapping[str, NDArray[np.floating]], thresholds: Mapping[str, float | None], tree: Tree | None
+) -> dict[str, NDArray[np.int64]]:
+    """The answer int64 (N,) of each head to probabilities (N, C).
+
+    Levels of a tree are decided together, by the most probable path. Else two classes go by the head's threshold, if it
+    has one, and the most probable class is the answer.
+    """
+    answers = {}
+    for head, values in probabilities.items():
+        threshold = thresholds[head]
+        answers[head] = values.argmax(1) if threshold is None else (values[:, 1] >= threshold).astype(np.int64)
+    if tree is not None:
+        best = weigh_paths(tree, probabilities).argmax(1)
+        answers |= {level: tree.paths[best, column] for column, level in enumerate(tree.levels)}
+    return answers
+
+
+def rate(
+    probabilities: Mapping[str, NDArray[np.floating]], answers: Mapping[str, NDArray[np.int64]], tree: Tree | None
+) -> dict[str, NDArray[np.floating]]:
+    """How probable the answer (N,) of each head is: on the levels of a tree, over all paths that agree with it."""
+    trusted = dict(probabilities)
+    if tree is not None:
+        n_classes = {level: probabilities[level].shape[1] for level in tree.levels}
+        trusted |= weigh_classes(tree, weigh_paths(tree, probabilities), n_classes)
+    return {head: values[np.arange(len(values)), answers[head]] for head, values in trusted.items()}
+
+
+def _check_single(found: Mapping[str, Mapping[str, int]], level: str, above: str) -> None:
+    several = {child: own for child, own in found.items() if len(own) > 1}
+    if not several:
+        return
+    shown = "\n".join(f"  {child!r} under {dict(own)}" for child, own in list(several.items())[:SHOWN])
+    more = f"\n  and {len(several) - SHOWN} more" if len(several) > SHOWN else ""
+    raise TreeError(
+        f"The classes of {level!r} and {above!r} form no tree: each class needs one parent, and {len(several)} of"
+        f" {len(found)} have several (with counts of images):\n{shown}{more}\n"
+        "Correct these labels in the source, give tree.parents by hand, or set tree: null."
+    )
+
+
+def _parent(parents: Parents, level: str, above: str, name: str, known: Mapping[str, int]) -> str:
+    parent = parents.get(level, {}).get(name)
+    if parent in known:
+        return str(parent)
+    what = "has no parent" if parent is None else f"has the parent {parent!r}"
+    raise TreeError(
+        f"The class {name!r} of {level!r} {what}; the classes of {above!r} are {list(known)}. Every class needs one of"
+        f" them: correct the labels, or tree.parents.{level}."
+    )
+
+
+def _check_leaves(levels: Sequence[str], paths: Sequence[Sequence[int]], classes: Mapping[str, list[str]]) -> None:
+    """A class that no path leads through could never be the answer."""
+    for column, level in enumerate(levels):
+        used = {path[column] for path in paths}
+        bare = [name for number, name in enumerate(classes[level]) if number not in used]
+        if bare:
+            raise TreeError(
+                f"No class of {levels[-1]!r} is below {bare} of {level!r}, which could never be the answer. Every class"
+                f" needs one: correct the labels, or tree.parents, or take {levels[-1]!r} out of tree.levels."
+            )

@@ -1,0 +1,147 @@
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from meltpoint.images.views import Views
+from meltpoint.train.answers import Learnt, learn_answers
+from meltpoint.train.goal import Goal, build_goal
+
+PARENTS = {"red": "light", "green": "dark", "blue": "dark"}
+Change = Callable[[dict[str, Any]], None]
+NOTHING = Learnt(None, None)
+RECALL, PRECISION = ({"metric": metric, "at_least": 0.9} for metric in ("recall", "precision"))
+
+
+class Net(nn.Module):
+    """Says of each image what it is told to, whatever the image: rows of logits in the order of val."""
+
+    def __init__(self, logits: dict[str, list[list[float]]]) -> None:
+        super().__init__()
+        self.logits, self.seen = {head: torch.tensor(rows) for head, rows in logits.items()}, 0
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        rows = slice(self.seen, self.seen + len(images))
+        self.seen += len(images)
+        return {head: values[rows] for head, values in self.logits.items()}
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("meltpoint.train.answers.fuse", lambda model: model)
+    monkeypatch.setattr("meltpoint.train.answers.BATCH", 7)  # several batches
+    monkeypatch.setattr("meltpoint.train.answers.infer", lambda forward, images, device: forward(images))
+
+
+def logit(probability: float) -> float:
+    return float(np.log(probability / (1 - probability)))
+
+
+def views_of(scene: Any, shades: list[str | None]) -> Views:
+    """The scene with other shades on val."""
+    views = scene.inputs.views
+    samples = views.samples.copy()
+    samples.loc[views.rows("val"), "shade"] = shades
+    return replace(views, samples=samples)
+
+
+def learn(
+    scene: Any, change: Change, shades: list[str | None], said: list[float], **others: list[list[float]]
+) -> dict[str, Learnt]:
+    views, params = views_of(scene, shades), scene.params(change)
+    goal: Goal = build_goal(views, params)
+    rows = [[0.0] * 3 for _ in said]
+    model: Any = Net({"shade": [[logit(value)] for value in said], "colour": rows, **others})
+    return learn_answers(model, goal, views)
+
+
+def wishing(**fields: Any) -> Change:
+    return lambda raw: raw["heads"]["shade"].update(fields)
+
+
+SAID = [0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.45, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15, 0.1, 0.05, 0.02]
+LIGHT: list[str | None] = ["light"] * 8 + ["dark", "light", "dark", "light"] + ["dark"] * 7  # 10 light of 19
+
+
+def test_nothing_wished_nothing_run(scene: Any) -> None:
+    params = scene.params()
+    goal = build_goal(scene.inputs.views, params)
+    broken: Any = None
+    assert learn_answers(broken, goal, scene.inputs.views) == {"shade": NOTHING, "colour": NOTHING}
+
+
+def test_a_recall_is_reached_with_the_highest_threshold(scene: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    learnt = learn(scene, wishing(threshold=RECALL), LIGHT, SAID)
+    assert learnt["shade"].threshold == pytest.approx(0.45, abs=2e-4)
+    assert learnt["colour"] == NOTHING
+    assert "shade answers 'light' from a probability of 0.4499 on: recall 0.900 on val" in capsys.readouterr().out
+
+
+def test_a_precision_is_reached_with_the_lowest_threshold(scene: Any) -> None:
+    assert learn(scene, wishing(threshold=PRECISION), LIGHT, SAID)["shade"].threshold == pytest.approx(0.45, abs=2e-4)
+
+
+def test_a_wish_that_cannot_be_reached_is_told(scene: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    learnt = learn(scene, wishing(threshold=PRECISION), ["dark", *LIGHT[1:]], SAID)
+    assert learnt["shade"].threshold == pytest.approx(0.6, abs=2e-4)
+    output = capsys.readouterr().out
+    assert "warning: heads.shade.threshold wants a precision of 0.9, which no threshold gives on val." in output
+    assert "comes nearest: 0.875" in output
+
+
+def test_without_an_example_there_is_no_threshold(scene: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    learnt = learn(scene, wishing(threshold=RECALL), ["dark"] * 19, SAID)
+    assert learnt["shade"] == NOTHING
+    assert "warning: no image of val is 'light'" in capsys.readouterr().out
+
+
+def test_rows_without_a_label_count_for_nothing(scene: Any) -> None:
+    learnt = learn(scene, wishing(threshold=RECALL), [*LIGHT[:9], None, *LIGHT[10:]], SAID)
+    assert learnt["shade"].threshold == pytest.approx(0.35, abs=2e-4)
+
+
+def test_unknown_are_those_less_sure_than_the_right_ones(scene: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    learnt = learn(scene, wishing(unknown=1.0), LIGHT, SAID)
+    assert learnt["shade"].unknown_below == pytest.approx(0.7, abs=2e-4)  # 0.35 says dark with 0.65, and is wrong
+    assert "shade is unknown below" in capsys.readouterr().out
+
+
+def test_the_confidence_is_that_of_the_answer_by_the_threshold(scene: Any) -> None:
+    wishes = wishing(unknown=1.0, threshold={"metric": "recall", "at_least": 1.0})
+    learnt = learn(scene, wishes, LIGHT, SAID)["shade"]
+    assert learnt.threshold == pytest.approx(0.35, abs=2e-4)
+    assert learnt.unknown_below == pytest.approx(0.6, abs=2e-4)  # 0.55 says light now, and is wrong
+
+
+def test_never_right_enough_is_told(scene: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    turned: list[str | None] = ["dark" if shade == "light" else "light" for shade in LIGHT]
+    assert learn(scene, wishing(unknown=0.9), turned, SAID)["shade"] == NOTHING
+    output = capsys.readouterr().out
+    assert "warning: heads.shade.unknown wants 0.9 of the answers to be right" in output
+    assert "No answer is called unknown" in output
+
+
+def test_heads_in_a_tree_are_judged_by_their_path(scene: Any) -> None:
+    """The sure level corrects the other, and shares its certainty with it."""
+
+    def planted(raw: dict[str, Any]) -> None:
+        raw["tree"] = {"levels": ["shade", "colour"], "parents": {"colour": PARENTS}}
+        raw["heads"]["shade"]["unknown"] = raw["heads"]["colour"]["unknown"] = 1.0
+
+    views, params = scene.inputs.views, scene.params(planted)
+    colours = views.samples["colour"].iloc[views.rows("val")].tolist()
+    views = views_of(scene, [PARENTS[colour] for colour in colours])
+    says = [[4.0 * (colour == name) for name in ("red", "green", "blue")] for colour in colours]
+    model: Any = Net({"shade": [[0.1 if PARENTS[colour] == "dark" else -0.1] for colour in colours], "colour": says})
+    learnt = learn_answers(model, build_goal(views, params), views)
+    # alone the shade would be wrong each time, and no share of its answers right
+    red, sure = 1 / (1 + np.exp(0.1)), np.exp(4.0)
+    least = red * sure / (red * sure + red * 1 + (1 - red) * 1)
+    other = red * sure / (red * sure + 2 * (1 - red))
+    assert learnt["colour"].unknown_below == pytest.approx(min(least, other), abs=2e-4)
+    assert learnt["shade"].unknown_below is not None
+    assert learnt["shade"].unknown_below > 0.9

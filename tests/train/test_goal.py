@@ -1,0 +1,130 @@
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from meltpoint.images.views import Views
+from meltpoint.params.read import Params
+from meltpoint.task.classification import ObjectiveError
+from meltpoint.train.goal import Goal, GoalError, build_goal
+from meltpoint.trees import TreeError
+
+WARMTH = {"red": "warm", "green": "cold", "blue": "cold"}
+
+Change = Callable[[dict[str, Any]], None]
+
+
+def warmed(views: Views) -> Views:
+    """The same images with one more label, a parent of their colour."""
+    samples = views.samples.assign(warmth=views.samples["colour"].map(WARMTH).astype("string"))
+    return replace(views, samples=samples, classes={**views.classes, "warmth": ["warm", "cold"]})
+
+
+def planted(raw: dict[str, Any]) -> None:
+    raw["data"]["labels"]["warmth"] = {"kind": "names", "column": "warmth", "classes": ["warm", "cold"]}
+    raw["heads"]["warmth"] = {**raw["heads"]["colour"], "label": "warmth"}
+    raw["tree"] = {"levels": ["warmth", "colour"], "parents": None}
+
+
+def heads(**changes: dict[str, Any]) -> Change:
+    def change(raw: dict[str, Any]) -> None:
+        for name, fields in changes.items():
+            raw["heads"][name] |= fields
+
+    return change
+
+
+def build(scene: Any, change: Change, views: Views | None = None) -> tuple[Goal, Params, Views]:
+    params, own = scene.params(change), views or scene.inputs.views
+    return build_goal(own, params), params, own
+
+
+def test_rows_that_a_head_is_not_about_have_no_target(scene: Any) -> None:
+    where = {"label": "shade", "is_in": ["light"]}
+    goal, _, views = build(scene, heads(colour={"where": where}))
+    whole, _, _ = build(scene, heads())
+    for part, other in ((goal.train, whole.train), (goal.val, whole.val)):
+        light = torch.from_numpy((views.samples["shade"].iloc[part.rows] == "light").to_numpy(bool))
+        assert torch.equal(part.targets["colour"], torch.where(light, other.targets["colour"], -1))
+        assert torch.equal(part.targets["shade"], other.targets["shade"])
+        assert (part.targets["colour"] >= 0).any()
+
+
+def test_balanced_weights_are_of_the_rows_a_head_is_about(scene: Any) -> None:
+    where = {"label": "shade", "is_in": ["light"]}
+    goal, _, _ = build(scene, heads(colour={"where": where, "class_weights": "balanced"}))
+    targets = goal.train.targets["colour"]
+    counts = torch.bincount(targets[targets >= 0], minlength=3)
+    weights = goal.objectives["colour"].class_weights  # type: ignore[attr-defined]
+    torch.testing.assert_close(weights, counts.sum() / (3 * counts))
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_head_without_a_label_is_told(scene: Any, split: str) -> None:
+    views = scene.inputs.views
+    samples = views.samples.copy()
+    samples.loc[samples["split"] == split, "colour"] = None
+    with pytest.raises(GoalError, match=f"'colour' has nothing to learn: none of the .* images of {split} has a label"):
+        build(scene, heads(), replace(views, samples=samples))
+
+
+def test_a_head_about_no_row_is_told(scene: Any) -> None:
+    views = scene.inputs.views
+    views = replace(views, samples=views.samples.assign(shade="dark"))
+    where = {"label": "shade", "is_in": ["light"]}
+    with pytest.raises(GoalError, match=r"where 'shade' is one of \['light'\]"):
+        build(scene, heads(colour={"where": where}), views)
+
+
+def test_classes_of_the_data_have_their_say(scene: Any) -> None:
+    def late(raw: dict[str, Any]) -> None:
+        raw["data"]["labels"]["colour"]["classes"] = None  # so that params do not know them
+        raw["heads"]["colour"]["class_weights"] = {"gren": 2.0}
+
+    with pytest.raises(ObjectiveError, match="'gren'.*Did you mean 'green'"):
+        build(scene, late)
+
+
+def test_a_tree_is_derived_from_all_images(scene: Any) -> None:
+    views = warmed(scene.inputs.views)
+    only_test = views.samples["split"] == "test"
+    views.samples.loc[~only_test, "warmth"] = views.samples["warmth"].where(views.samples["colour"] != "blue")
+    goal, _, _ = build(scene, planted, views)
+    assert goal.tree is not None
+    assert goal.tree.levels == ["warmth", "colour"]
+    assert goal.tree.parents == {"colour": WARMTH}
+
+
+def test_a_tree_can_be_given(scene: Any) -> None:
+    def given(raw: dict[str, Any]) -> None:
+        planted(raw)
+        raw["tree"]["parents"] = {"colour": {**WARMTH, "blue": "warm"}}
+
+    goal, _, _ = build(scene, given, warmed(scene.inputs.views))
+    assert goal.tree is not None
+    assert goal.tree.parents["colour"]["blue"] == "warm"
+
+
+def test_classes_that_form_no_tree_stop_before_training(scene: Any) -> None:
+    def crossed(raw: dict[str, Any]) -> None:
+        raw["tree"] = {"levels": ["shade", "colour"], "parents": None}
+
+    with pytest.raises(TreeError, match="3 of 3 have several"):
+        build(scene, crossed)
+
+
+def test_shuffled_images_come_once_and_balanced_ones_as_their_class(scene: Any) -> None:
+    views = scene.inputs.views
+    rare = views.samples.index.isin(views.rows("train")[:3])
+    samples = views.samples.assign(shade=np.where(rare, "light", "dark"))
+    samples.loc[views.rows("val")[0], "shade"] = "light"
+    goal, _, _ = build(scene, heads(), replace(views, samples=samples.astype({"shade": "string"})))
+    targets = goal.train.targets["shade"].numpy()
+    assert goal.chances("shuffled") is None
+    assert sorted(goal.order(1, 5, "shuffled").tolist()) == list(range(len(targets)))
+    drawn = np.concatenate([goal.order(epoch, 5, "balanced") for epoch in range(50)])
+    assert targets.mean() == pytest.approx(3 / 41)
+    assert targets[drawn].mean() == pytest.approx(0.5, abs=0.04)
