@@ -55,15 +55,15 @@ def test_each_tap_gives_the_same_alone_and_with_others(name: str) -> None:
 
 
 def test_a_numbered_tap_is_the_mean_over_timms_map() -> None:
-    for name in ("test_efficientnet", "test_vit"):
+    for name, options in (("test_efficientnet", {}), ("test_vit", {"norm": True})):
         backbone, images = build(name, -2, "final"), torch.randn(2, 3, 64, 64)
-        _, maps = backbone.net.forward_intermediates(images)  # type: ignore[operator]
+        _, maps = backbone.net.forward_intermediates(images, **options)  # type: ignore[operator]
         torch.testing.assert_close(backbone(images)["-2"], maps[-2].mean((2, 3)))
         assert len(maps) == nets.count_stages(backbone.net)
 
 
 def test_the_final_tap_pools_by_itself() -> None:
-    assert build("test_efficientnet", "final").specs == {"final": FeatureSpec(256, 32, None)}
+    assert build("test_efficientnet", "final").specs == {"final": FeatureSpec(256, 32, None, pooled=True)}
 
 
 @pytest.mark.parametrize("tap", [5, -6, 99])
@@ -168,6 +168,8 @@ def test_package_weights_bring_their_licence_and_are_read_before_pruning() -> No
     whole = build("tf_efficientnet_lite0", "final", -2, weights=weights)
     part = build("tf_efficientnet_lite0", -2, weights=weights)
     assert part.licence == "Apache-2.0"
-    assert part.origin.startswith("294 tensors from efficientnet-lite0-57934424.pth")
+    assert part.origin.startswith(
+        "294 of 294 tensors from efficientnet-lite0-57934424.pth, none is missing, 2 left over"
+    )
     images = torch.randn(1, 3, 64, 64)
     torch.testing.assert_close(part(images)["-2"], whole(images)["-2"])

@@ -4,11 +4,22 @@ from typing import Any
 
 import pytest
 
-from meltpoint.model.card import CARD, FORMAT, Card, ModelError, read_card
+from meltpoint.model.card import CARD, FORMAT, Card, ModelError, TreeCard, read_card
 
 
 def facts() -> dict[str, Any]:
-    head = {"kind": "linear", "label": "a", "tap": -2, "weight": 1.0, "class_weights": "none", "main": True}
+    head = {
+        "kind": "linear",
+        "label": "a",
+        "tap": -2,
+        "weight": 1.0,
+        "class_weights": "none",
+        "target": "nominal",
+        "where": None,
+        "threshold": None,
+        "unknown": None,
+        "main": True,
+    }
     return {
         "format": FORMAT,
         "strategy": "frozen",
@@ -24,7 +35,17 @@ def facts() -> dict[str, Any]:
         "max_megapixels": 10.0,
         "mean": [0.5, 0.5, 0.5],
         "std": [0.5, 0.5, 0.5],
-        "heads": {"one": {"head": head, "classes": ["x", "ÿ"], "outputs": 1}},
+        "heads": {
+            "one": {
+                "head": head,
+                "classes": ["x", "ÿ"],
+                "outputs": 1,
+                "threshold": 0.25,
+                "unknown_below": None,
+                "names": {"zh": {"x": "树式"}},
+            }
+        },
+        "tree": None,
         "main_head": "one",
         "metric": "accuracy",
         "key": "k",
@@ -45,6 +66,14 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     write(tmp_path, card.model_dump(mode="json"))
     assert read_card(tmp_path) == card
     assert card.classes == {"one": ["x", "ÿ"]}
+    assert card.thresholds == {"one": 0.25}
+
+
+def test_a_tree_is_kept(tmp_path: Path) -> None:
+    tree = {"levels": ["one", "two"], "parents": {"two": {"x": "ÿ"}}}
+    card = Card.model_validate(facts() | {"tree": tree})
+    write(tmp_path, card.model_dump(mode="json"))
+    assert read_card(tmp_path).tree == card.tree == TreeCard(levels=["one", "two"], parents={"two": {"x": "ÿ"}})
 
 
 def test_where_the_weights_lay_is_not_told() -> None:
@@ -72,7 +101,7 @@ def test_another_format_is_told(tmp_path: Path, content: object) -> None:
         read_card(tmp_path)
 
 
-@pytest.mark.parametrize("change", [{"strategy": None}, {"surprise": 1}, {"mean": [0.5]}])
+@pytest.mark.parametrize("change", [{"strategy": None}, {"surprise": 1}, {"mean": [0.5]}, {"tree": {"levels": []}}])
 def test_a_foreign_card_names_what_is_wrong(tmp_path: Path, change: dict[str, Any]) -> None:
     write(tmp_path, facts() | change)
     with pytest.raises(ModelError, match=next(iter(change))):

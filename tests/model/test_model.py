@@ -11,25 +11,33 @@ from meltpoint.model.backbones import build_backbone
 from meltpoint.model.card import FORMAT, Card, HeadCard, ModelError
 from meltpoint.model.model import WEIGHTS, Model, build_heads, load_model, save_model
 from meltpoint.params.data import Images
-from meltpoint.params.model import Backbone, Head, LinearHead, MlpHead, RandomWeights
+from meltpoint.params.model import Backbone, ConvHead, Head, LinearHead, MlpHead, RandomWeights
 
 PARAMS = Backbone(
     name="test_efficientnet", args={}, weights=RandomWeights(kind="random"), mean=[0.5] * 3, std=[0.5] * 3
 )
-SHARED: dict[str, Any] = {"weight": 1.0, "class_weights": "none"}
+SHARED: dict[str, Any] = {
+    "weight": 1.0,
+    "class_weights": "none",
+    "target": "nominal",
+    "where": None,
+    "threshold": None,
+    "unknown": None,
+}
 HEADS: dict[str, Head] = {
     "two": LinearHead(kind="linear", label="two", tap="final", main=True, **SHARED),
     "many": MlpHead(kind="mlp", label="many", tap=-2, hidden=5, dropout=0.5, main=False, **SHARED),
+    "own": ConvHead(kind="conv", label="own", tap=-1, main=False, **SHARED),
 }
-OUTPUTS = {"two": 1, "many": 3}
+OUTPUTS = {"two": 1, "many": 3, "own": 2}
 IMAGES = torch.randint(0, 256, (3, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
 def build() -> Model:
     torch.manual_seed(0)
-    taps = {name: head.tap for name, head in HEADS.items()}
+    taps = {name: head.reads for name, head in HEADS.items()}
     backbone = build_backbone(PARAMS, set(taps.values()), 64)
-    model = Model(backbone, build_heads(HEADS, backbone.specs, OUTPUTS), taps)
+    model = Model(backbone, build_heads(HEADS, backbone, OUTPUTS), taps)
     for layer in (model.heads["two"], model.heads["many"]):
         layer[0].mean.normal_()  # type: ignore[index,union-attr,operator]
     return model.eval()
@@ -37,7 +45,14 @@ def build() -> Model:
 
 def card(**changes: Any) -> Card:
     heads = {
-        name: HeadCard(head=head, classes=["a", "b", "c"][: OUTPUTS[name] + 1], outputs=OUTPUTS[name])
+        name: HeadCard(
+            head=head,
+            classes=["a", "b", "c"][: OUTPUTS[name] + 1],
+            outputs=OUTPUTS[name],
+            threshold=None,
+            unknown_below=None,
+            names={},
+        )
         for name, head in HEADS.items()
     }
     fields: dict[str, Any] = {
@@ -50,6 +65,7 @@ def card(**changes: Any) -> Card:
         "mean": (0.5, 0.5, 0.5),
         "std": (0.5, 0.5, 0.5),
         "heads": heads,
+        "tree": None,
         "main_head": "two",
         "metric": "f1",
         "key": "k",
@@ -65,9 +81,14 @@ def card(**changes: Any) -> Card:
 def test_forward_is_outputs_of_features() -> None:
     model = build()
     features = model.features(IMAGES)
-    assert {key: values.shape[1] for key, values in features.items()} == {"final": 256, "-2": 48}
+    shapes = {key: tuple(values.shape[1:]) for key, values in features.items()}
+    assert shapes == {"final": (256,), "-2": (48,), "-1.map": (64, 2, 2)}
     outputs = model(IMAGES)
-    assert {name: tuple(values.shape) for name, values in outputs.items()} == {"two": (3, 1), "many": (3, 3)}
+    assert {name: tuple(values.shape) for name, values in outputs.items()} == {
+        "two": (3, 1),
+        "many": (3, 3),
+        "own": (3, 2),
+    }
     for name, values in model.outputs(features).items():
         assert torch.equal(values, outputs[name])
 
@@ -75,7 +96,7 @@ def test_forward_is_outputs_of_features() -> None:
 @pytest.mark.parametrize("name", ["type", "train", "forward", "values"])
 def test_a_head_with_a_word_of_torchs_is_refused(name: str) -> None:
     with pytest.raises(ModelError, match=f"'{name}'.*'{name}_head'"):
-        build_heads({name: HEADS["two"]}, {}, {name: 1})
+        build_heads({name: HEADS["two"]}, build().backbone, {name: 1})
 
 
 def test_saved_and_loaded_answers_the_same_without_fetching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,10 +34,10 @@ def params(name: str, **args: Any) -> Backbone:
 def test_what_comes_after_the_last_tap_is_pruned_and_all_that_is_left_learns(name: str, size: int) -> None:
     net = create_net(params(name), size, from_hub=False)
     index, images = count_stages(net) - 2, torch.randn(2, 3, size, size)
-    before = run_net(net, images, [index], whole=False)[1][0]
+    before = run_net(net, images, [index], whole=False)[1][0].cells
     count = sum(parameter.numel() for parameter in net.parameters())
     prune_net(net, [index])
-    after = run_net(net, images, [index], whole=False)[1][0]
+    after = run_net(net, images, [index], whole=False)[1][0].cells
     torch.testing.assert_close(after, before)
     after.square().mean().backward()
     assert [key for key, parameter in net.named_parameters() if parameter.grad is None] == []
@@ -101,7 +101,7 @@ def test_a_wrong_size_names_the_nearest_right_ones(size: int) -> None:
 
 def test_a_vit_that_pads_takes_any_size() -> None:
     net = create_net(params("test_vit", dynamic_img_size=True, dynamic_img_pad=True), 70, from_hub=False)
-    assert run_net(net, torch.zeros(1, 3, 70, 70), [0], whole=False)[1][0].shape == (1, 64, 5, 5)
+    assert run_net(net, torch.zeros(1, 3, 70, 70), [0], whole=False)[1][0].cells.shape == (1, 64, 5, 5)
 
 
 def test_a_hub_that_does_not_answer_is_told_plainly(monkeypatch: pytest.MonkeyPatch) -> None:

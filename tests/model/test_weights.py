@@ -37,15 +37,17 @@ def check_loaded(module: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
-@pytest.mark.parametrize("container", [None, "state_dict", "model"])
+@pytest.mark.parametrize("container", [None, "state_dict", "model", "model/state_dict"])
 def test_by_name_whatever_wraps_the_names(tmp_path: Path, prefix: str, container: str | None) -> None:
     tensors = {prefix + name: value for name, value in filled().items()}
-    torch.save({container: tensors, "epoch": 3} if container else tensors, tmp_path / "a.pth")
+    for key in reversed(container.split("/") if container else []):
+        tensors = {key: tensors, "epoch": 3}  # type: ignore[dict-item]
+    torch.save(tensors, tmp_path / "a.pth")
     module = net()
     matched = load_weights(module, by("name", tmp_path / "a.pth"))
     check_loaded(module)
-    assert matched.taken == len(tensors)
-    assert matched.unused == ()
+    assert matched.taken == len(filled())
+    assert matched.unused == matched.missing == ()
 
 
 def test_by_name_leaves_the_classifier(tmp_path: Path) -> None:
@@ -54,7 +56,17 @@ def test_by_name_leaves_the_classifier(tmp_path: Path) -> None:
     matched = load_weights(module, by("name", tmp_path / "a.safetensors"))
     check_loaded(module)
     assert sorted(matched.unused) == ["fc.bias", "fc.weight"]
-    assert "a.safetensors, not used: fc." in matched.sentence
+    assert matched.sentence == "9 of 9 tensors from a.safetensors, none is missing, 2 left over (fc.bias, fc.weight)"
+
+
+def test_counters_may_be_missing_and_are_told(tmp_path: Path) -> None:
+    tensors = {name: value for name, value in filled().items() if "num_batches" not in name}
+    save_file(tensors, tmp_path / "a.safetensors")
+    matched = load_weights(net(), by("name", tmp_path / "a.safetensors"))
+    assert matched.missing == ("1.num_batches_tracked",)
+    assert matched.sentence.endswith(
+        "8 of 9 tensors from a.safetensors, 1 that only count steps are missing, 0 left over"
+    )
 
 
 @pytest.mark.parametrize("counters", [True, False])
@@ -146,3 +158,24 @@ def test_the_default_weights_fill_the_default_backbone() -> None:
     assert matched.unused == ("_fc.weight", "_fc.bias")
     original = torch.load(find_weights(LITE0), weights_only=True)
     assert torch.equal(module.get_parameter("bn2.bias"), original["_bn1.bias"])
+
+
+def vit(size: int) -> nn.Module:
+    params = Backbone(name="test_vit", args={}, weights=RandomWeights(kind="random"), mean=None, std=None)
+    return create_net(params, size, from_hub=False)
+
+
+def test_weights_of_another_image_size_are_resized_as_timm_does(tmp_path: Path) -> None:
+    torch.save({"module." + name: value + 1 for name, value in vit(64).state_dict().items()}, tmp_path / "a.pth")
+    module = vit(32)
+    matched = load_weights(module, by("name", tmp_path / "a.pth"))
+    assert matched.missing == ()
+    assert torch.equal(module.state_dict()["norm.weight"], vit(64).state_dict()["norm.weight"] + 1)
+    assert module.state_dict()["pos_embed"].shape == (1, 5, 64)
+    assert module.state_dict()["pos_embed"].mean() == pytest.approx(1, abs=0.1)
+
+
+def test_weights_that_timm_cannot_convert_are_refused(tmp_path: Path) -> None:
+    torch.save(filled(), tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match="lacks"):
+        load_weights(vit(32), by("name", tmp_path / "a.pth"))

@@ -1,57 +1,89 @@
-"""Any timm backbone behind one call: normalised images in, one pooled vector for each tap out."""
+"""Any timm backbone behind one call: normalised images in, a vector or a map for each tap out."""
 
+import copy
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import assert_never
 
 import torch
 from torch import Tensor, nn
 
 from meltpoint.model import nets
-from meltpoint.model.nets import BackboneError
+from meltpoint.model.convolution import Convolution, copy_last_convolution
+from meltpoint.model.nets import BackboneError, Block
 from meltpoint.model.weights import load_weights
 from meltpoint.params.model import Backbone as BackboneParams
-from meltpoint.params.model import FileWeights, HubWeights, PackageWeights, Tap
+from meltpoint.params.model import FileWeights, HubWeights, MapTap, PackageWeights, Reading, TokenTap
 
-FINAL = "final"
+FINAL, PATCHES = "final", "patches"
 Channels = tuple[float, float, float]  # red, green, blue
 
 
 @dataclass(frozen=True)
 class FeatureSpec:
-    """What a tap gives: vectors of `channels`, the mean over `grid` cells `stride` pixels apart.
+    """What a tap gives: vectors of `channels`, or where they are not pooled maps of (channels, *grid).
 
-    `grid` is (rows, columns); None where the backbone pools in a way of its own.
+    `grid` is (rows, columns), its cells or patches `stride` pixels apart; None where the backbone pools in a way of
+    its own.
     """
 
     channels: int
     stride: int
     grid: tuple[int, int] | None
+    pooled: bool
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the features of one image."""
+        return (self.channels,) if self.pooled or self.grid is None else (self.channels, *self.grid)
 
 
-def tap_key(tap: Tap) -> str:
-    """The name of a tap in dicts and files: "final", "-2"."""
-    return str(tap)
+def tap_key(tap: Reading) -> str:
+    """The name of a tap in dicts and files: "final", "-2", "-2.class+patches", "-2.map"."""
+    match tap:
+        case TokenTap():
+            return f"{tap.at}.{'+'.join(tap.pool)}"
+        case MapTap():
+            return f"{tap.at}.map"
+        case _:
+            return str(tap)
+
+
+def tap_index(tap: Reading) -> int | None:
+    """The stage or block that is tapped, as params count it; None for the final one."""
+    match tap:
+        case TokenTap() | MapTap():
+            return tap.at
+        case int():
+            return tap
+        case "final":
+            return None
+        case _:
+            assert_never(tap)
 
 
 class Backbone(nn.Module):
     """A timm model without its classifier. BatchNorm uses its stored statistics always, in training too.
 
-    Attributes: `params` it was built from, `size` of its images in pixels, `specs` by tap key, `mean` and `std` of the
-    three channels, `indices` of the tapped stages by tap key, `licence` and `origin` of the weights in words.
+    Attributes: `params` it was built from, `size` of its images in pixels, `taps` and `specs` by tap key, `mean` and
+    `std` of the three channels, `indices` of the tapped stages by tap key, `licence` and `origin` of the weights in
+    words, `convolutions` to copy by tap key.
     """
 
     channel_mean: Tensor
     channel_std: Tensor
 
-    def __init__(self, net: nn.Module, params: BackboneParams, specs: dict[str, FeatureSpec], size: int) -> None:
+    def __init__(self, net: nn.Module, params: BackboneParams, taps: dict[str, Reading], size: int) -> None:
         super().__init__()
-        self.net, self.params, self.specs, self.size = net, params, specs, size
+        self.net, self.params, self.taps, self.size = net, params, taps, size
+        self.specs = _select(params.name, net, _measure(net, params, size), taps)
+        self.convolutions: dict[str, Convolution] = {}  # a plain dict: they belong to the heads that copy them
         self.mean, self.std = _normalisation(net, params)
         self.licence, self.origin = "none", "random weights"
         self.register_buffer("channel_mean", 255 * torch.tensor(self.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("channel_std", 255 * torch.tensor(self.std).view(1, 3, 1, 1), persistent=False)
-        n_stages = nets.count_stages(net)
-        self.indices = {key: int(key) % n_stages for key in specs if key != FINAL}
+        n_stages, places = nets.count_stages(net), {key: tap_index(tap) for key, tap in taps.items()}
+        self.indices = {key: at % n_stages for key, at in places.items() if at is not None}
 
     def prepare(self, images: Tensor) -> Tensor:
         """Images uint8 (N, S, S, 3) to normalised float32 (N, 3, S, S), channels last in memory, on this device."""
@@ -59,13 +91,20 @@ class Backbone(nn.Module):
         return channels_first.float().sub_(self.channel_mean).div_(self.channel_std)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Normalised images float (N, 3, S, S) to pooled features float (N, D) for each tap key."""
+        """Normalised images float (N, 3, S, S) to features float (N, *spec.shape) for each tap key."""
         indices = sorted(set(self.indices.values()))
-        last, maps = nets.run_net(self.net, images, indices, whole=FINAL in self.specs)
-        features = {key: maps[indices.index(index)].mean((2, 3)) for key, index in self.indices.items()}
+        last, blocks = nets.run_net(self.net, images, indices, whole=FINAL in self.specs)
+        features = {key: _pool(blocks[indices.index(index)], self.taps[key]) for key, index in self.indices.items()}
         if FINAL in self.specs:
             features[FINAL] = nets.pre_logits(self.net, last)
         return features
+
+    def copy_convolution(self, at: int) -> Convolution:
+        """The convolution and activation after the stage `at`, which is tapped by its map, for a head to train.
+
+        It is the last one of the pretrained net that takes so many channels, the BatchNorm after it folded in.
+        """
+        return copy.deepcopy(self.convolutions[tap_key(MapTap(at=at))])
 
     def train(self, mode: bool = True) -> "Backbone":
         """As nn.Module's, but layers with running statistics stay in eval, as they were when heads were fitted."""
@@ -90,18 +129,19 @@ class Backbone(nn.Module):
         return [[f"net.{name}" for name in names] for names in stages]
 
 
-def build_backbone(params: BackboneParams, taps: Collection[Tap], size: int, pretrained: bool = True) -> Backbone:
+def build_backbone(params: BackboneParams, taps: Collection[Reading], size: int, pretrained: bool = True) -> Backbone:
     """A backbone in eval mode for square images of `size` pixels, its weights channels last in memory.
 
     `pretrained=False` leaves the weights random, for a caller that loads saved ones.
 
     Raises:
-        BackboneError: unknown name, argument or tap, or an image size that this backbone cannot take.
+        BackboneError: unknown name, argument or tap, an image size that this backbone cannot take, or a map without
+            a convolution that could read it.
         WeightsError: the weights cannot be fetched, read or matched.
     """
     from_hub = pretrained and isinstance(params.weights, HubWeights)
     net = nets.create_net(params, size, from_hub)
-    backbone = Backbone(net, params, _select(params.name, _measure(net, params, size), taps), size)
+    backbone = Backbone(net, params, {tap_key(tap): tap for tap in sorted(taps, key=tap_key)}, size)
     if from_hub:
         config = nets.pretrained_config(net)
         backbone.licence = str(config.get("license") or "unknown")
@@ -109,10 +149,25 @@ def build_backbone(params: BackboneParams, taps: Collection[Tap], size: int, pre
     elif pretrained and isinstance(params.weights, FileWeights | PackageWeights):
         backbone.origin = load_weights(net, params.weights).sentence
         backbone.licence = params.weights.licence
+    for key, tap in backbone.taps.items():
+        if isinstance(tap, MapTap):
+            backbone.convolutions[key] = _copy_convolution(backbone, tap)
     if FINAL not in backbone.specs:
         nets.prune_net(net, sorted(set(backbone.indices.values())))
     net.to(memory_format=torch.channels_last)
     return backbone.eval()
+
+
+def _pool(block: Block, tap: Reading) -> Tensor:
+    """What a tap gives of a stage or block: float (N, D), or a map (N, C, H, W)."""
+    match tap:
+        case MapTap():
+            return block.cells
+        case TokenTap():
+            parts = [block.cells.mean((2, 3)) if kind == PATCHES else block.tokens[kind].mean(1) for kind in tap.pool]
+            return torch.cat(parts, 1)
+        case _:
+            return block.cells.mean((2, 3))
 
 
 def _measure(net: nn.Module, params: BackboneParams, size: int) -> dict[str, FeatureSpec]:
@@ -120,30 +175,74 @@ def _measure(net: nn.Module, params: BackboneParams, size: int) -> dict[str, Fea
     try:
         with torch.inference_mode():
             indices = list(range(nets.count_stages(net)))
-            last, maps = nets.run_net(net, torch.zeros(1, 3, size, size), indices, whole=True)
+            last, blocks = nets.run_net(net, torch.zeros(1, 3, size, size), indices, whole=True)
             final = nets.pre_logits(net, last)
     except Exception as error:  # a wrong size shows in any of timm's layers: assertion, shape or value error
         raise nets.wrong_size(params, size, error) from error
     specs: dict[str, FeatureSpec] = {}
-    for index, features in enumerate(maps):
-        _, channels, rows, columns = features.shape
-        specs[str(index)] = FeatureSpec(channels, round(size / rows), (rows, columns))
-    stride = specs[str(len(maps) - 1)].stride if maps else size
-    return specs | {FINAL: FeatureSpec(final.shape[1], stride, None)}
+    for index, block in enumerate(blocks):
+        _, channels, rows, columns = block.cells.shape
+        specs[str(index)] = FeatureSpec(channels, round(size / rows), (rows, columns), pooled=True)
+    stride = specs[str(len(blocks) - 1)].stride if blocks else size
+    return specs | {FINAL: FeatureSpec(final.shape[1], stride, None, pooled=True)}
 
 
-def _select(name: str, specs: dict[str, FeatureSpec], taps: Collection[Tap]) -> dict[str, FeatureSpec]:
+def _select(
+    name: str, net: nn.Module, specs: dict[str, FeatureSpec], taps: dict[str, Reading]
+) -> dict[str, FeatureSpec]:
     """The specs of the wanted taps, by tap key."""
     n_stages = len(specs) - 1
     selected: dict[str, FeatureSpec] = {}
-    for tap in sorted(taps, key=tap_key):
-        if isinstance(tap, int) and not -n_stages <= tap < n_stages:
-            known = ", ".join(f"{key} ({spec.channels} channels)" for key, spec in specs.items())
+    for key, tap in taps.items():
+        at = tap_index(tap)
+        if at is not None and not -n_stages <= at < n_stages:
+            known = ", ".join(f"{number} ({spec.channels} channels)" for number, spec in specs.items())
             raise BackboneError(
-                f"{name} has no tap {tap}. It has {known}; -1 is the last of the numbered ones. Correct the head's tap."
+                f"{name} has no tap {at}. It has {known}; -1 is the last of the numbered ones. Correct the head's tap."
             )
-        selected[tap_key(tap)] = specs[str(tap % n_stages) if isinstance(tap, int) else tap]
+        spec = specs[FINAL if at is None else str(at % n_stages)]
+        match tap:
+            case TokenTap():
+                _check_pool(name, net, tap)
+                selected[key] = replace(spec, channels=len(tap.pool) * spec.channels)
+            case MapTap():
+                selected[key] = replace(spec, pooled=False)
+            case _:
+                selected[key] = spec
     return selected
+
+
+def _check_pool(name: str, net: nn.Module, tap: TokenTap) -> None:
+    if not nets.has_tokens(net):
+        raise BackboneError(
+            f"{name} has no tokens, and a head's tap asks for {list(tap.pool)}. It has maps of cells; `tap: {tap.at}`"
+            " gives the mean over the cells. Correct the head's tap, or take a ViT."
+        )
+    has = [*nets.count_tokens(net), PATCHES]
+    missing = [kind for kind in tap.pool if kind not in has]
+    if missing:
+        raise BackboneError(
+            f"{name} has no tokens of the kind {' or '.join(missing)}, which a head's tap asks for. Its blocks have"
+            f" {' and '.join(has)}. Correct the head's tap.pool."
+        )
+
+
+def _copy_convolution(backbone: Backbone, tap: MapTap) -> Convolution:
+    net, channels = backbone.net, backbone.specs[tap_key(tap)].channels
+
+    def run() -> None:
+        with torch.inference_mode():
+            last, _ = nets.run_net(net, torch.zeros(1, 3, backbone.size, backbone.size), [], whole=True)
+            nets.pre_logits(net, last)
+
+    found = copy_last_convolution(net, channels, run)
+    if found is None:
+        raise BackboneError(
+            f"{backbone.params.name} has no convolution that takes the {channels} channels of tap {tap.at}, and a head"
+            " of kind conv begins with a copy of one. Heads of kind linear or mlp work with any backbone: correct the"
+            " head's kind, or its tap, or take another CNN."
+        )
+    return found
 
 
 def _normalisation(net: nn.Module, params: BackboneParams) -> tuple[Channels, Channels]:

@@ -12,7 +12,7 @@ from meltpoint.params.judging import Metric
 from meltpoint.params.model import Backbone, FileWeights, Head
 
 CARD = "card.json"
-FORMAT = 1  # raised when an older reader would misread a newer card
+FORMAT = 2  # raised when an older reader would misread a newer card
 
 
 class ModelError(UserError, RuntimeError):
@@ -20,11 +20,26 @@ class ModelError(UserError, RuntimeError):
 
 
 class HeadCard(Section):
-    """A head, the names of its classes in order, and how many numbers it gives (1 for two classes)."""
+    """A head, the names of its classes in order, how many numbers it gives, and what was learnt about it on val.
+
+    `threshold`: of two classes, the probability from which on the second is the answer; None: the more probable one is.
+    `unknown_below`: answers with a smaller probability are "unknown" to those who ask; None: none is.
+    `names`: language -> class -> its name for people.
+    """
 
     head: Head
     classes: list[str]
     outputs: int
+    threshold: float | None
+    unknown_below: float | None
+    names: dict[str, dict[str, str]]
+
+
+class TreeCard(Section):
+    """Heads from the root's level to the leaves', and of each but the first: class to parent class."""
+
+    levels: list[str]
+    parents: dict[str, dict[str, str]]
 
 
 class Card(Section):
@@ -39,6 +54,7 @@ class Card(Section):
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     heads: dict[str, HeadCard]
+    tree: TreeCard | None
     main_head: str
     metric: Metric  # of the main head: chose the checkpoint
     key: str  # fingerprint of everything the training depended on
@@ -61,6 +77,11 @@ class Card(Section):
     def classes(self) -> dict[str, list[str]]:
         """The class names of each head, in the order of its probabilities."""
         return {name: head.classes for name, head in self.heads.items()}
+
+    @property
+    def thresholds(self) -> dict[str, float | None]:
+        """The threshold of each head."""
+        return {name: head.threshold for name, head in self.heads.items()}
 
 
 def read_card(folder: Path) -> Card:

@@ -1,22 +1,18 @@
 """A copy of a backbone or model for inference, with BatchNorm folded into the convolution before it."""
 
 import copy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TypeVar, cast
 
 import torch
-from timm.layers.conv2d_same import Conv2dSame
 from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 
 from meltpoint.model.backbones import Backbone
+from meltpoint.model.convolution import CONVOLUTIONS, NORMS, fold, watched
 from meltpoint.model.model import Model
 
 Fusable = TypeVar("Fusable", Backbone, Model)
 
-CONVOLUTIONS = (nn.Conv2d, Conv2dSame)  # exactly these: a subclass may change its weight before using it
-NORMS = (nn.BatchNorm2d, BatchNormAct2d)
 TOLERANCE = 1e-5  # relative to the largest feature
 
 
@@ -57,7 +53,7 @@ def find_pairs(backbone: Backbone, example: Tensor) -> list[tuple[str, str]]:
         elif id(inputs[0]) in made:
             pairs.append((names[made[id(inputs[0])][0]], names[module]))
 
-    with _hooked([module for module in names if type(module) in CONVOLUTIONS + NORMS], note):
+    with watched([module for module in names if type(module) in CONVOLUTIONS + NORMS], note):
         backbone(example)
     once = {names[module] for module, count in calls.items() if count == 1 and _is_still(module)}
     return [(convolution, norm) for convolution, norm in pairs if {convolution, norm} <= once]
@@ -68,35 +64,13 @@ def _is_still(module: nn.Module) -> bool:
     return not isinstance(module, nn.BatchNorm2d) or module.running_mean is not None
 
 
-@contextmanager
-def _hooked(modules: list[nn.Module], note: Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]) -> Iterator[None]:
-    handles = [module.register_forward_hook(note) for module in modules]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
 def _fold(net: nn.Module, convolution_name: str, norm_name: str) -> None:
-    """W' = W * gamma / sigma and b' = (b - mean) * gamma / sigma + beta, computed in float64."""
     convolution = cast(nn.Conv2d, net.get_submodule(convolution_name))
     norm = cast(nn.BatchNorm2d, net.get_submodule(norm_name))
-    scale = (_exact(norm.running_var) + norm.eps).rsqrt()
-    shift = -_exact(norm.running_mean) * scale
-    if norm.affine:
-        scale, shift = scale * _exact(norm.weight), shift * _exact(norm.weight) + _exact(norm.bias)
-    if convolution.bias is not None:
-        shift = shift + _exact(convolution.bias) * scale
-    weight = _exact(convolution.weight) * scale.view(-1, 1, 1, 1)
-    convolution.weight = nn.Parameter(weight.to(convolution.weight), requires_grad=False)
-    convolution.bias = nn.Parameter(shift.to(convolution.weight), requires_grad=False)
+    weight, bias = fold(convolution, norm)
+    convolution.weight = nn.Parameter(weight, requires_grad=False)
+    convolution.bias = nn.Parameter(bias, requires_grad=False)
     net.set_submodule(norm_name, norm.act if isinstance(norm, BatchNormAct2d) else nn.Identity())
-
-
-def _exact(tensor: Tensor | None) -> Tensor:
-    """In float64, which not every accelerator has."""
-    return cast(Tensor, tensor).detach().cpu().double()
 
 
 def _close(before: Tensor, after: Tensor) -> bool:

@@ -11,9 +11,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from meltpoint.files import whole_file, write_json
-from meltpoint.model.backbones import Backbone, FeatureSpec, build_backbone, tap_key
+from meltpoint.model.backbones import Backbone, build_backbone, tap_key
 from meltpoint.model.card import CARD, Card, ModelError, read_card
-from meltpoint.params.model import Head, Tap
+from meltpoint.params.model import Head, Reading
 
 WEIGHTS = "model.safetensors"
 
@@ -23,7 +23,7 @@ class Model(nn.Module):
 
     heads: nn.ModuleDict
 
-    def __init__(self, backbone: Backbone, heads: nn.ModuleDict, head_taps: Mapping[str, Tap]) -> None:
+    def __init__(self, backbone: Backbone, heads: nn.ModuleDict, head_taps: Mapping[str, Reading]) -> None:
         super().__init__()
         self.backbone, self.heads = backbone, heads
         self.head_taps = {name: tap_key(tap) for name, tap in head_taps.items()}
@@ -33,11 +33,11 @@ class Model(nn.Module):
         return self.backbone.prepare(images)
 
     def features(self, images: Tensor) -> dict[str, Tensor]:
-        """Images uint8 (N, S, S, 3) to pooled features float (N, D) for each tap key."""
+        """Images uint8 (N, S, S, 3) to features float (N, *spec.shape) for each tap key."""
         return cast(dict[str, Tensor], self.backbone(self.prepare(images)))
 
     def outputs(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Features float (N, D) for each tap key to outputs float (N, K) for each head."""
+        """Features float (N, *spec.shape) for each tap key to outputs float (N, K) for each head."""
         return {name: head(features[self.head_taps[name]]) for name, head in self.heads.items()}
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
@@ -45,10 +45,8 @@ class Model(nn.Module):
         return self.outputs(self.features(images))
 
 
-def build_heads(
-    heads: Mapping[str, Head], specs: Mapping[str, FeatureSpec], n_outputs: Mapping[str, int]
-) -> nn.ModuleDict:
-    """Untrained heads by name, each as the file of its kind in `model/heads` builds it.
+def build_heads(heads: Mapping[str, Head], backbone: Backbone, n_outputs: Mapping[str, int]) -> nn.ModuleDict:
+    """Untrained heads by name, each as the file of its kind in `model/heads` builds it for this backbone.
 
     Raises:
         ModelError: a head's name is one that torch keeps for itself.
@@ -60,7 +58,7 @@ def build_heads(
                 f"A head cannot be called {name!r}: torch uses that word. Call it for example {name + '_head'!r}."
             )
         kind = import_module(f"meltpoint.model.heads.{head.kind}")
-        modules[name] = cast(nn.Module, kind.build(head, specs[tap_key(head.tap)], n_outputs[name]))
+        modules[name] = cast(nn.Module, kind.build(head, backbone, n_outputs[name]))
     return modules
 
 
@@ -84,11 +82,11 @@ def load_model(folder: Path) -> tuple[Model, Card]:
     card = read_card(folder)
     params = card.backbone.model_copy(update={"mean": list(card.mean), "std": list(card.std)})
     heads = {name: head.head for name, head in card.heads.items()}
-    taps = {name: head.tap for name, head in heads.items()}
+    taps = {name: head.reads for name, head in heads.items()}
     backbone = build_backbone(params, set(taps.values()), card.images.size, pretrained=False)
     backbone.licence = card.licence
     outputs = {name: head.outputs for name, head in card.heads.items()}
-    model = Model(backbone, build_heads(heads, backbone.specs, outputs), taps)
+    model = Model(backbone, build_heads(heads, backbone, outputs), taps)
     _fill(model, folder / WEIGHTS)
     return model.eval(), card
 

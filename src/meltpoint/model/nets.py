@@ -1,6 +1,8 @@
 """timm's models behind a handful of calls: made for one image size, run up to the stages that are wanted."""
 
 import difflib
+from dataclasses import dataclass
+from inspect import signature
 from typing import Any, cast
 
 import timm
@@ -45,19 +47,58 @@ def create_net(params: BackboneParams, size: int, from_hub: bool) -> nn.Module:
         raise wrong_size(params, size, error) from error
 
 
-def run_net(net: nn.Module, images: Tensor, indices: list[int], whole: bool) -> tuple[Tensor, list[Tensor]]:
-    """The last features as the net shapes them, and maps (N, C, H, W) of the stages `indices`, in order of depth.
+@dataclass(frozen=True)
+class Block:
+    """What a stage or block gives: a map (N, C, H, W) of cells or patches, and other tokens (N, T, C) by their kind."""
 
-    Images are normalised float (N, 3, S, S). Without `whole` it stops at the last wanted stage.
+    cells: Tensor
+    tokens: dict[str, Tensor]
+
+
+def run_net(net: nn.Module, images: Tensor, indices: list[int], whole: bool) -> tuple[Tensor, list[Block]]:
+    """The last features as the net shapes them, and what the stages or blocks `indices` give, in order of depth.
+
+    Images are normalised float (N, 3, S, S). Without `whole` it stops at the last wanted stage. Blocks of tokens pass
+    the net's last norm, as in the linear evaluation of DINOv2 (Oquab et al., TMLR 2024, appendix B.3): they are made
+    for it.
     """
     anything = cast(Any, net)
     if not indices:
         return anything.forward_features(images), []
+    options: dict[str, Any] = {}
+    if has_tokens(net):
+        options = {"norm": True, "return_prefix_tokens": anything.num_prefix_tokens > 0}
     if whole:
-        last, maps = anything.forward_intermediates(images, indices=indices)
-        return last, maps
-    maps = anything.forward_intermediates(images, indices=indices, intermediates_only=True, stop_early=True)
-    return maps[-1], maps
+        last, given = anything.forward_intermediates(images, indices=indices, **options)
+    else:
+        given = anything.forward_intermediates(
+            images, indices=indices, intermediates_only=True, stop_early=True, **options
+        )
+        last = None
+    blocks = [_part_tokens(net, one) if isinstance(one, tuple) else Block(one, {}) for one in given]
+    return blocks[-1].cells if last is None else last, blocks
+
+
+def has_tokens(net: nn.Module) -> bool:
+    """Whether its blocks are sequences of tokens, as those of a ViT, all as wide as the last norm."""
+    return "return_prefix_tokens" in signature(cast(Any, net).forward_intermediates).parameters
+
+
+def count_tokens(net: nn.Module) -> dict[str, int]:
+    """How many tokens besides patches there are in a block, by kind; a distilled DeiT has two class tokens."""
+    if not count_stages(net) or not has_tokens(net):
+        return {}
+    registers = getattr(net, "reg_token", None)
+    count = 0 if registers is None else registers.shape[1]
+    kinds = {"class": int(cast(Any, net).num_prefix_tokens) - count, "registers": count}
+    return {kind: number for kind, number in kinds.items() if number}
+
+
+def _part_tokens(net: nn.Module, given: tuple[Tensor, Tensor]) -> Block:
+    """timm puts class tokens first, then registers."""
+    cells, tokens = given
+    counts = count_tokens(net)
+    return Block(cells, dict(zip(counts, torch.split(tokens, list(counts.values()), 1), strict=True)))
 
 
 def pre_logits(net: nn.Module, last: Tensor) -> Tensor:
@@ -75,7 +116,7 @@ def count_stages(net: nn.Module) -> int:
 
 def prune_net(net: nn.Module, indices: list[int]) -> None:
     """Take away what comes after the last of the stages `indices`: it would be kept, and never learn."""
-    cast(Any, net).prune_intermediate_layers(indices, prune_norm=True, prune_head=True)
+    cast(Any, net).prune_intermediate_layers(indices, prune_norm=not has_tokens(net), prune_head=True)
 
 
 def group_by_depth(net: nn.Module) -> list[list[str]]:

@@ -1,4 +1,4 @@
-"""The first layer of every head: features with mean 0 and standard deviation 1 over the training images."""
+"""The layer of every head that gives its features mean 0 and standard deviation 1 over the training images."""
 
 import torch
 from torch import Tensor, nn

@@ -2,6 +2,7 @@
 
 import importlib.util
 import itertools
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,23 +27,26 @@ class WeightsError(UserError, ValueError):
 
 @dataclass(frozen=True)
 class Matched:
-    """What became of a weight file: its name, the number of tensors taken, the names left over (its classifier)."""
+    """What became of a weight file: its name, tensors taken of it, and names: lacking in it (counters), left over."""
 
     file: str
     taken: int
+    missing: tuple[str, ...]
     unused: tuple[str, ...]
 
     @property
     def sentence(self) -> str:
         """One line for people."""
-        unused = (
-            f", not used: {', '.join(self.unused[:4])}{' ...' if len(self.unused) > 4 else ''}" if self.unused else ""
-        )
-        return f"{self.taken} tensors from {self.file}{unused}"
+        wanted = self.taken + len(self.missing)
+        missing = f"{len(self.missing)} that only count steps are missing" if self.missing else "none is missing"
+        names = f" ({', '.join(self.unused[:4])}{' ...' if len(self.unused) > 4 else ''})" if self.unused else ""
+        return f"{self.taken} of {wanted} tensors from {self.file}, {missing}, {len(self.unused)} left over{names}"
 
 
 def load_weights(module: nn.Module, weights: FileWeights | PackageWeights) -> Matched:
     """Copy a file's tensors into `module`; every tensor of the module is found in it, with its shape.
+
+    A file in its authors' names, or made for another image size, is converted as timm converts its own.
 
     Raises:
         WeightsError: no such file or package, not a file of tensors, a tensor missing or of another shape.
@@ -51,6 +55,7 @@ def load_weights(module: nn.Module, weights: FileWeights | PackageWeights) -> Ma
     tensors, own = read_tensors(path), module.state_dict()
     match weights.match:
         case "name":
+            tensors = tensors if _fit(tensors, own) else _convert(tensors, module)
             taken = _by_name(tensors, own, path)
         case "order":
             taken = _by_order(tensors, own, path)
@@ -58,7 +63,8 @@ def load_weights(module: nn.Module, weights: FileWeights | PackageWeights) -> Ma
             assert_never(weights.match)
     module.load_state_dict({name: tensors[source] for name, source in taken.items()}, strict=False)
     used = set(taken.values())
-    return Matched(path.name, len(taken), tuple(name for name in tensors if name not in used))
+    missing, unused = (name for name in own if name not in taken), (name for name in tensors if name not in used)
+    return Matched(path.name, len(taken), tuple(missing), tuple(unused))
 
 
 def find_weights(weights: FileWeights | PackageWeights) -> Path:
@@ -108,11 +114,11 @@ def _package_folder(package: str) -> Path:
 
 
 def _unwrap(content: Any) -> Mapping[str, Any]:
-    """The mapping of names to tensors, which checkpoints often keep one level down."""
+    """The mapping of names to tensors, which checkpoints often keep some levels down."""
     if not isinstance(content, Mapping):
         return {}
     inner = next((content[key] for key in CONTAINERS if isinstance(content.get(key), Mapping)), None)
-    return content if inner is None else inner
+    return content if inner is None else _unwrap(inner)
 
 
 def _without_wrappers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -120,6 +126,23 @@ def _without_wrappers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         if all(name.startswith(prefix) for name in tensors):
             tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
     return tensors
+
+
+def _fit(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> bool:
+    wanted = {name: value.shape for name, value in own.items() if not name.endswith(COUNTER)}
+    return all(name in tensors and tensors[name].shape == shape for name, shape in wanted.items())
+
+
+def _convert(tensors: dict[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
+    """Tensors as timm renames and resizes them for a net; those given, where it knows nothing of them."""
+    convert = getattr(sys.modules[type(module).__module__], "checkpoint_filter_fn", None)
+    if convert is None:
+        return tensors
+    try:
+        converted: dict[str, Tensor] = convert(dict(tensors), module)
+    except Exception:  # noqa: BLE001 - it expects certain names, and a file of another net has none of them
+        return tensors
+    return converted
 
 
 def _by_name(tensors: dict[str, Tensor], own: dict[str, Tensor], path: Path) -> dict[str, str]:

@@ -2,11 +2,12 @@
 
 from torch import nn
 
-from meltpoint.model.backbones import FeatureSpec
+from meltpoint.model.backbones import Backbone, tap_key
 from meltpoint.model.standardise import Standardise
 from meltpoint.params.model import LinearHead
 
 
-def build(head: LinearHead, spec: FeatureSpec, n_outputs: int) -> nn.Module:  # noqa: ARG001 - every kind is built alike
-    """A module from features float (N, spec.channels) to outputs float (N, n_outputs); initialised as torch does."""
-    return nn.Sequential(Standardise(spec.channels), nn.Linear(spec.channels, n_outputs))
+def build(head: LinearHead, backbone: Backbone, n_outputs: int) -> nn.Sequential:
+    """Features float (N, D) to outputs float (N, n_outputs); initialised as torch does."""
+    channels = backbone.specs[tap_key(head.reads)].channels
+    return nn.Sequential(Standardise(channels), nn.Linear(channels, n_outputs))

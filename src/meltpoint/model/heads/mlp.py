@@ -2,16 +2,17 @@
 
 from torch import nn
 
-from meltpoint.model.backbones import FeatureSpec
+from meltpoint.model.backbones import Backbone, tap_key
 from meltpoint.model.standardise import Standardise
 from meltpoint.params.model import MlpHead
 
 
-def build(head: MlpHead, spec: FeatureSpec, n_outputs: int) -> nn.Module:
-    """A module from features float (N, spec.channels) to outputs float (N, n_outputs); initialised as torch does."""
+def build(head: MlpHead, backbone: Backbone, n_outputs: int) -> nn.Sequential:
+    """Features float (N, D) to outputs float (N, n_outputs); initialised as torch does."""
+    channels = backbone.specs[tap_key(head.reads)].channels
     return nn.Sequential(
-        Standardise(spec.channels),
-        nn.Linear(spec.channels, head.hidden),
+        Standardise(channels),
+        nn.Linear(channels, head.hidden),
         nn.GELU(),
         nn.Dropout(head.dropout),
         nn.Linear(head.hidden, n_outputs),
