@@ -20,7 +20,7 @@ def main() -> None:
     watch, params = Stopwatch(f"evaluate@{name}"), read_params()
     views, predictor = open_views(Path("data/views")), open_predictor(Path("models") / name)
     predictions = predictor.predict_views(views, ("val", "test"), params.evaluate.batch)
-    judgement = judge(predictions, predictor.card.classes, params.evaluate.calibration_bins)
+    judgement = judge(predictions, predictor.card.heads, predictor.card.tree, params.evaluate.calibration_bins)
     folder, main_head = Path("reports/strategies") / name, predictor.card.main_head
     write_evaluation(predictions, judgement, views, main_head, params.evaluate, folder)
     write_json(Path(f"reports/costs/predict-{name}.json"), measure(predictor, params.evaluate))

@@ -1,3 +1,5 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,8 +11,9 @@ from scipy.stats import binomtest
 from meltpoint.evaluate import bootstrap
 from meltpoint.evaluate.bootstrap import bootstrap_p, count_outcomes, holm, mcnemar, resample
 from meltpoint.metrics import confusion, from_confusion
+from meltpoint.params.judging import Metric
 
-METRICS = ["accuracy", "balanced_accuracy", "macro_f1", "f1"]
+METRICS: tuple[str, ...] = get_args(Metric)
 Ints = NDArray[np.int64]
 
 
@@ -133,7 +136,7 @@ def test_holm_keeps_the_order_and_lowers_nothing(values: list[float]) -> None:
     assert (np.diff(adjusted[order]) >= 0).all()
 
 
-@pytest.mark.parametrize(("metric", "classes"), [("accuracy", 2), ("f1", 2), ("macro_f1", 4)])
+@pytest.mark.parametrize(("metric", "classes"), [("accuracy", 2), ("f1", 2), ("macro_f1", 4), ("quadratic_kappa", 4)])
 def test_intervals_cover_the_truth_as_often_as_they_say(metric: str, classes: int) -> None:
     """Of 300 data sets about 285 intervals hold the true difference; fewer than 270 or 299 and more would be a bug."""
     large = answers(np.random.default_rng(99), 500_000, classes, 0.2, 0.3)

@@ -9,7 +9,7 @@ from meltpoint.evaluate.curves import Curve, average, expected_calibration_error
 
 def test_reliability_counts_every_image_once() -> None:
     probabilities = np.array([[0.55, 0.45], [0.05, 0.95], [1.0, 0.0], [0.52, 0.48], [0.5, 0.5]])
-    table = reliability(np.array([0, 1, 1, 1, 0]), probabilities, 10)
+    table = reliability(np.array([0, 1, 1, 1, 0]), probabilities.argmax(1), probabilities.max(1), 10)
     assert table["images"].tolist() == [3, 2]
     assert table["low"].tolist() == [0.5, 0.9]
     assert table["high"].tolist() == [0.6, 1.0]
@@ -28,13 +28,15 @@ def test_calibration_error_is_the_textbook_sum(seed: int, classes: int, bins: in
         inside = (confidence >= index / bins) & (confidence < (index + 1) / bins)
         if inside.any():
             expected += inside.mean() * abs(confidence[inside].mean() - right[inside].mean())
-    assert expected_calibration_error(reliability(true, probabilities, bins)) == pytest.approx(expected)
+    assert expected_calibration_error(reliability(true, probabilities.argmax(1), confidence, bins)) == pytest.approx(
+        expected
+    )
 
 
 def test_certain_and_right_is_calibrated() -> None:
-    table = reliability(np.array([0, 1]), np.eye(2), 15)
+    table = reliability(np.array([0, 1]), np.array([0, 1]), np.ones(2), 15)
     assert expected_calibration_error(table) == 0
-    assert len(reliability(np.empty(0, dtype=np.int64), np.empty((0, 2)), 15)) == 0
+    assert len(reliability(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0), 15)) == 0
 
 
 def test_only_classes_with_others_beside_them_are_ranked() -> None:

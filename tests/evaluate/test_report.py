@@ -12,7 +12,9 @@ from meltpoint.evaluate import mistakes, report
 from meltpoint.evaluate.classification import judge
 from meltpoint.evaluate.mistakes import draw_mistakes, worst_mistakes
 from meltpoint.evaluate.report import write_evaluation
+from meltpoint.model.card import TreeCard
 from meltpoint.params.judging import Evaluate
+from meltpoint.params.model import Threshold
 from meltpoint.tables import Classes, label_column, probability_columns, read_predictions
 
 CLASSES: Classes = {"defective": ["intact", "defective"], "severity": ["none", "some", "much"]}
@@ -28,7 +30,7 @@ def views_of(predictions: pd.DataFrame) -> Any:
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFrame]:
+def written(tmp_path_factory: pytest.TempPathFactory, cards: Any, answer: Any) -> tuple[Path, pd.DataFrame]:
     folder = tmp_path_factory.mktemp("reports") / "frozen"
     rng = np.random.default_rng(0)
     table = pd.DataFrame({"id": np.arange(120) + 10, "split": ["val"] * 40 + ["test"] * 80})
@@ -41,26 +43,29 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFram
     table.loc[45, label_column("defective")] = pd.NA
     flipped = probability_columns("defective", CLASSES["defective"])
     table.loc[50:59, flipped] = table.loc[50:59, flipped[::-1]].to_numpy()
-    write_evaluation(table, judge(table, CLASSES, 10), views_of(table), "defective", SETTINGS, folder)
+    for head, names in CLASSES.items():
+        answer(table, head, names)
+    write_evaluation(table, judge(table, cards(CLASSES), None, 10), views_of(table), "defective", SETTINGS, folder)
     return folder, table
 
 
-def test_everything_is_there(written: tuple[Path, pd.DataFrame]) -> None:
+def test_everything_is_there(written: tuple[Path, pd.DataFrame], cards: Any) -> None:
     folder, table = written
     names = {str(path.relative_to(folder)) for path in folder.rglob("*.*")}
     tables = {"roc.csv", "precision_recall.csv", "confusion.csv", "reliability.csv"}
-    assert names == {"predictions.parquet", "metrics.json", "summary.json", *tables} | {
+    assert names == {"predictions.parquet", "metrics.json", "hierarchy.json", "summary.json", *tables} | {
         f"pictures/{p}.png" for p in PICTURES
     }
     pd.testing.assert_frame_equal(
         read_predictions(folder / "predictions.parquet", CLASSES), table[table.columns], check_like=True
     )
-    assert json.loads((folder / "metrics.json").read_text()) == judge(table, CLASSES, 10).metrics
+    assert json.loads((folder / "metrics.json").read_text()) == judge(table, cards(CLASSES), None, 10).metrics
+    assert json.loads((folder / "hierarchy.json").read_text()) == {}
 
 
-def test_tables_are_of_the_main_head_on_test(written: tuple[Path, pd.DataFrame]) -> None:
+def test_tables_are_of_the_main_head_on_test(written: tuple[Path, pd.DataFrame], cards: Any) -> None:
     folder, table = written
-    judged = judge(table, CLASSES, 10).splits["test"]["defective"]
+    judged = judge(table, cards(CLASSES), None, 10).splits["test"]["defective"]
     confusion = pd.read_csv(folder / "confusion.csv")
     counted = pd.crosstab(confusion["actual"], confusion["predicted"]).loc[judged.classes, judged.classes]
     assert (counted.to_numpy() == judged.confusion).all()
@@ -101,14 +106,35 @@ def test_a_mistake_is_shown_with_its_own_image(
 
 
 def test_many_classes_and_no_labels_are_drawn_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, predict: Any
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, predict: Any, cards: Any
 ) -> None:
     classes = {"many": [f"kind {index}" for index in range(23)], "none": ["a", "b"]}
     table = predict(0.1, 1, images=60, classes=classes)
     table[label_column("none")] = pd.array([pd.NA] * 120, dtype="string")
     monkeypatch.setattr(report, "draw_mistakes", lambda *_: None)
     for main in classes:
-        write_evaluation(table, judge(table, classes, 5), views_of(table), main, SETTINGS, tmp_path / main)
+        write_evaluation(table, judge(table, cards(classes), None, 5), views_of(table), main, SETTINGS, tmp_path / main)
         assert (tmp_path / main / "pictures" / "roc.png").stat().st_size > 1000
     assert pd.read_csv(tmp_path / "none" / "roc.csv").empty
     assert len(pd.read_csv(tmp_path / "many" / "roc.csv")) == report.POINTS
+
+
+def test_a_tree_and_a_threshold_are_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, predict: Any, card: Any
+) -> None:
+    monkeypatch.setattr(report, "draw_mistakes", lambda *_: None)
+    wished = Threshold(metric="precision", at_least=0.9)
+    heads = {"part": card(["low", "high"], threshold=0.4, wished=wished), "leaf": card(["a", "b", "c"])}
+    tree = TreeCard(levels=["part", "leaf"], parents={"leaf": {"a": "low", "b": "low", "c": "high"}})
+    classes = {name: own.classes for name, own in heads.items()}
+    table = predict(0.2, 1, images=60, classes=classes)
+    for name, labelled in (("some", True), ("none", False)):
+        if not labelled:
+            table[label_column("part")] = pd.array([pd.NA] * 120, dtype="string")
+        judgement = judge(table, heads, tree, 5)
+        write_evaluation(table, judgement, views_of(table), "leaf", SETTINGS, tmp_path / name)
+        found = json.loads((tmp_path / name / "hierarchy.json").read_text())
+        assert found == judgement.hierarchy
+        assert found["test"]["images"] == (60 if labelled else 0)
+        with Image.open(tmp_path / name / "pictures" / "hierarchy.png") as picture:
+            assert len(set(picture.convert("L").get_flattened_data())) > 5

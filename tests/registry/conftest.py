@@ -18,7 +18,7 @@ from meltpoint.files import write_json
 from meltpoint.images.augment import build_transform
 from meltpoint.images.views import open_views, write_views
 from meltpoint.model.backbones import build_backbone
-from meltpoint.model.card import Card, HeadCard
+from meltpoint.model.card import FORMAT, Card, HeadCard
 from meltpoint.model.model import Model, build_heads, save_model
 from meltpoint.params.read import Params, read_params
 from meltpoint.predict.predictor import open_predictor
@@ -28,7 +28,16 @@ from meltpoint.tables import check_samples, write_predictions
 ROOT = Path(__file__).parents[2]
 CLASSES = {"shape": ["circle", "square"], "colour": ["blue", "green", "red"]}
 EACH = 6  # images of each combination of classes
-HEAD: dict[str, Any] = {"kind": "linear", "tap": "final", "weight": 1.0, "class_weights": "none"}
+HEAD: dict[str, Any] = {
+    "kind": "linear",
+    "tap": "final",
+    "weight": 1.0,
+    "class_weights": "none",
+    "target": "nominal",
+    "where": None,
+    "threshold": None,
+    "unknown": None,
+}
 
 
 class House:
@@ -53,13 +62,17 @@ class House:
         params, views = self.params, open_views(self.folder / "data" / "views")
         backbone = build_backbone(params.backbone, {"final"}, views.size)
         outputs = {"shape": 1, "colour": 3}
-        heads = build_heads(params.heads, backbone.specs, outputs)
+        heads = build_heads(params.heads, backbone, outputs)
         card = Card(
-            format=1, strategy=strategy, task="classification", backbone=params.backbone, images=params.images,
+            format=FORMAT, strategy=strategy, task="classification", backbone=params.backbone, images=params.images,
             max_megapixels=10, mean=backbone.mean, std=backbone.std,
-            heads={n: HeadCard(head=params.heads[n], classes=CLASSES[n], outputs=outputs[n]) for n in CLASSES},
-            main_head="shape", metric="accuracy", key=f"{seed:064d}", data=views.fingerprint, seed=seed, licence="none",
-            trainable_parameters=10 * seed, versions={"torch": "2"},
+            heads={
+                name: HeadCard(head=params.heads[name], classes=names, outputs=outputs[name], threshold=None,
+                               unknown_below=None, names={})
+                for name, names in CLASSES.items()
+            },
+            tree=None, main_head="shape", metric="accuracy", key=f"{seed:064d}", data=views.fingerprint, seed=seed,
+            licence="none", trainable_parameters=10 * seed, versions={"torch": "2"},
         )  # fmt: skip
         folder = self.folder / "models" / strategy
         shutil.rmtree(folder, ignore_errors=True)
@@ -75,8 +88,10 @@ class House:
         predictor = open_predictor(self.folder / "models" / strategy)
         said = predictor.predict_views(views, ("val", "test"), 16)
         write_predictions(said, folder / "predictions.parquet")
-        write_json(folder / "metrics.json", judge(said, CLASSES, 5).metrics)
-        for name in ("confusion", "mistakes", "roc"):
+        judgement = judge(said, predictor.card.heads, predictor.card.tree, 5)
+        write_json(folder / "metrics.json", judgement.metrics)
+        write_json(folder / "hierarchy.json", judgement.hierarchy)
+        for name in ("confusion", "hierarchy", "mistakes", "roc"):
             picture(folder / "pictures" / f"{name}.png", 1)
 
     def decide(self, winner: str, verdict: str = "ship") -> None:

@@ -2,32 +2,44 @@
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meltpoint.registry.answers import BYTES_A_PIXEL, HEADER, answer, answer_columns, read_image
+from meltpoint.predict.answers import Answer, Choice, HeadAnswer
+from meltpoint.predict.sources import most_bytes
+from meltpoint.registry.answers import answer, answer_columns, read_image
 
-CLASSES = {"shape": ["circle", "square"]}
+CLASSES = {"shape": ["circle", "square"], "size": ["small", "large"]}
 LIMIT = 0.001  # megapixels
+NAMES = {"en": {"circle": "Circle", "square": "Square"}, "zh": {"square": "方形"}}
+
+
+def say(label: str, shares: dict[str, float], unknown: bool) -> HeadAnswer:
+    top = [Choice(name, name, share) for name, share in sorted(shares.items(), key=lambda pair: -pair[1])]
+    return HeadAnswer(label, label, shares[label], tuple(top), (), unknown)
 
 
 class Guess:
-    """Stands in for a predictor: good content is b"ok"."""
+    """Stands in for a predictor: good content is b"ok". It answers `small` by a threshold, against the likelier."""
 
-    card = SimpleNamespace(classes=CLASSES, max_megapixels=LIMIT)
+    card = SimpleNamespace(
+        classes=CLASSES, max_megapixels=LIMIT, heads={
+            "shape": SimpleNamespace(classes=CLASSES["shape"], names=NAMES),
+            "size": SimpleNamespace(classes=CLASSES["size"], names={}),
+        },
+    )  # fmt: skip
 
-    def predict_images(self, sources: Sequence[bytes], batch: int) -> pd.DataFrame:
-        good = [source == b"ok" for source in sources]
-        chances = {"shape.p.circle": [0.25 if fine else float("nan") for fine in good]}
-        chances["shape.p.square"] = [0.75 if fine else float("nan") for fine in good]
-        errors = pd.array([None if fine else "not an image" for fine in good], dtype="string")
-        return pd.DataFrame({"error": errors, **chances})
+    def stream(self, sources: Iterable[bytes], top: int, language: str | None, batch: int) -> Iterator[Answer]:
+        assert (top, language) == (2, None)
+        for source in sources:
+            shape = say("square", {"circle": 0.25, "square": 0.75}, unknown=False)
+            heads = {"shape": shape, "size": say("small", {"small": 0.4, "large": 0.6}, unknown=True)}
+            yield Answer(None, None, heads, ()) if source == b"ok" else Answer(None, "not an image", {}, ())
 
 
 def encode(content: bytes) -> str:
@@ -46,7 +58,7 @@ BAD: list[tuple[object, str]] = [
     ("é", "not base64"),
     ("data:image/png;base64", "not base64"),
     (encode(b"<html>"), "not an image"),
-    ("A" * (HEADER + int(LIMIT * 1e6 * BYTES_A_PIXEL)) * 2, "too large"),
+    ("A" * most_bytes(LIMIT) * 2, "too large"),
 ]
 
 
@@ -62,7 +74,20 @@ def test_a_bad_row_says_why_and_leaves_the_others_alone(image: object, reason: s
 def test_a_good_row_has_label_and_probabilities(image: str) -> None:
     row = answer(Guess(), [image]).iloc[0]  # type: ignore[arg-type]
     assert (row["shape"], row["shape.probability"]) == ("square", 0.75)
-    assert json.loads(row["shape.all"]) == {"circle": 0.25, "square": 0.75}
+    assert list(json.loads(row["shape.all"]).items()) == [("circle", 0.25), ("square", 0.75)]
+    assert row["shape.unknown"] is False
+    assert json.loads(row["shape.names"]) == {"en": "Square", "zh": "方形"}
+
+
+def test_an_answer_is_the_predictors_and_not_the_likeliest() -> None:
+    row = answer(Guess(), [GOOD]).iloc[0]  # type: ignore[arg-type]
+    assert (row["size"], row["size.probability"], row["size.unknown"]) == ("small", 0.4, True)
+    assert row["size.names"] == "{}"
+    assert row["error"] is None
+
+
+def test_a_bad_row_knows_nothing_of_unknown() -> None:
+    assert answer(Guess(), ["", GOOD])["shape.unknown"].tolist() == [None, False]  # type: ignore[arg-type]
 
 
 def test_columns_are_those_of_the_signature() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from meltpoint.files import read_json, write_json
 from meltpoint.model.card import read_card
 from meltpoint.registry import gate
 from meltpoint.registry.gate import GateError, check_champion, check_floors, judge, score_again
@@ -67,7 +68,20 @@ def test_another_geometry_is_scored_from_the_pictures(house: Any) -> None:
     )
     test = before[before["split"] == "test"].reset_index(drop=True)
     assert again["id"].tolist() == test["id"].tolist()
-    pd.testing.assert_series_equal(again["shape.p.circle"], test["shape.p.circle"], atol=1e-5)
+    assert list(again) == ["id", "shape.answer", "colour.answer"]
+    pd.testing.assert_series_equal(again["shape.answer"], test["shape.answer"])
+
+
+@pytest.mark.parametrize("interpolation", ["area", "bicubic"])
+def test_the_champion_answers_by_its_own_threshold(house: Any, interpolation: str) -> None:
+    """Everything is a square from a probability of 0 on, and half of the test images are squares."""
+    house.edit(lambda raw: raw["images"].update(interpolation=interpolation))
+    champion = house.folder / "models" / "finetune"
+    card = read_json(champion / "card.json")
+    card["heads"]["shape"]["threshold"] = 0.0
+    write_json(champion / "card.json", card)
+    verdict = check_champion(house.folder, "frozen", champion, house.params)
+    assert "accuracy on shape against the champion's 50.0% on 18" in verdict.why
 
 
 def relabel(house: Any, monkeypatch: pytest.MonkeyPatch, head: str, classes: list[str]) -> None:

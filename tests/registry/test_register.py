@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from meltpoint.registry import show
 from meltpoint.registry.gate import GateError
 from meltpoint.registry.history import Written, points_of
 from meltpoint.registry.register import RegisterError, register
@@ -67,8 +68,20 @@ def test_first_and_again(house: Any) -> None:
     assert {"data", "git", "stage", "strategy", "meltpoint.key", "meltpoint.version"} <= set(runs["frozen"].data.tags)
     shown = {info.path for info in store.client.list_artifacts(runs["frozen"].info.run_id)}
     assert {"images", "pictures", "metrics.json", "predictions.parquet", "test_mistakes.json"} <= shown
+    charts = [info.path for info in store.client.list_artifacts(runs["frozen"].info.run_id, "images")]
+    assert {path.split("/")[-1].split("+")[0] for path in charts} == {"confusion", "hierarchy", "mistakes", "roc"}
+    assert runs["frozen"].data.params["tree"] == "null"
     shown = {info.path for info in store.client.list_artifacts(runs["parent"].info.run_id)}
     assert {"compare.json", "augment.png", "params.yaml"} <= shown
+
+
+def test_probabilities_of_many_classes_stay_in_the_parquet(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(show, "MOST_CLASSES", 2)
+    register(house.params)
+    table = next((house.folder / "mlruns").rglob("test_predictions.json"))
+    columns = json.loads(table.read_text())["columns"]
+    assert {"shape.answer", "shape.p.circle", "colour.answer"} <= set(columns)
+    assert not [name for name in columns if name.startswith("colour.p.")]
 
 
 def test_a_version_tells_its_story(house: Any) -> None:

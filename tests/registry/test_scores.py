@@ -3,12 +3,17 @@
 from pathlib import Path
 from typing import Any
 
+from meltpoint.evaluate.hierarchy import Decoding, TreeJudgement
 from meltpoint.files import write_json
 from meltpoint.registry.scores import MOST_CLASSES, read_costs, read_scores
 
 
-def scores_of(folder: Path, classes: dict[str, Any]) -> dict[str, float]:
-    head = {"images": 9, "absent_classes": 0, "accuracy": 0.5, "roc_auc": None, "classes": classes}
+def scores_of(folder: Path, classes: dict[str, Any], trees: dict[str, Any] | None = None) -> dict[str, float]:
+    head = {
+        "images": 9, "absent_classes": 0, "accuracy": 0.5, "roc_auc": None, "classes": classes,
+        "threshold": {"at": 0.3, "metric": "recall", "at_least": 0.9}, "unknown": None,
+    }  # fmt: skip
+    write_json(folder / "reports/strategies/frozen/hierarchy.json", trees or {})
     write_json(folder / "reports/strategies/frozen/metrics.json", {"val": {"shape": head}, "test": {"shape": head}})
     return read_scores(folder, "frozen")
 
@@ -28,3 +33,20 @@ def test_thousands_of_classes_are_no_metrics(tmp_path: Path) -> None:
 def test_costs_are_those_of_the_comparison() -> None:
     rows = [{"name": "frozen", "cost": {"train_seconds": 3, "megabytes": None}}, {"name": "finetune", "cost": {}}]
     assert read_costs({"strategies": rows}, "frozen") == {"cost/train_seconds": 3.0}
+
+
+def test_a_tree_has_scores_of_both_ways(tmp_path: Path) -> None:
+    one = Decoding({"shape": {"accuracy": 0.75, "macro_f1": 0.5}}, {2: 3, 4: 1}, 0.5, 0.5)
+    perfect = Decoding({"shape": {"accuracy": 1.0, "macro_f1": 1.0}}, {}, 1.0, 1.0)
+    trees = {
+        "val": TreeJudgement(0, 4, None, None, None).metrics,
+        "test": TreeJudgement(4, 0, 0.25, one, perfect).metrics,
+    }
+    found = {name: value for name, value in scores_of(tmp_path, {}, trees).items() if "/tree/" in name}
+    assert found == {
+        "test/tree/consistency": 0.25, "test/tree/tree_distance alone": 2.5,
+        "test/tree/hierarchical_precision alone": 0.5, "test/tree/hierarchical_recall alone": 0.5,
+        "test/tree/hierarchical_f1 alone": 0.5, "test/tree/shape accuracy alone": 0.75,
+        "test/tree/hierarchical_precision together": 1.0, "test/tree/hierarchical_recall together": 1.0,
+        "test/tree/hierarchical_f1 together": 1.0, "test/tree/shape accuracy together": 1.0,
+    }  # fmt: skip

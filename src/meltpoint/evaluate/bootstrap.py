@@ -190,15 +190,18 @@ def _scorer(outcomes: Outcomes, metric: str) -> Callable[[Floats], Floats]:
     """The function that gives each predictor's metric (K, R) when the outcomes have the counts (M, R)."""
     sum_true = _sums(outcomes.true, outcomes.n_classes)
     each = [
-        (_sums(outcomes.true, outcomes.n_classes, said == outcomes.true), _sums(said, outcomes.n_classes))
+        (
+            _sums(outcomes.true, outcomes.n_classes, said == outcomes.true),
+            _sums(said, outcomes.n_classes),
+            (said - outcomes.true).astype(np.float64) ** 2,
+        )
         for said in outcomes.predicted
     ]
 
     def score(counts: Floats) -> Floats:
         true = (sum_true @ counts).T  # (R, C)
-        return np.stack(
-            [from_margins((sum_hits @ counts).T, true, (sum_said @ counts).T)[metric] for sum_hits, sum_said in each]
-        )
+        margins = [((hits @ counts).T, true, (said @ counts).T, squares @ counts) for hits, said, squares in each]
+        return np.stack([from_margins(*parts)[metric] for parts in margins])
 
     return score
 

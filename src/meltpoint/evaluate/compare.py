@@ -20,7 +20,7 @@ class CompareError(UserError, ValueError):
 class Row:
     """A strategy: `metrics` is split -> head -> score, `intervals` split -> head -> interval of the deciding metric.
 
-    A head without labelled images on a split has no interval there.
+    A head without labelled images on a split, or without that metric, has no interval there.
     """
 
     name: str
@@ -109,14 +109,14 @@ def _facts(evidence: Evidence, best: str, test: Bootstrap, tested: dict[str, Pai
 
 
 def _resample(evidence: Evidence, settings: Compare, seed: int) -> dict[str, dict[str, Bootstrap]]:
-    """Split -> head -> the deciding metric of every strategy, resampled; heads without labelled images are left out."""
+    """Split -> head -> the deciding metric of every strategy, resampled; heads that do not have it are left out."""
     return {
         split: {
             head: resample(
                 answers.true, answers.predicted, len(evidence.classes[head]), settings.metric, settings.resamples, seed
             )
             for head, answers in heads.items()
-            if len(answers.true)
+            if len(answers.true) and settings.metric in evidence.metrics[evidence.strategies[0]][split][head]
         }
         for split, heads in evidence.answers.items()
     }

@@ -34,6 +34,7 @@ def as_json(decision: Decision) -> dict[str, Any]:
         "images": decision.images,
         "more_images": decision.ruling.more_images,
         "strategies": [_row(row, decision) for row in decision.rows],
+        "trees": {name: found for name, found in decision.evidence.hierarchies.items() if found},
         "pairs": [_pair(pair, decision) for pair in decision.pairs],
     }
 

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from meltpoint.errors import UserError
-from meltpoint.evaluate.answers import SPLITS, codes_of, probabilities_of
+from meltpoint.evaluate.answers import SPLITS, answers_of, codes_of
 from meltpoint.files import read_json
 from meltpoint.params.model import Head
 from meltpoint.tables import Classes, label_column, read_classes, read_predictions
@@ -34,10 +34,11 @@ class Answers:
 class Evidence:
     """Everything about `strategies`, in this order, that is known after evaluation.
 
-    `answers` is split -> head. `metrics` is strategy -> split -> head -> score (metrics.json). `costs` is strategy ->
-    `train_seconds` (embedding and training), `peak_megabytes` (of both), `trainable_parameters`, `parameters`,
-    `latency_p50_ms`, `latency_p95_ms`, `throughput_per_second`, `megabytes` (on disk), `predict_megabytes` (of memory).
-    `reliability` has the bins of the main head on test, `mistakes` the picture of the worst.
+    `answers` is split -> head. `metrics` is strategy -> split -> head -> score (metrics.json), `hierarchies` strategy
+    -> split -> what the tree does (hierarchy.json; {} without a tree). `costs` is strategy -> `train_seconds`
+    (embedding and training), `peak_megabytes` (of both), `trainable_parameters`, `parameters`, `latency_p50_ms`,
+    `latency_p95_ms`, `throughput_per_second`, `megabytes` (on disk), `predict_megabytes` (of memory). `reliability`
+    has the bins of the main head on test, `mistakes` the picture of the worst.
     """
 
     strategies: list[str]
@@ -45,6 +46,7 @@ class Evidence:
     classes: Classes
     answers: dict[str, dict[str, Answers]]
     metrics: dict[str, dict[str, Any]]
+    hierarchies: dict[str, dict[str, Any]]
     costs: dict[str, dict[str, float]]
     reliability: dict[str, pd.DataFrame]
     mistakes: dict[str, Path]
@@ -69,6 +71,7 @@ def read_evidence(
         classes=classes,
         answers=_read_answers(folders, classes),
         metrics={name: read_json(folder / "metrics.json") for name, folder in folders.items()},
+        hierarchies={name: read_json(folder / "hierarchy.json") for name, folder in folders.items()},
         costs={name: _read_costs(reports / "costs", name) for name in strategies},
         reliability={name: pd.read_csv(folder / "reliability.csv") for name, folder in folders.items()},
         mistakes={name: folder / "pictures" / "mistakes.png" for name, folder in folders.items()},
@@ -76,7 +79,7 @@ def read_evidence(
 
 
 def _check_complete(reports: Path, folder: Path, name: str) -> None:
-    inside = ["predictions.parquet", "metrics.json", "reliability.csv", "pictures/mistakes.png"]
+    inside = ["predictions.parquet", "metrics.json", "hierarchy.json", "reliability.csv", "pictures/mistakes.png"]
     costs = ["embed.json", f"train-{name}.json", f"predict-{name}.json"]
     for path in [*(folder / file for file in inside), *(reports / "costs" / file for file in costs)]:
         if not path.exists():
@@ -95,7 +98,7 @@ def _read_answers(folders: Mapping[str, Path], classes: Classes) -> dict[str, di
         columns = ["id", "split", *(label_column(head) for head in classes)]
         asked = table[columns].reset_index(drop=True) if asked is None else asked
         _check_same(asked, table[columns].reset_index(drop=True), first, name)
-        said.append({head: probabilities_of(table, head, names).argmax(1) for head, names in classes.items()})
+        said.append({head: answers_of(table, head, names) for head, names in classes.items()})
     assert asked is not None, "there is at least one strategy"
     return {split: {head: _answers(asked, split, head, classes[head], said) for head in classes} for split in SPLITS}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from meltpoint.evaluate.answers import codes_of, probabilities_of
+from meltpoint.evaluate.answers import answers_of, codes_of, probabilities_of
 from meltpoint.images.sheet import draw_sheet
 from meltpoint.images.views import Views
 
@@ -13,13 +13,14 @@ COLUMNS = 6
 
 
 def worst_mistakes(predictions: pd.DataFrame, head: str, classes: list[str]) -> pd.DataFrame:
-    """The wrong test predictions of a head, worst first; ties by id.
+    """The wrong answers of a head on test, worst first; ties by id.
 
-    Columns: id, true, predicted (class names), confidence (probability of the predicted class), given (of the true).
+    Columns: id, true, predicted (class names), confidence (the head's own probability of the
+    answer), given (of the true class).
     """
     table = predictions[predictions["split"] == "test"]
     true, probabilities = codes_of(table, head, classes), probabilities_of(table, head, classes)
-    predicted, rows = probabilities.argmax(1), np.arange(len(table))
+    predicted, rows = answers_of(table, head, classes), np.arange(len(table))
     mistakes = pd.DataFrame(
         {
             "id": table["id"].to_numpy(),

@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from PIL import Image
 from meltpoint.evaluate import words
 from meltpoint.evaluate.charts import place_differences, place_quality, place_reliability
 from meltpoint.evaluate.compare import Decision, Row
-from meltpoint.evaluate.table import Strategy, strategies_of
+from meltpoint.evaluate.table import Branch, Strategy, branches_of, shown_classes, strategies_of
 
 WIDEST = 1080  # pixels of an embedded picture
 SHOWN_COSTS = (
@@ -22,9 +23,11 @@ SHOWN_COSTS = (
     "parameters", "peak_megabytes", "predict_megabytes",
 )  # fmt: skip
 SCORES = (
-    "accuracy", "balanced_accuracy", "macro_f1", "f1", "roc_auc", "average_precision", "log_loss",
+    "accuracy", "balanced_accuracy", "macro_f1", "f1", "precision", "recall", "quadratic_kappa", "mean_absolute_error",
+    "top_5_accuracy", "coverage", "answered_accuracy", "roc_auc", "average_precision", "log_loss",
     "expected_calibration_error",
 )  # fmt: skip
+AREAS = ("quadratic_kappa", "mean_absolute_error", "roc_auc", "average_precision", "log_loss")  # no shares of anything
 CLASS_SCORES = ("recall", "precision", "f1", "roc_auc")
 
 
@@ -38,6 +41,7 @@ def render_page(decision: Decision) -> str:
         "chance": words.chance,
         "score": _score,
         "gap": words.gap,
+        "edges": words.edges,
         "minus": lambda text: re.sub(r"(?<!\w)-(?=\d)", "−", str(text)),
     }
     source = files("meltpoint.evaluate").joinpath("templates", "compare.html").read_text(encoding="utf-8")
@@ -46,7 +50,7 @@ def render_page(decision: Decision) -> str:
 
 def _context(decision: Decision) -> dict[str, Any]:
     evidence, settings, head = decision.evidence, decision.settings, decision.evidence.main_head
-    strategies = strategies_of(decision)
+    strategies, branches = strategies_of(decision), branches_of(decision)
     return {
         "decision": decision,
         "settings": settings,
@@ -61,10 +65,14 @@ def _context(decision: Decision) -> dict[str, Any]:
         "differences": _differences(decision),
         "reliability": place_reliability(evidence.reliability),
         "costs": [(words.COSTS[name], [_cost(row, name) for row in decision.rows]) for name in SHOWN_COSTS],
-        "classes_of": evidence.classes,
-        "scores": [(name, words.METRICS[name]) for name in SCORES],
+        "heads": {name: _scores_of(decision, name) for name in evidence.classes},
+        "learnt": {name: list(_learnt(decision, name)) for name in evidence.classes},
+        "branches": branches,
+        "tree": _say_tree(branches, decision.winner),
+        "labelled": evidence.hierarchies[decision.winner].get("test", {}),
         "class_scores": [(name, words.METRICS.get(name, name)) for name in CLASS_SCORES],
         "classes": evidence.classes[head],
+        "shown_classes": shown_classes(decision),
         "mistakes": {name: _embed(path) for name, path in evidence.mistakes.items()},
     }
 
@@ -89,15 +97,60 @@ def _differences(decision: Decision) -> Any:
     return place_differences(found, decision.settings.margin) if found else None
 
 
+def _scores_of(decision: Decision, head: str) -> list[tuple[str, str, str]]:
+    """The scores that a head has, their names, and what was wished; F1 of more than two classes is the macro F1."""
+    known = decision.rows[0].metrics["test"][head]
+    wished = {}
+    if known["threshold"] and known["threshold"]["metric"]:
+        wished[known["threshold"]["metric"]] = f"at least {known['threshold']['at_least']:.0%}"
+    if known["unknown"] and known["unknown"]["right"] is not None:
+        wished["answered_accuracy"] = f"at least {known['unknown']['right']:.0%}"
+    left_out = set() if len(decision.evidence.classes[head]) == 2 else {"f1"}
+    return [(name, words.METRICS[name], wished.get(name, "")) for name in SCORES if name in known.keys() - left_out]
+
+
+def _learnt(decision: Decision, head: str) -> Iterator[str]:
+    """What val taught a head: its threshold, and what it does not answer."""
+    found = {row.name: row.metrics["test"][head] for row in decision.rows}
+    names = decision.evidence.classes[head]
+    at = {name: metrics["threshold"] for name, metrics in found.items() if metrics["threshold"]}
+    if at:
+        wished = next(iter(at.values()))
+        told = ", ".join(f"{threshold['at']:.3f} ({name})" for name, threshold in at.items())
+        wish = f" for a {wished['metric']} of at least {wished['at_least']:.0%}" if wished["metric"] else ""
+        yield f"{names[-1]} is the answer from a probability of {told} on, chosen on val{wish}."
+    below = {name: metrics["unknown"] for name, metrics in found.items() if metrics["unknown"]}
+    if below:
+        right = next(iter(below.values()))["right"]
+        told = ", ".join(f"{unknown['below']:.3f} ({name})" for name, unknown in below.items())
+        wish = f", so that {right:.0%} of the others are right there" if right is not None else ""
+        yield f"Answers less sure than {told} are “unknown”, chosen on val{wish}."
+
+
+def _say_tree(branches: list[Branch], winner: str) -> str:
+    """What the tree changes for the winner, in a sentence."""
+    found = {branch.together: branch for branch in branches if branch.name == winner}
+    if not found:
+        return ""
+    alone, together = found[False].test, found[True].test
+    leaf = list(together["levels"])[-1]
+    before, after = (way["levels"][leaf]["accuracy"] for way in (alone, together))
+    return (
+        f"Left alone, the heads of {winner} answer a path of the tree for {words.percent(found[False].consistency[0])} "
+        f"of the test images. Decided together, all answers are paths; accuracy on {leaf} is {words.percent(after)}, "
+        f"{words.points(after - before)} points against each head alone."
+    )
+
+
 def _cost(row: Row, name: str) -> str:
     return words.cost(name, row.cost[name])
 
 
 def _score(value: float | None, name: str) -> str:
-    """Rates in percent, areas and losses with three decimals."""
+    """Shares in percent, the others with three decimals."""
     if value is None:
         return words.MISSING
-    return f"{value:.3f}" if name in ("roc_auc", "average_precision", "log_loss") else words.percent(value)
+    return f"{value:.3f}" if name in AREAS else words.percent(value)
 
 
 def _embed(path: Path) -> Markup:

@@ -1,17 +1,16 @@
-"""Pictures of a judgement, a panel for each head: confusion, reliability, ROC, precision-recall; it only draws."""
+"""Pictures of a judgement, a panel for each head: reliability, ROC, precision-recall; and of a tree; it only draws."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 
 from meltpoint.evaluate.classification import HeadJudgement
 from meltpoint.evaluate.curves import Curve, Ranking, average
+from meltpoint.evaluate.hierarchy import Decoding, TreeJudgement
 from meltpoint.files import whole_file
 
 Judged = dict[str, HeadJudgement]  # head -> its judgement on one split
@@ -29,12 +28,6 @@ STYLE: dict[Any, Any] = {
 }  # fmt: skip
 
 
-def draw_confusion(judged: Judged, title: str, path: Path) -> None:
-    """Counts, coloured by the share of the true class."""
-    most = max(len(head.classes) for head in judged.values())
-    _draw(judged, title, _confusion, side=max(3.6, 0.17 * most), path=path)
-
-
 def draw_reliability(judged: Judged, title: str, path: Path) -> None:
     """Accuracy over confidence with the calibration error, above how many images had which confidence."""
     _draw(judged, title, _reliability, side=3.9, path=path)
@@ -46,8 +39,24 @@ def draw_roc(judged: Judged, title: str, path: Path) -> None:
 
 
 def draw_precision_recall(judged: Judged, title: str, path: Path) -> None:
-    """Precision over recall, each class against the rest."""
+    """Precision over recall, each class against the rest; a threshold is marked where it puts the head."""
     _draw(judged, title, _precision_recall, side=3.9, path=path)
+
+
+def draw_hierarchy(judged: TreeJudgement, title: str, path: Path) -> None:
+    """Accuracy on each level, and how far off mistakes are, when heads answer alone and when the tree decides."""
+    with rc_context(STYLE), whole_file(path) as temporary:
+        figure = Figure(figsize=(9.6, 4.3), layout="constrained")
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+        levels, distances = figure.subplots(1, 2, width_ratios=[1, 1])
+        if judged.independent is None or judged.consistent is None:
+            _nothing(levels)
+            _nothing(distances)
+        else:
+            _levels(levels, judged.independent, judged.consistent)
+            _distances(distances, judged.independent, judged.consistent)
+            distances.set_title(f"alone, {judged.consistency:.1%} of {judged.images:,} images get a path of the tree")
+        figure.savefig(temporary, metadata={"Software": None})
 
 
 def _draw(judged: Judged, title: str, panel: Panel, side: float, path: Path) -> None:
@@ -66,27 +75,8 @@ def _draw(judged: Judged, title: str, panel: Panel, side: float, path: Path) -> 
         figure.savefig(temporary, metadata={"Software": None})
 
 
-def _confusion(axes: Axes, head: HeadJudgement) -> None:
-    counts, size = head.confusion, len(head.classes)
-    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    colours = LinearSegmentedColormap.from_list("ember", ["#ffffff", "#ffd8bf", "#f08c4a", "#b93815", "#6b1d0b"])
-    # among many classes single slips are faint: their colours are spread
-    axes.imshow(share, cmap=colours, norm=PowerNorm(1 if size <= 20 else 0.5, 0, 1))
-    small = 8 if size <= 12 else max(4, 8 - size // 16)
-    axes.set_xticks(range(size), head.classes, fontsize=small, rotation=0 if size <= 2 else 90)
-    axes.set_yticks(range(size), head.classes, fontsize=small)
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("true")
-    for row, column in np.ndindex(size, size) if size <= 20 else []:
-        text = f"{counts[row, column]:,}" + (f"\n{share[row, column]:.0%}" if size <= 6 else "")
-        colour = "white" if share[row, column] > 0.55 else INK
-        axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=10 if size <= 6 else 6)
-
-
 def _reliability(axes: Axes, head: HeadJudgement) -> None:
-    _diagonal(axes, "confidence in the predicted class", "accuracy")
+    _diagonal(axes, "confidence in the answer", "accuracy")
     table, error = head.reliability, head.scores["expected_calibration_error"]
     if error is None:
         return _nothing(axes)
@@ -107,7 +97,57 @@ def _roc(axes: Axes, head: HeadJudgement) -> None:
 
 def _precision_recall(axes: Axes, head: HeadJudgement) -> None:
     _square(axes, "recall", "precision")
+    _operating_point(axes, head)
     _curves(axes, head, lambda ranking: ranking.precision_recall, "AP", "lower left")
+
+
+def _operating_point(axes: Axes, head: HeadJudgement) -> None:
+    """The threshold, where it puts the head, and the wish that it was learnt from."""
+    precision, recall = head.scores.get("precision"), head.scores.get("recall")
+    if head.card.threshold is None or precision is None or recall is None:
+        return
+    wished = head.card.head.threshold
+    if wished is not None:
+        line = axes.axhline if wished.metric == "precision" else axes.axvline
+        label = f"wished on val: {wished.metric} {wished.at_least:.0%}"
+        line(wished.at_least, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label=label)
+    axes.plot(recall, precision, "o", color=INK, markersize=8, markeredgecolor="white", zorder=5, label=(
+        f"threshold {head.card.threshold:.3f}: precision {precision:.1%}, recall {recall:.1%}"
+    ))  # fmt: skip
+
+
+def _levels(axes: Axes, alone: Decoding, together: Decoding) -> None:
+    names = list(together.levels)
+    for side, (decoding, label, colour) in enumerate(_ways(alone, together)):
+        values = [decoding.levels[name]["accuracy"] for name in names]
+        bars = axes.bar([at + 0.4 * (side - 0.5) for at in range(len(names))], values, 0.38, color=colour, label=label)
+        axes.bar_label(bars, [f"{value:.1%}" for value in values], fontsize=8, padding=2)
+    axes.set_xticks(range(len(names)), names, fontsize=10, color=INK)
+    axes.tick_params(axis="x", length=0)
+    axes.set(ylim=(0, 1.22), ylabel="accuracy", title="from the root's level to the leaves'")
+    axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100%"])
+    axes.legend(loc="upper left", ncols=2)
+
+
+def _distances(axes: Axes, alone: Decoding, together: Decoding) -> None:
+    edges = sorted(alone.distances.keys() | together.distances.keys())
+    for side, (decoding, _, colour) in enumerate(_ways(alone, together)):
+        counts, at = (
+            [decoding.distances.get(edge, 0) for edge in edges],
+            [i + 0.4 * (side - 0.5) for i in range(len(edges))],
+        )
+        mean = "none" if decoding.tree_distance is None else f"{decoding.tree_distance:.2f} on average"
+        bars = axes.bar(at, counts, 0.38, color=colour, label=mean)
+        axes.bar_label(bars, [f"{count:,}" for count in counts], fontsize=8, padding=2)
+    axes.set_xticks(range(len(edges)), [str(edge) for edge in edges])
+    axes.tick_params(axis="x", length=0)
+    axes.margins(y=0.25)
+    axes.set(xlabel="edges between the true leaf and the answered one", ylabel="mistakes")
+    axes.legend(loc="upper right", ncols=2)
+
+
+def _ways(alone: Decoding, together: Decoding) -> list[tuple[Decoding, str, str]]:
+    return [(alone, "each head alone", LINE), (together, "the tree decides", ACCENT)]
 
 
 def _curves(axes: Axes, head: HeadJudgement, which: Callable[[Ranking], Curve], area: str, corner: Corner) -> None:

@@ -1,5 +1,6 @@
 """Everything one evaluation leaves behind: predictions, scores, curves for `dvc plots`, and pictures."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,9 @@ import pandas as pd
 
 from meltpoint.evaluate.classification import HeadJudgement, Judgement
 from meltpoint.evaluate.curves import Curve, average
+from meltpoint.evaluate.matrix import draw_confusion
 from meltpoint.evaluate.mistakes import draw_mistakes, worst_mistakes
-from meltpoint.evaluate.plots import draw_confusion, draw_precision_recall, draw_reliability, draw_roc
+from meltpoint.evaluate.plots import draw_hierarchy, draw_precision_recall, draw_reliability, draw_roc
 from meltpoint.files import whole_file, whole_folder, write_json
 from meltpoint.images.views import Views
 from meltpoint.params.judging import Evaluate
@@ -23,6 +25,7 @@ def write_evaluation(
 ) -> None:
     """Write `folder`: predictions.parquet, metrics.json, and of test: tables of the main head, pictures of every head.
 
+    hierarchy.json is about the tree, and {} without one; only with one there is a picture of it.
     summary.json is for `dvc metrics`, which lays out every number of a file in a line. The tables are for `dvc plots`:
     roc.csv, precision_recall.csv, confusion.csv and reliability.csv.
     """
@@ -30,9 +33,10 @@ def write_evaluation(
     with whole_folder(folder) as temporary:
         write_predictions(predictions, temporary / "predictions.parquet")
         write_json(temporary / "metrics.json", judgement.metrics)
+        write_json(temporary / "hierarchy.json", judgement.hierarchy)
         write_json(temporary / "summary.json", judgement.summary)
         _write_tables(judged[main_head], temporary)
-        _draw_pictures(judged, folder.name, temporary / "pictures")
+        _draw_pictures(judgement, folder.name, temporary / "pictures")
         mistakes = worst_mistakes(predictions, main_head, judged[main_head].classes)
         shown = min(len(mistakes), settings.worst)
         title = f"{folder.name}: the worst {shown} of {len(mistakes)} mistakes on {main_head} (test)"
@@ -66,12 +70,16 @@ def _write_table(table: pd.DataFrame, path: Path) -> None:
         table.to_csv(temporary, index=False, float_format="%.6f", lineterminator="\n")
 
 
-def _draw_pictures(judged: dict[str, HeadJudgement], name: str, folder: Path) -> None:
-    pictures = {
-        "confusion": (draw_confusion, "what is taken for what"),
-        "reliability": (draw_reliability, "is its confidence earned?"),
-        "roc": (draw_roc, "ROC"),
-        "precision_recall": (draw_precision_recall, "precision and recall"),
+def _draw_pictures(judgement: Judgement, name: str, folder: Path) -> None:
+    judged, tree = judgement.splits["test"], judgement.tree
+    pictures: dict[str, Callable[[Path], None]] = {
+        "confusion": lambda path: draw_confusion(judged, tree, f"{name}: what is taken for what (test)", path),
+        "reliability": lambda path: draw_reliability(judged, f"{name}: is its confidence earned? (test)", path),
+        "roc": lambda path: draw_roc(judged, f"{name}: ROC (test)", path),
+        "precision_recall": lambda path: draw_precision_recall(judged, f"{name}: precision and recall (test)", path),
     }
-    for picture, (draw, title) in track(pictures.items(), "drawing", len(pictures), unit="picture"):
-        draw(judged, f"{name}: {title} (test)", folder / f"{picture}.png")
+    if judgement.trees:
+        title = f"{name}: what the tree does (test)"
+        pictures["hierarchy"] = lambda path: draw_hierarchy(judgement.trees["test"], title, path)
+    for picture, draw in track(pictures.items(), "drawing", len(pictures), unit="picture"):
+        draw(folder / f"{picture}.png")

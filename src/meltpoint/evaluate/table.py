@@ -1,6 +1,8 @@
 """The strategies as rows that both the page and the text show: score, interval, cost, and how each stands."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from meltpoint.evaluate import words
 from meltpoint.evaluate.bootstrap import Interval
@@ -12,6 +14,10 @@ STANDINGS = {
     "worse": "worse",
     "open": "not settled",
 }
+
+
+WAYS = {"independent": "each head alone", "consistent": "the tree decides"}
+MOST_CLASSES, ENDS = 24, 10  # classes that are all shown; of more, this many of the hardest and of the easiest
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,44 @@ def strategies_of(decision: Decision) -> list[Strategy]:
     ]
 
 
+@dataclass(frozen=True)
+class Branch:
+    """One way to decide the levels of a tree, by one strategy, on test and val (see `hierarchy.Decoding.metrics`)."""
+
+    name: str
+    way: str
+    together: bool
+    test: dict[str, Any]
+    val: dict[str, Any]
+    consistency: tuple[float, float]  # of these answers, on test and val: 1 where the tree decides
+
+
+def branches_of(decision: Decision) -> list[Branch]:
+    """Both ways of every strategy; none without a tree, or if no image of val or test is labelled on every level."""
+    return [branch for name, found in decision.evidence.hierarchies.items() if found for branch in _ways(name, found)]
+
+
+def _ways(name: str, found: dict[str, Any]) -> Iterator[Branch]:
+    test, val = found["test"], found["val"]
+    if not (test["images"] and val["images"]):
+        return
+    raw = (test["consistency"], val["consistency"])
+    yield Branch(name, WAYS["independent"], False, test["independent"], val["independent"], raw)
+    yield Branch(name, WAYS["consistent"], True, test["consistent"], val["consistent"], (1.0, 1.0))
+
+
+def shown_classes(decision: Decision) -> list[tuple[str, list[str]]]:
+    """The classes of the main head under titles: all, or the hardest and the easiest by the winner's F1 on test."""
+    evidence = decision.evidence
+    names = evidence.classes[evidence.main_head]
+    if len(names) <= MOST_CLASSES:
+        return [("", names)]
+    scores = evidence.metrics[decision.winner]["test"][evidence.main_head]["classes"]
+    ranked = sorted((name for name in names if scores[name]["support"]), key=lambda name: scores[name]["f1"])
+    ends = min(ENDS, len(ranked) // 2)
+    return [("the hardest", ranked[:ends]), ("the easiest", ranked[-ends:][::-1])] if ends else [("", ranked)]
+
+
 def write_text(decision: Decision) -> str:
     """compare.md: the sentence and two tables whose columns line up in a terminal too."""
     settings, head, metric = decision.settings, decision.evidence.main_head, words.METRICS[decision.settings.metric]
@@ -52,6 +96,7 @@ def write_text(decision: Decision) -> str:
     if decision.pairs:
         against = f"{decision.best} minus each other strategy, {metric} on {head}, in points:"
         lines += ["", against, "", *_pairs(decision)]
+    lines += _trees(branches_of(decision))
     return "\n".join(
         [
             *lines,
@@ -99,6 +144,28 @@ def _pairs(decision: Decision) -> list[str]:
         for pair in decision.pairs
     ]
     return align([titles, *rows])
+
+
+def _trees(branches: list[Branch]) -> list[str]:
+    if not branches:
+        return []
+    levels = list(branches[0].test["levels"])
+    titles = ["strategy", "answers", *(f"accuracy on {level}" for level in levels), "paths", "tree distance", "F1"]
+    rows = [
+        [
+            branch.name,
+            branch.way,
+            *(words.percent(branch.test["levels"][level]["accuracy"]) for level in levels),
+            words.percent(branch.consistency[0]),
+            words.edges(branch.test["tree_distance"]),
+            words.percent(branch.test["hierarchical_f1"]),
+        ]
+        for branch in branches
+    ]
+    told = (
+        "What the tree does, on test: how many answers are paths of it, edges that a mistake is off, hierarchical F1:"
+    )
+    return ["", told, "", *align([titles, *rows])]
 
 
 def align(rows: list[list[str]]) -> list[str]:

@@ -9,6 +9,13 @@ METRICS = {
     "balanced_accuracy": "balanced accuracy",
     "macro_f1": "macro F1",
     "f1": "F1",
+    "quadratic_kappa": "quadratic kappa",
+    "mean_absolute_error": "steps off",
+    "top_5_accuracy": "top-5 accuracy",
+    "precision": "precision",
+    "recall": "recall",
+    "coverage": "answered",
+    "answered_accuracy": "right if answered",
     "roc_auc": "ROC AUC",
     "average_precision": "average precision",
     "log_loss": "log loss",
@@ -31,6 +38,11 @@ MISSING = "–"
 def percent(share: float | None) -> str:
     """0.881 as 88.1%."""
     return MISSING if share is None else f"{share:.1%}"
+
+
+def edges(distance: float | None) -> str:
+    """3.456 as 3.46: how far off in a tree."""
+    return MISSING if distance is None else f"{distance:.2f}"
 
 
 def points(difference: float) -> str:

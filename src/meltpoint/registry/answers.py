@@ -8,33 +8,40 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from meltpoint.predict.sources import most_bytes
+
 if TYPE_CHECKING:
+    from meltpoint.model.card import Card
+    from meltpoint.predict.answers import Answer
     from meltpoint.predict.predictor import Predictor
 
 IMAGE = "image"  # the column of a request
-BATCH = 16  # images decoded at once
-BYTES_A_PIXEL = 8  # four channels of 16 bits: an honest file is no larger than its pixels
-HEADER = 100_000  # bytes that a file may need besides its pixels
+BATCH = 16  # images through the model at once
+DIGITS = 6  # of a probability
 
 
 def answer_columns(classes: dict[str, list[str]]) -> dict[str, str]:
-    """The columns of an answer and their MLflow types: per head three, and `error`; what is unknown is null."""
+    """The columns of an answer and their MLflow types: per head five, and `error`; what is not known is null."""
     columns: dict[str, str] = {}
     for head in classes:
         columns |= {head: "string", f"{head}.probability": "double", f"{head}.all": "string"}
+        columns |= {f"{head}.unknown": "boolean", f"{head}.names": "string"}
     return {**columns, "error": "string"}
 
 
 def answer(predictor: "Predictor", images: Iterable[object]) -> pd.DataFrame:
-    """A row for each image, in order: per head the label, its probability, and all probabilities as JSON.
+    """A row for each image, in order, as `Predictor.predict` answers.
 
-    An image is the base64 text of a file's bytes, a `data:` URL included. `error` says why there is no answer.
+    Per head: the label, its probability, all probabilities as JSON, whether the head is too unsure for its answer to
+    count, and the label's names as JSON, language to name. An image is the base64 text of a file's bytes, a `data:`
+    URL included. `error` says why there is no answer.
     """
-    most = int(predictor.card.max_megapixels * 1e6 * BYTES_A_PIXEL) + HEADER
+    most = most_bytes(predictor.card.max_megapixels)
     read = [read_image(image, most) for image in images]
     contents = [content for content in read if isinstance(content, bytes)]
-    found = iter(_rows(predictor, contents) if contents else [])
-    rows = [next(found) if isinstance(content, bytes) else {"error": content} for content in read]
+    every = max(len(names) for names in predictor.card.classes.values())
+    found = predictor.stream(contents, every, None, BATCH)
+    rows = [_row(predictor.card, next(found)) if isinstance(content, bytes) else {"error": content} for content in read]
     columns = list(answer_columns(predictor.card.classes))
     cells = [[row.get(column) for column in columns] for row in rows]
     return pd.DataFrame(cells, columns=columns, dtype=object)
@@ -53,17 +60,18 @@ def read_image(image: object, most: int) -> bytes | str:
         return "not base64"
 
 
-def _rows(predictor: "Predictor", contents: list[bytes]) -> list[dict[str, Any]]:
-    table = predictor.predict_images(contents, BATCH)
-    return [_row(predictor.card.classes, row) for row in table.to_dict("records")]
-
-
-def _row(classes: dict[str, list[str]], row: dict[Any, Any]) -> dict[str, Any]:
-    if isinstance(row["error"], str) and row["error"]:
-        return {"error": row["error"]}
+def _row(card: "Card", said: "Answer") -> dict[str, Any]:
+    if said.error is not None:
+        return {"error": said.error}
     told: dict[str, Any] = {}
-    for head, names in classes.items():
-        chances = {name: round(float(row[f"{head}.p.{name}"]), 6) for name in names}
-        best = max(names, key=lambda name: chances[name])
-        told |= {head: best, f"{head}.probability": chances[best], f"{head}.all": json.dumps(chances)}
+    for name, own in said.heads.items():
+        head, shares = card.heads[name], {choice.label: round(choice.probability, DIGITS) for choice in own.top}
+        names = {language: known[own.label] for language, known in head.names.items() if own.label in known}
+        told |= {
+            name: own.label,
+            f"{name}.probability": round(own.probability, DIGITS),
+            f"{name}.all": json.dumps({label: shares[label] for label in head.classes}, ensure_ascii=False),
+            f"{name}.unknown": own.unknown,
+            f"{name}.names": json.dumps(names, ensure_ascii=False),
+        }
     return told

@@ -17,7 +17,7 @@ from meltpoint.params.judging import Compare
 from meltpoint.params.read import Params
 from meltpoint.predict.predictor import Predictor, open_predictor
 from meltpoint.progress import track
-from meltpoint.tables import label_column, probability_columns, read_predictions
+from meltpoint.tables import answer_column, label_column, read_predictions
 
 Ints = NDArray[np.int64]
 
@@ -64,15 +64,15 @@ def check_champion(folder: Path, strategy: str, champion: Path, params: Params) 
     said = read_predictions(folder / "reports" / "strategies" / strategy / "predictions.parquet", classes)
     said = said[(said["split"] == "test") & said[label_column(head)].notna()]
     both = said.merge(score_again(old, folder, params), on="id", suffixes=("", ".champion"), validate="one_to_one")
-    names = probability_columns(head, classes[head])
-    true = pd.Categorical(both[label_column(head)], categories=classes[head]).codes.astype(np.int64)
-    new, before = (both[columns].to_numpy().argmax(1) for columns in (names, [f"{name}.champion" for name in names]))
+    columns = (label_column(head), answer_column(head), f"{answer_column(head)}.champion")
+    true, new, before = (_ids(both[column], classes[head]) for column in columns)
     return judge(true, new, before, len(classes[head]), head, params.compare, params.seed)
 
 
 def score_again(champion: Predictor, folder: Path, params: Params) -> pd.DataFrame:
-    """What the champion says of today's test images, with its own preprocessing: `id` and, per head, probabilities.
+    """What the champion says of today's test images, with its own preprocessing: `id` and, per head, its answer.
 
+    It answers as its card says: by its own thresholds, and by its own tree.
     Pictures that the champion refuses (it may have a lower limit of pixels) are left out.
     """
     views, batch = open_views(folder / "data" / "views"), params.evaluate.batch
@@ -83,8 +83,11 @@ def score_again(champion: Predictor, folder: Path, params: Params) -> pd.DataFra
         paths = [folder / "data" / "raw" / path for path in samples["path"]]
         said = champion.predict_images(track(paths, "scoring the champion"), batch)
         said = said.assign(id=samples["id"].to_numpy())[said["error"].isna()]
-    columns = [name for head, names in champion.card.classes.items() for name in probability_columns(head, names)]
-    return pd.DataFrame(said[["id", *columns]])
+    return pd.DataFrame(said[["id", *map(answer_column, champion.card.classes)]])
+
+
+def _ids(names: "pd.Series[str]", classes: list[str]) -> Ints:
+    return pd.Categorical(names, categories=classes).codes.astype(np.int64)
 
 
 def judge(true: Ints, new: Ints, old: Ints, n_classes: int, head: str, settings: Compare, seed: int) -> Verdict:

@@ -1,6 +1,6 @@
 """What a strategy reached and what it cost, read from the reports and named as metrics of a run."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +8,19 @@ from meltpoint.files import read_json
 from meltpoint.registry.state import allowed_name
 
 MOST_CLASSES = 20  # of more, the scores of single classes stay in metrics.json
-NOT_SCORES = ("images", "absent_classes", "classes")
+NOT_SCORES = ("images", "absent_classes", "classes", "threshold", "unknown")
+WAYS = {"independent": "alone", "consistent": "together"}  # how the levels of a tree are decided
 
 
 def read_scores(folder: Path, strategy: str) -> dict[str, float]:
     """Scores of a strategy, as far as they could be had: `val/defective/f1`, `test/defective/f1` ...
 
+    Where heads form a tree, there are `test/tree/consistency`, `test/tree/tree_distance alone` and others.
     Of single classes it is F1 on test: `test by class/defective intact f1`. MLflow's pages put charts under the part
     before the last slash, and all classes of all heads are one heading there.
     """
-    metrics = read_json(folder / "reports" / "strategies" / strategy / "metrics.json")
+    reports = folder / "reports" / "strategies" / strategy
+    metrics = read_json(reports / "metrics.json")
     scores = {
         f"{split}/{head}/{name}": value
         for split, heads in metrics.items()
@@ -31,7 +34,24 @@ def read_scores(folder: Path, strategy: str) -> dict[str, float]:
         for label, value in values["classes"].items()
         if len(values["classes"]) <= MOST_CLASSES
     }
-    return {allowed_name(name): float(value) for name, value in {**scores, **by_class}.items() if value is not None}
+    trees = {
+        f"{split}/tree/{name}": value
+        for split, judged in read_json(reports / "hierarchy.json").items()
+        for name, value in _tree_scores(judged)
+    }
+    return {
+        allowed_name(name): float(value) for name, value in {**scores, **by_class, **trees}.items() if value is not None
+    }
+
+
+def _tree_scores(judged: Mapping[str, Any]) -> Iterator[tuple[str, float | None]]:
+    """What `hierarchy.TreeJudgement.metrics` says, by flat names."""
+    yield "consistency", judged["consistency"]
+    for way, name in WAYS.items():
+        found = judged[way] or {"levels": {}}
+        yield from ((f"{key} {name}", value) for key, value in found.items() if key not in ("levels", "distances"))
+        for level, scores in found["levels"].items():
+            yield f"{level} accuracy {name}", scores["accuracy"]
 
 
 def read_costs(decision: Mapping[str, Any], strategy: str) -> dict[str, float]:

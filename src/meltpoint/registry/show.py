@@ -17,18 +17,25 @@ from meltpoint.model.card import Card, read_card
 from meltpoint.registry.gallery import IMAGES_TAG, TABLES_TAG, hang, lay_table, table_tag
 from meltpoint.registry.history import Tail, Written, now, points_of
 from meltpoint.registry.runs import FINISHED, changes_before, close, open_child, open_parent, parent_name, retire_others
-from meltpoint.registry.scores import read_costs, read_scores, read_seconds
+from meltpoint.registry.scores import MOST_CLASSES, read_costs, read_scores, read_seconds
 from meltpoint.registry.state import State, allowed_name
 from meltpoint.registry.store import Point, Store
 from meltpoint.registry.words import describe_changes, describe_decision, describe_strategy, name_decision
-from meltpoint.tables import read_predictions
+from meltpoint.tables import probability_columns, read_predictions
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
 NOTE = "mlflow.note.content"
 SHOWN = "meltpoint.shown"  # tag: digest of the files that were logged
-CHARTED = ("confusion", "mistakes", "roc", "reliability")  # pictures that stand among the charts of a run
+CHARTED = (
+    "confusion",
+    "mistakes",
+    "hierarchy",
+    "precision_recall",
+    "roc",
+    "reliability",
+)  # pictures that stand among the charts of a run
 MISTAKES, TEST = "test_mistakes", "test_predictions"  # tables
 MOST_ROWS = 1000  # of the table of test predictions; predictions.parquet holds all of them
 REPORTS = (
@@ -120,7 +127,10 @@ def _log_strategy_files(store: Store, state: State, run: "Run", card: Card, wors
 
 
 def _lay_tables(state: State, card: Card, worst: int, folder: Path) -> None:
-    """The worst mistakes of the main head with their photographs, and what every head said of the test images."""
+    """The worst mistakes of the main head with their photographs, and what every head said of the test images.
+
+    Of a head with many classes that is its answer; predictions.parquet has the probabilities.
+    """
     predictions = read_predictions(folder / "predictions.parquet", card.classes)
     views = open_views(state.folder / "data" / "views")
     wrong = worst_mistakes(predictions, card.main_head, card.classes[card.main_head]).head(worst)
@@ -128,7 +138,9 @@ def _lay_tables(state: State, card: Card, worst: int, folder: Path) -> None:
     wrong["path"] = views.samples["path"].to_numpy()[rows]
     told = wrong[["true", "predicted", "confidence", "path", "id"]]
     lay_table(told.round(4), MISTAKES, folder, [np.asarray(views.plain[row]) for row in rows])
-    test = predictions[predictions["split"] == "test"].drop(columns="split").head(MOST_ROWS)
+    many = [head for head, names in card.classes.items() if len(names) > MOST_CLASSES]
+    wide = [name for head in many for name in probability_columns(head, card.classes[head])]
+    test = predictions[predictions["split"] == "test"].drop(columns=["split", *wide]).head(MOST_ROWS)
     lay_table(test.round(4), TEST, folder)
 
 

@@ -1,0 +1,67 @@
+"""Scores that only some heads have: of classes that are steps, of many classes, and of what val taught a head."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meltpoint.metrics import from_confusion, steps
+from meltpoint.model.card import HeadCard
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Scores = dict[str, float | None]
+
+LIKELY = 5  # answers among which the true one is looked for, where there are more classes
+
+
+def score_steps(counts: Ints, card: HeadCard) -> Scores:
+    """Of an ordinal head, from its confusion matrix (C, C): mean distance in steps, quadratic weighted kappa."""
+    if card.head.target != "ordinal":
+        return {}
+    if not counts.sum():
+        return dict.fromkeys(["mean_absolute_error", "quadratic_kappa"])
+    distance = float((counts * steps(len(counts))).sum() / counts.sum())
+    return {"mean_absolute_error": distance, "quadratic_kappa": float(from_confusion(counts)["quadratic_kappa"])}
+
+
+def score_likely(true: Ints, probabilities: Floats) -> Scores:
+    """Of a head with more than five classes: how often the true one is among the five most probable."""
+    if probabilities.shape[1] <= LIKELY:
+        return {}
+    given = probabilities[np.arange(len(true)), true][:, None]
+    return {f"top_{LIKELY}_accuracy": _mean((probabilities > given).sum(1) < LIKELY)}
+
+
+def score_threshold(counts: Ints, card: HeadCard) -> Scores:
+    """Of a head with a threshold: precision and recall of its second class, for what it answers."""
+    if card.threshold is None:
+        return {}
+    hits, found, there = (float(number) for number in (counts[1, 1], counts[:, 1].sum(), counts[1].sum()))
+    return {"precision": hits / found if found else None, "recall": hits / there if there else None}
+
+
+def score_unknown(true: Ints, said: Ints, confidence: Floats, card: HeadCard) -> Scores:
+    """Of a head that may say "unknown": the share of images it answers, and how often these answers are right."""
+    if card.unknown_below is None:
+        return {}
+    sure = confidence >= card.unknown_below
+    return {"coverage": _mean(sure), "answered_accuracy": _mean((said == true)[sure])}
+
+
+def say_learnt(card: HeadCard) -> dict[str, Any]:
+    """The threshold and the wish it comes from, and below which confidence an answer is unknown; None if there is none.
+
+    threshold: {at, metric, at_least}, unknown: {below, right} where `right` is the wished share of right answers.
+    """
+    threshold = unknown = None
+    if card.threshold is not None:
+        wished = card.head.threshold
+        threshold = {"at": card.threshold, **(wished.model_dump() if wished else {"metric": None, "at_least": None})}
+    if card.unknown_below is not None:
+        unknown = {"below": card.unknown_below, "right": card.head.unknown}
+    return {"threshold": threshold, "unknown": unknown}
+
+
+def _mean(values: NDArray[np.bool_]) -> float | None:
+    return float(values.mean()) if len(values) else None
