@@ -5,16 +5,23 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from meltpoint import cli
-from meltpoint.cli import CommandError, put_preset, run, status
+from meltpoint import api, cli
+from meltpoint.cli import COMMANDS, run
+from meltpoint.commands.preset import put_preset
+from meltpoint.commands.status import status
+from meltpoint.commands.trouble import CommandError
+from meltpoint.data import harvest
+from meltpoint.predict import job
 from meltpoint.registry import store as registry_store
 from meltpoint.registry.ledger import Change, append
+from meltpoint.registry.versions import VersionError
 
 ROOT = Path(__file__).parents[1]
 
@@ -38,7 +45,10 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("words", [["--help"], ["status", "--help"], ["ui", "--help"], ["preset", "--help"]])
+@pytest.mark.parametrize(
+    "words",
+    [["--help"], *([name, "--help"] for name in COMMANDS)],
+)
 def test_help_teaches(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         run(words)
@@ -113,3 +123,72 @@ def test_params_of_ones_own_are_kept(house: Path) -> None:
     (house / "params.yaml").write_text("seed: 1\n")
     assert "params.yaml.bak" in put_preset("elpv", house)
     assert (house / "params.yaml.bak").read_text() == "seed: 1\n"
+
+
+class Asked(Exception):  # noqa: N818 - ends a command where it would open a model
+    """Which model was asked for."""
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(where: str) -> None:
+        raise Asked(where)
+
+    monkeypatch.setattr(api, "load", load)
+
+
+def test_the_champion_answers_unless_another_model_is_named(house: Path, opened: None) -> None:
+    with pytest.raises(Asked, match="^models:/elpv-cells@champion$"):
+        run(["predict", "a.jpg"])
+    with pytest.raises(Asked, match="^models/frozen$"):
+        run(["predict", "a.jpg", "--model", "models/frozen"])
+
+
+def test_without_params_a_model_has_to_be_named(house: Path, opened: None) -> None:
+    (house / "params.yaml").unlink()
+    with pytest.raises(CommandError, match="Give --model models:/NAME@champion"):
+        run(["predict", "a.jpg"])
+
+
+def test_without_a_champion_the_way_is_told(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(where: str) -> None:
+        raise VersionError(f"{where} cannot be loaded.")
+
+    monkeypatch.setattr(api, "load", load)
+    with pytest.raises(CommandError, match="no champion yet. models:/elpv-cells@champion cannot be loaded"):
+        run(["predict", "a.jpg"])
+
+
+@pytest.mark.parametrize(
+    ("words", "form", "draw"),
+    [([], "lines", None), (["--json"], "json", None), (["--csv", "--draw", "out"], "csv", Path("out"))],
+)
+def test_words_become_a_job(
+    house: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], form: str, draw: Path | None
+) -> None:
+    asked: list[job.Job] = []
+    tally = job.Tally(1, Counter(), Counter(), None, 0)
+    monkeypatch.setattr(api, "load", lambda where: where)
+    monkeypatch.setattr(job, "run_job", lambda predictor, own, out: asked.append(own) or tally)
+    run(["predict", "a", "b", "--language", "zh", "--top", "3", *words])
+    assert asked == [job.Job(["a", "b"], 3, "zh", form, draw, None)]  # type: ignore[arg-type]
+
+
+def test_one_form_at_a_time(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        run(["predict", "a", "--json", "--csv"])
+
+
+def test_links_are_fetched_as_asked_for(
+    house: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def fetch(*words: object) -> harvest.Harvest:
+        asked.append(words)
+        return harvest.Harvest("2 of 3 images fetched", Path("fetch.json"))
+
+    monkeypatch.setattr(harvest, "harvest", fetch)
+    run(["fetch-urls", "links", "--into", "photos", "--retries", "0", "--max-megabytes", "1.5"])
+    assert asked == [(Path("links"), Path("photos"), 8, 20, 0, 1.5)]
+    assert capsys.readouterr().out == "2 of 3 images fetched\n"

@@ -12,9 +12,12 @@ class UserError(Exception):
 
 
 def guarded(main: Callable[[], None]) -> None:
-    """Run `main`; a UserError becomes a message on stderr and exit code 1."""
+    """Run `main`; a UserError becomes a message on stderr and exit code 1, Ctrl-C a line and 130, as shells have it."""
     try:
         main()
     except UserError as error:
         print(f"\nmeltpoint: {error}", file=sys.stderr, flush=True)
         raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        print("\nmeltpoint: stopped. What is whole is kept; the same command goes on from there.", file=sys.stderr)
+        raise SystemExit(130) from None

@@ -1,4 +1,4 @@
-import io
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -10,64 +10,22 @@ import pytest
 import torch
 from PIL import Image
 
-from meltpoint.model.backbones import build_backbone
-from meltpoint.model.card import FORMAT, Card, HeadCard, ModelError
-from meltpoint.model.model import Model, build_heads, load_model, save_model
-from meltpoint.params.data import Images
-from meltpoint.params.model import Backbone, Head, LinearHead, RandomWeights
-from meltpoint.predict.predictor import PredictError, Predictor, open_predictor
+from meltpoint.model.card import ModelError
+from meltpoint.model.model import load_model
+from meltpoint.params.model import Where
+from meltpoint.predict.answers import Answer, PredictError
+from meltpoint.predict.predictor import Predictor, open_predictor
 from meltpoint.tables import check_predictions
+from meltpoint.trees import TreeError
 
 if TYPE_CHECKING:
+    from conftest import Kit
+
     from meltpoint.images.views import Views
 
 SIZE = 32
-PARAMS = Backbone(
-    name="test_efficientnet", args={}, weights=RandomWeights(kind="random"), mean=[0.5] * 3, std=[0.5] * 3
-)
 CLASSES = {"sick": ["no", "yes"], "kind": ["x", "y", "z"]}
 SPLITS = ["train", "test", "val", "test", "val", "train", "test"]
-
-
-def head(label: str, tap: Any, main: bool) -> Head:
-    return LinearHead(kind="linear", label=label, tap=tap, weight=1.0, class_weights="none", main=main)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    heads = {"sick": head("sick_label", "final", True), "kind": head("kind_label", -2, False)}
-    outputs = {"sick": 1, "kind": 3}
-    torch.manual_seed(0)
-    backbone = build_backbone(PARAMS, {"final", -2}, SIZE)
-    model = Model(backbone, build_heads(heads, backbone.specs, outputs), {name: one.tap for name, one in heads.items()})
-    for one in model.heads.values():
-        one[1].weight.data.mul_(300)  # type: ignore[index,union-attr,operator]
-    card = Card(
-        format=FORMAT,
-        strategy="s",
-        task="classification",
-        backbone=PARAMS,
-        images=Images(size=SIZE, resize="squash", interpolation="area"),
-        max_megapixels=1,
-        mean=(0.5, 0.5, 0.5),
-        std=(0.5, 0.5, 0.5),
-        heads={name: HeadCard(head=one, classes=CLASSES[name], outputs=outputs[name]) for name, one in heads.items()},
-        main_head="sick",
-        metric="accuracy",
-        key="k",
-        data="d",
-        seed=0,
-        licence="none",
-        trainable_parameters=7,
-        versions={},
-    )
-    save_model(model, card, tmp_path / "model")
-    return tmp_path / "model"
-
-
-@pytest.fixture
-def predictor(folder: Path) -> Predictor:
-    return open_predictor(folder)
 
 
 def store(folder: Path, size: int = SIZE) -> "Views":
@@ -82,19 +40,13 @@ def store(folder: Path, size: int = SIZE) -> "Views":
     return cast("Views", SimpleNamespace(samples=samples, size=size, plain=plain, rows=rows))
 
 
-def png(pixels: np.ndarray[Any, Any]) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
-
-
 def columns(table: pd.DataFrame) -> list[str]:
     return [name for name in table.columns if ".p." in name]
 
 
 @pytest.mark.parametrize("batch", [1, 2, 64])
 def test_views_are_predicted_split_by_split_as_the_saved_model_does(
-    folder: Path, predictor: Predictor, tmp_path: Path, batch: int
+    plain_folder: Path, predictor: Predictor, tmp_path: Path, batch: int
 ) -> None:
     views = store(tmp_path / "views")
     table = predictor.predict_views(views, ("val", "test"), batch)
@@ -103,7 +55,7 @@ def test_views_are_predicted_split_by_split_as_the_saved_model_does(
     assert table["sick.label"].fillna("-").tolist() == ["no", "no", "-", "yes", "no"]
     assert table["kind.label"].isna().all()
     pd.testing.assert_frame_equal(check_predictions(table, CLASSES), table)
-    model, _ = load_model(folder)
+    model, _ = load_model(plain_folder)
     with torch.no_grad():
         outputs = model(torch.from_numpy(np.array(views.plain[[2, 4, 1, 3, 6]])))
     sick = torch.sigmoid(outputs["sick"][:, 0]).numpy()
@@ -113,10 +65,12 @@ def test_views_are_predicted_split_by_split_as_the_saved_model_does(
     np.testing.assert_allclose(table[names], outputs["kind"].softmax(-1).numpy(), atol=1e-4)
     assert table["kind.p.x"].std() > 1e-3
     assert (table[columns(table)].dtypes == np.float32).all()
+    assert table["sick.answer"].tolist() == ["yes" if chance > 0.5 else "no" for chance in table["sick.p.yes"]]
+    assert table["kind.answer"].tolist() == [CLASSES["kind"][place] for place in table[names].to_numpy().argmax(1)]
 
 
 def test_a_split_without_images_is_an_empty_table(predictor: Predictor, tmp_path: Path) -> None:
-    assert predictor.predict_views(store(tmp_path / "views"), ("nothing",), 4).shape == (0, 3 + 2 + 5)
+    assert predictor.predict_views(store(tmp_path / "views"), ("nothing",), 4).shape == (0, 3 + 2 + 2 + 5)
 
 
 def test_views_of_another_size_are_refused(predictor: Predictor, tmp_path: Path) -> None:
@@ -126,10 +80,10 @@ def test_views_of_another_size_are_refused(predictor: Predictor, tmp_path: Path)
 
 @pytest.mark.parametrize("batch", [1, 3, 64])
 def test_pictures_are_predicted_as_their_views_and_bad_ones_spoil_only_their_row(
-    predictor: Predictor, tmp_path: Path, batch: int
+    predictor: Predictor, tmp_path: Path, batch: int, kit: "Kit"
 ) -> None:
     views = store(tmp_path / "views")
-    good = [png(pixels) for pixels in views.plain[views.rows("test")]]
+    good = [kit.png(pixels) for pixels in views.plain[views.rows("test")]]
     (tmp_path / "a.png").write_bytes(good[0])
     sources = [tmp_path / "a.png", good[1], b"", tmp_path / "none.png", good[2][:-60], b"text", good[2]]
     table = predictor.predict_images(sources, batch)
@@ -137,30 +91,33 @@ def test_pictures_are_predicted_as_their_views_and_bad_ones_spoil_only_their_row
     assert table["source"].tolist()[::3] == [str(tmp_path / "a.png"), str(tmp_path / "none.png"), pd.NA]
     assert table["error"][2] == "empty file"
     assert table.loc[table["error"].notna(), columns(table)].isna().all(axis=None)
+    assert table["kind.answer"].isna().tolist() == table["error"].notna().tolist()
     expected = predictor.predict_views(views, ("test",), 8)
     np.testing.assert_allclose(table.loc[[0, 1, 6], columns(table)], expected[columns(table)], atol=1e-5)
 
 
-def test_pictures_of_another_size_are_resized_as_in_training(predictor: Predictor) -> None:
+def test_pictures_of_another_size_are_resized_as_in_training(predictor: Predictor, kit: "Kit") -> None:
     large = np.random.default_rng(1).integers(0, 256, (96, 128, 3), dtype=np.uint8)
     small = np.asarray(cv2.resize(large, (SIZE, SIZE), interpolation=cv2.INTER_AREA))
-    table = predictor.predict_images([png(large), png(small)], 2)
+    table = predictor.predict_images([kit.png(large), kit.png(small)], 2)
     np.testing.assert_allclose(*table[columns(table)].to_numpy(), atol=1e-6)
 
 
-def test_too_large_a_picture_is_an_error_of_its_row(predictor: Predictor) -> None:
-    table = predictor.predict_images([png(np.zeros((1001, 1000, 3), np.uint8))], 2)
+def test_too_large_a_picture_is_an_error_of_its_row(predictor: Predictor, kit: "Kit") -> None:
+    table = predictor.predict_images([kit.png(np.zeros((1001, 1000, 3), np.uint8))], 2)
     assert table["error"][0] == "too many pixels"
 
 
 def test_no_pictures_give_an_empty_table(predictor: Predictor) -> None:
     table = predictor.predict_images([], 4)
-    assert list(table.columns) == ["source", "error", *columns(table)]
+    assert list(table.columns[:4]) == ["source", "error", "sick.answer", "sick.p.no"]
     assert table.empty
 
 
-def test_sources_are_read_only_a_little_ahead(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
-    picture, taken, most_ahead, done = png(np.zeros((8, 8, 3), np.uint8)), 0, 0, 0
+def test_sources_are_read_only_a_little_ahead(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch, kit: "Kit"
+) -> None:
+    picture, taken, most_ahead, done = kit.png(np.zeros((8, 8, 3), np.uint8)), 0, 0, 0
 
     def sources() -> Any:
         nonlocal taken, most_ahead
@@ -177,7 +134,7 @@ def test_sources_are_read_only_a_little_ahead(predictor: Predictor, monkeypatch:
     monkeypatch.setattr(Predictor, "probabilities", count)
     assert len(predictor.predict_images(sources(), 4)) == 40
     assert done == 40
-    assert most_ahead <= 3 * 4 + 1
+    assert most_ahead <= 5 * 4 + 1
 
 
 def test_a_folder_without_a_model_is_told(tmp_path: Path) -> None:
@@ -185,6 +142,109 @@ def test_a_folder_without_a_model_is_told(tmp_path: Path) -> None:
         open_predictor(tmp_path)
 
 
-def test_parameters_are_those_of_the_saved_model(folder: Path, predictor: Predictor) -> None:
-    assert predictor.parameters == sum(parameter.numel() for parameter in load_model(folder)[0].parameters())
+def test_parameters_are_those_of_the_saved_model(plain_folder: Path, predictor: Predictor) -> None:
+    assert predictor.parameters == sum(parameter.numel() for parameter in load_model(plain_folder)[0].parameters())
     assert not predictor.model.training
+
+
+def test_a_head_with_where_has_no_label_elsewhere(predictor: Predictor, tmp_path: Path, kit: "Kit") -> None:
+    heads = {"kind": kit.head("kind_label", where=Where(label="sick_label", is_in=["yes"]))}
+    asked = open_predictor(kit.save(kit.card(heads, CLASSES), tmp_path / "model"))
+    views = store(tmp_path / "views")
+    assert asked.predict_views(views, ("test",), 8)["kind.label"].isna().all()
+    views.samples["kind_label"] = pd.array(["x", "x", "x", "y", "x", "x", "z"], dtype="string")
+    assert asked.predict_views(views, ("test",), 8)["kind.label"].fillna("-").tolist() == ["-", "y", "-"]
+
+
+def test_answers_of_a_tree_are_paths_and_probabilities_are_raw(yogi: Predictor, tmp_path: Path) -> None:
+    table = yogi.predict_views(store(tmp_path / "views"), ("train", "val", "test"), 4)
+    parents = yogi.card.tree.parents  # type: ignore[union-attr]
+    assert (table["pose.answer"].map(parents["pose"]) == table["family.answer"]).all()
+    assert (table["family.answer"].map(parents["family"]) == table["overall.answer"]).all()
+    alone = table[[f"family.p.{name}" for name in yogi.card.classes["family"]]].to_numpy().argmax(1)
+    assert (table["family.answer"] != np.array(yogi.card.classes["family"])[alone]).any(), "the heads alone disagree"
+
+
+def test_a_tree_that_is_none_is_told(tmp_path: Path, kit: "Kit") -> None:
+    card = kit.tree_card()
+    assert card.tree is not None
+    parents = {**card.tree.parents, "pose": {"corpse": "flat"}}
+    broken = card.model_copy(update={"tree": card.tree.model_copy(update={"parents": parents})})
+    with pytest.raises(TreeError, match="has no parent"):
+        open_predictor(kit.save(broken, tmp_path / "model"))
+
+
+def test_every_kind_of_source_gives_the_same_answer(predictor: Predictor, tmp_path: Path, kit: "Kit") -> None:
+    pixels = kit.noise(3, 60, 80)
+    path = tmp_path / "one.png"
+    path.write_bytes(kit.png(pixels))
+    sources = [path, str(path), kit.png(pixels), Image.open(path), Image.fromarray(pixels), pixels]
+    answers = predictor.predict(sources)
+    assert isinstance(answers, list)
+    assert [answer.source for answer in answers] == [str(path), str(path), None, None, None, None]
+    assert all(answer.heads == answers[0].heads and answer.error is None for answer in answers)
+    for source, known in zip(sources, answers, strict=True):
+        alone = predictor.predict(source)
+        assert isinstance(alone, Answer)
+        for head, said in alone.heads.items():
+            assert said.label == known.heads[head].label
+            assert said.probability == pytest.approx(known.heads[head].probability, abs=1e-5)
+
+
+def test_a_folder_gives_a_list_and_equal_names_stay_two(predictor: Predictor, album: Path) -> None:
+    answers = predictor.predict(album)
+    assert isinstance(answers, list)
+    names = ["2.PNG", "a/1.png", "a/broken.jpg", "a/sub/3.png", "b/1.png"]
+    assert [answer.source for answer in answers] == [str(album / name) for name in names]
+    assert [answer.error is not None for answer in answers] == [False, False, True, False, False]
+    assert not answers[2].heads
+    assert predictor.predict([str(album), album / "2.PNG"]) == [*answers, answers[0]]
+    (album / "empty").mkdir()
+    assert predictor.predict(album / "empty") == []
+
+
+def test_a_stream_is_the_same_whatever_the_batch(predictor: Predictor, album: Path) -> None:
+    def told(batch: int) -> list[tuple[str | None, dict[str, float]]]:
+        answers = predictor.stream(album, batch=batch)
+        return [(one.source, {head: round(said.probability, 4) for head, said in one.heads.items()}) for one in answers]
+
+    assert told(1) == told(2) == told(64)
+
+
+def test_whoever_stops_taking_ends_the_work(predictor: Predictor, kit: "Kit") -> None:
+    taken = 0
+
+    def sources() -> Iterator[bytes]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield kit.png(kit.noise(taken, 8, 8))
+
+    answers = predictor.stream(sources(), batch=2)
+    assert next(answers).error is None
+    answers.close()  # type: ignore[attr-defined]
+    before = taken
+    assert before <= 5 * 2 + 1
+    assert next(predictor.stream([kit.png(kit.noise(0))])).error is None
+    assert taken == before
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        (np.zeros((4, 4, 3), np.float32), "float32"),
+        (np.zeros((3, 4, 4), np.uint8), r"\(3, 4, 4\)"),
+        (np.zeros((0, 4, 3), np.uint8), r"\(0, 4, 3\)"),
+        (7, "int is no picture"),
+        ([None], "NoneType is no picture"),
+    ],
+)
+def test_what_is_no_picture_is_refused(predictor: Predictor, source: Any, why: str) -> None:
+    with pytest.raises(PredictError, match=why):
+        predictor.predict(source)
+
+
+@pytest.mark.parametrize(("top", "language", "why"), [(0, None, "1 choice"), (1, "fr", "has them in: none")])
+def test_impossible_questions_are_refused(predictor: Predictor, top: int, language: str | None, why: str) -> None:
+    with pytest.raises(PredictError, match=why):
+        predictor.predict(np.zeros((4, 4, 3), np.uint8), top, language)

@@ -1,0 +1,1 @@
+"""The commands of `meltpoint`, a file each: HELP and ABOUT teach it, `describe` its words, `run` does it."""

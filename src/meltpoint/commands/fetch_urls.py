@@ -1,0 +1,35 @@
+"""Images that lists of links name."""
+
+import argparse
+from pathlib import Path
+
+HELP = "bring linked images"
+ABOUT = """\
+Bring the images that lists of links name into a folder, politely: few at a time, retries, time-outs, checks of size and
+kind. LISTS is a folder of .txt files, or one such file, with a line `folder/file.jpg URL` for each image. What is there
+already is not asked for again, so a run that was ended goes on where it was. fetch.json in the folder counts what came
+and what is dead by class, fetch.csv says it of each link.
+
+  meltpoint fetch-urls yoga82/links --into photos/yoga82
+"""
+
+
+def describe(fetch: argparse.ArgumentParser) -> None:
+    """Add the words that the command takes."""
+    fetch.add_argument("lists", type=Path, metavar="LISTS", help="a folder of .txt files with links, or one such file")
+    fetch.add_argument("--into", type=Path, required=True, metavar="DIR", help="where the images go")
+    fetch.add_argument("--parallel", type=int, default=8, help="images at a time (default 8)")
+    fetch.add_argument("--timeout", type=float, default=20, help="seconds that a server may be silent (default 20)")
+    fetch.add_argument("--retries", type=int, default=2, help="after a failure that may pass (default 2)")
+    fetch.add_argument("--max-megabytes", type=float, default=20, help="of an image (default 20)")
+
+
+def run(asked: argparse.Namespace) -> None:
+    """Bring the images that lists of links name; say what came of it.
+
+    Raises:
+        UserError: no links, numbers out of bounds, or no place to write.
+    """
+    from meltpoint.data.harvest import harvest
+
+    print(harvest(asked.lists, asked.into, asked.parallel, asked.timeout, asked.retries, asked.max_megabytes).sentence)

@@ -1,0 +1,89 @@
+"""Answers for pictures."""
+
+import argparse
+import io
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from meltpoint.commands.trouble import CommandError
+
+if TYPE_CHECKING:
+    from meltpoint.predict.predictor import Predictor
+
+HELP = "say what is on pictures"
+ABOUT = """\
+Say what is on pictures. PATHS are files, folders (with all folders below) and http(s) addresses; a line for each
+picture goes to the output, progress and a closing line to the other one, so that > and | do what you mean. A picture
+that cannot be used says why and stops nothing; the exit code is 1 if none could be used.
+
+  meltpoint predict photo.jpg                         the champion of the model that params.yaml registers
+  meltpoint predict photos/ --model models/frozen     another model folder
+  meltpoint predict photos/ --model models:/yoga/3    another version
+  meltpoint predict photos/ --json > answers.jsonl    one JSON object a line
+  meltpoint predict photos/ --csv > answers.csv       a table
+  meltpoint predict photos/ --draw labelled/ --language zh --top 3
+                                                      pictures with their names and shares below
+"""
+
+
+def describe(predict: argparse.ArgumentParser) -> None:
+    """Add the words that the command takes."""
+    champion = "the champion of register.name in params.yaml"
+    predict.add_argument("paths", nargs="+", metavar="PATHS", help="pictures, folders of them, http(s) addresses")
+    predict.add_argument("--model", help=f"models:/NAME@ALIAS, models:/NAME/VERSION or a folder (default: {champion})")
+    predict.add_argument("--language", help="of the names, as en or zh (default: classes go by their labels)")
+    predict.add_argument("--top", type=int, default=5, help="how many choices to tell of each head (default 5)")
+    form = predict.add_mutually_exclusive_group()
+    form.add_argument("--json", dest="form", action="store_const", const="json", help="a JSON object a line")
+    form.add_argument("--csv", dest="form", action="store_const", const="csv", help="a table")
+    predict.add_argument("--draw", type=Path, metavar="OUT", help="a folder for labelled pictures (JPEG)")
+    predict.add_argument("--font", type=Path, help="a font file for letters that are missing in drawn names")
+    predict.set_defaults(form="lines")
+
+
+def run(asked: argparse.Namespace) -> None:
+    """Answer for pictures; exit with 1 if none of them could be used.
+
+    Raises:
+        CommandError: no model is named, and there is no champion.
+        UserError: the model, a picture folder, the language or the font cannot be used.
+    """
+    from meltpoint.predict.job import Job, run_job
+
+    job = Job(asked.paths, asked.top, asked.language, asked.form, asked.draw, asked.font)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # file names may be no UTF-8, and names in any script
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+    predictor = _open_model(asked.model)
+    try:
+        tally = run_job(predictor, job, sys.stdout)
+    except BrokenPipeError:  # whoever reads has enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return
+    print(tally.sentence, file=sys.stderr, flush=True)
+    if not tally.good:
+        raise SystemExit(1)
+
+
+def _open_model(where: str | None) -> "Predictor":
+    from meltpoint.api import load
+
+    if where is not None:
+        return load(where)
+    from meltpoint.params.read import read_params
+    from meltpoint.registry.versions import VersionError
+
+    if not Path("params.yaml").exists():
+        raise CommandError(
+            "No model is named, and there is no params.yaml here to find the champion by. Give "
+            "--model models:/NAME@champion, or a model folder such as --model models/frozen."
+        )
+    name = f"models:/{read_params().register_.name}@champion"
+    try:
+        return load(name)
+    except VersionError as error:
+        raise CommandError(
+            f"No model is named, and there is no champion yet. {error}\nMake one with `make repro`, or give a model "
+            "folder, such as --model models/frozen."
+        ) from None

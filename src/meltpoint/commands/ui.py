@@ -1,0 +1,42 @@
+"""The pages of MLflow."""
+
+import argparse
+import os
+import sys
+
+HELP = "browse runs and models in MLflow"
+ABOUT = """\
+Open the pages of MLflow over mlruns/ on this machine alone (127.0.0.1), until Ctrl-C. With MLFLOW_TRACKING_URI set to a
+server, that server has pages of its own: their address is printed.
+"""
+
+
+def describe(ui: argparse.ArgumentParser) -> None:
+    """Add the words that the command takes."""
+    ui.add_argument("--port", type=int, default=5000, help="where to listen on 127.0.0.1 (default 5000)")
+
+
+def run(asked: argparse.Namespace) -> None:
+    """Become MLflow's server."""
+    browse(asked.port)
+
+
+def browse(port: int) -> None:
+    """Become MLflow's server on 127.0.0.1, over the local store."""
+    from meltpoint.params.read import read_params
+    from meltpoint.registry.pages import address
+    from meltpoint.registry.store import keep_quiet, local_artifacts, open_store, repository_root
+
+    keep_quiet()
+    root = repository_root()
+    store = open_store(read_params().register_.name, root)
+    if store.uri.startswith("http"):
+        print(f"The runs are on a server that has its own pages: {store.uri}")
+        return
+    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # seven processes that nothing here needs
+    print(f"Browse {address(f'http://127.0.0.1:{port}', store.experiment)} (Ctrl-C ends it)", flush=True)
+    command = [
+        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+        "--backend-store-uri", store.uri, "--default-artifact-root", local_artifacts(root),
+    ]  # fmt: skip
+    os.execv(command[0], command)  # noqa: S606

@@ -1,0 +1,130 @@
+"""Letters of every script on a picture: each is drawn by the first font that has it, and what none has is known."""
+
+import unicodedata
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+from PIL import ImageDraw, ImageFont
+
+from meltpoint.errors import UserError
+
+# Package, and the file in it: Chinese, Japanese, Korean and most Latin letters; the rest of Latin, Greek, Cyrillic ...
+FONTS = (("noto_cjk_sans_otc", "NotoSansCJK-Regular.ttc"), ("matplotlib", "mpl-data/fonts/ttf/DejaVuSans.ttf"))
+FACES = {
+    "ja": 0,
+    "ko": 1,
+    "zh": 2,
+    "zh-hans": 2,
+    "zh-hant": 3,
+    "zh-tw": 3,
+    "zh-hk": 4,
+}  # in the .ttc: forms of Han differ
+NOWHERE = "\U0010ffff"  # is no letter, so that a font draws its box for missing ones
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+class FontError(UserError, ValueError):
+    """A file is no font."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lettering:
+    """Fonts of one `size`, in pixels, in the order in which they are asked for a letter.
+
+    `plain` are the same ones, drawing letter by letter: those with a text layout make up for a missing letter by marks
+    that end up anywhere.
+    """
+
+    fonts: tuple[Font, ...]
+    plain: tuple[Font, ...]
+    size: int
+    known: dict[str, int | None] = field(default_factory=dict)  # letter -> the font that has it
+
+    def has(self, text: str) -> bool:
+        """Whether every letter can be drawn."""
+        return all(self._font_of(letter) is not None for letter in unicodedata.normalize("NFC", text))
+
+    def choose(self, name: str, label: str) -> str:
+        """The name, or what stands for it where letters are missing: the label, or at worst its code points."""
+        candidates = (name, label, label.encode("ascii", "backslashreplace").decode())
+        return next((text for text in candidates if self.has(text)), candidates[-1])
+
+    def width(self, text: str) -> float:
+        """Of a line, in pixels."""
+        return sum(font.getlength(part) for font, part in self._parts(text))
+
+    def shorten(self, text: str, width: float) -> str:
+        """The text, or as much of its start as fits into `width` pixels, with an ellipsis."""
+        if self.width(text) <= width:
+            return text
+        while text and self.width(text + "…") > width:
+            text = text[:-1]
+        return text.rstrip() + "…"
+
+    def write(self, pen: ImageDraw.ImageDraw, left: float, base: float, text: str, colour: str) -> None:
+        """Draw a line from `left` on, its letters standing on `base`."""
+        for font, part in self._parts(text):
+            pen.text((left, base), part, colour, font, anchor="ls")
+            left += font.getlength(part)
+
+    def _parts(self, text: str) -> list[tuple[Font, str]]:
+        """The text in parts, each of one font."""
+        parts: list[tuple[Font, str]] = []
+        for letter in unicodedata.normalize("NFC", text):
+            font = self.fonts[self._font_of(letter) or 0]
+            if parts and (parts[-1][0] is font or unicodedata.combining(letter)):
+                parts[-1] = (font, parts[-1][1] + letter)
+            else:
+                parts.append((font, letter))
+        return parts
+
+    def _font_of(self, letter: str) -> int | None:
+        if letter not in self.known:
+            having = (number for number, font in enumerate(self.plain) if has_letter(font, letter))
+            self.known[letter] = 0 if letter.isspace() else next(having, None)
+        return self.known[letter]
+
+
+def open_lettering(size: int, file: Path | None, language: str | None) -> Lettering:
+    """The letters for a language, `size` pixels high: those of the font `file`, and of the fonts in `FONTS`.
+
+    Raises:
+        FontError: `file` is no font.
+    """
+    own = [(file, 0)] if file else []
+    found = own + [(path, _face(language) if path.suffix == ".ttc" else 0) for path in map(_find, FONTS) if path]
+    fonts, plain = (
+        tuple(_open(path, size, face, engine) for path, face in found) or (ImageFont.load_default(size),)
+        for engine in (None, ImageFont.Layout.BASIC)
+    )
+    return Lettering(fonts, plain, size)
+
+
+def has_letter(font: Font, letter: str) -> bool:
+    """Whether the font draws the letter otherwise than one that does not exist."""
+    drawn, missing = (font.getmask(text) for text in (letter, NOWHERE))
+    return drawn.size != missing.size or bytes(drawn) != bytes(missing)
+
+
+def _face(language: str | None) -> int:
+    """The number of a language in a collection of fonts; simplified Chinese where it has none."""
+    asked = (language or "zh").lower().replace("_", "-")
+    return FACES.get(asked, FACES.get(asked.split("-")[0], FACES["zh"]))
+
+
+def _find(font: tuple[str, str]) -> Path | None:
+    """The file of a font, if its package is installed. The package is not imported: that may take long."""
+    spec = find_spec(font[0])
+    places = [Path(place) / font[1] for place in (spec and spec.submodule_search_locations) or ()]
+    return next((place for place in places if place.is_file()), None)
+
+
+def _open(file: Path, size: int, face: int, engine: ImageFont.Layout | None) -> Font:
+    try:
+        return ImageFont.truetype(file, size, face, layout_engine=engine)
+    except OSError as error:
+        raise FontError(
+            f"{file} cannot be used as a font: {error}. Give a .ttf, .otf or .ttc that has the letters of your names."
+        ) from None

@@ -1,0 +1,226 @@
+"""Several params.yaml side by side: each runs in a workspace of its own, and one table says what each is worth."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import yaml
+
+from meltpoint.errors import UserError
+from meltpoint.files import read_json, whole_file
+from meltpoint.params.read import read_params
+from meltpoint.predict.predictor import Predictor, open_predictor
+from meltpoint.progress import megabytes, say, track
+
+WORKSPACES = Path(".variants")
+SHARED = ("src", "stages")  # of the repository, by a link
+COPIED = ("dvc.yaml", ".dvcignore")
+STEP, LARGEST = 32, 512  # pixels: between the sizes that are tried, and the last of them
+ROUNDS = 30  # predictions of each model in turn, of which the median counts
+SLACK = 1.03  # a latency so much above another counts as equal
+
+
+class VariantError(UserError, RuntimeError):
+    """Variants cannot be run, or have nothing in common that could be compared."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One strategy of one variant: its model, and its scores on test by head."""
+
+    variant: str
+    strategy: str
+    shipped: bool
+    predictor: Predictor
+    scores: dict[str, Any]
+
+
+def compare_variants(files: Sequence[Path], root: Path, equal_latency: bool) -> str:
+    """Run each params file up to its decision, and put precision, recall, latency and megabytes into one table.
+
+    With `equal_latency` each variant that is faster than the slowest runs again, with images as large as that latency
+    allows. What has been run is not run again: a workspace is a DVC repository that shares the cache of `root`.
+
+    Raises:
+        VariantError: a file is missing, a run fails, or the variants share no class.
+    """
+    names = [file.stem for file in files]
+    if len(set(names)) < max(2, len(names)):
+        raise VariantError(
+            f"The variants are {names}; two or more files with different names are needed. Add or rename one."
+        )
+    trained = [one for file in files for one in _run(file.stem, _read(file, root), root)]
+    if equal_latency:
+        for name, params in _enlarged(files, trained, root):
+            trained += _run(name, params, root)
+    table = _tabulate(trained)
+    with whole_file(root / WORKSPACES / "table.md") as temporary:
+        temporary.write_text(table, encoding="utf-8")
+    return table
+
+
+def _read(file: Path, root: Path) -> dict[str, Any]:
+    """A params file as a mapping, with places in the repository made absolute: it is run from another folder."""
+    if not file.exists():
+        raise VariantError(f"There is no params file {file}. Known ones are in presets/, as presets/documents.yaml.")
+    read_params(file)  # says what is wrong with it
+    params: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    params["data"] = _absolute(params["data"], root)
+    return params
+
+
+def _absolute(value: Any, root: Path) -> Any:
+    match value:
+        case dict():
+            return {key: _absolute(own, root) for key, own in value.items()}
+        case str() if "/" in value and (root / value).exists():
+            return str((root / value).absolute())
+        case _:
+            return value
+
+
+def _run(name: str, params: dict[str, Any], root: Path) -> list[Trained]:
+    """Bring the workspace of a variant to its decision; a model for each strategy."""
+    folder = root / WORKSPACES / name
+    _prepare(folder, params, root)
+    say(f"--- {name}: {folder}")
+    _dvc(folder, name, "repro", "compare")
+    winner = read_json(folder / "reports" / "compare.json")["winner"]
+    return [
+        Trained(
+            name,
+            strategy,
+            strategy == winner,
+            open_predictor(folder / "models" / strategy),
+            read_json(folder / "reports" / "strategies" / strategy / "metrics.json")["test"],
+        )
+        for strategy in params["strategies"]
+    ]
+
+
+def _prepare(folder: Path, params: dict[str, Any], root: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for shared in SHARED:
+        if not (folder / shared).exists():
+            (folder / shared).symlink_to(os.path.relpath(root / shared, folder), target_is_directory=True)
+    for copied in COPIED:
+        shutil.copy(root / copied, folder / copied)
+    with whole_file(folder / "params.yaml") as temporary:
+        temporary.write_text(yaml.safe_dump(params, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    if not (folder / ".dvc").exists():
+        _dvc(folder, folder.name, "init", "--no-scm", "--quiet")
+        _dvc(folder, folder.name, "config", "core.analytics", "false")
+        _dvc(folder, folder.name, "cache", "dir", "--quiet", str((root / ".dvc" / "cache").absolute()))
+
+
+def _dvc(folder: Path, name: str, *words: str) -> None:
+    environment = {key: value for key, value in os.environ.items() if key != "DVC_ROOT"}
+    done = subprocess.run([sys.executable, "-m", "dvc", *words], cwd=folder, env=environment, check=False)
+    if done.returncode:
+        raise VariantError(
+            f"The variant {name!r} stopped: `dvc {' '.join(words)}` in {folder} failed; the lines above say why. Mend"
+            " that and run the same command again; what was done is kept."
+        )
+
+
+def _enlarged(files: Sequence[Path], trained: list[Trained], root: Path) -> list[tuple[str, dict[str, Any]]]:
+    """The variants that leave time, with images as large as the slowest variant's latency allows."""
+    own = _latencies([one.predictor for one in trained])
+    slowest, found = max(own), []
+    for file in files:
+        index = next(number for number, one in enumerate(trained) if one.variant == file.stem)
+        size = _largest_size(trained[index].predictor, slowest) if own[index] * SLACK < slowest else None
+        if size is None:
+            say(f"--- {file.stem}: no larger image is as fast as the slowest variant")
+            continue
+        params = _read(file, root)
+        params["images"]["size"] = size
+        found.append((f"{file.stem}-{size}", params))
+    return found
+
+
+def _largest_size(predictor: Predictor, latency: float) -> int | None:
+    """The largest image size at which the model is no slower than `latency`; None where no larger one is."""
+    found = None
+    for size in range(predictor.card.images.size + STEP, LARGEST + 1, STEP):
+        if _latencies([_resize(predictor, size)])[0] > latency * SLACK:
+            break
+        found = size
+    return found
+
+
+def _resize(predictor: Predictor, size: int) -> Predictor:
+    """The same architecture for images of another size, its weights random: good for its latency alone."""
+    from meltpoint.model.backbones import build_backbone
+    from meltpoint.model.fuse import fuse
+    from meltpoint.model.model import Model, build_heads
+
+    card = predictor.card
+    heads = {name: head.head for name, head in card.heads.items()}
+    taps = {name: head.reads for name, head in heads.items()}
+    backbone = build_backbone(card.backbone, set(taps.values()), size, pretrained=False)
+    outputs = {name: head.outputs for name, head in card.heads.items()}
+    model = fuse(Model(backbone, build_heads(heads, backbone, outputs), taps)).to(predictor.device)
+    images = card.images.model_copy(update={"size": size})
+    return replace(predictor, card=card.model_copy(update={"images": images}), model=model)
+
+
+def _latencies(predictors: Sequence[Predictor]) -> list[float]:
+    """The median milliseconds that one image takes, of each model, measured in turns."""
+    noise = np.random.default_rng(0)
+    images = [
+        noise.integers(0, 256, (1, one.card.images.size, one.card.images.size, 3), dtype=np.uint8) for one in predictors
+    ]
+    seconds: list[list[float]] = [[] for _ in predictors]
+    for _ in track(range(ROUNDS), "latency", unit="round"):
+        for predictor, image, own in zip(predictors, images, seconds, strict=True):
+            start = time.perf_counter()
+            predictor.probabilities(image)
+            own.append(time.perf_counter() - start)
+    return [1000 * median(own) for own in seconds]
+
+
+def _tabulate(trained: Sequence[Trained]) -> str:
+    """A Markdown table: a row for each strategy of each variant, two columns for each class that all of them know."""
+    asked = _common_classes(trained)
+    latencies = _latencies([one.predictor for one in trained])
+    titles = ["variant", "strategy", "pixels"]
+    titles += [f"{name} {score}" for name in asked for score in ("precision", "recall")] + ["latency ms", "MB"]
+    lines = [f"| {' | '.join(titles)} |", f"|---|---|{'---:|' * (len(titles) - 2)}"]
+    for one, latency in zip(trained, latencies, strict=True):
+        cells = [
+            one.variant,
+            f"**{one.strategy}**" if one.shipped else one.strategy,
+            str(one.predictor.card.images.size),
+        ]
+        cells += [_percent(_scores(one, name)[score]) for name in asked for score in ("precision", "recall")]
+        lines.append(f"| {' | '.join([*cells, f'{latency:.1f}', f'{megabytes(one.predictor.folder):.1f}'])} |")
+    return "\n".join([*lines, "", "Scores are of the test images; the strategy that its decision ships is bold.", ""])
+
+
+def _common_classes(trained: Sequence[Trained]) -> list[str]:
+    known = [[name for head in one.scores.values() for name in head.get("classes", {})] for one in trained]
+    common = [name for name in dict.fromkeys(known[0]) if all(name in own for own in known)]
+    if not common:
+        raise VariantError(f"The variants share no class; they have {known}. Call the classes alike in data.labels.")
+    return common
+
+
+def _scores(one: Trained, name: str) -> dict[str, float | None]:
+    """The scores of a class, by the main head if it knows the class."""
+    main = one.predictor.card.main_head
+    heads = [one.scores[main], *(head for key, head in one.scores.items() if key != main)]
+    found: dict[str, float | None] = next(head["classes"][name] for head in heads if name in head.get("classes", {}))
+    return found
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"

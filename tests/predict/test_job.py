@@ -1,0 +1,110 @@
+"""A job answers for everything it is given, in order, and says what it could not use."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from meltpoint.predict import lettering
+from meltpoint.predict.answers import PredictError
+from meltpoint.predict.job import Job, JobError, Tally, run_job
+from meltpoint.predict.predictor import Predictor
+
+if TYPE_CHECKING:
+    from conftest import Kit
+
+NAMES = ["2.PNG", "a/1.png", "a/broken.jpg", "a/sub/3.png", "b/1.png"]
+
+
+def run(predictor: Predictor, given: list[str], **changes: Any) -> tuple[str, Tally]:
+    facts: dict[str, Any] = {"top": 2, "language": None, "form": "lines", "draw": None, "font": None}
+    out = io.StringIO()
+    tally = run_job(predictor, Job(given, **(facts | changes)), out)
+    return out.getvalue(), tally
+
+
+def test_lines_are_in_order_and_bad_pictures_are_counted(yogi: Predictor, album: Path) -> None:
+    text, tally = run(yogi, [str(album)])
+    lines = text.splitlines()
+    assert [line.split("  ")[0] for line in lines] == [str(album / name) for name in NAMES]
+    assert "cannot be used" in lines[2]
+    assert " > " in lines[0]
+    assert (tally.good, tally.bad) == (4, 1)
+    assert tally.sentence == (
+        "4 pictures answered, 1 cannot be used (1 truncated), 3 other files (1 hidden, 1 no suffix, 1 .txt) passed by"
+    )
+
+
+def test_json_and_csv_can_be_read_again(yogi: Predictor, album: Path) -> None:
+    lines = [json.loads(line) for line in run(yogi, [str(album)], form="json", language="zh")[0].splitlines()]
+    rows = list(csv.DictReader(io.StringIO(run(yogi, [str(album)], form="csv", language="zh")[0])))
+    assert [line["source"] for line in lines] == [row["source"] for row in rows] == [str(album / one) for one in NAMES]
+    assert [line["error"] is not None for line in lines] == [bool(row["error"]) for row in rows]
+    for line, row in zip(lines, rows, strict=True):
+        for head, said in line["heads"].items():
+            assert (row[head], row[f"{head}.name"]) == (said["label"], said["name"])
+    assert {row["overall.name"] for row in rows} <= {"躺臥", "站立", ""}
+
+
+def test_drawings_mirror_the_pictures_in_their_own_size(yogi: Predictor, album: Path, tmp_path: Path) -> None:
+    text, tally = run(yogi, [str(album)], draw=tmp_path / "out", language="zh")
+    assert text.count("\n") == 5
+    drawn = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*"))
+    assert drawn == ["2.PNG.jpg", "a/1.png.jpg", "a/sub/3.png.jpg", "b/1.png.jpg"]
+    pictures = [np.asarray(Image.open(tmp_path / "out" / name)) for name in ("a/1.png.jpg", "b/1.png.jpg")]
+    assert (pictures[0][:60] != pictures[1][:60]).any(), "two files of one name stay two"
+    original = np.asarray(Image.open(album / "b" / "1.png")).astype(int)
+    left = (pictures[1].shape[1] - 80) // 2
+    assert np.abs(pictures[1][:60, left : left + 80] - original).mean() < 12
+    assert tally.sentence.endswith(f"drawn in {tmp_path / 'out'}")
+
+
+def test_names_that_cannot_be_written_are_told(
+    yogi: Predictor, album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lettering, "FONTS", ())
+    tally = run(yogi, [str(album)], draw=tmp_path / "out", language="zh")[1]
+    assert tally.sentence.endswith("5 names have letters that no font here has (give one by --font)")
+
+
+def test_all_bad_is_a_tally_too(yogi: Predictor, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"")
+    tally = run(yogi, [str(tmp_path / "a.jpg"), str(tmp_path / "none.jpg")])[1]
+    assert tally.good == 0
+    assert tally.sentence == "0 pictures answered, 2 cannot be used (1 empty file, 1 unreadable file)"
+
+
+def test_a_folder_without_pictures_is_told(yogi: Predictor, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("text")
+    with pytest.raises(JobError, match=r"There are no pictures in .*: only 1 other file \(1 .txt\)"):
+        run(yogi, [str(tmp_path)])
+
+
+@pytest.mark.parametrize("place", ["", "out", "a/out"])
+def test_drawings_do_not_go_among_the_pictures(yogi: Predictor, album: Path, place: str) -> None:
+    with pytest.raises(JobError, match="be taken for pictures the next time"):
+        run(yogi, [str(album)], draw=album / place)
+
+
+def test_a_place_that_cannot_be_written_is_told(yogi: Predictor, album: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(JobError, match="cannot be written"):
+        run(yogi, [str(album)], draw=tmp_path / "file" / "out")
+
+
+def test_an_impossible_question_is_told_before_anything_is_written(yogi: Predictor, album: Path) -> None:
+    with pytest.raises(PredictError, match="in: en, zh"):
+        run(yogi, [str(album)], language="fr")
+
+
+def test_the_plain_heads_feature_the_main_one(predictor: Predictor, tmp_path: Path, kit: "Kit") -> None:
+    (tmp_path / "a.png").write_bytes(kit.png(kit.noise(1)))
+    line = run(predictor, [str(tmp_path)])[0]
+    assert "; kind " in line
+    assert line.count("(") == 1
+    assert line.index("(") < line.index("; kind ")
