@@ -1,64 +1,84 @@
 """Embedding and frozen training of 100,000 images: time in step with their number, memory bounded."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from statistics import mean, median
 
 from reporting import Row
 from stage_set import generated, preset
 
 FEW, MANY, SIZE, EPOCHS = 20_000, 100_000, 64, 20
+REPEATS = 3  # trainings of each number of images in turn, of which the median counts
+HEAD = {
+    "kind": "linear", "label": "bright", "tap": "final", "weight": 1.0, "class_weights": "none", "main": True,
+    "target": "nominal", "where": None, "threshold": None, "unknown": None,
+}  # fmt: skip
 
 
 def measure(folder: Path) -> list[Row]:
-    """Seconds for each 10,000 images, for few and for many, each in a process of its own."""
+    """Seconds for each 10,000 images, for few and for many, in turns in a process of its own."""
     del folder
-    few, many = _run(FEW), _run(MANY)
+    asked = subprocess.run([sys.executable, __file__], stdout=subprocess.PIPE, text=True, check=True)
+    found = json.loads(asked.stdout.splitlines()[-1])
     rows = []
     for what in ("embedding", "frozen training"):
-        note = f"{many[what]:.1f} s for each 10,000 of {MANY:,} images of {SIZE} px, {few[what]:.1f} s of {FEW:,}"
-        note += f"; {many['peak_megabytes']:,.0f} MB of memory at most, {few['peak_megabytes']:,.0f} MB with {FEW:,}"
-        rows.append(Row(f"{what}, 10,000 images a minute", 60 / many[what], 60 / few[what], f"with {FEW:,}", note))
+        few, many = found[what]
+        note = f"{many:.1f} s for each 10,000 of {MANY:,} images of {SIZE} px, {few:.1f} s of {FEW:,}"
+        note += f"; {found['peak_megabytes']:,.0f} MB of memory at most"
+        rows.append(Row(f"{what}, 10,000 images a minute", 60 / many, 60 / few, f"with {FEW:,}", note))
     return rows
 
 
-def _run(count: int) -> dict[str, float]:
-    asked = subprocess.run([sys.executable, __file__, str(count)], stdout=subprocess.PIPE, text=True, check=True)
-    result: dict[str, float] = json.loads(asked.stdout.splitlines()[-1])
-    return result
+class Scene:
+    """So many generated images, embedded and trained on as often as asked."""
 
+    def __init__(self, count: int, folder: Path) -> None:
+        from meltpoint.model.backbones import build_backbone
+        from meltpoint.params.model import LinearHead
 
-def _measure_here(count: int) -> dict[str, float]:
-    from meltpoint.model.backbones import build_backbone
-    from meltpoint.progress import Stopwatch, peak_megabytes
-    from meltpoint.train.embed import embed
-    from meltpoint.train.frozen import probe
-    from meltpoint.train.goal import build_goal
+        heads = {"bright": LinearHead.model_validate(HEAD)}
+        self.params = preset(strategies={"frozen.probe.epochs": EPOCHS}).model_copy(update={"heads": heads})
+        self.views = generated(count, SIZE, folder / f"views-{count}")
+        self.backbone = build_backbone(self.params.backbone, {"final"}, SIZE)
+        self.folder, self.share = folder / f"features-{count}", count / 10_000
 
-    head = {"kind": "linear", "label": "bright", "tap": "final", "weight": 1.0, "class_weights": "none", "main": True}
-    params = preset(strategies={"frozen.probe.epochs": EPOCHS}).model_copy(update={"heads": {"bright": _head(head)}})
-    with tempfile.TemporaryDirectory() as folder:
-        views = generated(count, SIZE, Path(folder) / "views")
-        backbone = build_backbone(params.backbone, {"final"}, SIZE)
+    def embed(self) -> float:
+        """Seconds for each 10,000 images, until they are on the disk."""
+        from meltpoint.progress import Stopwatch
+        from meltpoint.train.embed import embed
+
         watch = Stopwatch("embed")
-        features = embed(backbone, views, params.embed, Path(folder) / "features")
-        embedding, watch = watch.seconds, Stopwatch("train")
-        probe(build_goal(views, params), features, params.strategies["frozen"].probe, params.seed, None, 1)
-        share = count / 10_000
+        self.features = embed(self.backbone, self.views, self.params.embed, self.folder)
+        os.sync()
+        return watch.seconds / self.share
+
+    def train(self) -> float:
+        """Seconds for each 10,000 images."""
+        from meltpoint.train.frozen import probe
+        from meltpoint.train.goal import build_goal
+
+        goal, settings = build_goal(self.views, self.params), self.params.strategies["frozen"].probe
+        probed = probe(goal, self.features, self.backbone, settings, self.params.seed, None, 1, "shuffled")
+        return probed.seconds / self.share
+
+
+def _measure_here() -> dict[str, object]:
+    from meltpoint.progress import peak_megabytes
+
+    with tempfile.TemporaryDirectory() as folder:
+        few, many = Scene(FEW, Path(folder)), Scene(MANY, Path(folder))
+        before, embedding, after = few.embed(), many.embed(), few.embed()
+        trainings = [(few.train(), many.train()) for _ in range(REPEATS)]
         return {
-            "embedding": embedding / share,
-            "frozen training": watch.seconds / share,
+            "embedding": (mean([before, after]), embedding),
+            "frozen training": tuple(median(seconds) for seconds in zip(*trainings, strict=True)),
             "peak_megabytes": peak_megabytes(),
         }
 
 
-def _head(raw: dict[str, object]):  # noqa: ANN202
-    from meltpoint.params.model import LinearHead
-
-    return LinearHead.model_validate(raw)
-
-
 if __name__ == "__main__":
-    print(json.dumps(_measure_here(int(sys.argv[1]))))
+    print(json.dumps(_measure_here()))

@@ -41,7 +41,8 @@ def _ours(backbone: Backbone, views: Views, goal: Goal, params: Params) -> Timed
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         features = embed(backbone, views, params.embed, Path(folder) / "features")
-        fitted = probe(goal, features, params.strategies["frozen"].probe, params.seed, None, 1)
+        settings = params.strategies["frozen"].probe
+        fitted = probe(goal, features, backbone, settings, params.seed, None, 1, "shuffled")
         return Timed(time.perf_counter() - start, fitted.scores[HEAD]["accuracy"])
 
 

@@ -53,7 +53,10 @@ def write_dataset(folder: Path, each: int = 16) -> None:
 def small_params(dataset: Path) -> dict[str, Any]:
     """The default preset with another dataset, a tiny backbone and little to do."""
     params: dict[str, Any] = yaml.safe_load((ROOT / "presets" / "elpv.yaml").read_text())
-    head = {"kind": "linear", "tap": "final", "weight": 1.0, "class_weights": "none"}
+    head = {
+        "kind": "linear", "tap": "final", "weight": 1.0, "class_weights": "none",
+        "target": "nominal", "where": None, "threshold": None, "unknown": None,
+    }  # fmt: skip
     probe = {"epochs": 8, "batch": 32, "lr": 0.01, "weight_decays": [0.0, 0.1], "label_smoothing": 0.0}
     params["data"]["source"] = {
         "kind": "csv", "table": str(dataset / "labels.csv"), "images": str(dataset),
