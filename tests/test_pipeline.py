@@ -231,3 +231,21 @@ def test_killed_and_resumed(house: House) -> None:
     _, output = house.repro("--force", "--single-item", "train@finetune")
     assert "continuing from step" not in output
     assert house.trained("finetune") == resumed
+
+
+def test_variants_run_beside_it(house: House) -> None:
+    """Two params files in workspaces of their own: one table, and nothing else is touched."""
+    before = {path: path.stat().st_mtime_ns for path in (house.folder / "models").rglob("*")}
+    frozen = {**house.params, "strategies": {"frozen": house.params["strategies"]["frozen"]}}
+    one, two = frozen, {**frozen, "images": {**frozen["images"], "size": 48}}
+    for name, params in (("small", one), ("large", two)):
+        (house.folder / f"{name}.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    output = house.run("meltpoint", "bench-variants", "small.yaml", "large.yaml")
+    rows = [line.split("|")[1:4] for line in output.splitlines() if line.startswith(("| small", "| large"))]
+    assert [[cell.strip() for cell in row] for row in rows] == [
+        ["small", "**frozen**", "32"],
+        ["large", "**frozen**", "48"],
+    ]
+    assert "circle recall" in output
+    assert (house.folder / ".variants" / "table.md").read_text() in output
+    assert {path: path.stat().st_mtime_ns for path in (house.folder / "models").rglob("*")} == before
