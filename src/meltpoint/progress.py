@@ -43,7 +43,8 @@ class Stopwatch:
         """Print what was made, how long it took, how much disk and memory it needed."""
         size = megabytes(*outputs)
         written = f", {size:,.1f} MB in {', '.join(str(output) for output in outputs)}" if outputs else ""
-        say(f"{self.stage}: {made}, {self.seconds:.1f} s{written}, {peak_megabytes():,.0f} MB of memory at most")
+        needed = f"{self.seconds:.1f} s{written}, {peak_megabytes():,.0f} MB of memory at most"
+        say(f"{self.stage}: {made.rstrip('.')}, {needed}")
 
 
 def megabytes(*paths: Path) -> float:

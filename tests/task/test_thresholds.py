@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -36,6 +36,11 @@ def recall(given: Rows, threshold: float) -> float:
     return sum(passed) / sum(flag for _, flag in given)
 
 
+def next_below(values: np.ndarray[Any, np.dtype[np.floating]], value: float) -> float:
+    """The largest of the values that is smaller, or a little less."""
+    return max((float(own) for own in values if own < value), default=value - 2 * SLACK)
+
+
 MEASURES: dict[Metric, Callable[[Rows, float], float]] = {"precision": precision, "recall": recall}
 
 
@@ -54,7 +59,7 @@ def test_thresholds_are_those_of_trying_each(metric: Metric, given: Rows, share:
     else:
         wanted = min(value for value, reached in tried.items() if reached == max(tried.values()))
     assert point.value is not None
-    assert wanted - 2 * SLACK <= point.value <= wanted
+    assert point.value == pytest.approx((wanted + next_below(values, wanted)) / 2, abs=1e-6)
     assert point.reached == pytest.approx(MEASURES[metric](given, point.value))
     assert point.reached == pytest.approx(tried[wanted])
 
@@ -69,7 +74,7 @@ def test_unknown_begins_where_trying_each_says(given: Rows, share: float) -> Non
         assert (point.value, point.reached) == (None, pytest.approx(max(tried.values())))
         return
     assert point.value is not None
-    assert min(reaching) - 2 * SLACK <= point.value <= min(reaching)
+    assert point.value == pytest.approx((min(reaching) + next_below(values, min(reaching))) / 2, abs=1e-6)
     assert point.reached == pytest.approx(precision(given, point.value))
 
 
@@ -78,6 +83,13 @@ def test_a_little_rounding_tips_no_image() -> None:
     point = choose_threshold(values, flags, Threshold(metric="recall", at_least=1.0))
     assert point.value is not None
     assert point.value < np.float32(0.6) - 1e-5
+
+
+def test_what_separates_all_stands_in_the_middle() -> None:
+    """A saturated model says 0 and 1 on val; what it says next is not judged by that."""
+    values, flags = np.array([1.0, 1.0, 0.0, 0.0], np.float32), np.array([True, True, False, False])
+    for metric in MEASURES:
+        assert choose_threshold(values, flags, Threshold(metric=metric, at_least=0.95)).value == 0.5
 
 
 def test_equal_probabilities_pass_together() -> None:

@@ -40,7 +40,7 @@ def choose_threshold(probabilities: Numbers, is_second: Flags, wish: Threshold) 
         index = len(shares) - 1 - int(shares[::-1].argmax())
     else:
         index = int(reaching[-1] if wish.metric == "precision" else reaching[0])
-    return Point(_just_below(values, index), float(shares[index]))
+    return Point(_between(values, index), float(shares[index]))
 
 
 def choose_unknown(confidences: Numbers, is_right: Flags, share: float) -> Point:
@@ -53,7 +53,7 @@ def choose_unknown(confidences: Numbers, is_right: Flags, share: float) -> Point
     if not len(reaching):
         return Point(None, float(shares.max()))
     index = int(reaching[-1])
-    return Point(_just_below(values, index), float(shares[index]))
+    return Point(_between(values, index), float(shares[index]))
 
 
 def _trace(values: Numbers, flags: Flags) -> tuple[Numbers, NDArray[np.int64], NDArray[np.int64]]:
@@ -64,10 +64,12 @@ def _trace(values: Numbers, flags: Flags) -> tuple[Numbers, NDArray[np.int64], N
     return ordered[last], np.cumsum(flags[order], dtype=np.int64)[last], last + 1
 
 
-def _just_below(values: Numbers, index: int) -> float:
-    """A number a little under the value at `index` of falling ones, and above the next, in their precision."""
-    rounded = values.dtype.type
+def _between(values: Numbers, index: int) -> float:
+    """The middle of the value at `index` of falling ones and the next; a little under it where there is no next.
+
+    The image of that value passes, and what is seen later is not judged by how sure the model was of this one.
+    """
     value = values[index]
-    below = values[index + 1] if index + 1 < len(values) else rounded(0)
-    point = value - min(rounded(SLACK), (value - below) / 2)
+    below = values[index + 1] if index + 1 < len(values) else value - 2 * values.dtype.type(SLACK)
+    point = (value + below) / 2
     return float(point if point > below else value)
