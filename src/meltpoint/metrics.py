@@ -42,6 +42,21 @@ def from_margins(hits: Counts, true: Counts, predicted: Counts, squares: Counts)
     }
 
 
+def from_pixels(tp: Counts, fp: Counts, fn: Counts) -> Scores:
+    """Metrics of masks from counts of pixels (..., C) over all images, each an array (...).
+
+    `miou` and `dice` are means over the classes that occur, in the truth or in an answer; 0 if none does. Counts are
+    summed over a dataset first: means of images or batches are other numbers.
+    """
+    tp, fp, fn = (np.asarray(part, dtype=np.float64) for part in (tp, fp, fn))
+    occurs = (tp + fp + fn > 0).sum(-1).astype(np.float64)
+    return {
+        "miou": ratio(ratio(tp, tp + fp + fn).sum(-1), occurs),
+        "dice": ratio(ratio(2 * tp, 2 * tp + fp + fn).sum(-1), occurs),
+        "pixel_accuracy": ratio(tp.sum(-1), (tp + fn).sum(-1)),
+    }
+
+
 def quadratic_kappa(
     true: NDArray[np.float64], predicted: NDArray[np.float64], squares: NDArray[np.float64]
 ) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """The tables that cross a stage border: their columns, their dtypes, and the check that they have them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +12,7 @@ from meltpoint.params.model import Head
 
 SPLITS = ("train", "val", "test")
 RESERVED = {"id": "int64", "path": "string", "group": "string", "split": "string"}
+PRESENT = "|"  # between the classes that a mask shows
 MEASURED = {"width": "int64", "height": "int64", "sha256": "string"}
 
 Classes = dict[str, list[str]]  # label -> its class names, in the order of their ids
@@ -25,10 +26,12 @@ def check_samples(samples: pd.DataFrame, classes: Classes) -> pd.DataFrame:
     """The manifest with exactly the columns id, path, one per label, group, split, width, height, sha256.
 
     `id` is unique int64, `path` is unique and relative to data/raw, a label cell is one of its classes or missing,
-    `group` and `split` may be missing. Columns come back in this order, text as pandas `string`.
+    `group` and `split` may be missing. Columns come back in this order, text as pandas `string`. A label of masks has
+    a column `<label>.mask` besides, a path relative to data/raw; its cells name the classes on the mask (`present_in`).
     """
-    dtypes = RESERVED | MEASURED | dict.fromkeys(classes, "string")
-    columns = ["id", "path", *classes, "group", "split", *MEASURED]
+    masked = [label for label in classes if mask_column(label) in samples.columns]
+    columns = ["id", "path", *classes, *map(mask_column, masked), "group", "split", *MEASURED]
+    dtypes = RESERVED | MEASURED | dict.fromkeys([*classes, *map(mask_column, masked)], "string")
     missing = [column for column in columns if column not in samples.columns]
     if missing:
         came = list(samples.columns)
@@ -39,10 +42,26 @@ def check_samples(samples: pd.DataFrame, classes: Classes) -> pd.DataFrame:
             twice = table[column][table[column].duplicated()].iloc[0]
             raise TableError(f"Two samples have the same {column}: {twice!r}. Each image may stand in the table once.")
     for label, names in classes.items():
-        unknown = sorted(set(table[label].dropna()) - set(names))
+        cells = set(table[label].dropna())
+        unknown = sorted((present_in(cells) if label in masked else cells) - set(names))
         if unknown:
             raise TableError(f"Label {label!r} has the unknown classes {unknown}; known are {names}.")
     return table
+
+
+def mask_column(label: str) -> str:
+    """The column with the paths of the masks of a label."""
+    return f"{label}.mask"
+
+
+def say_present(names: Iterable[str]) -> str:
+    """The label cell of an image whose mask has pixels of these classes."""
+    return PRESENT.join(names)
+
+
+def present_in(cells: Iterable[str]) -> set[str]:
+    """The classes that label cells of masks name."""
+    return {name for cell in cells for name in cell.split(PRESENT) if name}
 
 
 def write_samples(samples: pd.DataFrame, path: Path) -> None:
@@ -53,7 +72,8 @@ def write_samples(samples: pd.DataFrame, path: Path) -> None:
 
 def read_samples(path: Path, classes: Classes) -> pd.DataFrame:
     """Read and check a table of samples; only an empty cell is missing, a class may be called NA."""
-    dtypes = {**RESERVED, **MEASURED, **dict.fromkeys(classes, "string")}
+    texts = [*classes, *map(mask_column, classes)]
+    dtypes = {**RESERVED, **MEASURED, **dict.fromkeys(texts, "string")}
     table = pd.read_csv(path, dtype=dtypes, keep_default_na=False, na_values=[""], encoding="utf-8")
     return check_samples(table, classes)
 
@@ -120,3 +140,43 @@ def write_predictions(predictions: pd.DataFrame, path: Path) -> None:
 def read_predictions(path: Path, classes: Classes) -> pd.DataFrame:
     """Read and check predictions."""
     return check_predictions(pd.read_parquet(path), classes)
+
+
+# predictions of masks: a row per image of val and test; per head counts of its pixels, void ones left out
+
+PIXELS = ("tp", "fp", "fn")  # of each class
+# Of each class, pixels on the border of what was said, those of them near the true border, and the other way round.
+BORDERS = ("said", "said_near", "true", "true_near")
+
+
+def pixel_column(head: str, count: str, name: str) -> str:
+    """The column with a count (one of `PIXELS`) of pixels of a class, int64."""
+    return f"{head}.{count}.{name}"
+
+
+def border_column(head: str, count: str, name: str) -> str:
+    """The column with a count (one of `BORDERS`) of border pixels of a class, int64."""
+    return f"{head}.border.{count}.{name}"
+
+
+def confusion_column(head: str) -> str:
+    """The column with a list of C * C counts of pixels, row after row; a row is a true class."""
+    return f"{head}.confusion"
+
+
+def check_counts(predictions: pd.DataFrame, classes: Classes) -> pd.DataFrame:
+    """The columns id, path, split and, per head of `classes`, counts of pixels, of border pixels, and all pairs."""
+    columns = ["id", "path", "split"]
+    for head, names in classes.items():
+        columns += [pixel_column(head, count, name) for count in PIXELS for name in names]
+        columns += [border_column(head, count, name) for count in BORDERS for name in names]
+        columns.append(confusion_column(head))
+    missing = [column for column in columns if column not in predictions.columns]
+    if missing:
+        raise TableError(f"The table of predictions lacks {missing[:4]}. Run the evaluate stage again.")
+    return predictions[columns].reset_index(drop=True)
+
+
+def read_counts(path: Path, classes: Classes) -> pd.DataFrame:
+    """Read and check predictions of masks."""
+    return check_counts(pd.read_parquet(path), classes)

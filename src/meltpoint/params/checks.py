@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from meltpoint.params.data import Data, EqualsLabel, Label
-from meltpoint.params.judging import Metric
-from meltpoint.params.model import Head, Tree
+from meltpoint.params.data import Data, EqualsLabel, Label, MaskLabel
+from meltpoint.params.judging import PIXEL_METRICS, Metric
+from meltpoint.params.model import Head, Task, Tree
 
 Classes = dict[str, list[str] | None]  # by label; None: only the data know them
 
@@ -40,6 +40,26 @@ def check_heads(heads: Mapping[str, Head], labels: Mapping[str, Label], metric: 
         )
     for name, head in heads.items():
         yield from _check_head(f"heads.{name}", head, classes)
+
+
+def check_task(task: Task, heads: Mapping[str, Head], data: Data, metric: Metric, tree: Tree | None) -> Iterator[str]:
+    """Heads, labels, metric and tree of one kind: of images, or of pixels, which have one label of masks."""
+    dense = task.kind == "segmentation"
+    masks = [name for name, label in data.labels.items() if isinstance(label, MaskLabel)]
+    wrong = [name for name, head in heads.items() if head.kind.startswith("dense_") != dense]
+    if wrong:
+        allowed = "kinds that begin with dense_" if dense else "kinds that do not begin with dense_"
+        yield f"heads: {wrong} do not fit task.kind {task.kind}, which takes {allowed}"
+    if dense and (len(masks) != 1 or len(data.labels) != 1):
+        yield f"data.labels: segmentation takes one label, of kind mask, and here are {list(data.labels)}"
+    if not dense and masks:
+        yield f"data.labels: {masks} are of kind mask; set task.kind to segmentation"
+    if (metric in PIXEL_METRICS) != dense:
+        yield f"compare.metric: {metric} does not fit task.kind {task.kind}"
+    if dense and tree is not None:
+        yield "tree: pixels have none; set it to null"
+    if dense and data.source.kind != "masks":
+        yield f"data.source: segmentation needs the kind masks, and here is {data.source.kind}"
 
 
 def check_tree(tree: Tree | None, heads: Mapping[str, Head]) -> Iterator[str]:

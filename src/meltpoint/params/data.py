@@ -60,7 +60,26 @@ class Yoga82Source(Section):
     images: str  # the folder that paths are relative to
 
 
-Source = Annotated[FolderSource | CsvSource | PackageSource | ArchiveSource | Yoga82Source, Field(discriminator="kind")]
+Part = Literal["train", "val", "test", "all"]
+
+
+class MasksSource(Section):
+    """Images and their masks, paired by name: PASCAL VOC, CamVid, four folders. Gives the columns `mask` and `split`.
+
+    `images` and `masks` name a folder below `path` for each split, or one for `all`.
+    """
+
+    kind: Literal["masks"]
+    path: str
+    images: Annotated[dict[Part, str], Field(min_length=1)]
+    masks: Annotated[dict[Part, str], Field(min_length=1)]
+    lists: dict[Literal["train", "val", "test"], str] | None  # files with a name a line: what belongs to a split
+    mask_name: Annotated[str, Field(pattern=r"\{stem\}")]  # of the image `stem`: "{stem}.png", "{stem}_L.png"
+
+
+Source = Annotated[
+    FolderSource | CsvSource | PackageSource | ArchiveSource | Yoga82Source | MasksSource, Field(discriminator="kind")
+]
 
 
 class NamesLabel(Section):
@@ -97,7 +116,27 @@ class EqualsLabel(Section):
     classes: Annotated[list[str], Field(min_length=2, max_length=2)]
 
 
-Label = Annotated[NamesLabel | ValuesLabel | ThresholdLabel | EqualsLabel, Field(discriminator="kind")]
+Colour = Annotated[str, Field(pattern=r"^#[0-9A-Fa-f]{6}$")]
+
+
+class MaskClass(Section):
+    """A class of pixels: what stands for it in a mask of ids, and the colour it has in pictures and coloured masks."""
+
+    id: Annotated[int, Field(ge=0, le=255)] | None
+    colour: Colour
+
+
+class MaskLabel(Section):
+    """A class for each pixel, in a mask whose path `column` holds. Pixels that are `void` are ignored."""
+
+    kind: Literal["mask"]
+    column: str
+    pixels: Literal["ids", "colours"]  # of a mask: grey values or palette indices, or RGB
+    classes: Annotated[dict[str, MaskClass], Field(min_length=2, max_length=255)]
+    void: list[Annotated[int, Field(ge=0, le=255)] | Colour]
+
+
+Label = Annotated[NamesLabel | ValuesLabel | ThresholdLabel | EqualsLabel | MaskLabel, Field(discriminator="kind")]
 
 
 class NameTable(Section):

@@ -6,7 +6,9 @@ from pydantic import Field
 
 from meltpoint.params.base import AtLeastOne, Count, Fraction, Name, Section
 
-Metric = Literal["accuracy", "balanced_accuracy", "macro_f1", "f1", "quadratic_kappa"]  # kappa: of ordinal heads
+# kappa: of ordinal heads; the last three: of masks
+Metric = Literal["accuracy", "balanced_accuracy", "macro_f1", "f1", "quadratic_kappa", "miou", "dice", "pixel_accuracy"]
+PIXEL_METRICS = ("miou", "dice", "pixel_accuracy")
 
 
 class Evaluate(Section):

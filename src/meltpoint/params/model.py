@@ -1,10 +1,10 @@
 """The backbone, where its weights come from, and the heads over it."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from meltpoint.params.base import AtLeastOne, Fraction, Name, Positive, Section
+from meltpoint.params.base import AtLeastOne, Fraction, Name, NonNegative, Positive, Section
 
 
 class HubWeights(Section):
@@ -68,9 +68,15 @@ class MapTap(Section):
     at: int
 
 
+class GridTap(Section):
+    """Maps of some stages on the finest one's grid, concatenated. No key of params.yaml: dense heads read it."""
+
+    at: tuple[int, ...]
+
+
 # What the pretrained classifier saw; or a stage (CNN) or block (ViT) by index, its mean over cells or patches.
 Tap = Literal["final"] | int | TokenTap
-Reading = Tap | MapTap  # what a head is given
+Reading = Tap | MapTap | GridTap  # what a head is given
 
 
 class Where(Section):
@@ -149,7 +155,50 @@ class ConvHead(Section):
         return MapTap(at=self.tap)
 
 
-Head = Annotated[LinearHead | MlpHead | ConvHead, Field(discriminator="kind")]
+class _DenseHead(Section):
+    """A class for each pixel; what other heads may wish besides, dense ones do not."""
+
+    target: ClassVar[Target] = "nominal"
+    where: ClassVar[None] = None
+    threshold: ClassVar[None] = None
+    unknown: ClassVar[None] = None
+
+    label: Name
+    taps: Annotated[tuple[int, ...], Field(min_length=1)]  # stages (CNN) or blocks (ViT)
+    weight: Positive
+    class_weights: ClassWeights
+    dice: NonNegative  # weight of the Dice loss beside cross-entropy
+    main: bool
+
+    @property
+    def reads(self) -> GridTap:
+        """What the head is given."""
+        return GridTap(at=self.taps)
+
+
+class DenseLinearHead(_DenseHead):
+    """Normalised features of each cell, then one 1x1 convolution."""
+
+    kind: Literal["dense_linear"]
+
+
+class DenseConvHead(_DenseHead):
+    """Normalised features, a 3x3 convolution to `hidden` channels, GELU, then 1x1."""
+
+    kind: Literal["dense_conv"]
+    hidden: AtLeastOne
+
+
+class DensePyramidHead(_DenseHead):
+    """For CNNs: each stage by a 1x1 convolution of its own to `hidden` channels, their sum, 3x3, then 1x1."""
+
+    kind: Literal["dense_pyramid"]
+    hidden: AtLeastOne
+
+
+Head = Annotated[
+    LinearHead | MlpHead | ConvHead | DenseLinearHead | DenseConvHead | DensePyramidHead, Field(discriminator="kind")
+]
 
 
 class Tree(Section):
@@ -160,6 +209,6 @@ class Tree(Section):
 
 
 class Task(Section):
-    """What the labels are."""
+    """What the labels are: a class of each image, or of each pixel."""
 
-    kind: Literal["classification"]
+    kind: Literal["classification", "segmentation"]

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from meltpoint.errors import UserError
 from meltpoint.params.base import Count, Name, Section
-from meltpoint.params.checks import check_heads, check_labels, check_tree
+from meltpoint.params.checks import check_heads, check_labels, check_task, check_tree
 from meltpoint.params.data import Augment, Data, Images, Split
 from meltpoint.params.judging import Compare, Evaluate, Register
 from meltpoint.params.model import Backbone, Head, Task, Tree
@@ -46,6 +46,7 @@ class Params(Section):
             *check_labels(self.data),
             *check_heads(self.heads, labels, metric),
             *check_tree(self.tree, self.heads),
+            *check_task(self.task, self.heads, self.data, metric, self.tree),
         ]
         if slips:
             raise ValueError("\n".join(slips))

@@ -11,8 +11,10 @@ class Embed(Section):
     """How the frozen backbone runs over the views."""
 
     batch: AtLeastOne
+    max_gb: Positive  # larger features are not stored; the backbone then runs in each epoch
 
 
+Schedule = Literal["cosine", "poly"]  # of the learning rate, down to 0; poly: (1 - t) ** 0.9
 Sampling = Literal["shuffled", "balanced"]  # balanced: each class of the main head is drawn equally often
 
 
@@ -22,6 +24,7 @@ class Probe(Section):
     epochs: AtLeastOne
     batch: AtLeastOne
     lr: Positive
+    schedule: Schedule
     weight_decays: Annotated[list[NonNegative], Field(min_length=1)]
     label_smoothing: Fraction
 
@@ -44,7 +47,9 @@ class FinetuneStrategy(Section):
     epochs: AtLeastOne
     batch: AtLeastOne
     accumulate: AtLeastOne  # batches per optimiser step
-    lr: Positive  # of the heads and the last unfrozen stage
+    lr: Positive  # of the heads
+    backbone_lr: Positive  # of the last unfrozen stage
+    schedule: Schedule
     layer_decay: Annotated[float, Field(gt=0, le=1)]  # each earlier stage learns this much slower
     weight_decay: NonNegative
     warmup: Fraction  # of all steps
