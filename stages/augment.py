@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from meltpoint.errors import guarded
+from meltpoint.files import read_json
 from meltpoint.images.augment import build_transform
 from meltpoint.images.preview import draw_augmented
 from meltpoint.images.views import open_views, write_views
@@ -16,10 +17,10 @@ VIEWS = Path("data/views")
 def main() -> None:
     """Resize and augment, then show what the augmentation does."""
     watch, params = Stopwatch("augment"), read_params()
-    classes = read_classes(Path("data/classes.json"))
+    classes, palettes = read_classes(Path("data/classes.json")), read_json(Path("data/palettes.json"))
     samples = read_splits(Path("data/splits"), classes)
-    transform = build_transform(params.augment.transforms, params.images)
-    write_views(Path("data/raw"), samples, classes, params.images, transform, params.augment.views, params.seed, VIEWS)
+    transform, count = build_transform(params.augment.transforms, params.images), params.augment.views
+    write_views(Path("data/raw"), samples, classes, params.images, transform, count, params.seed, VIEWS, palettes)
     views = open_views(VIEWS)
     draw_augmented(views, transform, params.seed, Path("reports/augment.png"))
     watch.close(views.sentence, VIEWS)

@@ -13,9 +13,8 @@ from meltpoint.progress import Stopwatch
 def main() -> None:
     """Read every strategy's predictions and costs, decide, and say so in three formats."""
     watch, params = Stopwatch("compare"), read_params()
-    evidence = read_evidence(
-        Path("reports"), list(params.strategies), params.heads, params.main_head, Path("data/classes.json")
-    )
+    classes, kind = Path("data/classes.json"), params.task.kind
+    evidence = read_evidence(Path("reports"), list(params.strategies), params.heads, params.main_head, classes, kind)
     decision = compare(evidence, params.compare, params.seed)
     write_decision(decision, Path("reports"))
     watch.close(decision.sentence, Path("reports/compare.html"))

@@ -6,6 +6,7 @@ from meltpoint.data.collect import collect
 from meltpoint.errors import guarded
 from meltpoint.files import write_json
 from meltpoint.images.decode import inspect
+from meltpoint.images.masks import normalise
 from meltpoint.params.read import read_params
 from meltpoint.progress import Stopwatch
 from meltpoint.tables import write_samples
@@ -14,9 +15,10 @@ from meltpoint.tables import write_samples
 def main() -> None:
     """Read the source, decode every image once, write the manifest."""
     watch, params = Stopwatch("download"), read_params()
-    collected = collect(params.data, Path("data/raw"), Path("reports/data.json"), inspect)
+    collected = collect(params.data, Path("data/raw"), Path("reports/data.json"), inspect, normalise)
     write_json(Path("data/classes.json"), collected.classes)
     write_json(Path("data/names.json"), collected.names)
+    write_json(Path("data/palettes.json"), collected.palettes)
     write_samples(collected.samples, Path("data/samples.csv"))
     watch.close(collected.sentence, Path("data/raw"))
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "meltpoint"
 LAYERS = [
     {"errors", "files", "progress", "params"},
-    {"tables", "metrics", "trees", "grab"},
+    {"tables", "metrics", "trees", "grab", "borders"},
     {"data", "images", "model", "task"},
     {"train", "evaluate", "predict", "export"},
     {"registry"},
@@ -24,7 +24,7 @@ LAYERS = [
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 FOUNDATION = LAYERS[0]
 OWNERS = {"mlflow": {"registry"}, "albumentations": {"images"}, "timm": {"model"}, "accelerate": {"train"}}
-TORCHLESS = {"data", "evaluate", "params", "tables", "metrics", "trees", "images"}
+TORCHLESS = {"data", "evaluate", "params", "tables", "metrics", "trees", "borders", "images"}
 # Values are what `params:` tracks, and words on a screen or the way to the disk change no result.
 UNTRACKED = {PACKAGE / f"{name}.py" for name in ("errors", "progress", "files")} | set(
     (PACKAGE / "params").glob("*.py")

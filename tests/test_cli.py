@@ -160,18 +160,28 @@ def test_without_a_champion_the_way_is_told(house: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
-    ("words", "form", "draw"),
-    [([], "lines", None), (["--json"], "json", None), (["--csv", "--draw", "out"], "csv", Path("out"))],
+    ("words", "form", "draw", "masks", "window"),
+    [
+        ([], "lines", None, None, False),
+        (["--json", "--masks", "ids", "--window"], "json", None, Path("ids"), True),
+        (["--csv", "--draw", "out"], "csv", Path("out"), None, False),
+    ],
 )
 def test_words_become_a_job(
-    house: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], form: str, draw: Path | None
+    house: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    form: str,
+    draw: Path | None,
+    masks: Path | None,
+    window: bool,
 ) -> None:
     asked: list[job.Job] = []
-    tally = job.Tally(1, Counter(), Counter(), None, 0)
+    tally = job.Tally(1, 0, Counter(), Counter(), None, 0)
     monkeypatch.setattr(api, "load", lambda where: where)
     monkeypatch.setattr(job, "run_job", lambda predictor, own, out: asked.append(own) or tally)
     run(["predict", "a", "b", "--language", "zh", "--top", "3", *words])
-    assert asked == [job.Job(["a", "b"], 3, "zh", form, draw, None)]  # type: ignore[arg-type]
+    assert asked == [job.Job(["a", "b"], 3, "zh", form, draw, None, masks, window)]  # type: ignore[arg-type]
 
 
 def test_one_form_at_a_time(house: Path, capsys: pytest.CaptureFixture[str]) -> None:

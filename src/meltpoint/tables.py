@@ -4,7 +4,9 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from meltpoint.errors import UserError
 from meltpoint.files import whole_file
@@ -16,6 +18,7 @@ PRESENT = "|"  # between the classes that a mask shows
 MEASURED = {"width": "int64", "height": "int64", "sha256": "string"}
 
 Classes = dict[str, list[str]]  # label -> its class names, in the order of their ids
+Palettes = dict[str, list[str]]  # label of masks -> a colour "#rrggbb" for each class, in the same order
 
 
 class TableError(UserError, ValueError):
@@ -62,6 +65,15 @@ def say_present(names: Iterable[str]) -> str:
 def present_in(cells: Iterable[str]) -> set[str]:
     """The classes that label cells of masks name."""
     return {name for cell in cells for name in cell.split(PRESENT) if name}
+
+
+def memberships(samples: pd.DataFrame, label: str, names: list[str]) -> NDArray[np.bool_]:
+    """Whether each sample belongs to each class, or shows it on its mask: (N, C)."""
+    cells = samples[label].fillna("").to_numpy(dtype=object)
+    if mask_column(label) not in samples:
+        return np.asarray(cells[:, None] == np.array(names, dtype=object), dtype=np.bool_)
+    shown = [present_in([cell]) for cell in cells]
+    return np.array([[name in one for name in names] for one in shown], dtype=np.bool_).reshape(-1, len(names))
 
 
 def write_samples(samples: pd.DataFrame, path: Path) -> None:

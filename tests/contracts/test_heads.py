@@ -15,17 +15,20 @@ from meltpoint.model.model import build_heads
 from meltpoint.model.standardise import Standardise
 from meltpoint.params import model as params
 from meltpoint.params.model import Backbone as BackboneParams
-from meltpoint.params.model import Head, RandomWeights
+from meltpoint.params.model import GridTap, Head, RandomWeights
 
 KINDS = sorted(file.stem for file in Path(meltpoint.model.heads.__file__).parent.glob("[!_]*.py"))
 SECTIONS = {
     typing.get_args(section.model_fields["kind"].annotation)[0]: section
     for section in vars(params).values()
-    if isinstance(section, type) and issubclass(section, params.Section) and "tap" in section.model_fields
+    if isinstance(section, type) and issubclass(section, params.Section) and "class_weights" in section.model_fields
+    if "kind" in section.model_fields
 }
+SIZE = 64  # of images
 EXAMPLES = {  # a value for each key that any kind of head has; extend it with the keys of yours
     "label": "thing",
     "tap": -1,
+    "taps": (1, -1),
     "weight": 1.0,
     "class_weights": "none",
     "target": "nominal",
@@ -35,6 +38,7 @@ EXAMPLES = {  # a value for each key that any kind of head has; extend it with t
     "main": True,
     "hidden": 8,
     "dropout": 0.25,
+    "dice": 0.5,
 }
 
 
@@ -57,7 +61,7 @@ def example(kind: str) -> Head:
 def backbone(kind: str) -> Backbone:
     weights = RandomWeights(kind="random")
     params = BackboneParams(name="test_efficientnet", args={}, weights=weights, mean=None, std=None)
-    return build_backbone(params, {example(kind).reads}, 64)
+    return build_backbone(params, {example(kind).reads}, SIZE)
 
 
 def build(kind: str, n_outputs: int = 3) -> nn.Module:
@@ -70,6 +74,12 @@ def draw(kind: str, count: int) -> torch.Tensor:
     return torch.randn(count, *backbone(kind).specs[tap_key(example(kind).reads)].shape)
 
 
+def expected_shape(kind: str, count: int, n_outputs: int) -> tuple[int, ...]:
+    """A number for each image, or for each of its pixels."""
+    pixels = (SIZE, SIZE) if isinstance(example(kind).reads, GridTap) else ()
+    return (count, n_outputs, *pixels)
+
+
 def test_each_kind_in_params_has_a_file_and_each_file_a_kind() -> None:
     assert sorted(SECTIONS) == KINDS
 
@@ -77,18 +87,18 @@ def test_each_kind_in_params_has_a_file_and_each_file_a_kind() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("n_outputs", [1, 4])
 def test_shapes(kind: str, n_outputs: int) -> None:
-    assert build(kind, n_outputs)(draw(kind, 5)).shape == (5, n_outputs)
+    assert build(kind, n_outputs)(draw(kind, 5)).shape == expected_shape(kind, 5, n_outputs)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_one_layer_standardises_vectors_and_nothing_after_it_sees_their_scale(kind: str) -> None:
+def test_one_layer_standardises_vectors_or_maps_and_nothing_after_it_sees_their_scale(kind: str) -> None:
     head = build(kind).eval()
     assert isinstance(head, nn.Sequential)
     places = [place for place, layer in enumerate(head) if isinstance(layer, Standardise)]
     assert len(places) == 1
     layer = head[places[0]]
     given = head[: places[0]](draw(kind, 7))
-    assert given.shape == (7, *layer.mean.shape)
+    assert given.shape[:2] == (7, *layer.mean.shape)
     expected = head[places[0] :](given)
     layer.fit(torch.full_like(layer.mean, 3.0), torch.full_like(layer.std, 2.0))
     torch.testing.assert_close(head[places[0] :](given * 2 + 3), expected)

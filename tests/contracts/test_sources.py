@@ -62,12 +62,23 @@ def yoga82_example(place: Path) -> Example:
     return lists, {"classes": "class.txt"}
 
 
+def masks_example(place: Path) -> Example:
+    for path in ("train/cat/1.png", "train/dog/2.png", "test/cat/3.png"):
+        for kind in ("photos", "masks"):
+            (place / "scene" / kind / path).parent.mkdir(parents=True, exist_ok=True)
+            (place / "scene" / kind / path).write_bytes(f"{kind}/{path}".encode())
+    parts = {kind: {split: f"{kind}/{split}" for split in ("train", "test")} for kind in ("photos", "masks")}
+    rest = {"images": parts["photos"], "masks": parts["masks"], "lists": None, "mask_name": "{stem}.png"}
+    return {"path": "scene", **rest}, {"path": "scenery"}
+
+
 @pytest.fixture
 def example(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Example:
     examples: dict[str, Callable[[Path], Example]] = {
         "archive": archive_example,
         "csv": csv_example,
         "folder": folder_example,
+        "masks": masks_example,
         "package": package_example,
         "yoga82": yoga82_example,
     }
@@ -108,8 +119,9 @@ class TestSource:
         assert all(dtype == "string" for dtype in [*files.dtypes, *columns.dtypes])
         assert files["path"].map(plain_path).tolist() == files["path"].tolist()
         assert set(files["split"].dropna()) == {"train", "test"} <= set(SPLITS)
-        labels = columns["l82" if kind == "yoga82" else "class"]
-        assert labels.tolist() == [PurePosixPath(path).parent.name for path in files["path"]]
+        labels = columns[{"yoga82": "l82", "masks": "mask"}.get(kind, "class")]
+        shown = labels.map(lambda cell: PurePosixPath(cell).parent.name) if kind == "masks" else labels
+        assert shown.tolist() == [PurePosixPath(path).parent.name for path in files["path"]]
         for path, origin in zip(files["path"], files["origin"], strict=True):
             assert Path(origin).is_absolute()
             assert Path(origin).read_bytes() == path.encode()

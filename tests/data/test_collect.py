@@ -12,6 +12,7 @@ from PIL import Image
 from meltpoint.data.collect import CollectError, collect
 from meltpoint.data.labels import LabelError
 from meltpoint.data.listing import SourceError
+from meltpoint.images.masks import normalise
 from meltpoint.params.data import Data
 from meltpoint.tables import check_samples
 
@@ -52,7 +53,7 @@ def photos(workplace: Path, draw: Draw) -> Path:
 
 
 def test_a_dataset_is_copied_measured_and_reported(photos: Path, inspect: Inspect) -> None:
-    collected = collect(folder(), RAW, REPORT, inspect)
+    collected = collect(folder(), RAW, REPORT, inspect, normalise)
     samples = collected.samples
     assert samples["path"].tolist() == ["cat/a.png", "cat/b.png", "dog/c.png"]
     assert samples["id"].tolist() == [0, 1, 2]
@@ -73,15 +74,15 @@ def test_a_dataset_is_copied_measured_and_reported(photos: Path, inspect: Inspec
 
 def test_the_same_source_gives_the_same_manifest_in_any_order(photos: Path, inspect: Inspect) -> None:
     rows = ["dog/c.png,d", "cat/a.png,c", "cat/b.png,c"]
-    first = collect(table("\n".join(["path,y", *rows])), RAW, REPORT, inspect)
-    second = collect(table("\n".join(["path,y", *reversed(rows)])), RAW, REPORT, inspect)
+    first = collect(table("\n".join(["path,y", *rows])), RAW, REPORT, inspect, normalise)
+    second = collect(table("\n".join(["path,y", *reversed(rows)])), RAW, REPORT, inspect, normalise)
     pd.testing.assert_frame_equal(first.samples, second.samples)
     assert first.report == second.report
 
 
 def test_splits_groups_and_missing_labels_arrive(photos: Path, inspect: Inspect) -> None:
     text = "path,y,split,patient\ncat/a.png,c,train,007\ncat/b.png,,valid,007\ndog/c.png,d,test,\n"
-    samples = collect(table(text, group="patient"), RAW, REPORT, inspect).samples
+    samples = collect(table(text, group="patient"), RAW, REPORT, inspect, normalise).samples
     assert samples["split"].tolist() == ["train", "val", "test"]
     assert samples["group"].fillna("-").tolist() == ["007", "007", "-"]
     assert samples["y"].fillna("-").tolist() == ["c", "-", "d"]
@@ -109,7 +110,7 @@ def spoil(photos: Path) -> dict[str, str]:
 def test_too_many_unusable_images_fail_and_all_are_listed(photos: Path, inspect: Inspect) -> None:
     reasons = spoil(photos)
     with pytest.raises(CollectError, match=r"4 of 7 images .* allows 3:\n  cat/cut.png: not an image\n") as caught:
-        collect(folder(max_bad=3), RAW, REPORT, inspect)
+        collect(folder(max_bad=3), RAW, REPORT, inspect, normalise)
     assert "set data.max_bad to 4" in str(caught.value)
     assert {bad["path"]: bad["reason"] for bad in report()["unusable"]} == reasons
     assert report()["bad_allowed"] == 3
@@ -118,7 +119,7 @@ def test_too_many_unusable_images_fail_and_all_are_listed(photos: Path, inspect:
 
 def test_tolerated_unusable_images_are_listed_and_left_out(photos: Path, inspect: Inspect) -> None:
     reasons = spoil(photos)
-    collected = collect(folder(max_bad=4), RAW, REPORT, inspect)
+    collected = collect(folder(max_bad=4), RAW, REPORT, inspect, normalise)
     assert {bad["path"]: bad["reason"] for bad in collected.report["unusable"]} == reasons
     assert len(collected.samples) == 3
     assert sorted(str(path.relative_to(RAW)) for path in RAW.rglob("*") if path.is_file()) == [
@@ -132,7 +133,7 @@ def test_tolerated_unusable_images_are_listed_and_left_out(photos: Path, inspect
 def test_no_file_at_all_says_where_it_was_looked_for(photos: Path, inspect: Inspect) -> None:
     text = "path,y\n" + "".join(f"wrong/{n}.png,{n % 2}\n" for n in range(14))
     with pytest.raises(CollectError, match=r"and 4 more\nNone exists; .*photos/wrong/0.png"):
-        collect(table(text), RAW, REPORT, inspect)
+        collect(table(text), RAW, REPORT, inspect, normalise)
     assert {bad["reason"] for bad in report()["unusable"]} == {"no such file"}
 
 
@@ -148,7 +149,7 @@ def test_a_folder_and_an_unreadable_file_are_unusable(
 
     monkeypatch.setattr(Path, "open", refuse)
     text = "path,y\ncat/a.png,c\ncat/b.png,d\ncat,c\ndog/c.png,d\n"
-    collected = collect(table(text, max_bad=2), RAW, REPORT, inspect)
+    collected = collect(table(text, max_bad=2), RAW, REPORT, inspect, normalise)
     assert {bad["path"]: bad["reason"] for bad in collected.report["unusable"]} == {
         "cat": "not a file",
         "dog/c.png": "no permission to read it",
@@ -157,7 +158,7 @@ def test_a_folder_and_an_unreadable_file_are_unusable(
 
 def test_equal_rows_become_one_and_are_counted(photos: Path, inspect: Inspect) -> None:
     text = "path,y\ncat/a.png,c\n./cat/a.png,c\ndog/c.png,d\n"
-    collected = collect(table(text), RAW, REPORT, inspect)
+    collected = collect(table(text), RAW, REPORT, inspect, normalise)
     assert collected.samples["path"].tolist() == ["cat/a.png", "dog/c.png"]
     assert collected.report["repeated"] == {"rows": 1, "paths": ["cat/a.png"]}
     assert collected.sentence.endswith("1 repeated rows")
@@ -168,7 +169,7 @@ def test_equal_rows_become_one_and_are_counted(photos: Path, inspect: Inspect) -
 )
 def test_rows_that_contradict_each_other_are_named(photos: Path, inspect: Inspect, text: str) -> None:
     with pytest.raises(CollectError, match=r"contradict each other, first 'a': \{'(y|split)'"):
-        collect(table(text), RAW, REPORT, inspect)
+        collect(table(text), RAW, REPORT, inspect, normalise)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +185,7 @@ def test_a_source_that_teaches_nothing_is_refused(
     photos: Path, inspect: Inspect, text: str, changes: dict[str, Any], error: type[Exception], match: str
 ) -> None:
     with pytest.raises(error, match=match):
-        collect(table(text, **changes), RAW, REPORT, inspect)
+        collect(table(text, **changes), RAW, REPORT, inspect, normalise)
     assert not RAW.exists()
 
 
@@ -192,7 +193,7 @@ def test_names_that_differ_in_capitals_are_kept_apart_and_told(
     photos: Path, draw: Draw, inspect: Inspect, capsys: pytest.CaptureFixture[str]
 ) -> None:
     draw(photos / "cat/A.PNG", 9)
-    collected = collect(folder(), RAW, REPORT, inspect)
+    collected = collect(folder(), RAW, REPORT, inspect, normalise)
     assert len(collected.samples) == 4
     assert collected.report["differ_in_capitals"] == [["cat/A.PNG", "cat/a.png"]]
     assert "capitals alone" in capsys.readouterr().out
@@ -204,7 +205,7 @@ def test_a_crash_leaves_nothing_and_the_next_run_sweeps(photos: Path, inspect: I
 
     (Path("data") / ".raw.killed").mkdir(parents=True)
     with pytest.raises(ZeroDivisionError):
-        collect(folder(), RAW, REPORT, crash)
+        collect(folder(), RAW, REPORT, crash, normalise)
     assert list(Path("data").iterdir()) == []
     assert not REPORT.exists()
 
@@ -216,7 +217,7 @@ def test_an_archive_leaves_no_scratch_behind(photos: Path, inspect: Inspect) -> 
     sha256 = hashlib.sha256(Path("photos.zip").read_bytes()).hexdigest()
     source = {"kind": "archive", "location": "photos.zip", "sha256": sha256, "max_members": 9, "max_gigabytes": 0.1}
     inside = {"kind": "folder", "path": "."}
-    collected = collect(data({**source, "inside": inside}, BY_CLASS), RAW, REPORT, inspect)
+    collected = collect(data({**source, "inside": inside}, BY_CLASS), RAW, REPORT, inspect, normalise)
     assert collected.samples["y"].tolist() == ["cat", "cat", "dog"]
     assert not Path(".checkpoints/download").exists()
 
@@ -228,14 +229,14 @@ def test_the_limit_of_pixels_reaches_the_decoder(photos: Path) -> None:
         seen.add(max_megapixels)
         return 1, 1
 
-    collect(data({"kind": "folder", "path": "photos"}, BY_CLASS, max_megapixels=3.5), RAW, REPORT, note)
+    collect(data({"kind": "folder", "path": "photos"}, BY_CLASS, max_megapixels=3.5), RAW, REPORT, note, normalise)
     assert seen == {3.5}
 
 
 def test_a_full_disk_is_told_before_copying(photos: Path, inspect: Inspect, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: _Usage)
     with pytest.raises(CollectError, match="has 10 free"):
-        collect(folder(), RAW, REPORT, inspect)
+        collect(folder(), RAW, REPORT, inspect, normalise)
 
 
 class _Usage:
@@ -246,6 +247,8 @@ def test_names_for_people_come_along_and_what_has_none_is_noted(photos: Path, in
     Path("names.csv").write_text("class,en,zh\ncat,Cat,猫\ndog,,狗\n", encoding="utf-8")
     rest = {"package": None, "separator": None, "header": None, "key": "class", "languages": {"en": "en", "zh": "zh"}}
     source = {"kind": "folder", "path": "photos"}
-    collected = collect(data(source, BY_CLASS, names={"y": {"table": "names.csv", **rest}}), RAW, REPORT, inspect)
+    collected = collect(
+        data(source, BY_CLASS, names={"y": {"table": "names.csv", **rest}}), RAW, REPORT, inspect, normalise
+    )
     assert collected.names == {"y": {"en": {"cat": "Cat"}, "zh": {"cat": "猫", "dog": "狗"}}}
     assert report()["notes"] == ["no name in 'en' for 1 of 2 classes of 'y', which keep their own: ['dog']"]

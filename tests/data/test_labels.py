@@ -1,10 +1,12 @@
+from typing import Any
+
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from meltpoint.data.labels import LabelError, build_labels, check_counts, count_classes
-from meltpoint.params.data import EqualsLabel, Label, NamesLabel, ThresholdLabel, ValuesLabel
+from meltpoint.params.data import EqualsLabel, Label, MaskLabel, NamesLabel, ThresholdLabel, ValuesLabel
 
 THIRDS = {"sound": 0.0, "third": 1 / 3, "rather": 2 / 3, "broken": 1.0}
 
@@ -161,3 +163,41 @@ def test_a_label_made_of_another_wrongly_is_told(labels: dict[str, Label], parts
     with pytest.raises(LabelError) as caught:
         build_labels(rows(c=["photos", "text"]), labels)
     assert all(part in str(caught.value) for part in parts), caught.value
+
+
+def mask(pixels: str = "ids", void: list[Any] | None = None, **classes: Any) -> MaskLabel:
+    named = {name: {"id": id_, "colour": colour} for name, (id_, colour) in classes.items()}
+    return MaskLabel.model_validate(
+        {"kind": "mask", "column": "c", "pixels": pixels, "classes": named, "void": void or []}
+    )
+
+
+def test_a_label_of_masks_holds_their_paths_and_its_classes_in_order() -> None:
+    label = mask(void=[255], sky=(3, "#000000"), road=(0, "#ffffff"))
+    assert built(["/a.png", "/b.png"], label) == (["/a.png", "/b.png"], ["sky", "road"])
+
+
+@pytest.mark.parametrize(
+    ("label", "match"),
+    [
+        (mask(a=(None, "#000000"), b=(1, "#000001")), "reads masks of ids, and gives none to 'a'"),
+        (mask(void=["#000000"], a=(0, "#000000"), b=(1, "#000001")), "none to void '#000000'"),
+        (mask("colours", [255], a=(0, "#000000"), b=(1, "#000001")), "masks of colours, and gives none to void 255"),
+        (mask(a=(1, "#000000"), b=(1, "#000001")), r"gives \['1'\] to several"),
+        (mask(void=[1], a=(1, "#000000"), b=(2, "#000001")), r"gives \['1'\] to several"),
+        (mask("colours", a=(1, "#0000aa"), b=(2, "#0000AA")), r"gives \['#0000aa'\] to several"),
+        (mask(**{"a|b": (1, "#000000"), "c": (2, "#000001")}), r"\['a\|b'\]; names .* hold no '\|'"),
+    ],
+)
+def test_classes_of_pixels_that_cannot_be_told_apart_are_refused(label: MaskLabel, match: str) -> None:
+    with pytest.raises(LabelError, match=match):
+        built(["/a.png"], label)
+
+
+def test_classes_of_ids_may_share_a_colour() -> None:
+    assert built(["/a.png"], mask(a=(0, "#000000"), b=(1, "#000000")))[1] == ["a", "b"]
+
+
+def test_counts_of_masks_are_of_images_that_show_a_class() -> None:
+    samples = pd.DataFrame({"y": ["a|b", "b", None], "y.mask": ["1", "2", "3"]}, dtype="string")
+    assert count_classes(samples, {"y": ["a", "b", "c"]}) == {"y": {"a": 1, "b": 2, "c": 0}}

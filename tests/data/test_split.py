@@ -208,3 +208,27 @@ def test_without_duplicates_nothing_leaks() -> None:
     assert result.report["leaked_by_random_split"] == 0
     assert result.report["duplicates"]["pairs"] == 0
     assert result.parted == []
+
+
+def make_scenes(shown: list[str], splits: list[str | None]) -> pd.DataFrame:
+    table = make_samples(len(shown)).drop(columns=list(CLASSES)).assign(scene=shown, split=splits)
+    return check_samples(table.assign(**{"scene.mask": "masks/" + table["path"]}), SCENE)
+
+
+SCENE: Classes = {"scene": ["sky", "road", "car"]}
+
+
+def test_masks_are_split_so_that_every_class_shows_in_every_split() -> None:
+    shown = ["sky|road"] * 60 + ["road"] * 30 + ["sky|car"] * 3
+    result = split_samples(make_scenes(shown, [None] * 93), SCENE, [], SPLIT, 7)
+    assert result.report["classes"]["scene"]["car"] == {"train": 1, "val": 1, "test": 1}
+    sky = result.report["classes"]["scene"]["sky"]
+    assert sum(sky.values()) == 63
+    assert all(sky.values())
+    assert result.report["duplicates"]["labelled_differently"] == 0
+
+
+def test_a_class_of_masks_that_misses_a_split_is_told() -> None:
+    shown, splits = ["sky|road|car", "sky|road", "sky|road|car"], ["train", "val", "test"]
+    with pytest.raises(SplitError, match=r"class 'car' of 'scene' would be missing from val \(2 images"):
+        split_samples(make_scenes(shown, splits), SCENE, [], SPLIT, 7)

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meltpoint.data.strata import combine_labels, part_groups, part_plainly
+from meltpoint.tables import say_present
 
 SHARES = np.array([0.64, 0.11, 0.25])
 
@@ -15,6 +16,28 @@ def test_a_missing_label_is_a_class_of_its_own() -> None:
     codes, combined = combine_labels(samples, {"a": ["x", "y"], "b": ["u", "w"]})
     assert codes.tolist() == [[0, 0], [1, 0], [2, 0], [0, 2]]
     assert len(set(combined)) == 4
+
+
+def test_each_class_of_masks_is_a_column_without_a_stratum_where_it_does_not_show() -> None:
+    shown = ["sky|road", "road", None, "sky|road|car"]
+    samples = pd.DataFrame({"a": ["x", "x", "y", "y"], "m": shown, "m.mask": ["1", "2", "3", "4"]}, dtype="string")
+    codes, combined = combine_labels(samples, {"a": ["x", "y"], "m": ["sky", "road", "car"]})
+    assert codes.tolist() == [[0, 0, 0, -1], [0, -1, 0, -1], [1, -1, -1, -1], [1, 0, 0, 0]]
+    assert len(set(combined)) == 4
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_every_class_of_masks_keeps_its_share_and_the_rare_are_everywhere(seed: int) -> None:
+    random, classes = np.random.default_rng(seed), [f"c{number}" for number in range(6)]
+    often = random.random((400, 6)) < np.array([1.0, 0.9, 0.5, 0.2, 0.05, 0.0])
+    often[:3, 5] = True
+    cells = [say_present(name for name, shows in zip(classes, row, strict=True) if shows) for row in often]
+    samples = pd.DataFrame({"m": cells, "m.mask": cells}, dtype="string")
+    parts = part_groups(*combine_labels(samples, {"m": classes}), np.arange(400), SHARES)
+    for number in range(5):
+        counts = np.bincount(parts[often[:, number]], minlength=3)
+        np.testing.assert_allclose(counts, SHARES * often[:, number].sum(), atol=8)
+    assert sorted(parts[:3]) == [0, 1, 2]
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(300, 600))

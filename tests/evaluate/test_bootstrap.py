@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from meltpoint.evaluate import bootstrap
-from meltpoint.evaluate.bootstrap import bootstrap_p, count_outcomes, holm, mcnemar, resample
-from meltpoint.metrics import confusion, from_confusion
-from meltpoint.params.judging import Metric
+from meltpoint.evaluate.bootstrap import bootstrap_p, count_outcomes, holm, mcnemar, resample, resample_masks
+from meltpoint.metrics import confusion, from_confusion, from_pixels
+from meltpoint.params.judging import PIXEL_METRICS, Metric
 
-METRICS: tuple[str, ...] = get_args(Metric)
+METRICS: tuple[str, ...] = tuple(name for name in get_args(Metric) if name not in PIXEL_METRICS)
 Ints = NDArray[np.int64]
 
 
@@ -55,7 +55,7 @@ def test_the_jackknife_leaves_one_image_out(metric: str) -> None:
     for image in range(25):
         kept = np.arange(25) != image
         expected.append(from_confusion(confusion(true[kept], said[0][kept], 3))[metric])
-    left_out = np.repeat(found.jackknife[0], found.outcomes.counts)
+    left_out = np.repeat(found.jackknife[0], found.counts)
     assert sorted(left_out) == pytest.approx(sorted(float(value) for value in expected))
 
 
@@ -147,3 +147,55 @@ def test_intervals_cover_the_truth_as_often_as_they_say(metric: str, classes: in
         interval = resample(true, said, classes, metric, 600, seed).difference(0, 1, 0.95).interval
         held += interval.low <= truth <= interval.high
     assert 270 <= held <= 298
+
+
+def pixels(rng: np.random.Generator, images: int, *errors: float) -> Ints:
+    """tp, fp and fn (K, 3, N, C) of three classes, the last in few images; images differ in size and in difficulty."""
+    true = rng.multinomial(400, [0.6, 0.3, 0.1], images) * (rng.random((images, 3)) < [1, 0.8, 0.3])
+    shares = [np.clip(share * rng.uniform(0, 2, (images, 1)), 0, 1) for share in errors]
+    missed = [rng.binomial(true, np.broadcast_to(share, true.shape)) for share in shares]
+    return np.stack([np.stack([true - fn, np.roll(fn, 1, -1), fn]) for fn in missed])
+
+
+@pytest.mark.parametrize("metric", PIXEL_METRICS)
+def test_masks_are_scored_and_left_out_image_by_image(metric: str) -> None:
+    counts = pixels(np.random.default_rng(0), 15, 0.2, 0.4)
+    found = resample_masks(counts, metric, 100, 0)
+    assert found.images == 15
+    for own, score, jackknife in zip(counts, found.scores, found.jackknife, strict=True):
+        assert score == pytest.approx(float(from_pixels(*own.sum(1))[metric]))
+        left = [float(from_pixels(*np.delete(own, image, 1).sum(1))[metric]) for image in range(15)]
+        assert jackknife == pytest.approx(left)
+
+
+@pytest.mark.parametrize("metric", PIXEL_METRICS)
+def test_resampling_masks_is_resampling_images(metric: str) -> None:
+    rng = np.random.default_rng(5)
+    counts = pixels(rng, 40, 0.2, 0.3)
+    found = resample_masks(counts, metric, 4000, 1)
+    rows = rng.integers(0, 40, (1500, 40))
+    slow = np.array([[float(from_pixels(*own[:, pick].sum(1))[metric]) for own in counts] for pick in rows])
+    gaps, slow = found.resampled[0] - found.resampled[1], slow[:, 0] - slow[:, 1]
+    assert gaps.mean() == pytest.approx(slow.mean(), abs=5 * slow.std() / np.sqrt(1500))
+    assert gaps.std() == pytest.approx(slow.std(), rel=0.1)
+    there, back = found.difference(0, 1, 0.95), found.difference(1, 0, 0.95)
+    assert there.value == -back.value
+    assert there.p_value == back.p_value
+
+
+def test_equal_masks_differ_by_nothing() -> None:
+    counts = pixels(np.random.default_rng(0), 30, 0.2)
+    found = resample_masks(np.vstack([counts, counts]), "miou", 200, 0).difference(0, 1, 0.95)
+    assert (found.value, found.interval.low, found.interval.high) == (0, 0, 0)
+    assert (found.standard_error, found.p_value) == (0, 1)
+
+
+def test_intervals_of_masks_cover_the_truth_as_often_as_they_say() -> None:
+    large = pixels(np.random.default_rng(99), 200_000, 0.2, 0.25)
+    scores = [float(from_pixels(*own.sum(1))["miou"]) for own in large]
+    truth, held = scores[0] - scores[1], 0
+    for seed in range(200):
+        counts = pixels(np.random.default_rng(seed), 80, 0.2, 0.25)
+        interval = resample_masks(counts, "miou", 500, seed).difference(0, 1, 0.95).interval
+        held += interval.low <= truth <= interval.high
+    assert 178 <= held <= 199

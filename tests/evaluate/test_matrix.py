@@ -61,7 +61,7 @@ def test_any_mixture_is_drawn(
     judged: dict[str, HeadJudgement], heads: list[str], tree: TreeCard | None, tmp_path: Path
 ) -> None:
     known = {head: judged[head] for head in (heads if tree is None else judged)}
-    draw_confusion(known, tree, "title", tmp_path / "confusion.png")
+    draw_confusion(known, tree, "title", False, tmp_path / "confusion.png")
     with Image.open(tmp_path / "confusion.png") as picture:
         assert max(picture.size) < 2500
         assert len(np.unique(np.asarray(picture.convert("L")))) > 20
@@ -70,5 +70,5 @@ def test_any_mixture_is_drawn(
 def test_no_mistakes_are_drawn_too(predict: Any, cards: Any, tmp_path: Path) -> None:
     judged = judge(predict(0.0, 1, images=90, classes=CLASSES), cards(CLASSES), None, 5).splits["test"]
     assert commonest(judged["leaf"]) == []
-    draw_confusion(judged, TREE, "title", tmp_path / "confusion.png")
+    draw_confusion(judged, TREE, "title", False, tmp_path / "confusion.png")
     assert (tmp_path / "confusion.png").stat().st_size > 1000

@@ -3,15 +3,19 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+from meltpoint.images.masks import IGNORED, encode_mask
 from meltpoint.params.data import Images
 from meltpoint.tables import Classes, check_samples
 
 CLASSES: Classes = {"kind": ["cat", "dog"], "colour": ["red", "blue"]}
+
+PALETTES = {"scene": ["#808080", "#804080", "#400080"]}
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,20 @@ class Gallery:
     samples: pd.DataFrame
     classes: Classes
     images: Images
+
+
+@pytest.fixture
+def scenery(gallery: Gallery) -> Gallery:
+    """The same pictures with a mask each: 4 by 3 fields of the classes 0 to 2 and of none."""
+    random, samples = np.random.default_rng(1), gallery.samples.drop(columns=list(CLASSES))
+    (gallery.raw / "masks").mkdir()
+    for path, width, height in zip(samples["path"], samples["width"], samples["height"], strict=True):
+        fields = random.choice(np.array([0, 1, 2, IGNORED], dtype=np.uint8), (3, 4))
+        mask = cv2.resize(fields, (int(width), int(height)), interpolation=cv2.INTER_NEAREST)
+        (gallery.raw / "masks" / path).write_bytes(encode_mask(mask, PALETTES["scene"]))
+    samples = samples.assign(**{"scene": "sky|road|car", "scene.mask": "masks/" + samples["path"]})
+    classes = {"scene": ["sky", "road", "car"]}
+    return Gallery(gallery.raw, check_samples(samples, classes), classes, gallery.images)
 
 
 @pytest.fixture

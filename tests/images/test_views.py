@@ -10,6 +10,7 @@ import pytest
 
 from meltpoint.images.augment import Transform, build_transform
 from meltpoint.images.decode import ImageError, decode
+from meltpoint.images.masks import encode_mask, read_mask, resize_mask
 from meltpoint.images.resize import resize
 from meltpoint.images.views import Views, ViewsError, open_views, view_seed, write_views
 
@@ -22,8 +23,18 @@ def transform(gallery: "Gallery") -> Transform:
     return build_transform([{"D4": {}}, {"RandomBrightnessContrast": {"p": 1.0}}], gallery.images)
 
 
-def written(gallery: "Gallery", transform: Transform, folder: Path, count: int = 3, seed: int = 7) -> Views:
-    write_views(gallery.raw, gallery.samples, gallery.classes, gallery.images, transform, count, seed, folder)
+PALETTES = {"scene": ["#808080", "#804080", "#400080"]}
+
+
+def written(
+    gallery: "Gallery",
+    transform: Transform,
+    folder: Path,
+    count: int = 3,
+    seed: int = 7,
+    palettes: dict[str, list[str]] | None = None,
+) -> Views:
+    write_views(gallery.raw, gallery.samples, gallery.classes, gallery.images, transform, count, seed, folder, palettes)
     return open_views(folder)
 
 
@@ -42,6 +53,45 @@ def test_the_store_holds_each_image_plain_and_each_training_image_augmented(
         for number in range(3):
             seed = view_seed(7, int(views.samples["id"][row]), number)
             np.testing.assert_array_equal(views.augmented[place, number], transform(views.plain[row], seed))
+
+
+def test_each_view_has_its_mask(scenery: "Gallery", transform: Transform, tmp_path: Path) -> None:
+    views = written(scenery, transform, tmp_path / "views", palettes=PALETTES)
+    assert views.masks is not None
+    assert views.augmented is not None
+    assert views.augmented_masks is not None
+    assert (views.masks.shape, views.masks.dtype) == ((12, 16, 16), np.uint8)
+    assert (views.augmented_masks.shape, views.augmented_masks.dtype) == ((6, 3, 16, 16), np.uint8)
+    assert views.palettes == PALETTES
+    for row, path in enumerate(views.samples["scene.mask"]):
+        np.testing.assert_array_equal(views.masks[row], resize_mask(read_mask(scenery.raw / path), scenery.images))
+    for place, row in enumerate(views.rows("train")):
+        for number in range(3):
+            seed = view_seed(7, int(views.samples["id"][row]), number)
+            image, mask = transform.pair(views.plain[row], views.masks[row], seed)
+            np.testing.assert_array_equal(views.augmented[place, number], image)
+            np.testing.assert_array_equal(views.augmented_masks[place, number], mask)
+
+
+def test_masks_on_the_fly_are_stored_plain_alone(scenery: "Gallery", transform: Transform, tmp_path: Path) -> None:
+    views = written(scenery, transform, tmp_path / "views", count=0, palettes=PALETTES)
+    assert views.masks is not None
+    assert views.augmented_masks is None
+    assert not list((tmp_path / "views").glob("augmented*"))
+
+
+def test_images_without_masks_have_none(gallery: "Gallery", transform: Transform, tmp_path: Path) -> None:
+    views = written(gallery, transform, tmp_path / "views")
+    assert (views.masks, views.augmented_masks, views.palettes) == (None, None, {})
+    assert not list((tmp_path / "views").glob("*masks*"))
+
+
+def test_the_fingerprint_follows_the_masks(scenery: "Gallery", transform: Transform, tmp_path: Path) -> None:
+    before = written(scenery, transform, tmp_path / "views", palettes=PALETTES).fingerprint
+    assert written(scenery, transform, tmp_path / "views", palettes=PALETTES).fingerprint == before
+    mask = read_mask(scenery.raw / "masks" / "5.png")
+    (scenery.raw / "masks" / "5.png").write_bytes(encode_mask(2 - np.minimum(mask, 2), PALETTES["scene"]))
+    assert written(scenery, transform, tmp_path / "views", palettes=PALETTES).fingerprint != before
 
 
 def test_the_splits_part_the_rows(gallery: "Gallery", transform: Transform, tmp_path: Path) -> None:

@@ -63,7 +63,9 @@ def test_a_numbered_tap_is_the_mean_over_timms_map() -> None:
 
 
 def test_the_final_tap_pools_by_itself() -> None:
-    assert build("test_efficientnet", "final").specs == {"final": FeatureSpec(256, 32, None, pooled=True)}
+    assert build("test_efficientnet", "final").specs == {
+        "final": FeatureSpec(256, 32, None, pooled=True, dtype="float32")
+    }
 
 
 @pytest.mark.parametrize("tap", [5, -6, 99])

@@ -43,6 +43,7 @@ def facts() -> dict[str, Any]:
                 "threshold": 0.25,
                 "unknown_below": None,
                 "names": {"zh": {"x": "树式"}},
+                "colours": ["#000000", "#ff8000"],
             }
         },
         "tree": None,

@@ -12,7 +12,20 @@ from meltpoint.model.backbones import Backbone, build_backbone, tap_key
 from meltpoint.model.model import build_heads
 from meltpoint.model.nets import BackboneError
 from meltpoint.params.model import Backbone as BackboneParams
-from meltpoint.params.model import ConvHead, Head, LinearHead, MapTap, MlpHead, RandomWeights, Reading, TokenTap
+from meltpoint.params.model import (
+    ConvHead,
+    DenseConvHead,
+    DenseLinearHead,
+    DensePyramidHead,
+    GridTap,
+    Head,
+    LinearHead,
+    MapTap,
+    MlpHead,
+    RandomWeights,
+    Reading,
+    TokenTap,
+)
 
 SHARED: dict[str, Any] = {
     "label": "x",
@@ -24,6 +37,8 @@ SHARED: dict[str, Any] = {
     "unknown": None,
     "main": False,
 }
+DENSE: dict[str, Any] = {"label": "x", "weight": 1.0, "class_weights": "none", "dice": 0.0, "main": False}
+GRIDS = (GridTap(at=(-1,)), GridTap(at=(-2, -1)))
 
 
 def build(family: Any, *taps: Reading) -> Backbone:
@@ -43,7 +58,8 @@ def pools(family: Any) -> list[TokenTap]:
 
 
 def readings(family: Any) -> list[Reading]:
-    return ["final", -1, -2, *pools(family), *([MapTap(at=-1), MapTap(at=-2)] if family.convolution else [])]
+    maps = [MapTap(at=-1), MapTap(at=-2)] if family.convolution else []
+    return ["final", -1, -2, *pools(family), *maps, *GRIDS]
 
 
 def heads(family: Any) -> dict[str, Head]:
@@ -52,10 +68,20 @@ def heads(family: Any) -> dict[str, Head]:
     for number, tap in enumerate(readings(family)):
         if isinstance(tap, MapTap):
             built[f"conv{number}"] = ConvHead(kind="conv", tap=tap.at, **SHARED)
+        elif isinstance(tap, GridTap):
+            built |= {f"{head.kind}{number}": head for head in dense_heads(tap)}
         else:
             built[f"linear{number}"] = LinearHead(kind="linear", tap=tap, **SHARED)
             built[f"mlp{number}"] = MlpHead(kind="mlp", tap=tap, hidden=3, dropout=0.0, **SHARED)
     return built
+
+
+def dense_heads(tap: GridTap) -> list[Head]:
+    return [
+        DenseLinearHead(kind="dense_linear", taps=tap.at, **DENSE),
+        DenseConvHead(kind="dense_conv", taps=tap.at, hidden=3, **DENSE),
+        DensePyramidHead(kind="dense_pyramid", taps=tap.at, hidden=3, **DENSE),
+    ]
 
 
 def test_each_tap_gives_what_its_spec_says_alone_and_beside_all_others(family: Any) -> None:
@@ -95,7 +121,8 @@ def test_every_kind_of_head_reads_every_tap_and_learns(family: Any) -> None:
         features = backbone(draw(family, 3))
     for name, head in wanted.items():
         output = modules[name](features[tap_key(head.reads)])
-        assert output.shape == (3, 2)
+        pixels = (family.size, family.size) if isinstance(head.reads, GridTap) else ()
+        assert output.shape == (3, 2, *pixels)
         output.square().mean().backward()
     assert [name for name, parameter in modules.named_parameters() if parameter.grad is None] == []
 
@@ -132,6 +159,21 @@ def test_tokens_that_a_net_has_not_are_refused(family: Any) -> None:
         with pytest.raises(BackboneError, match=has) as caught:
             build(family, TokenTap.model_validate({"at": -1, "pool": ["patches", kind]}))
         assert kind in str(caught.value)
+
+
+def test_grids_take_any_size_and_dense_heads_answer_for_each_of_its_pixels(family: Any) -> None:
+    params, size = build(family, GRIDS[0]).params, family.size + 3
+    backbone = build_backbone(params, GRIDS, size)
+    assert backbone.padded == (size if family.near is None else family.near[1])
+    images = torch.randint(0, 256, (2, size, size, 3), dtype=torch.uint8)
+    wanted = {head.kind: head for head in dense_heads(GRIDS[1])}
+    modules = build_heads(wanted, backbone, dict.fromkeys(wanted, 2))
+    features = backbone.train()(backbone.prepare(images))
+    outputs = [modules[name](features[tap_key(head.reads)]) for name, head in wanted.items()]
+    assert [tuple(output.shape) for output in outputs] == [(2, 2, size, size)] * 3
+    torch.stack([output.square().mean() for output in outputs]).sum().backward()  # type: ignore[no-untyped-call]
+    learning = [*modules.named_parameters(), *backbone.named_parameters()]
+    assert [name for name, parameter in learning if parameter.grad is None] == []
 
 
 def test_a_map_without_a_convolution_is_refused(family: Any) -> None:

@@ -52,6 +52,7 @@ def card(**changes: Any) -> Card:
             threshold=None,
             unknown_below=None,
             names={},
+            colours=None,
         )
         for name, head in HEADS.items()
     }

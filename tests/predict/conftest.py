@@ -1,20 +1,23 @@
-"""Real tiny models, saved with real cards: two plain heads, or three levels of a tree with names in two languages."""
+"""Real tiny models, saved with real cards: two plain heads, three levels of a tree with names in two languages, masks.
+
+Besides, a model of masks whose answers are known: it tells the class of each pixel by its colour.
+"""
 
 import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageColor
 
 from meltpoint.model.backbones import build_backbone, tap_key
 from meltpoint.model.card import FORMAT, Card, HeadCard, TreeCard
 from meltpoint.model.model import Model, build_heads, save_model
 from meltpoint.params.data import Images
-from meltpoint.params.model import Backbone, Head, LinearHead, RandomWeights
+from meltpoint.params.model import Backbone, DenseLinearHead, Head, LinearHead, RandomWeights
 from meltpoint.predict.predictor import Predictor, open_predictor
 from meltpoint.task.classification import count_outputs
 
@@ -35,6 +38,11 @@ NAMES = {
         "zh": {"corpse": "攤屍式", "tree": "樹式", "dancer": "舞王式"},
     },
 }
+
+
+SCENE = ["grass", "water", "rock"]
+COLOURS = ["#20c020", "#2040e0", "#808080"]
+SCENE_NAMES = {"zh": {"grass": "草地", "water": "水"}}
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +67,7 @@ def make_card(heads: Mapping[str, Head], classes: Mapping[str, list[str]], **cha
     cards = {
         name: HeadCard(
             head=head, classes=classes[name], outputs=count_outputs(len(classes[name]), head.target),
-            threshold=None, unknown_below=None, names={},
+            threshold=None, unknown_below=None, names={}, colours=None,
         )
         for name, head in heads.items()
     }  # fmt: skip
@@ -99,6 +107,51 @@ def save(card: Card, folder: Path) -> Path:
 def plain_card(**changes: Any) -> Card:
     heads = {"sick": make_head("sick_label", main=True), "kind": make_head("kind_label", tap=-2)}
     return make_card(heads, CLASSES, **changes)
+
+
+def scene_card(**changes: Any) -> Card:
+    """A head of masks with three classes, two of them named in Chinese."""
+    facts = {"kind": "dense_linear", "label": "scene", "taps": [-1], "weight": 1.0, "class_weights": "none",
+             "dice": 0.0, "main": True}  # fmt: skip
+    head = DenseLinearHead.model_validate(facts)
+    own = HeadCard(
+        head=head, classes=SCENE, outputs=len(SCENE), threshold=None, unknown_below=None, names=SCENE_NAMES,
+        colours=COLOURS,
+    )  # fmt: skip
+    card = make_card({"sick": make_head("sick_label")}, CLASSES, task="segmentation", metric="miou")
+    return card.model_copy(update={"heads": {"scene": own}, "main_head": "scene", **changes})
+
+
+class Painter(torch.nn.Module):
+    """Stands in for a model: the logit of a class is the closeness of a pixel's colour to the class's."""
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        colours = torch.tensor([ImageColor.getrgb(colour) for colour in COLOURS]).float()
+        distance = (images[:, None].float() - colours[:, None, None]).square().sum(-1)  # (N, C, S, S)
+        return {"scene": -distance / 1000}
+
+
+def make_painter(**changes: Any) -> Predictor:
+    return Predictor(scene_card(**changes), cast("Model", Painter()), None, Path(), 0, torch.device("cpu"))
+
+
+def draw_scene(height: int, width: int) -> tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]:
+    """A picture uint8 (H, W, 3) in the colours of its classes, and its mask uint8 (H, W): grass, a lake, a rock."""
+    mask = np.zeros((height, width), np.uint8)
+    mask[height // 2 :, : width // 2] = 1
+    mask[: height // 3, 2 * width // 3 :] = 2
+    return np.array([ImageColor.getrgb(colour) for colour in COLOURS], np.uint8)[mask], mask
+
+
+@pytest.fixture
+def painter() -> Predictor:
+    """A model of masks that is never wrong about `draw_scene`."""
+    return make_painter()
+
+
+@pytest.fixture(scope="session")
+def scene_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save(scene_card(), tmp_path_factory.mktemp("scene") / "model")
 
 
 @pytest.fixture(scope="session")
@@ -154,6 +207,9 @@ class Kit:
     head = staticmethod(make_head)
     plain_card = staticmethod(plain_card)
     tree_card = staticmethod(tree_card)
+    scene_card = staticmethod(scene_card)
+    painter = staticmethod(make_painter)
+    scene = staticmethod(draw_scene)
     save = staticmethod(save)
     noise = staticmethod(noise)
     png = staticmethod(png)

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from meltpoint.model.card import Card
-from meltpoint.predict.answers import Answer, HeadAnswer, PredictError, check_question, read_answers
+from meltpoint.predict.answers import Answer, HeadAnswer, PredictError, Question, check_question, read_answers
 from meltpoint.trees import Tree, build_tree
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def test_names_are_in_the_language_asked_for(kit: "Kit") -> None:
 
 def test_an_unknown_language_is_told_with_those_there_are(kit: "Kit") -> None:
     with pytest.raises(PredictError, match="'fr'. It has them in: en, zh"):
-        check_question(kit.tree_card(), 5, "fr")
+        check_question(kit.tree_card(), Question(5, "fr", window=False))
 
 
 def test_a_threshold_decides_and_the_likeliest_stay_in_order(kit: "Kit") -> None:

@@ -4,11 +4,18 @@ import json
 import os
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from PIL import Image
 
 from meltpoint.cli import run
+from meltpoint.predict.video import write_video
+
+if TYPE_CHECKING:
+    from conftest import Kit
 
 
 def test_answers_go_to_the_output_and_the_rest_elsewhere(
@@ -32,6 +39,24 @@ def test_only_bad_pictures_are_a_failure(tree_folder: Path, tmp_path: Path, caps
     told = capsys.readouterr()
     assert "cannot be used: not an image" in told.out
     assert told.err.splitlines()[-1] == "0 pictures answered, 1 cannot be used (1 not an image)"
+
+
+def test_pictures_of_a_scene_become_masks_and_a_video_is_drawn(
+    scene_folder: Path, tmp_path: Path, kit: "Kit", capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "1.png").write_bytes(kit.png(kit.noise(0, 70, 90)))
+    with write_video(tmp_path / "clip.mp4", 48, 64, Fraction(10)) as write:
+        write(kit.noise(1, 48, 64), 0.0)
+    words = ["--model", str(scene_folder), "--draw", str(tmp_path / "out"), "--json"]
+    run(["predict", str(tmp_path / "in"), *words, "--masks", str(tmp_path / "ids"), "--window"])
+    with Image.open(tmp_path / "ids" / "1.png.png") as ids:
+        assert ids.size == (90, 70)
+    run(["predict", str(tmp_path / "clip.mp4"), *words])
+    told = capsys.readouterr()
+    assert [list(json.loads(line)["heads"]) for line in told.out.splitlines()] == [["scene"], ["scene"]]
+    assert "1 frame answered, drawn in" in told.err.splitlines()[-1]
+    assert (tmp_path / "out" / "clip.mp4.mp4").exists()
 
 
 @pytest.mark.slow

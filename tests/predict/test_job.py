@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from meltpoint.predict import lettering
-from meltpoint.predict.answers import PredictError
+from meltpoint.predict.answers import Answer, PredictError
+from meltpoint.predict.drawer import Drawer, PlaceError
 from meltpoint.predict.job import Job, JobError, Tally, run_job
 from meltpoint.predict.predictor import Predictor
 
@@ -23,6 +24,7 @@ NAMES = ["2.PNG", "a/1.png", "a/broken.jpg", "a/sub/3.png", "b/1.png"]
 
 def run(predictor: Predictor, given: list[str], **changes: Any) -> tuple[str, Tally]:
     facts: dict[str, Any] = {"top": 2, "language": None, "form": "lines", "draw": None, "font": None}
+    facts |= {"masks": None, "window": False}
     out = io.StringIO()
     tally = run_job(predictor, Job(given, **(facts | changes)), out)
     return out.getvalue(), tally
@@ -93,7 +95,7 @@ def test_drawings_do_not_go_among_the_pictures(yogi: Predictor, album: Path, pla
 
 def test_a_place_that_cannot_be_written_is_told(yogi: Predictor, album: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(JobError, match="cannot be written"):
+    with pytest.raises(PlaceError, match="cannot be written"):
         run(yogi, [str(album)], draw=tmp_path / "file" / "out")
 
 
@@ -108,3 +110,58 @@ def test_the_plain_heads_feature_the_main_one(predictor: Predictor, tmp_path: Pa
     assert "; kind " in line
     assert line.count("(") == 1
     assert line.index("(") < line.index("; kind ")
+
+
+def test_masks_are_drawn_written_and_told(painter: Predictor, tmp_path: Path, kit: "Kit") -> None:
+    pixels, mask = kit.scene(48, 96)
+    (tmp_path / "in" / "a").mkdir(parents=True)
+    (tmp_path / "in" / "a" / "1.png").write_bytes(kit.png(pixels))
+    (tmp_path / "in" / "bad.png").write_bytes(b"text")
+    given, places = [str(tmp_path / "in")], {"draw": tmp_path / "drawn", "masks": tmp_path / "masks"}
+    text, tally = run(painter, given, form="json", language="zh", **places)
+    bad, good = map(json.loads, text.splitlines())
+    said = good["heads"]["scene"]
+    assert (said["height"], said["width"]) == (48, 96)
+    share = pytest.approx((mask == 0).mean(), abs=0.01)
+    assert said["areas"][0] == {"label": "grass", "name": "草地", "colour": "#20c020", "share": share}
+    assert sum(area["share"] for area in said["areas"]) == pytest.approx(1, abs=1e-5)
+    assert (bad["heads"], bad["error"]) == ({}, "not an image")
+    with Image.open(tmp_path / "masks" / "a" / "1.png.png") as written:
+        assert (np.asarray(written) != mask).mean() < 0.01
+    with Image.open(tmp_path / "drawn" / "a" / "1.png.jpg") as drawn:
+        assert drawn.height > 48
+    assert [path.name for path in (tmp_path / "masks").rglob("*.*")] == ["1.png.png"]
+    assert (tally.good, tally.bad) == (1, 1)
+
+
+def test_areas_are_a_line_and_a_row(painter: Predictor, tmp_path: Path, kit: "Kit") -> None:
+    pixels, mask = kit.scene(64, 64)
+    (tmp_path / "1.png").write_bytes(kit.png(pixels))
+    line = run(painter, [str(tmp_path)], language="zh")[0]
+    assert line.startswith(f"{tmp_path / '1.png'}  scene 草地 ")
+    assert "水 25.0%" in line
+    row = next(csv.DictReader(io.StringIO(run(painter, [str(tmp_path)], form="csv")[0])))
+    assert float(row["scene.area.water"]) == pytest.approx((mask == 1).mean(), abs=0.01)
+    assert float(row["scene.area.rock"]) == pytest.approx((mask == 2).mean(), abs=0.01)
+
+
+def test_masks_need_a_model_that_tells_them_and_pictures(
+    predictor: Predictor, painter: Predictor, tmp_path: Path, kit: "Kit"
+) -> None:
+    (tmp_path / "1.png").write_bytes(kit.png(kit.noise(1)))
+    with pytest.raises(JobError, match="There are no masks to write"):
+        run(predictor, [str(tmp_path)], masks=tmp_path.parent / "out")
+    with pytest.raises(JobError, match="Masks are written of pictures"):
+        run(painter, [str(tmp_path / "clip.mp4")], masks=tmp_path.parent / "out")
+    with pytest.raises(JobError, match="elsewhere for --masks"):
+        run(painter, [str(tmp_path)], masks=tmp_path / "out")
+    with pytest.raises(PredictError, match="Windows are for masks"):
+        run(predictor, [str(tmp_path)], window=True)
+
+
+def test_masks_of_several_heads_have_folders(painter: Predictor, tmp_path: Path, kit: "Kit") -> None:
+    said = painter.predict(kit.scene(40, 40)[0])
+    assert isinstance(said, Answer)
+    both = Answer(str(tmp_path / "1.png"), None, {}, (), {"a": said.masks["scene"], "b": said.masks["scene"]})
+    Drawer("a", (), tmp_path, None, tmp_path / "out").keep((both, None))
+    assert sorted(path.parent.name for path in (tmp_path / "out").rglob("*.png")) == ["a", "b"]

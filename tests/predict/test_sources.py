@@ -59,7 +59,7 @@ def test_a_pillow_image_of_any_mode_goes_the_way_of_files(kit: "Kit", mode: str,
     assert image.mode == mode
     if turn:
         image.getexif()[0x0112] = turn
-    seen = read_picture(image, kit.plain_card(), 100)
+    seen = read_picture(image, kit.plain_card(), 100, whole=False)
     assert seen.error is None
     assert seen.shown is not None
     assert seen.shown.shape == ((40, 24, 3) if turn else (24, 40, 3))
@@ -95,29 +95,33 @@ def test_an_opened_file_gives_what_its_path_gives(kit: "Kit", tmp_path: Path) ->
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
         with Image.open(tmp_path / name) as opened:
-            seen = read_picture(opened, kit.plain_card(), 100)
+            seen = read_picture(opened, kit.plain_card(), 100, whole=False)
         np.testing.assert_array_equal(seen.shown, decode(tmp_path / name, 1), err_msg=name)
 
 
 def test_arrays_are_rgb_or_grey(kit: "Kit") -> None:
     colour, grey = kit.noise(1, 24, 40), kit.noise(2, 24, 40)[..., 0]
-    np.testing.assert_array_equal(read_picture(colour[:, ::-1], kit.plain_card(), 99).shown, colour[:, ::-1])
-    np.testing.assert_array_equal(read_picture(grey, kit.plain_card(), 99).shown, grey[..., None].repeat(3, 2))
+    np.testing.assert_array_equal(
+        read_picture(colour[:, ::-1], kit.plain_card(), 99, whole=False).shown, colour[:, ::-1]
+    )
+    np.testing.assert_array_equal(
+        read_picture(grey, kit.plain_card(), 99, whole=False).shown, grey[..., None].repeat(3, 2)
+    )
 
 
 def test_a_damaged_pillow_image_has_a_reason(kit: "Kit", tmp_path: Path) -> None:
     content = saved(Image.fromarray(kit.noise(1, 200, 200)), "JPEG")
     opened = Image.open(io.BytesIO(content[: len(content) // 2]))
-    assert read_picture(opened, kit.plain_card(), None).error == "damaged"
+    assert read_picture(opened, kit.plain_card(), None, whole=False).error == "damaged"
     large = Image.new("1", (1001, 1000))
-    assert read_picture(large, kit.plain_card(), None).error == "too many pixels"
+    assert read_picture(large, kit.plain_card(), None, whole=False).error == "too many pixels"
 
 
 def test_pictures_to_be_shown_are_not_larger_than_asked_for(kit: "Kit") -> None:
-    seen = read_picture(kit.noise(1, 300, 20), kit.plain_card(), 30)
+    seen = read_picture(kit.noise(1, 300, 20), kit.plain_card(), 30, whole=False)
     assert seen.shown is not None
     assert seen.shown.shape == (30, 2, 3)
-    assert read_picture(kit.noise(1), kit.plain_card(), None).shown is None
+    assert read_picture(kit.noise(1), kit.plain_card(), None, whole=False).shown is None
 
 
 @pytest.mark.parametrize("source", ["a.jpg", "http://localhost/a/", b"", np.zeros((2, 2), np.uint8), Path("none")])
@@ -166,7 +170,7 @@ def web(kit: "Kit", monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def test_addresses_are_fetched_within_bounds(kit: "Kit", web: str) -> None:
     seen = {
-        name: read_picture(f"{web}/{name}", kit.plain_card(), 100)
+        name: read_picture(f"{web}/{name}", kit.plain_card(), 100, whole=False)
         for name in ("good", "turn", "round", "away", "large", "page", "none")
     }
     np.testing.assert_array_equal(seen["good"].shown, kit.noise(5, 24, 40))
@@ -182,4 +186,4 @@ def test_addresses_are_fetched_within_bounds(kit: "Kit", web: str) -> None:
 
 
 def test_a_host_that_is_not_there_is_a_reason(kit: "Kit", web: str) -> None:
-    assert read_picture("http://127.0.0.1:9/a.jpg", kit.plain_card(), None).error == "no connection"
+    assert read_picture("http://127.0.0.1:9/a.jpg", kit.plain_card(), None, whole=False).error == "no connection"

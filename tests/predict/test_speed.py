@@ -19,8 +19,10 @@ def test_it_measures_single_images_and_batches_of_the_models_size(tmp_path: Path
 
     (tmp_path / "model.safetensors").write_bytes(b"\0" * 1500)
     card = SimpleNamespace(images=SimpleNamespace(size=16), trainable_parameters=3)
-    predictor = SimpleNamespace(probabilities=probabilities, card=card, folder=tmp_path, parameters=8)
-    settings = Evaluate(batch=4, calibration_bins=5, worst=1, latency_runs=6)
+    predictor = SimpleNamespace(
+        probabilities=probabilities, card=card, folder=tmp_path, parameters=8, fit_batch=lambda batch: batch - 1
+    )
+    settings = Evaluate(batch=5, calibration_bins=5, worst=1, latency_runs=6)
     costs = measure(cast(Predictor, predictor), settings)
     assert set(seen) == {(1, 16, 16, 3), (4, 16, 16, 3)}
     assert seen.count((1, 16, 16, 3)) > settings.latency_runs

@@ -68,7 +68,7 @@ class House:
             max_megapixels=10, mean=backbone.mean, std=backbone.std,
             heads={
                 name: HeadCard(head=params.heads[name], classes=names, outputs=outputs[name], threshold=None,
-                               unknown_below=None, names={})
+                               unknown_below=None, names={}, colours=None)
                 for name, names in CLASSES.items()
             },
             tree=None, main_head="shape", metric="accuracy", key=f"{seed:064d}", data=views.fingerprint, seed=seed,

@@ -1,16 +1,20 @@
 """Whatever a request holds, every row gets an answer, and a bad one spoils itself only."""
 
 import base64
+import io
 import json
 from collections.abc import Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from meltpoint.predict.answers import Answer, Choice, HeadAnswer
+from meltpoint.predict.masks import Area, MaskAnswer
 from meltpoint.predict.sources import most_bytes
 from meltpoint.registry.answers import answer, answer_columns, read_image
 
@@ -29,8 +33,8 @@ class Guess:
 
     card = SimpleNamespace(
         classes=CLASSES, max_megapixels=LIMIT, heads={
-            "shape": SimpleNamespace(classes=CLASSES["shape"], names=NAMES),
-            "size": SimpleNamespace(classes=CLASSES["size"], names={}),
+            "shape": SimpleNamespace(classes=CLASSES["shape"], names=NAMES, colours=None),
+            "size": SimpleNamespace(classes=CLASSES["size"], names={}, colours=None),
         },
     )  # fmt: skip
 
@@ -91,7 +95,7 @@ def test_a_bad_row_knows_nothing_of_unknown() -> None:
 
 
 def test_columns_are_those_of_the_signature() -> None:
-    assert list(answer(Guess(), []).columns) == list(answer_columns(CLASSES))  # type: ignore[arg-type]
+    assert list(answer(Guess(), []).columns) == list(answer_columns(Guess.card.heads))  # type: ignore[arg-type]
 
 
 @settings(deadline=None)
@@ -99,3 +103,37 @@ def test_columns_are_those_of_the_signature() -> None:
 def test_anything_is_bytes_or_a_reason(image: Any) -> None:
     found = read_image(image, 1000)
     assert isinstance(found, bytes) or found
+
+
+MASK = np.array([[0, 1, 1], [255, 1, 1]], np.uint8)
+
+
+class Painter:
+    """Stands in for a predictor of masks."""
+
+    card = SimpleNamespace(
+        classes={"scene": ["sky", "road"]}, max_megapixels=LIMIT, heads={
+            "scene": SimpleNamespace(names={"zh": {"road": "道路"}}, colours=["#0000ff", "#804080"]),
+        },
+    )  # fmt: skip
+
+    def stream(self, sources: Iterable[bytes], top: int, language: str | None, batch: int) -> Iterator[Answer]:
+        for source in sources:
+            legend = (Area("sky", "sky", "#0000ff", 0.2), Area("road", "road", "#804080", 0.8))
+            said = MaskAnswer(MASK, legend[::-1], legend)
+            good = Answer(None, None, {}, (), {"scene": said})
+            yield good if source == b"ok" else Answer(None, "not an image", {}, ())
+
+
+@pytest.mark.parametrize(("image", "reason"), BAD)
+def test_masks_are_png_and_a_bad_row_spoils_only_itself(image: object, reason: str) -> None:
+    said = answer(Painter(), [GOOD, image, GOOD])  # type: ignore[arg-type]
+    assert list(said.columns) == list(answer_columns(Painter.card.heads))
+    assert said["scene.mask"].isna().tolist() == [False, True, False]
+    assert said["error"][1].startswith(reason)
+    with Image.open(io.BytesIO(base64.b64decode(said["scene.mask"][2]))) as mask:
+        assert mask.format == "PNG"
+        np.testing.assert_array_equal(np.asarray(mask), MASK)
+        assert mask.convert("RGB").getpixel((1, 0)) == (0x80, 0x40, 0x80)
+    assert json.loads(said["scene.areas"][0]) == {"sky": 0.2, "road": 0.8}
+    assert json.loads(said["scene.names"][0]) == {"zh": {"road": "道路"}}

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from meltpoint.evaluate.paired.classification import Answers
 from meltpoint.files import read_json, write_json
 from meltpoint.model.card import read_card
 from meltpoint.registry import gate
@@ -35,7 +36,7 @@ def outcome(house: Any, wrong_new: int, wrong_old: int, margin: float) -> bool:
     true = np.zeros(1000, np.int64)
     new, old = true.copy(), true.copy()
     new[:wrong_new], old[1000 - wrong_old :] = 1, 1
-    return judge(true, new, old, 2, "shape", settings, 0).passed
+    return judge(Answers(true, np.stack([new, old]), 2), "shape", settings, 0).passed
 
 
 @pytest.mark.parametrize(
@@ -49,8 +50,8 @@ def test_not_worse_by_more_than_the_margin_with_confidence(
 
 
 def test_nothing_labelled_is_not_enough(house: Any) -> None:
-    none = np.empty(0, np.int64)
-    assert not judge(none, none, none, 2, "shape", house.params.compare, 0).passed
+    none = Answers(np.empty(0, np.int64), np.empty((2, 0), np.int64), 2)
+    assert not judge(none, "shape", house.params.compare, 0).passed
 
 
 def test_the_champion_is_scored_again_on_todays_images(house: Any) -> None:

@@ -1,6 +1,7 @@
 """A registered model carries everything it needs, holds no pickle, and answers row by row."""
 
 import base64
+import io
 import json
 import os
 import pickletools
@@ -10,10 +11,17 @@ from importlib.metadata import PackageNotFoundError, distribution, packages_dist
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from PIL import Image
 
+from meltpoint.model.backbones import build_backbone
+from meltpoint.model.card import FORMAT, Card, HeadCard
+from meltpoint.model.model import Model, build_heads, save_model
+from meltpoint.params.data import Images
+from meltpoint.params.model import Backbone, DenseLinearHead, RandomWeights
 from meltpoint.registry.package import INSIDE, NEEDED, fingerprint, requirements, write_package
 
 LOADS = """
@@ -74,6 +82,50 @@ def test_it_loads_alone_with_pickle_forbidden(package: Path, tmp_path: Path) -> 
     assert rows[0] == rows[2]
     assert rows[0]["shape"] in ("circle", "square")
     assert home == str(package / "code" / "meltpoint"), "the package beside the model, not the one that is installed"
+    assert not missing_requirements(json.loads(modules))
+
+
+@pytest.fixture
+def scene_model(tmp_path: Path) -> Path:
+    """A model of masks with random weights."""
+    facts = {"kind": "dense_linear", "label": "scene", "taps": [-1], "weight": 1.0, "class_weights": "none",
+             "dice": 0.0, "main": True}  # fmt: skip
+    head, classes = DenseLinearHead.model_validate(facts), ["sky", "road"]
+    params = Backbone(name="test_efficientnet", args={}, weights=RandomWeights(kind="random"), mean=[0.5] * 3,
+                      std=[0.5] * 3)  # fmt: skip
+    backbone = build_backbone(params, {head.reads}, 32)
+    card = Card(
+        format=FORMAT, strategy="frozen", task="segmentation", backbone=params, max_megapixels=10,
+        images=Images(size=32, resize="squash", interpolation="area"), mean=backbone.mean, std=backbone.std,
+        heads={"scene": HeadCard(head=head, classes=classes, outputs=2, threshold=None, unknown_below=None, names={},
+                                 colours=["#0000ff", "#804080"])},
+        tree=None, main_head="scene", metric="miou", key="k", data="d", seed=0, licence="none",
+        trainable_parameters=1, versions={},
+    )  # fmt: skip
+    heads = build_heads({"scene": head}, backbone, {"scene": 2})
+    save_model(Model(backbone, heads, {"scene": head.reads}), card, tmp_path / "scene")
+    return tmp_path / "scene"
+
+
+@pytest.mark.slow
+def test_a_model_of_masks_is_served_as_png(scene_model: Path, tmp_path: Path) -> None:
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)).save(file, "PNG")
+    good = base64.b64encode(file.getvalue()).decode()
+    write_package(scene_model, good, "m-1", "run", tmp_path / "package")
+    environment = {**os.environ, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    asked = subprocess.run(
+        [sys.executable, "-c", LOADS, str(tmp_path / "package"), good, "bad", good],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    answers, _, modules = asked.stdout.strip().splitlines()[-3:]
+    rows = json.loads(answers)
+    assert [row["error"] for row in rows] == [None, "not base64", None]
+    assert rows[1]["scene.mask"] is None
+    with Image.open(io.BytesIO(base64.b64decode(rows[2]["scene.mask"]))) as mask:
+        assert (mask.format, mask.size) == ("PNG", (60, 40))
+        shares = np.bincount(np.asarray(mask).ravel(), minlength=2) / (60 * 40)
+    assert list(json.loads(rows[2]["scene.areas"]).values()) == pytest.approx(shares.tolist(), abs=1e-5)
     assert not missing_requirements(json.loads(modules))
 
 

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from meltpoint.registry import show
 from meltpoint.registry.gate import GateError
 from meltpoint.registry.history import Written, points_of
 from meltpoint.registry.register import RegisterError, register
 from meltpoint.registry.runs import KILLED, close, open_child
 from meltpoint.registry.state import read_state
 from meltpoint.registry.store import Store, open_store
+from meltpoint.registry.tasks import classification
 from meltpoint.registry.versions import aliases
 
 FROZEN_1 = "0" * 63 + "1"  # the key of the training with seed 1
@@ -76,7 +76,7 @@ def test_first_and_again(house: Any) -> None:
 
 
 def test_probabilities_of_many_classes_stay_in_the_parquet(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(show, "MOST_CLASSES", 2)
+    monkeypatch.setattr(classification, "MOST_CLASSES", 2)
     register(house.params)
     table = next((house.folder / "mlruns").rglob("test_predictions.json"))
     columns = json.loads(table.read_text())["columns"]

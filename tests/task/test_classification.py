@@ -12,14 +12,13 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from meltpoint.params.model import ClassWeights, LinearHead, Target, Threshold
 from meltpoint.task.classification import (
     Nominal,
-    ObjectiveError,
     Ordinal,
     build_objective,
     count_outputs,
     decode,
     decode_ordinal,
 )
-from meltpoint.task.objective import Objective
+from meltpoint.task.objective import Objective, ObjectiveError
 
 NAMES = ["a", "b", "c", "d"]
 TARGETS: list[Target] = ["nominal", "ordinal"]
@@ -35,6 +34,10 @@ def labels(*names: str | None) -> "pd.Series[str]":
     return pd.Series(names, dtype="string")
 
 
+def never() -> torch.Tensor:
+    raise AssertionError("a class of each image is asked for no pixels")
+
+
 def objective(
     n_classes: int,
     class_weights: ClassWeights = "none",
@@ -43,7 +46,7 @@ def objective(
 ) -> Any:
     names = NAMES[:n_classes]
     known = labels(*(name for name in train if name in names))
-    made: Objective = build_objective(head(class_weights, target), names, known)
+    made: Objective = build_objective(head(class_weights, target), names, known, never)
     return made
 
 
@@ -74,7 +77,7 @@ def test_encode_names_the_unknown_class_and_the_known_ones() -> None:
 
 def test_one_class_is_refused() -> None:
     with pytest.raises(ObjectiveError, match="two or more"):
-        build_objective(head(), ["a"], labels("a"))
+        build_objective(head(), ["a"], labels("a"), never)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -189,15 +192,15 @@ def test_named_weights_are_used_and_others_are_one() -> None:
 
 def test_a_weight_for_an_unknown_class_names_the_nearest() -> None:
     with pytest.raises(ObjectiveError, match="'brokn'.*Did you mean 'broken'"):
-        build_objective(head({"brokn": 2.0}), ["whole", "broken"], labels("whole"))
+        build_objective(head({"brokn": 2.0}), ["whole", "broken"], labels("whole"), never)
 
 
 def test_a_threshold_needs_two_classes() -> None:
     wish = Threshold(metric="recall", at_least=0.9)
     wanting = head().model_copy(update={"threshold": wish})
-    assert build_objective(wanting, ["a", "b"], labels("a")).n_outputs == 1
+    assert build_objective(wanting, ["a", "b"], labels("a"), never).n_outputs == 1
     with pytest.raises(ObjectiveError, match="threshold, and 3 classes"):
-        build_objective(wanting, ["a", "b", "c"], labels("a"))
+        build_objective(wanting, ["a", "b", "c"], labels("a"), never)
 
 
 # steps in their order: CORN

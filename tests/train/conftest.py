@@ -54,7 +54,10 @@ class Scene:
             "threshold": None,
             "unknown": None,
         }
-        probe = {"epochs": 4, "batch": 20, "lr": 0.01, "weight_decays": [0.0, 1.0], "label_smoothing": 0.0}
+        probe = {
+            "epochs": 4, "batch": 20, "lr": 0.01, "schedule": "cosine", "weight_decays": [0.0, 1.0],
+            "label_smoothing": 0.0,
+        }  # fmt: skip
         weights = {"kind": "file", "path": str(self.folder / "w.safetensors"), "match": "name", "licence": "x"}
         raw["seed"], raw["images"]["size"], raw["augment"]["views"] = 5, SIZE, VIEWS
         raw["data"]["labels"] = {
@@ -70,8 +73,9 @@ class Scene:
         raw["train"] |= {"threads": 1, "checkpoint_steps": 2, "precision": "fp32"}
         raw["strategies"]["frozen"]["probe"] = dict(probe)
         raw["strategies"]["finetune"] |= {
-            "probe": probe, "epochs": 3, "batch": 12, "lr": 0.0002, "patience": 50, "warmup": 0.2, "layer_decay": 0.8,
-            "weight_decay": 0.05, "ema": 0.5, "accumulate": 1, "unfreeze": "all", "clip": 1.0, "label_smoothing": 0.05,
+            "probe": probe, "epochs": 3, "batch": 12, "lr": 0.0002, "backbone_lr": 0.0002, "schedule": "cosine",
+            "patience": 50, "warmup": 0.2, "layer_decay": 0.8, "weight_decay": 0.05, "ema": 0.5, "accumulate": 1,
+            "unfreeze": "all", "clip": 1.0, "label_smoothing": 0.05,
         }  # fmt: skip
         raw["register"]["floors"] = {}
         change(raw)

@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from meltpoint.train.batches import (
+    Pixels,
     Store,
     TrainImages,
     _read,
@@ -106,14 +108,14 @@ def test_a_store_gives_the_views_asked_for(store: Store, picks: list[tuple[int, 
     assert (store.read_train(numbers, views) == np.stack(wanted)).all()
 
 
-def images(store: Store, **fields: Any) -> TrainImages:
+def images(store: Store, masks: Store | None = None, **fields: Any) -> TrainImages:
     given: dict[str, Any] = {"seed": 1, "batch": 4, "transform": None, "workers": 0, "share": 0, "shares": 1}
     given["chances"] = None
-    return TrainImages(store, store.train * 10, **given | fields)
+    return TrainImages(store, masks, store.train * 10, **given | fields)
 
 
 def shown(source: TrainImages, epoch: int, start: int = 0) -> list[tuple[list[int], bytes]]:
-    return [(numbers.tolist(), pixels.numpy().tobytes()) for pixels, numbers in source.load(epoch, start, False)]
+    return [(numbers.tolist(), pixels.numpy().tobytes()) for pixels, numbers, _ in source.load(epoch, start, False)]
 
 
 def test_an_epoch_can_be_entered_at_any_batch(store: Store) -> None:
@@ -131,17 +133,62 @@ def test_shares_are_distinct_and_make_up_the_batch(store: Store) -> None:
     assert [first + second for first, second in zip(*parts, strict=True)] == whole
 
 
-def darken(image: np.ndarray[Any, np.dtype[np.uint8]], seed: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    return image // np.uint8(seed % 7 + 1)
+class Darken:
+    """Darkens an image, and turns it with its mask."""
+
+    def __call__(self, image: Pixels, seed: int) -> Pixels:
+        return np.rot90(image // np.uint8(seed % 7 + 1), seed)
+
+    def pair(self, image: Pixels, mask: Pixels, seed: int) -> tuple[Pixels, Pixels]:
+        return self(image, seed), np.rot90(mask, seed)
 
 
 def test_on_the_fly_views_depend_on_seed_epoch_and_id_alone(store: Store) -> None:
-    fly = images(replace(store, augmented=None, count=0), transform=darken)
+    fly = images(replace(store, augmented=None, count=0), transform=Darken())
     numbers = np.arange(len(store.train))
-    first = fly.read(0, numbers)
-    assert (fly.read(0, numbers[::-1])[::-1] == first).all()
-    assert (fly.read(1, numbers) != first).any()
+    first, _ = fly.read(0, numbers)
+    assert (fly.read(0, numbers[::-1])[0][::-1] == first).all()
+    assert (fly.read(1, numbers)[0] != first).any()
     assert shown(replace(fly, workers=2), 0) == shown(fly, 0)
+
+
+@pytest.fixture(scope="module")
+def red(store: Store) -> Store:
+    """Masks that are the red of their images, so that a pair can be recognised."""
+    folder = store.plain.parent / "red"
+    folder.mkdir()
+    for name in ("plain.npy", "augmented.npy"):
+        np.save(folder / name, np.load(store.plain.parent / name)[..., 0])
+    return replace(store, plain=folder / "plain.npy", augmented=folder / "augmented.npy")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_mask_is_seen_in_the_view_of_its_image(store: Store, red: Store, workers: int) -> None:
+    source = images(store, red, chances=np.ones(11), workers=workers)
+    for pixels, _, masks in source.load(3, 0, False):
+        assert masks is not None
+        assert masks.dtype == torch.uint8
+        assert torch.equal(masks, pixels[..., 0])
+    whole = [batch.masks for batch in images(store, red).load(0, 0, False)]
+    share = [batch.masks for batch in images(store, red, share=1, shares=2).load(0, 0, False)]
+    assert all(torch.equal(mine[2:], own) for mine, own in zip(whole, share, strict=True))  # type: ignore[index,arg-type]
+
+
+def test_a_mask_moves_with_its_image_on_the_fly(store: Store, red: Store) -> None:
+    bare = {"augmented": None, "count": 0}
+    fly = images(replace(store, **bare), replace(red, **bare), transform=Darken())
+    alone = images(replace(store, **bare), transform=Darken())
+    numbers = np.arange(len(store.train))
+    seen = set()
+    for epoch in range(3):
+        pixels, masks = fly.read(epoch, numbers)
+        assert (pixels == alone.read(epoch, numbers)[0]).all()
+        assert masks is not None
+        for image, mask in zip(pixels, masks, strict=True):
+            factor = [part for part in range(1, 8) if (mask // np.uint8(part) == image[..., 0]).all()]
+            assert factor
+            seen.add(factor[0])
+    assert len(seen) > 3
 
 
 def test_balanced_batches_hold_the_rare_class(store: Store) -> None:
@@ -155,7 +202,7 @@ def test_balanced_batches_hold_the_rare_class(store: Store) -> None:
 
 def test_an_image_drawn_twice_is_seen_in_two_views(store: Store) -> None:
     source = images(store, chances=np.array([1e6] + [1.0] * 10), batch=11)
-    pixels = [view.tobytes() for batch, _ in source.load(0, 0, False) for view in batch.numpy()]
+    pixels = [view.tobytes() for batch in source.load(0, 0, False) for view in batch.images.numpy()]
     assert len(set(pixels)) == store.count + 1
     shares = [images(store, chances=source.chances, batch=10, share=share, shares=2) for share in (0, 1)]
     parts = [[numbers for numbers, _ in shown(part, 0)] for part in shares]

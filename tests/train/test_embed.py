@@ -11,13 +11,13 @@ import torch
 from meltpoint.images.views import Views
 from meltpoint.model.backbones import Backbone, build_backbone
 from meltpoint.params.model import Backbone as BackboneParams
-from meltpoint.params.model import MapTap, RandomWeights
+from meltpoint.params.model import GridTap, MapTap, RandomWeights
 from meltpoint.params.training import Embed
 from meltpoint.train import embed as module
 from meltpoint.train.embed import FeaturesError, embed, open_features
 
 SIZE, COUNT = 32, 3
-MAP = MapTap(at=-2)
+MAP, GRID = MapTap(at=-2), GridTap(at=(1, -1))
 SPLITS = ["train", "val", "train", "test", "train"]
 
 
@@ -30,15 +30,15 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def store(folder: Path, count: int = COUNT, fingerprint: str = "views") -> Views:
+def store(folder: Path, count: int = COUNT, fingerprint: str = "views", size: int = SIZE) -> Views:
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(0)
     shapes = {"plain": (len(SPLITS),), "augmented": (SPLITS.count("train"), count)}
     for name, shape in shapes.items():
-        np.save(folder / f"{name}.npy", random.integers(0, 256, (*shape, SIZE, SIZE, 3), dtype=np.uint8))
+        np.save(folder / f"{name}.npy", random.integers(0, 256, (*shape, size, size, 3), dtype=np.uint8))
     samples = pd.DataFrame({"id": range(len(SPLITS)), "split": SPLITS})
     plain, augmented = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in shapes)
-    fields = {"samples": samples, "size": SIZE, "count": count, "fingerprint": fingerprint, "plain": plain}
+    fields = {"samples": samples, "size": size, "count": count, "fingerprint": fingerprint, "plain": plain}
     return cast(Views, SimpleNamespace(**fields, augmented=augmented if count else None))
 
 
@@ -54,6 +54,13 @@ def build_mapped() -> Backbone:
     return build_backbone(params, {MAP, -1}, SIZE)
 
 
+def build_grid() -> Backbone:
+    params = BackboneParams(
+        name="test_efficientnet", args={}, weights=RandomWeights(kind="random"), mean=None, std=None
+    )
+    return build_backbone(params, {GRID}, SIZE)
+
+
 def live(backbone: Backbone, images: np.ndarray[Any, Any]) -> dict[str, torch.Tensor]:
     """What a training that does not cache computes: the backbone as it is, all images at once."""
     with torch.no_grad():
@@ -64,7 +71,7 @@ def live(backbone: Backbone, images: np.ndarray[Any, Any]) -> dict[str, torch.Te
 @pytest.mark.parametrize("batch", [1, 2, 64])
 def test_cached_features_are_the_live_ones(tmp_path: Path, batch: int) -> None:
     views, backbone = store(tmp_path / "views"), build()
-    features = embed(backbone, views, Embed(batch=batch), tmp_path / "features")
+    features = embed(backbone, views, Embed(batch=batch, max_gb=1), tmp_path / "features")
     expected = live(backbone, views.plain)
     for tap in ("final", -2):
         plain, augmented = features.plain(tap), features.augmented(tap)
@@ -81,7 +88,7 @@ def test_cached_features_are_the_live_ones(tmp_path: Path, batch: int) -> None:
 
 def test_maps_are_stored_as_they_are(tmp_path: Path) -> None:
     views, backbone = store(tmp_path / "views"), build_mapped()
-    features = embed(backbone, views, Embed(batch=2), tmp_path / "features")
+    features = embed(backbone, views, Embed(batch=2, max_gb=1), tmp_path / "features")
     assert views.augmented is not None
     expected = live(backbone, views.plain)["-2.map"], live(backbone, views.augmented[1])["-2.map"]
     plain, augmented = features.plain(MAP), features.augmented(MAP)
@@ -93,15 +100,76 @@ def test_maps_are_stored_as_they_are(tmp_path: Path) -> None:
     assert "48 x 2 x 2 numbers from tap -2.map" in features.sentence
 
 
-def test_much_is_announced_before_it_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    images = 5 + 3 * COUNT
-    size = images * 4 * (48 * 2 * 2 + 64)
-    for large, told in ((size, False), (size - 1, True)):
-        monkeypatch.setattr(module, "LARGE", large)
-        embed(build_mapped(), store(tmp_path / "views"), Embed(batch=8), tmp_path / "features")
-        assert (f"writing {size:,} bytes of features" in capsys.readouterr().out) == told
+def test_grids_are_stored_as_float16(tmp_path: Path) -> None:
+    views, backbone = store(tmp_path / "views"), build_grid()
+    features = embed(backbone, views, Embed(batch=2, max_gb=1), tmp_path / "features")
+    assert views.augmented is not None
+    expected = live(backbone, views.plain)["grid.1.-1"], live(backbone, views.augmented[1])["grid.1.-1"]
+    plain, augmented = features.plain(GRID), features.augmented(GRID)
+    assert augmented is not None
+    shape = backbone.specs["grid.1.-1"].shape
+    assert (plain.shape, plain.dtype) == ((5, *shape), np.float16)
+    assert (augmented.shape, augmented.dtype) == ((3, COUNT, *shape), np.float16)
+    for given, wanted in ((plain, expected[0]), (augmented[1], expected[1])):
+        np.testing.assert_allclose(given.astype(np.float32), wanted, atol=1e-3 * float(wanted.abs().max()))
+    assert open_features(tmp_path / "features").specs == backbone.specs
+
+
+def test_cached_grids_are_the_live_ones_of_every_family_at_any_size(family: Any, tmp_path: Path) -> None:
+    params, tap = (
+        BackboneParams(name=family.name, args=family.args, weights=RandomWeights(kind="random"), mean=None, std=None),
+        GridTap(at=(-2, -1)),
+    )
+    size = family.size + 3
+    backbone, views = build_backbone(params, {tap}, size), store(tmp_path / "views", 0, size=size)
+    features = embed(backbone, views, Embed(batch=4, max_gb=1), tmp_path / "features")
+    with torch.no_grad():  # in eval mode: some families drop paths in training
+        expected = backbone(backbone.prepare(torch.from_numpy(np.array(views.plain))))["grid.-2.-1"]
+    found = features.plain(tap).astype(np.float32)
+    np.testing.assert_allclose(found, expected, atol=1e-3 * max(1.0, float(expected.abs().max())))
+
+
+def grid_bytes(backbone: Backbone) -> int:
+    return (5 + 3 * COUNT) * 2 * int(np.prod(backbone.specs["grid.1.-1"].shape))
+
+
+def test_what_is_too_large_is_described_and_not_stored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    views, backbone = store(tmp_path / "views"), build_grid()
+    size, prints = grid_bytes(backbone), []
+    for max_gb, stored in ((size / 1e9, True), (size / 1e9 * 0.999, False)):
+        features = embed(backbone, views, Embed(batch=2, max_gb=max_gb), tmp_path / "features")
+        told = capsys.readouterr().out
+        assert features.stored == stored
+        assert f"{size:,} bytes of features ({size / 1e6:,.1f} MB of tap grid.1.-1)" in told
+        assert ("writing nothing" in told) == (not stored)
+        assert ("not stored" in features.sentence) == (not stored)
+        assert (features.specs, features.images, features.views) == (backbone.specs, 5, COUNT)
+        prints.append(features.fingerprint)
+    assert prints[0] != prints[1]
+    assert [path.name for path in (tmp_path / "features").iterdir()] == ["features.json"]
+    for ask in (features.plain, features.augmented):
+        with pytest.raises(FeaturesError, match="larger than embed.max_gb"):
+            ask(GRID)
+
+
+def test_no_backbone_runs_for_what_is_not_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Backbone, "prepare", lambda *_: pytest.fail("it ran"))
+    embed(build_grid(), store(tmp_path / "views"), Embed(batch=2, max_gb=1e-9), tmp_path / "features")
+
+
+def test_a_number_too_large_for_float16_is_refused(tmp_path: Path) -> None:
+    backbone = build_grid()
+    real = backbone.net.conv_stem.register_forward_hook(lambda module, inputs, output: output * 1e9)  # type: ignore[union-attr, operator]
+    with pytest.raises(FeaturesError, match=r"at tap grid\.1\.-1, and those of grids are float16, 65,504"):
+        embed(backbone, store(tmp_path / "views"), Embed(batch=2, max_gb=1), tmp_path / "features")
+    real.remove()
+
+
+def test_how_much_it_is_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    size = (5 + 3 * COUNT) * 4 * (48 * 2 * 2 + 64)
+    embed(build_mapped(), store(tmp_path / "views"), Embed(batch=8, max_gb=1), tmp_path / "features")
+    assert f"writing {size:,} bytes of features" in capsys.readouterr().out
+    assert sum(path.stat().st_size for path in (tmp_path / "features").glob("*.npy")) == size + 4 * 128
 
 
 def test_the_fingerprint_knows_the_weights_that_heads_copy(tmp_path: Path) -> None:
@@ -110,12 +178,12 @@ def test_the_fingerprint_knows_the_weights_that_heads_copy(tmp_path: Path) -> No
         backbone = build_mapped()
         with torch.no_grad():
             backbone.convolutions["-2.map"][0].weight.add_(change)
-        prints.append(embed(backbone, store(tmp_path / "v", 0), Embed(batch=8), tmp_path / "f").fingerprint)
+        prints.append(embed(backbone, store(tmp_path / "v", 0), Embed(batch=8, max_gb=1), tmp_path / "f").fingerprint)
     assert prints[0] != prints[1]
 
 
 def test_what_is_written_is_opened_again(tmp_path: Path) -> None:
-    features = embed(build(), store(tmp_path / "views"), Embed(batch=4), tmp_path / "features")
+    features = embed(build(), store(tmp_path / "views"), Embed(batch=4, max_gb=1), tmp_path / "features")
     again = open_features(tmp_path / "features")
     assert again == features
     assert again.specs == build().specs
@@ -125,7 +193,7 @@ def test_what_is_written_is_opened_again(tmp_path: Path) -> None:
 
 
 def test_without_stored_augmentation_there_is_none(tmp_path: Path) -> None:
-    features = embed(build(), store(tmp_path / "views", count=0), Embed(batch=4), tmp_path / "features")
+    features = embed(build(), store(tmp_path / "views", count=0), Embed(batch=4, max_gb=1), tmp_path / "features")
     assert features.augmented("final") is None
     assert "augmented" not in features.sentence
     assert not list((tmp_path / "features").glob("*augmented*"))
@@ -133,7 +201,7 @@ def test_without_stored_augmentation_there_is_none(tmp_path: Path) -> None:
 
 def test_the_same_again_is_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        embed(build(), store(tmp_path / "views"), Embed(batch=2), tmp_path / name)
+        embed(build(), store(tmp_path / "views"), Embed(batch=2, max_gb=1), tmp_path / name)
     for file in (tmp_path / "a").iterdir():
         assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
 
@@ -147,7 +215,7 @@ def moved(backbone: Backbone) -> Backbone:
 
 def test_the_fingerprint_knows_views_weights_taps_and_normalisation(tmp_path: Path) -> None:
     def fingerprint(backbone: Backbone, views: str = "views") -> str:
-        return embed(backbone, store(tmp_path / "v", 0, views), Embed(batch=8), tmp_path / "f").fingerprint
+        return embed(backbone, store(tmp_path / "v", 0, views), Embed(batch=8, max_gb=1), tmp_path / "f").fingerprint
 
     one = fingerprint(build())
     assert one == fingerprint(build())
@@ -166,18 +234,18 @@ def test_no_features_is_told(tmp_path: Path) -> None:
 
 
 def test_an_unknown_tap_names_the_known_ones(tmp_path: Path) -> None:
-    features = embed(build(), store(tmp_path / "views"), Embed(batch=4), tmp_path / "features")
+    features = embed(build(), store(tmp_path / "views"), Embed(batch=4, max_gb=1), tmp_path / "features")
     with pytest.raises(FeaturesError, match=r"no features of tap -1; it has \['-2', 'final'\]"):
         features.plain(-1)
 
 
 def test_features_that_are_no_numbers_are_refused_and_the_old_ones_stay(tmp_path: Path) -> None:
     views = store(tmp_path / "views")
-    before = embed(build(), views, Embed(batch=4), tmp_path / "features")
+    before = embed(build(), views, Embed(batch=4, max_gb=1), tmp_path / "features")
     broken = build()
     next(iter(broken.parameters())).data.fill_(float("nan"))
     with pytest.raises(FeaturesError, match="NaN or infinity"):
-        embed(broken, views, Embed(batch=4), tmp_path / "features")
+        embed(broken, views, Embed(batch=4, max_gb=1), tmp_path / "features")
     assert open_features(tmp_path / "features") == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["features", "views"]
 
@@ -192,5 +260,5 @@ def test_no_more_than_a_batch_is_read_at_once(tmp_path: Path, monkeypatch: pytes
             yield images
 
     monkeypatch.setattr(module, "_read_batches", note)
-    embed(build(), store(tmp_path / "views"), Embed(batch=2), tmp_path / "features")
+    embed(build(), store(tmp_path / "views"), Embed(batch=2, max_gb=1), tmp_path / "features")
     assert read == [2, 2, 1, 2, 2, 2, 2, 1]

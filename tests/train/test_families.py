@@ -109,7 +109,7 @@ def course(scene: Any, family: Any, tmp_path_factory: pytest.TempPathFactory) ->
         write_weights(family, views, folder / "w.safetensors")
         goal = build_goal(views, params)
         model = build_model(params, goal, family.size)
-        features = embed(model.backbone, views, Embed(batch=8), folder / "features")
+        features = embed(model.backbone, views, Embed(batch=8, max_gb=1), folder / "features")
         settings = params.strategies["frozen"].probe
         checkpoint = Checkpoint(folder / "frozen")
         fitted = probe(goal, features, model.backbone, settings, 1, checkpoint, 100, "shuffled")
@@ -151,7 +151,7 @@ def test_a_fine_tuning_step_moves_every_parameter_it_can(course: Course, tmp_pat
     model = build_model(course.params, course.goal, course.views.size)
     start_from(course.fitted, checkpoint)
     before = {name: value.detach().clone() for name, value in model.backbone.named_parameters()}
-    train_model(model, course.params, strategy, course.goal, course.views, checkpoint)
+    train_model(model, course.params, strategy, course.goal, checkpoint)
     assert not model.training
     losses = [line["train/loss"] for line in read_history(checkpoint.history.path) if "train/loss" in line]
     assert losses

@@ -3,7 +3,9 @@ from typing import Any
 import pytest
 import torch
 
-from meltpoint.model.model import Model
+from meltpoint.model.backbones import build_backbone
+from meltpoint.model.model import Model, build_heads
+from meltpoint.params.model import DenseConvHead
 from meltpoint.params.training import FinetuneStrategy
 from meltpoint.train import folded as module
 from meltpoint.train.finetune import build_model, unfreeze
@@ -34,6 +36,23 @@ def test_outputs_and_gradients_are_those_of_the_model(model: Model, images: torc
     assert len(folded.pairs) > 5
     own, other = model(images), folded(images)
     assert all(torch.allclose(own[head], other[head], rtol=1e-4, atol=1e-4) for head in own)
+    wanted, found = gradients(model, model, images), gradients(folded, model, images)
+    assert wanted.keys() == found.keys() == dict(model.named_parameters()).keys()
+    for name, value in wanted.items():
+        assert torch.allclose(value, found[name], rtol=1e-2, atol=1e-4 * float(value.abs().max() + 1)), name
+
+
+def test_a_head_over_grids_is_folded_too(scene: Any, images: torch.Tensor) -> None:
+    head = DenseConvHead(
+        kind="dense_conv", label="x", taps=(1, -1), hidden=4, weight=1.0, class_weights="none", dice=0.0, main=True
+    )
+    backbone = build_backbone(scene.params().backbone, {head.reads}, 32)
+    model = Model(backbone, build_heads({"x": head}, backbone, {"x": 3}), {"x": head.reads}).train()
+    folded = Folded(model).train()
+    assert len(folded.pairs) > 5
+    own, other = model(images)["x"], folded(images)["x"]
+    assert own.shape == (6, 3, 32, 32)
+    torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-4)
     wanted, found = gradients(model, model, images), gradients(folded, model, images)
     assert wanted.keys() == found.keys() == dict(model.named_parameters()).keys()
     for name, value in wanted.items():

@@ -19,7 +19,7 @@ from meltpoint.train.frozen import Fitted, probe, use_threads
 from meltpoint.train.goal import Goal, build_goal
 from meltpoint.train.sinks import read_history
 
-SETTINGS = Probe(epochs=5, batch=20, lr=0.01, weight_decays=[0.0, 0.3, 3.0], label_smoothing=0.05)
+SETTINGS = Probe(epochs=5, batch=20, lr=0.01, schedule="cosine", weight_decays=[0.0, 0.3, 3.0], label_smoothing=0.05)
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +143,9 @@ def convolved(scene: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Goa
     goal, whole = build_goal(scene.inputs.views, convolving(scene)), backbone(scene, MapTap(at=-2))
     settings = SETTINGS.model_copy(update={"epochs": 20})
     with use_threads(1):  # a fixture of a module comes before the one that does this for each test
-        features = embed(whole, scene.inputs.views, Embed(batch=16), tmp_path_factory.mktemp("maps") / "features")
+        features = embed(
+            whole, scene.inputs.views, Embed(batch=16, max_gb=1), tmp_path_factory.mktemp("maps") / "features"
+        )
         return goal, features, probe(goal, features, whole, settings, 3, None, 1, "shuffled")
 
 

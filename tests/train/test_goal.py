@@ -8,7 +8,7 @@ import torch
 
 from meltpoint.images.views import Views
 from meltpoint.params.read import Params
-from meltpoint.task.classification import ObjectiveError
+from meltpoint.task.objective import ObjectiveError
 from meltpoint.train.goal import Goal, GoalError, build_goal
 from meltpoint.trees import TreeError
 

@@ -8,10 +8,10 @@ from torch import nn
 from meltpoint.model.standardise import Standardise
 from meltpoint.train import moments as module
 from meltpoint.train.batches import Store
-from meltpoint.train.moments import measure_moments, part_at_standardise
+from meltpoint.train.moments import join_moments, measure_moments, part_at_standardise
 
 
-def store(path: Path, values: "np.ndarray[tuple[int, ...], np.dtype[np.float32]]") -> Store:
+def store(path: Path, values: "np.ndarray[tuple[int, ...], np.dtype[np.floating]]") -> Store:
     np.save(path, values)
     return Store(path, None, 0, np.arange(0))
 
@@ -36,6 +36,27 @@ def test_layers_before_run_on_each_piece(tmp_path: Path, monkeypatch: pytest.Mon
         expected = before(torch.from_numpy(values))
     torch.testing.assert_close(mean, expected.mean(0))
     torch.testing.assert_close(std, expected.std(0, correction=0))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_maps_have_moments_of_each_channel_over_images_and_cells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: type
+) -> None:
+    monkeypatch.setattr(module, "BLOCK_BYTES", 500)
+    values = np.random.default_rng(0).normal(100, 3, (31, 3, 4, 5)).astype(dtype)
+    rows = np.arange(0, 31, 2)
+    mean, std = measure_moments(store(tmp_path / "x.npy", values), rows, nn.Sequential())
+    assert (mean.dtype, mean.shape) == (torch.float32, (3,))
+    assert np.allclose(mean.numpy(), values[rows].astype(np.float64).mean((0, 2, 3)))
+    assert np.allclose(std.numpy(), values[rows].astype(np.float64).std((0, 2, 3)), rtol=1e-5)
+
+
+def test_pieces_from_anywhere_are_joined() -> None:
+    pieces = [torch.randn(count, 2, 3, 3) * 5 + 7 for count in (1, 4, 2)]
+    together = torch.cat(pieces).double().transpose(0, 1).flatten(1)
+    mean, std = join_moments(pieces)
+    torch.testing.assert_close(mean, together.mean(1).float())
+    torch.testing.assert_close(std, together.std(1, correction=0).float())
 
 
 def test_one_image_has_no_deviation(tmp_path: Path) -> None:

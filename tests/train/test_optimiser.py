@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from meltpoint.params.training import Schedule
 from meltpoint.train.optimiser import (
     Average,
     UnfreezeError,
@@ -77,9 +78,9 @@ def test_moments_given_back_go_on_as_if_never_taken() -> None:
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in whole.state_dict().items())
 
 
-@given(st.integers(1, 500), st.floats(0, 1))
-def test_the_rate_rises_then_falls(total: int, warmup: float) -> None:
-    rates = [ramp(step, total, warmup) for step in range(total)]
+@given(st.integers(1, 500), st.floats(0, 1), st.sampled_from(["cosine", "poly"]))
+def test_the_rate_rises_then_falls(total: int, warmup: float, schedule: Schedule) -> None:
+    rates = [ramp(step, total, warmup, schedule) for step in range(total)]
     top = rates.index(max(rates))
     assert all(0 <= rate <= 1 for rate in rates)
     assert rates[: top + 1] == sorted(rates[: top + 1])
@@ -88,7 +89,12 @@ def test_the_rate_rises_then_falls(total: int, warmup: float) -> None:
 
 
 def test_without_a_warm_up_it_is_half_a_cosine() -> None:
-    assert [ramp(step, 4, 0.0) for step in (0, 2)] == [1.0, pytest.approx(0.5)]
+    assert [ramp(step, 4, 0.0, "cosine") for step in (0, 2)] == [1.0, pytest.approx(0.5)]
+
+
+def test_a_polynomial_falls_a_little_slower_than_a_line() -> None:
+    assert [ramp(step, 10, 0.0, "poly") for step in (0, 5, 9)] == pytest.approx([1.0, 0.5**0.9, 0.1**0.9])
+    assert ramp(6, 10, 0.2, "poly") == pytest.approx(0.5**0.9)
 
 
 def test_an_average_follows_and_steps_aside() -> None:

@@ -21,10 +21,11 @@ HEAD = LinearHead(
     main=True,
 )
 CLASSES = ["a", "b", "c"]
+KNOWN = pd.Series(["a"], dtype="string")
 
 
 def test_a_stack_is_scored_as_its_members() -> None:
-    objective = build_objective(HEAD, CLASSES, pd.Series(["a"], dtype="string"))
+    objective = build_objective(HEAD, CLASSES, KNOWN, torch.Tensor)
     torch.manual_seed(0)
     outputs, targets = torch.randn(4, 30, 3), torch.randint(-1, 3, (30,))
     stacked = score(objective, outputs, targets)
@@ -49,19 +50,19 @@ def test_val_loss_is_weighted() -> None:
 
 
 def test_the_training_loss_is_the_weighted_sum() -> None:
-    objective = build_objective(HEAD, CLASSES, pd.Series(["a"], dtype="string"))
+    objective = build_objective(HEAD, CLASSES, KNOWN, torch.Tensor)
     targets = {"x": torch.tensor([0, 1, 2, 0]), "y": torch.tensor([2, 2, -1, 1])}
     losses = Losses({"x": objective, "y": objective}, {"x": 2.0, "y": 0.5}, targets, 0.1)
     outputs, numbers = {"x": torch.randn(2, 3), "y": torch.randn(2, 3)}, torch.tensor([3, 1])
     cross = torch.nn.functional.cross_entropy
     wanted = 2 * cross(outputs["x"], torch.tensor([0, 1]), label_smoothing=0.1)
     wanted += 0.5 * cross(outputs["y"], torch.tensor([1, 2]), label_smoothing=0.1)
-    assert torch.isclose(losses(outputs, numbers), wanted)
+    assert torch.isclose(losses(outputs, numbers, None), wanted)
 
 
 @pytest.mark.parametrize("target", ["nominal", "ordinal"])
 def test_the_most_probable_class_is_the_answer(target: Target) -> None:
-    objective = build_objective(HEAD.model_copy(update={"target": target}), CLASSES, pd.Series(["a"], dtype="string"))
+    objective = build_objective(HEAD.model_copy(update={"target": target}), CLASSES, KNOWN, torch.Tensor)
     torch.manual_seed(0)
     outputs, targets = torch.randn(2, 30, objective.n_outputs) * 3, torch.randint(0, 3, (30,))
     answers = objective.decode(outputs).argmax(-1)

@@ -18,6 +18,7 @@ from meltpoint.model.backbones import build_backbone
 from meltpoint.model.model import Model, load_model
 from meltpoint.params.read import Params
 from meltpoint.train.embed import embed
+from meltpoint.train.finetune import build_model, unfreeze
 from meltpoint.train.finite import TrainingError
 from meltpoint.train.frozen import Fit
 from meltpoint.train.goal import build_goal
@@ -114,6 +115,19 @@ def test_only_the_last_stage_learns(scene: Any) -> None:
     trained = train(scene, "finetune", change=tuned(unfreeze=1, epochs=1))
     whole = train(scene, "finetune", "whole", tuned(epochs=1))
     assert trained.costs["trainable_parameters"] < whole.costs["trainable_parameters"] == whole.costs["parameters"]
+
+
+def test_the_backbone_has_a_rate_of_its_own(scene: Any) -> None:
+    params = scene.params(tuned(lr=0.01, backbone_lr=0.001, layer_decay=0.5))
+    strategy = params.strategies["finetune"]
+    model = build_model(params, build_goal(scene.inputs.views, params), scene.inputs.views.size)
+    scales = unfreeze(model, strategy)
+    for depth, names in enumerate(reversed(model.backbone.stages())):
+        own = [scales[f"backbone.{name}"] for name in names]
+        assert own == pytest.approx([0.1 * 0.5**depth] * len(own))
+    assert {scale for name, scale in scales.items() if name.startswith("heads")} == {1.0}
+    even = unfreeze(model, scene.params(tuned(layer_decay=1.0)).strategies["finetune"])
+    assert set(even.values()) == {1.0}
 
 
 @pytest.mark.slow
@@ -231,8 +245,10 @@ def test_settings_that_change_no_result_keep_the_key(scene: Any) -> None:
         lambda raw: raw["compare"].update(metric="f1"),
         lambda raw: raw["heads"]["colour"].update(target="ordinal"),
         tuned(sampling="balanced"),
+        tuned(backbone_lr=0.123),
+        tuned(schedule="poly"),
     ]
-    assert len({key(), *map(key, changes), compute_key("finetune", scene.params(), "other", "features")}) == 8
+    assert len({key(), *map(key, changes), compute_key("finetune", scene.params(), "other", "features")}) == 10
 
 
 def wishes(raw: dict[str, Any]) -> None:
@@ -288,12 +304,12 @@ def test_a_rare_class_fills_its_share_of_the_batches(
     step, call = Fit._step, Losses.__call__
 
     def probing(self: Fit, *given: Any) -> Any:
-        seen["probe"] += self.goal.train.targets["shade"][given[2]].tolist()
+        seen["probe"] += self.goal.train.targets["shade"][given[2].numbers].tolist()
         return step(self, *given)
 
-    def tuning(self: Losses, outputs: Any, numbers: torch.Tensor) -> torch.Tensor:
+    def tuning(self: Losses, outputs: Any, numbers: torch.Tensor, masks: None) -> torch.Tensor:
         seen["finetune"] += self.targets["shade"][numbers].tolist()
-        return call(self, outputs, numbers)
+        return call(self, outputs, numbers, masks)
 
     monkeypatch.setattr(Fit, "_step", probing)
     monkeypatch.setattr(Losses, "__call__", tuning)

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 HELP = "say what is on pictures"
 ABOUT = """\
-Say what is on pictures. PATHS are files, folders (with all folders below) and http(s) addresses; a line for each
-picture goes to the output, progress and a closing line to the other one, so that > and | do what you mean. A picture
-that cannot be used says why and stops nothing; the exit code is 1 if none could be used.
+Say what is on pictures. PATHS are files, folders (with all folders below), videos and http(s) addresses; a line for
+each picture or frame goes to the output, progress and a closing line to the other one, so that > and | do what you
+mean. A picture that cannot be used says why and stops nothing; the exit code is 1 if none could be used.
 
   meltpoint predict photo.jpg                         the champion of the model that params.yaml registers
   meltpoint predict photos/ --model models/frozen     another model folder
@@ -25,20 +25,28 @@ that cannot be used says why and stops nothing; the exit code is 1 if none could
   meltpoint predict photos/ --csv > answers.csv       a table
   meltpoint predict photos/ --draw labelled/ --language zh --top 3
                                                       pictures with their names and shares below
+  meltpoint predict street.jpg --draw drawn/ --masks masks/ --window
+                                                      of a model that tells masks: the picture under its mask, and the
+                                                      mask as PNG; large pictures are looked at part by part
+  meltpoint predict clip.mp4 --draw drawn/            the same video with its answers (without sound)
 """
 
 
 def describe(predict: argparse.ArgumentParser) -> None:
     """Add the words that the command takes."""
     champion = "the champion of register.name in params.yaml"
-    predict.add_argument("paths", nargs="+", metavar="PATHS", help="pictures, folders of them, http(s) addresses")
+    predict.add_argument(
+        "paths", nargs="+", metavar="PATHS", help="pictures, folders of them, videos, http(s) addresses"
+    )
     predict.add_argument("--model", help=f"models:/NAME@ALIAS, models:/NAME/VERSION or a folder (default: {champion})")
     predict.add_argument("--language", help="of the names, as en or zh (default: classes go by their labels)")
     predict.add_argument("--top", type=int, default=5, help="how many choices to tell of each head (default 5)")
     form = predict.add_mutually_exclusive_group()
     form.add_argument("--json", dest="form", action="store_const", const="json", help="a JSON object a line")
     form.add_argument("--csv", dest="form", action="store_const", const="csv", help="a table")
-    predict.add_argument("--draw", type=Path, metavar="OUT", help="a folder for labelled pictures (JPEG)")
+    predict.add_argument("--draw", type=Path, metavar="OUT", help="a folder for labelled pictures (JPEG) and videos")
+    predict.add_argument("--masks", type=Path, metavar="OUT", help="a folder for masks (PNG of class ids, in colours)")
+    predict.add_argument("--window", action="store_true", help="look at large pictures part by part for their masks")
     predict.add_argument("--font", type=Path, help="a font file for letters that are missing in drawn names")
     predict.set_defaults(form="lines")
 
@@ -52,7 +60,7 @@ def run(asked: argparse.Namespace) -> None:
     """
     from meltpoint.predict.job import Job, run_job
 
-    job = Job(asked.paths, asked.top, asked.language, asked.form, asked.draw, asked.font)
+    job = Job(asked.paths, asked.top, asked.language, asked.form, asked.draw, asked.font, asked.masks, asked.window)
     if isinstance(sys.stdout, io.TextIOWrapper):  # file names may be no UTF-8, and names in any script
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     predictor = _open_model(asked.model)
@@ -62,7 +70,7 @@ def run(asked: argparse.Namespace) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
     print(tally.sentence, file=sys.stderr, flush=True)
-    if not tally.good:
+    if not tally.answered:
         raise SystemExit(1)
 
 

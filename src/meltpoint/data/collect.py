@@ -10,27 +10,35 @@ from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from meltpoint.data.labels import build_labels, check_counts
 from meltpoint.data.listing import Aside, Listing, SourceError, nearest, read_source
+from meltpoint.data.masks import FOLDER, Masked, count_pixels, mask_path, masked_label, palettes_of, with_masks
 from meltpoint.data.names import Names, read_names
 from meltpoint.data.report import build_report, closing_sentence
 from meltpoint.errors import UserError
 from meltpoint.files import whole_folder, write_json
-from meltpoint.params.data import Data
+from meltpoint.params.data import Data, MaskLabel
 from meltpoint.progress import track
-from meltpoint.tables import Classes, check_samples
+from meltpoint.tables import Classes, Palettes, check_samples
 
 SHOWN = 10  # unusable images that a message lists
 CHUNK = 1_000_000  # bytes
 SCRATCH = Path(".checkpoints/download")  # below the working directory: ignored by git and DVC, no out of any stage
 
 Inspect = Callable[[Path, float], tuple[int, int]]
+Normalise = Callable[[Path, Path, MaskLabel, tuple[int, int]], NDArray[np.int64]]
 
 
 class CollectError(UserError, ValueError):
     """A dataset cannot be brought in as it is."""
+
+
+class _MaskError(UserError, ValueError):
+    """An image whose mask cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -39,37 +47,46 @@ class Collected:
 
     samples: as `tables.check_samples` says, sorted by path, ids 0 to N-1 in that order.
     names: of classes for people, {label: {language: {class: name}}}.
+    palettes: of labels of masks, a colour "#rrggbb" for each class.
     report: what reports/data.json holds.
     """
 
     samples: pd.DataFrame
     classes: Classes
     names: Names
+    palettes: Palettes
     report: dict[str, Any]
     sentence: str
 
 
+Job = tuple[str, str, str]  # path below data/raw, origin, origin of the mask
+
+
 @dataclass(frozen=True)
 class _Copy:
-    """An image that was copied and decoded: pixels as decoded, size in bytes."""
+    """An image that was copied and decoded: pixels as decoded, size in bytes, pixels of each class of its mask."""
 
     width: int
     height: int
     sha256: str
     bytes: int
+    pixels: tuple[int, ...]
 
 
-def collect(data: Data, raw: Path, report: Path, inspect: Inspect) -> Collected:
+def collect(data: Data, raw: Path, report: Path, inspect: Inspect, normalise: Normalise) -> Collected:
     """Read the source, make the labels, and copy every image that `inspect` can decode to `raw`.
 
-    `inspect(path, max_megapixels)` gives (width, height) as decoded, or raises a UserError with a `.reason`. What was
-    met is written to the file `report`, also when there are too many unusable images to go on.
+    `inspect(path, max_megapixels)` gives (width, height) as decoded, or raises a UserError with a `.reason`.
+    `normalise(origin, target, label, (width, height))` writes a mask of class ids and gives the pixels of each class
+    and of none (C + 1,), or raises such an error. What was met is written to the file `report`, also when there are too
+    many unusable images to go on.
 
     Raises:
         SourceError, LabelError, NamesError, ArchiveError, FetchError: the source is not as params.yaml says.
         CollectError: too many unusable images, rows that contradict each other, no rows, or no room on the disk.
     """
     _sweep(raw)
+    masked = masked_label(data.labels)
     try:
         listing = read_source(data.source, SCRATCH.absolute())
         table, classes = _labelled(listing, data)
@@ -78,15 +95,18 @@ def collect(data: Data, raw: Path, report: Path, inspect: Inspect) -> Collected:
         table, repeated = _once(table)
         _check_room(table, raw)
         with whole_folder(raw) as folder:
-            samples, unusable = _copied(table, folder, data.max_megapixels, inspect)
+            copy = partial(_copy, folder, data.max_megapixels, inspect, normalise, masked)
+            samples, unusable, pixels = _copied(table, copy, masked)
             unusable = sorted(listing.unusable + unusable, key=lambda aside: aside.path)
             met = build_report(listing, samples, classes, unusable, repeated) | {"bad_allowed": data.max_bad}
+            met |= {"pixels": {masked.name: count_pixels(masked, pixels)} if masked else {}}
             write_json(report, met)
             _check_bad(unusable, table, data.max_bad, report)
             check_counts(met["labels"])
     finally:
         shutil.rmtree(SCRATCH, ignore_errors=True)
-    return Collected(check_samples(samples, classes), classes, named.names, met, closing_sentence(met))
+    sentence = closing_sentence(met)
+    return Collected(check_samples(samples, classes), classes, named.names, palettes_of(data.labels), met, sentence)
 
 
 def _sweep(raw: Path) -> None:
@@ -162,24 +182,27 @@ def _size(path: Path) -> int:
 
 
 def _copied(
-    table: pd.DataFrame, folder: Path, max_megapixels: float, inspect: Inspect
-) -> tuple[pd.DataFrame, list[Aside]]:
-    """The rows whose image was copied and decoded, with id, width, height, sha256 and bytes; and the others."""
-    jobs = list(zip(table["path"], table["origin"], strict=True))
-    copy = partial(_copy, folder, max_megapixels, inspect)
+    table: pd.DataFrame, copy: Callable[[Job], _Copy | str], masked: Masked | None
+) -> tuple[pd.DataFrame, list[Aside], list[tuple[int, ...]]]:
+    """The rows whose image was copied and decoded, with id, width, height, sha256 and bytes; the others; pixels."""
+    masks = table[masked.name] if masked else [""] * len(table)
+    jobs = list(zip(table["path"], table["origin"], masks, strict=True))
     with ThreadPool(min(8, os.cpu_count() or 1)) as pool:
         results = list(track(pool.imap(copy, jobs, chunksize=4), "decode and copy", len(jobs)))
     copies = {place: asdict(result) for place, result in enumerate(results) if isinstance(result, _Copy)}
-    unusable = [Aside(path, result) for (path, _), result in zip(jobs, results, strict=True) if isinstance(result, str)]
+    unusable = [Aside(job[0], result) for job, result in zip(jobs, results, strict=True) if isinstance(result, str)]
     measured = pd.DataFrame.from_dict(copies, orient="index", columns=["width", "height", "sha256", "bytes"])
     samples = table.drop(columns="origin").join(measured, how="inner").reset_index(drop=True)
     samples.insert(0, "id", range(len(samples)))
-    return samples, unusable
+    pixels = [one["pixels"] for one in copies.values()]
+    return with_masks(samples, masked, pixels) if masked else samples, unusable, pixels
 
 
-def _copy(folder: Path, max_megapixels: float, inspect: Inspect, job: tuple[str, str]) -> _Copy | str:
-    """Copy one image and decode the copy; a text is the reason why it cannot be used."""
-    target, origin = folder / job[0], Path(job[1])
+def _copy(
+    folder: Path, max_megapixels: float, inspect: Inspect, normalise: Normalise, masked: Masked | None, job: Job
+) -> _Copy | str:
+    """Copy one image and decode the copy, and its mask; a text is the reason why it cannot be used."""
+    target, origin, mask = folder / job[0], Path(job[1]), Path(job[2])
     try:
         if not origin.exists():
             return "no such file"
@@ -191,10 +214,22 @@ def _copy(folder: Path, max_megapixels: float, inspect: Inspect, job: tuple[str,
         return "no permission to read it"
     try:
         width, height = inspect(target, max_megapixels)
+        pixels = _paired(mask, folder / mask_path(job[0]), masked, normalise, (width, height)) if masked else ()
     except UserError as error:
         target.unlink()
         return str(getattr(error, "reason", error))
-    return _Copy(width, height, sha256, size)
+    return _Copy(width, height, sha256, size, pixels)
+
+
+def _paired(mask: Path, target: Path, masked: Masked, normalise: Normalise, size: tuple[int, int]) -> tuple[int, ...]:
+    """Write the mask of an image of that `size`; the pixels of each class, and of none."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        raise CollectError(f"An image lies where a mask goes, at data/raw/{FOLDER}/{target.name}. Rename its folder.")
+    try:
+        return tuple(map(int, normalise(mask, target, masked.label, size)))
+    except UserError as error:
+        raise _MaskError(f"mask {mask.name}: {getattr(error, 'reason', error)}") from error
 
 
 def _write(source: IO[bytes], target: Path) -> tuple[str, int]:

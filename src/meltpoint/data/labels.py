@@ -8,8 +8,8 @@ import pandas as pd
 
 from meltpoint.data.listing import nearest, shortened
 from meltpoint.errors import UserError
-from meltpoint.params.data import EqualsLabel, Label, NamesLabel, ThresholdLabel, ValuesLabel
-from meltpoint.tables import MEASURED, RESERVED, Classes
+from meltpoint.params.data import EqualsLabel, Label, MaskLabel, NamesLabel, ThresholdLabel, ValuesLabel
+from meltpoint.tables import MEASURED, PRESENT, RESERVED, Classes, memberships
 
 SHOWN = 5  # unknown cells that a message lists
 NO_NAME = ("", "nan", "<na>")  # how a missing cell is written; a class may well be called `none` or `NA`
@@ -27,7 +27,8 @@ def build_labels(rows: pd.DataFrame, labels: dict[str, Label]) -> tuple[pd.DataF
     """The label columns of raw text columns, row by row, as pandas strings; missing where the cell is.
 
     `rows` is indexed by path, which messages name. Numbers are compared to six digits, so that 0.3333333 is a third. A
-    label may be made of another that stands anywhere in `labels`, which gives the order of the columns.
+    label may be made of another that stands anywhere in `labels`, which gives the order of the columns. A label of
+    masks has their paths in its cells, as no mask is open yet.
 
     Raises:
         LabelError: a column or a label does not exist, a cell is no known class, two classes cannot be told apart, or
@@ -42,6 +43,9 @@ def build_labels(rows: pd.DataFrame, labels: dict[str, Label]) -> tuple[pd.DataF
                 _check_names(name, label.classes)
                 _check_members(name, label, classes[label.label])
                 built[name], classes[name] = _by_equality(built[label.label], label), label.classes
+            case MaskLabel() as label:
+                check_mask_label(name, label)
+                built[name], classes[name] = _column(rows, name, label.column), list(label.classes)
             case label:
                 built[name], classes[name] = _from_column(rows, name, label)
     return pd.DataFrame({name: built[name] for name in labels}, index=rows.index), {
@@ -51,8 +55,8 @@ def build_labels(rows: pd.DataFrame, labels: dict[str, Label]) -> tuple[pd.DataF
 
 def count_classes(samples: pd.DataFrame, classes: Classes) -> dict[str, dict[str, int]]:
     """How many samples each class of each label has; classes that never occur count 0."""
-    counts = {label: samples[label].value_counts() for label in classes}
-    return {label: {name: int(counts[label].get(name, 0)) for name in names} for label, names in classes.items()}
+    counts = {label: memberships(samples, label, names).sum(axis=0) for label, names in classes.items()}
+    return {label: dict(zip(names, map(int, counts[label]), strict=True)) for label, names in classes.items()}
 
 
 def check_counts(counts: dict[str, dict[str, int]]) -> None:
@@ -73,6 +77,30 @@ def check_counts(counts: dict[str, dict[str, int]]) -> None:
                 f"Label {label!r} has classes that no usable image belongs to: {absent}; the others have {by_class}. "
                 f"Correct their spelling in data.labels.{label}.classes, or take them out."
             )
+
+
+def check_mask_label(name: str, label: MaskLabel) -> None:
+    """Refuse classes of pixels that cannot be told apart, or that a table cannot hold.
+
+    Raises:
+        LabelError: a class or void has no id, or no colour, where masks hold such; two have the same; a bad name.
+    """
+    _check_names(name, list(label.classes))
+    ids = label.pixels == "ids"
+    codes = {one: what.id if ids else what.colour for one, what in label.classes.items()}
+    lacking = [repr(one) for one, code in codes.items() if code is None] + [
+        f"void {void!r}" for void in label.void if isinstance(void, int) != ids
+    ]
+    if lacking:
+        raise LabelError(
+            f"Label {name!r} reads masks of {label.pixels}, and gives none to {', '.join(lacking)}. Each class needs "
+            f"its {'id' if ids else 'colour'}, and void {'ids' if ids else 'colours'}. Correct data.labels.{name}."
+        )
+    named = [str(code).lower() for code in [*codes.values(), *label.void]]
+    if twice := sorted({code for code in named if named.count(code) > 1}):
+        raise LabelError(f"Label {name!r} gives {twice} to several classes, or to void too. Give each class its own.")
+    if parted := [one for one in label.classes if PRESENT in one]:
+        raise LabelError(f"Label {name!r} has the classes {parted}; names of classes of masks hold no {PRESENT!r}.")
 
 
 def _in_order(labels: dict[str, Label]) -> list[str]:

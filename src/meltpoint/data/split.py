@@ -14,7 +14,7 @@ from meltpoint.data.groups import join_groups, name_groups, pair_links
 from meltpoint.data.strata import combine_labels, part_groups, part_plainly
 from meltpoint.errors import UserError
 from meltpoint.params.data import Split
-from meltpoint.tables import SPLITS, Classes
+from meltpoint.tables import SPLITS, Classes, memberships
 
 Integers = NDArray[np.int64]
 
@@ -138,8 +138,8 @@ def _check_glue(table: pd.DataFrame, links: Integers) -> None:
 def _check_classes(result: pd.DataFrame, classes: Classes) -> None:
     slips = []
     for label, names in classes.items():
-        for name in names:
-            rows = result[result[label] == name]
+        for name, inside in zip(names, memberships(result, label, names).T, strict=True):
+            rows = result[inside]
             missing = [split for split in SPLITS if not (rows["split"] == split).any()]
             if missing:
                 amount = f"{len(rows):,} images in {rows['group'].nunique():,} groups"
@@ -164,7 +164,10 @@ def _report(
     return {
         "images": _counts(result["split"]),
         "classes": {
-            label: {name: _counts(result["split"][result[label] == name]) for name in names}
+            label: {
+                name: _counts(result["split"][inside])
+                for name, inside in zip(names, memberships(result, label, names).T, strict=True)
+            }
             for label, names in classes.items()
         },
         "groups": int((sizes > 1).sum()),

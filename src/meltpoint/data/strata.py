@@ -4,18 +4,25 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from meltpoint.tables import Classes
+from meltpoint.tables import Classes, mask_column, memberships
 
 Integers = NDArray[np.int64]
 Shares = NDArray[np.float64]  # (S,), sums to 1
 
 
 def combine_labels(samples: pd.DataFrame, classes: Classes) -> tuple[Integers, Integers]:
-    """Class codes (N, L), a missing label being a class of its own, and codes of their combinations (N,)."""
-    codes = np.zeros((len(samples), len(classes)), dtype=np.int64)
-    for column, (label, names) in enumerate(classes.items()):
-        known = pd.Categorical(samples[label], categories=names).codes.astype(np.int64)
-        codes[:, column] = np.where(known < 0, len(names), known)
+    """Class codes (N, L), a missing label being a class of its own, and codes of their combinations (N,).
+
+    A label of masks has a column for each class, 0 where an image shows it, and -1, no stratum, where it does not.
+    """
+    columns = []
+    for label, names in classes.items():
+        if mask_column(label) in samples:
+            columns += list(memberships(samples, label, names).T.astype(np.int64) - 1)
+        else:
+            known = pd.Categorical(samples[label], categories=names).codes.astype(np.int64)
+            columns.append(np.where(known < 0, len(names), known))
+    codes = np.stack(columns, axis=1)
     _, combined = np.unique(codes, axis=0, return_inverse=True)
     return codes, combined.reshape(-1).astype(np.int64)
 
@@ -60,9 +67,10 @@ def part_plainly(combined: Integers, shares: Shares, random: np.random.Generator
 def _number_strata(codes: Integers, combined: Integers, shares: Shares) -> tuple[Integers, Integers]:
     """Strata of each image (N, 2 + L): everything, its class of each label, its combination or -1; their sizes (K,)."""
     columns = [np.zeros(len(codes), dtype=np.int64), *codes.T, combined]
-    sizes = [np.bincount(column) for column in columns]
+    sizes = [np.bincount(column[column >= 0], minlength=1) for column in columns]
     offsets = np.cumsum([0, *(len(size) for size in sizes[:-1])])
-    strata = np.stack([column + offset for column, offset in zip(columns, offsets, strict=True)], axis=1)
+    placed = [np.where(column < 0, -1, column + offset) for column, offset in zip(columns, offsets, strict=True)]
+    strata = np.stack(placed, axis=1)
     frequent = sizes[-1] * shares[shares > 0].min() >= 1
     strata[~frequent[combined], -1] = -1
     return strata, np.concatenate(sizes).astype(np.int64)

@@ -1,7 +1,8 @@
 """How sure a score is, and a difference of two: a bootstrap over shared images, and exact McNemar.
 
 Images are never resampled one by one. All that matters of an image is its outcome: the true class, and what each
-predictor said. Resampling images is drawing from a multinomial over the outcomes that occur.
+predictor said; or of a mask, how many pixels of each class were met and missed. Resampling images is drawing from a
+multinomial over the outcomes that occur.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,10 +13,11 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.stats import binomtest, norm
 
-from meltpoint.metrics import from_margins
+from meltpoint.metrics import from_margins, from_pixels
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Scorer = Callable[[Floats], Floats]  # counts (M, R) of outcomes -> each predictor's metric (K, R)
 
 CHUNK = 100_000  # counts held at once: they stay in the processor's cache
 FEW = 8  # images of an outcome, up to which throwing them one by one is quicker than a binomial draw
@@ -51,10 +53,14 @@ class Outcomes:
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """A metric of K predictors: `scores` (K,), `resampled` (K, R), `jackknife` (K, M) less one image of an outcome."""
+    """A metric of K predictors: `scores` (K,), `resampled` (K, R), `jackknife` (K, M) less one image of an outcome.
+
+    `counts` (M,) are the images of each outcome; `outcomes` are None of masks, each of which is an outcome of its own.
+    """
 
     metric: str
-    outcomes: Outcomes
+    counts: Ints
+    outcomes: Outcomes | None
     scores: Floats
     resampled: Floats
     jackknife: Floats
@@ -62,7 +68,7 @@ class Bootstrap:
     @property
     def images(self) -> int:
         """How many images the scores are of."""
-        return int(self.outcomes.counts.sum())
+        return int(self.counts.sum())
 
     def interval(self, which: int, confidence: float) -> Interval:
         """Of one predictor's score: Wilson's for accuracy, which is honest at 100% too, otherwise the bootstrap's."""
@@ -71,19 +77,19 @@ class Bootstrap:
             found = binomtest(right, self.images).proportion_ci(confidence, method="wilson")
             return Interval(float(found.low), float(found.high))
         rows = self.scores[which], self.resampled[which], self.jackknife[which]
-        return bca(*rows, self.outcomes.counts, confidence)
+        return bca(*rows, self.counts, confidence)
 
     def difference(self, first: int, second: int, confidence: float) -> Difference:
         """The first predictor's score minus the second's."""
         value, resampled, jackknife = (
             rows[first] - rows[second] for rows in (self.scores, self.resampled, self.jackknife)
         )
-        exact = self.metric == "accuracy"
+        exact = self.outcomes if self.metric == "accuracy" else None
         return Difference(
             value=float(value),
-            interval=bca(float(value), resampled, jackknife, self.outcomes.counts, confidence),
+            interval=bca(float(value), resampled, jackknife, self.counts, confidence),
             standard_error=float(resampled.std()),
-            p_value=mcnemar(self.outcomes, first, second) if exact else bootstrap_p(resampled),
+            p_value=mcnemar(exact, first, second) if exact else bootstrap_p(resampled),
         )
 
 
@@ -93,9 +99,25 @@ def resample(true: Ints, predicted: Ints, n_classes: int, metric: str, resamples
     `metric` is a key of `metrics.from_margins`. The same resamples serve every predictor, so differences are paired.
     """
     outcomes = count_outcomes(true, predicted, n_classes, metric)
-    counts, score = outcomes.counts, _scorer(outcomes, metric)
+    return _bootstrap(metric, outcomes.counts, outcomes, _scorer(outcomes, metric), resamples, seed)
+
+
+def resample_masks(pixels: Ints, metric: str, resamples: int, seed: int) -> Bootstrap:
+    """The same of K predictors of masks, from pixels (K, 3, N, C) that are tp, fp and fn of N >= 1 images.
+
+    `metric` is a key of `metrics.from_pixels`. Images are resampled, for the pixels of one image are no independent
+    evidence; their counts are added up before anything is divided.
+    """
+    counts = np.ones(pixels.shape[2], np.int64)
+    return _bootstrap(metric, counts, None, _mask_scorer(pixels, metric), resamples, seed)
+
+
+def _bootstrap(
+    metric: str, counts: Ints, outcomes: Outcomes | None, score: Scorer, resamples: int, seed: int
+) -> Bootstrap:
     return Bootstrap(
         metric=metric,
+        counts=counts,
         outcomes=outcomes,
         scores=score(counts[:, None].astype(np.float64))[:, 0],
         resampled=np.hstack([score(drawn) for drawn in _draw(counts, resamples, np.random.default_rng(seed))]),
@@ -186,8 +208,7 @@ def _leave_one_out(counts: Ints) -> Iterator[Floats]:
         yield left
 
 
-def _scorer(outcomes: Outcomes, metric: str) -> Callable[[Floats], Floats]:
-    """The function that gives each predictor's metric (K, R) when the outcomes have the counts (M, R)."""
+def _scorer(outcomes: Outcomes, metric: str) -> Scorer:
     sum_true = _sums(outcomes.true, outcomes.n_classes)
     each = [
         (
@@ -202,6 +223,16 @@ def _scorer(outcomes: Outcomes, metric: str) -> Callable[[Floats], Floats]:
         true = (sum_true @ counts).T  # (R, C)
         margins = [((hits @ counts).T, true, (said @ counts).T, squares @ counts) for hits, said, squares in each]
         return np.stack([from_margins(*parts)[metric] for parts in margins])
+
+    return score
+
+
+def _mask_scorer(pixels: Ints, metric: str) -> Scorer:
+    parts = np.moveaxis(pixels, -1, -2).astype(np.float64)  # (K, 3, C, N)
+
+    def score(counts: Floats) -> Floats:
+        sums = [[(part @ counts).T for part in own] for own in parts]  # (R, C) of tp, fp, fn
+        return np.stack([from_pixels(*own)[metric] for own in sums])
 
     return score
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from meltpoint.errors import UserError
 from meltpoint.evaluate.answers import SPLITS
-from meltpoint.evaluate.bootstrap import Bootstrap, Difference, Interval, holm, resample
+from meltpoint.evaluate.bootstrap import Bootstrap, Difference, Interval, holm
 from meltpoint.evaluate.evidence import Evidence
 from meltpoint.evaluate.sentence import Facts, say_decision
 from meltpoint.evaluate.verdict import Rival, Ruling, cheapest_best, rule
@@ -112,11 +112,9 @@ def _resample(evidence: Evidence, settings: Compare, seed: int) -> dict[str, dic
     """Split -> head -> the deciding metric of every strategy, resampled; heads that do not have it are left out."""
     return {
         split: {
-            head: resample(
-                answers.true, answers.predicted, len(evidence.classes[head]), settings.metric, settings.resamples, seed
-            )
+            head: answers.resample(settings.metric, settings.resamples, seed)
             for head, answers in heads.items()
-            if len(answers.true) and settings.metric in evidence.metrics[evidence.strategies[0]][split][head]
+            if answers.images and settings.metric in evidence.metrics[evidence.strategies[0]][split][head]
         }
         for split, heads in evidence.answers.items()
     }

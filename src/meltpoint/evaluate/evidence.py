@@ -2,32 +2,35 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, Protocol
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from meltpoint.errors import UserError
-from meltpoint.evaluate.answers import SPLITS, answers_of, codes_of
+from meltpoint.evaluate.answers import SPLITS
+from meltpoint.evaluate.bootstrap import Bootstrap
+from meltpoint.evaluate.words import Wording
 from meltpoint.files import read_json
 from meltpoint.params.model import Head
-from meltpoint.tables import Classes, label_column, read_classes, read_predictions
-
-Ints = NDArray[np.int64]
+from meltpoint.tables import Classes, read_classes
 
 
 class EvidenceError(UserError, ValueError):
     """The reports of the strategies cannot be compared: one is missing, or they are about different images."""
 
 
-@dataclass(frozen=True)
-class Answers:
-    """One head on one split: the true class ids (N,) of the labelled images and what each strategy said (K, N)."""
+class Answers(Protocol):
+    """One head on one split: what each strategy answered for the labelled images (see `paired`)."""
 
-    true: Ints
-    predicted: Ints
+    @property
+    def images(self) -> int:
+        """How many images have a label."""
+
+    def resample(self, metric: str, resamples: int, seed: int) -> Bootstrap:
+        """The strategies' metric, and how sure it is."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Evidence:
     -> split -> what the tree does (hierarchy.json; {} without a tree). `costs` is strategy -> `train_seconds`
     (embedding and training), `peak_megabytes` (of both), `trainable_parameters`, `parameters`, `latency_p50_ms`,
     `latency_p95_ms`, `throughput_per_second`, `megabytes` (on disk), `predict_megabytes` (of memory). `reliability`
-    has the bins of the main head on test, `mistakes` the picture of the worst.
+    has the bins of the main head on test, `mistakes` the picture of the worst, `wording` how the task is spoken of.
     """
 
     strategies: list[str]
@@ -50,36 +53,39 @@ class Evidence:
     costs: dict[str, dict[str, float]]
     reliability: dict[str, pd.DataFrame]
     mistakes: dict[str, Path]
+    wording: Wording
 
 
 def read_evidence(
-    reports: Path, strategies: list[str], heads: Mapping[str, Head], main_head: str, classes_path: Path
+    reports: Path, strategies: list[str], heads: Mapping[str, Head], main_head: str, classes_path: Path, kind: str
 ) -> Evidence:
-    """Read what the strategies' evaluations left in `reports`.
+    """Read what the strategies' evaluations left in `reports`; `kind` is that of the task.
 
     Raises:
         EvidenceError: a report is missing, or the strategies were evaluated on different images or labels.
     """
     labels = read_classes(classes_path)
     classes = {name: labels[head.label] for name, head in heads.items()}
+    task = import_module(f"meltpoint.evaluate.paired.{kind}")
     folders = {name: reports / "strategies" / name for name in strategies}
     for name, folder in folders.items():
-        _check_complete(reports, folder, name)
+        _check_complete(reports, folder, name, task.PICTURE)
     return Evidence(
         strategies=strategies,
         main_head=main_head,
         classes=classes,
-        answers=_read_answers(folders, classes),
+        answers=_read_answers(folders, classes, task),
         metrics={name: read_json(folder / "metrics.json") for name, folder in folders.items()},
         hierarchies={name: read_json(folder / "hierarchy.json") for name, folder in folders.items()},
         costs={name: _read_costs(reports / "costs", name) for name in strategies},
         reliability={name: pd.read_csv(folder / "reliability.csv") for name, folder in folders.items()},
-        mistakes={name: folder / "pictures" / "mistakes.png" for name, folder in folders.items()},
+        mistakes={name: folder / "pictures" / task.PICTURE for name, folder in folders.items()},
+        wording=task.WORDING,
     )
 
 
-def _check_complete(reports: Path, folder: Path, name: str) -> None:
-    inside = ["predictions.parquet", "metrics.json", "hierarchy.json", "reliability.csv", "pictures/mistakes.png"]
+def _check_complete(reports: Path, folder: Path, name: str, picture: str) -> None:
+    inside = ["predictions.parquet", "metrics.json", "hierarchy.json", "reliability.csv", f"pictures/{picture}"]
     costs = ["embed.json", f"train-{name}.json", f"predict-{name}.json"]
     for path in [*(folder / file for file in inside), *(reports / "costs" / file for file in costs)]:
         if not path.exists():
@@ -89,31 +95,29 @@ def _check_complete(reports: Path, folder: Path, name: str) -> None:
             )
 
 
-def _read_answers(folders: Mapping[str, Path], classes: Classes) -> dict[str, dict[str, Answers]]:
-    """One strategy's probabilities at a time are in memory; class ids are kept."""
-    asked: pd.DataFrame | None = None
-    first, said = next(iter(folders)), []
+def _read_answers(folders: Mapping[str, Path], classes: Classes, task: ModuleType) -> dict[str, dict[str, Answers]]:
+    """What is compared of each strategy is kept; the rest of its predictions leaves memory before the next are read."""
+    tables: dict[str, pd.DataFrame] = {}
     for name, folder in folders.items():
-        table = read_predictions(folder / "predictions.parquet", classes).sort_values(["split", "id"])
-        columns = ["id", "split", *(label_column(head) for head in classes)]
-        asked = table[columns].reset_index(drop=True) if asked is None else asked
-        _check_same(asked, table[columns].reset_index(drop=True), first, name)
-        said.append({head: answers_of(table, head, names) for head, names in classes.items()})
-    assert asked is not None, "there is at least one strategy"
-    return {split: {head: _answers(asked, split, head, classes[head], said) for head in classes} for split in SPLITS}
+        table = task.read(folder / "predictions.parquet", classes)
+        tables[name] = table.sort_values(["split", "id"], ignore_index=True)
+        first = next(iter(tables))
+        _check_same(tables[first], tables[name], classes, task, (first, name))
+    parts = {split: [table[table["split"] == split] for table in tables.values()] for split in SPLITS}
+    return {
+        split: {head: task.pair(part, head, names) for head, names in classes.items()} for split, part in parts.items()
+    }
 
 
-def _answers(asked: pd.DataFrame, split: str, head: str, names: list[str], said: list[dict[str, Ints]]) -> Answers:
-    true = codes_of(asked, head, names)
-    kept = (asked["split"] == split).to_numpy() & (true >= 0)
-    return Answers(true[kept], np.stack([predicted[head][kept] for predicted in said]))
-
-
-def _check_same(expected: pd.DataFrame, got: pd.DataFrame, first: str, name: str) -> None:
+def _check_same(
+    expected: pd.DataFrame, got: pd.DataFrame, classes: Classes, task: ModuleType, names: tuple[str, str]
+) -> None:
+    first, name = names
+    asked, answered = task.asked(expected, classes), task.asked(got, classes)
     if not expected[["id", "split"]].equals(got[["id", "split"]]):
         what = f"images: {len(got):,} of val and test, not the same {len(expected):,}"
-    elif not expected.equals(got):
-        wrong = [str(column) for column in expected if not expected[column].equals(got[column])]
+    elif not asked.equals(answered):
+        wrong = [str(column) for column in asked if not asked[column].equals(answered[column])]
         what = f"labels, in {', '.join(wrong)}"
     else:
         return

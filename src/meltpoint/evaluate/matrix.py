@@ -1,17 +1,18 @@
 """Confusion as a picture: counts where there is room for them, and the commonest confusions where classes are many."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure, SubFigure
+from numpy.typing import NDArray
 
-from meltpoint.evaluate.classification import HeadJudgement
-from meltpoint.evaluate.plots import ACCENT, INK, LINE, MUTED, STYLE, Judged
+from meltpoint.evaluate.plots import ACCENT, INK, LINE, MUTED, STYLE
 from meltpoint.files import whole_file
 from meltpoint.model.card import TreeCard
 from meltpoint.tables import Classes
@@ -24,8 +25,24 @@ ABREAST, LARGE = 3, 7.6  # matrices in a row, and inches of one that has a row f
 EMBER = ["#ffffff", "#ffd8bf", "#f08c4a", "#b93815", "#6b1d0b"]
 
 
-def draw_confusion(judged: Judged, tree: TreeCard | None, title: str, path: Path) -> None:
-    """Counts, coloured by the share of the true class.
+class Confused(Protocol):
+    """A head on one split, as far as it is drawn here: `confusion` (C, C) counts images or pixels, rows true."""
+
+    @property
+    def classes(self) -> list[str]:
+        """The class names in the order of their ids."""
+
+    @property
+    def images(self) -> int:
+        """How many images there are."""
+
+    @property
+    def confusion(self) -> NDArray[np.int64]:
+        """What is taken for what."""
+
+
+def draw_confusion(judged: Mapping[str, Confused], tree: TreeCard | None, title: str, shares: bool, path: Path) -> None:
+    """Counts, or `shares` of the true class where pixels are counted, coloured by that share.
 
     A head with many classes has a row for itself, its classes stand together as a tree has them, and its commonest
     confusions are told.
@@ -41,25 +58,25 @@ def draw_confusion(judged: Judged, tree: TreeCard | None, title: str, path: Path
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
         parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
         for part, row in zip(parts, rows, strict=False):
-            _draw_small(part, row, len(rows[0]))
+            _draw_small(part, row, len(rows[0]), shares)
         for part, name in zip(parts[len(rows) :], large, strict=True):
             _draw_large(part, name, judged, tree)
         figure.savefig(temporary, metadata={"Software": None})
 
 
-def _draw_small(part: SubFigure, row: Sequence[tuple[str, HeadJudgement]], columns: int) -> None:
+def _draw_small(part: SubFigure, row: Sequence[tuple[str, Confused]], columns: int, shares: bool) -> None:
     grid = part.subplots(1, columns, squeeze=False).ravel()
     for axes, (name, head) in zip(grid, row, strict=False):
         _title(axes, name, head)
         _matrix(axes, head.confusion)
         _names(axes, head.classes)
         if len(head.classes) <= 20:
-            _counts(axes, head.confusion)
+            _counts(axes, head.confusion, shares)
     for axes in grid[len(row) :]:
         axes.set_axis_off()
 
 
-def _draw_large(part: SubFigure, name: str, judged: Judged, tree: TreeCard | None) -> None:
+def _draw_large(part: SubFigure, name: str, judged: Mapping[str, Confused], tree: TreeCard | None) -> None:
     head = judged[name]
     matrix, told = part.subplots(1, 2, width_ratios=[1, 0.62])
     order, groups = arrange(name, {other: known.classes for other, known in judged.items()}, tree)
@@ -97,7 +114,7 @@ def arrange(name: str, classes: Classes, tree: TreeCard | None) -> tuple[list[in
     return [ids[depth][label] for label in order], dict(groups)
 
 
-def commonest(head: HeadJudgement) -> list[tuple[str, str, int, float]]:
+def commonest(head: Confused) -> list[tuple[str, str, int, float]]:
     """The commonest confusions: true class, answered class, images, share of the true class."""
     wrong = head.confusion.copy()
     np.fill_diagonal(wrong, 0)
@@ -111,7 +128,7 @@ def commonest(head: HeadJudgement) -> list[tuple[str, str, int, float]]:
     ]
 
 
-def _title(axes: Axes, name: str, head: HeadJudgement) -> None:
+def _title(axes: Axes, name: str, head: Confused) -> None:
     axes.set_title(f"{name}  ({head.images:,} images)")
 
 
@@ -135,12 +152,13 @@ def _names(axes: Axes, classes: Sequence[str]) -> None:
     axes.set_yticks(range(size), names, fontsize=small)
 
 
-def _counts(axes: Axes, counts: np.ndarray) -> None:
+def _counts(axes: Axes, counts: np.ndarray, shares: bool) -> None:
     share, size = counts / np.maximum(counts.sum(1, keepdims=True), 1), len(counts)
     for row, column in np.ndindex(size, size):
-        if size > 6 and not counts[row, column]:
+        if size > 6 and not (share[row, column] >= 0.005 if shares else counts[row, column]):
             continue
         text = f"{counts[row, column]:,}" + (f"\n{share[row, column]:.0%}" if size <= 6 else "")
+        text = f"{share[row, column]:.0%}" if shares else text
         colour = "white" if share[row, column] > 0.55 else INK
         axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=10 if size <= 6 else 6)
 
@@ -156,7 +174,7 @@ def _groups(axes: Axes, groups: dict[str, int]) -> None:
     axes.set_yticks(middles, names, fontsize=6)
 
 
-def _tell(axes: Axes, head: HeadJudgement) -> None:
+def _tell(axes: Axes, head: Confused) -> None:
     told = commonest(head)
     axes.set_title("commonest confusions (share of the class)")
     if not told:

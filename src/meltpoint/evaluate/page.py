@@ -23,12 +23,13 @@ SHOWN_COSTS = (
     "parameters", "peak_megabytes", "predict_megabytes",
 )  # fmt: skip
 SCORES = (
+    "miou", "dice", "pixel_accuracy", "boundary_f1",
     "accuracy", "balanced_accuracy", "macro_f1", "f1", "precision", "recall", "quadratic_kappa", "mean_absolute_error",
     "top_5_accuracy", "coverage", "answered_accuracy", "roc_auc", "average_precision", "log_loss",
     "expected_calibration_error",
 )  # fmt: skip
 AREAS = ("quadratic_kappa", "mean_absolute_error", "roc_auc", "average_precision", "log_loss")  # no shares of anything
-CLASS_SCORES = ("recall", "precision", "f1", "roc_auc")
+CLASS_SCORES = ("iou", "dice", "recall", "precision", "f1", "roc_auc", "boundary_f1")
 
 
 def render_page(decision: Decision) -> str:
@@ -64,13 +65,16 @@ def _context(decision: Decision) -> dict[str, Any]:
         "quality": _quality(decision, strategies),
         "differences": _differences(decision),
         "reliability": place_reliability(evidence.reliability),
+        "confident": any(len(table) for table in evidence.reliability.values()),
         "costs": [(words.COSTS[name], [_cost(row, name) for row in decision.rows]) for name in SHOWN_COSTS],
         "heads": {name: _scores_of(decision, name) for name in evidence.classes},
         "learnt": {name: list(_learnt(decision, name)) for name in evidence.classes},
         "branches": branches,
         "tree": _say_tree(branches, decision.winner),
         "labelled": evidence.hierarchies[decision.winner].get("test", {}),
-        "class_scores": [(name, words.METRICS.get(name, name)) for name in CLASS_SCORES],
+        "class_scores": _class_scores(decision),
+        "wording": evidence.wording,
+        "ranking": words.METRICS[evidence.wording.ranking],
         "classes": evidence.classes[head],
         "shown_classes": shown_classes(decision),
         "mistakes": {name: _embed(path) for name, path in evidence.mistakes.items()},
@@ -107,6 +111,13 @@ def _scores_of(decision: Decision, head: str) -> list[tuple[str, str, str]]:
         wished["answered_accuracy"] = f"at least {known['unknown']['right']:.0%}"
     left_out = set() if len(decision.evidence.classes[head]) == 2 else {"f1"}
     return [(name, words.METRICS[name], wished.get(name, "")) for name in SCORES if name in known.keys() - left_out]
+
+
+def _class_scores(decision: Decision) -> list[tuple[str, str]]:
+    """The scores that a class of the main head has, and their names."""
+    found = decision.rows[0].metrics["test"][decision.evidence.main_head]["classes"].values()
+    known = next(iter(found)).keys()
+    return [(name, words.METRICS[name]) for name in CLASS_SCORES if name in known]
 
 
 def _learnt(decision: Decision, head: str) -> Iterator[str]:

@@ -73,7 +73,7 @@ def _write_table(table: pd.DataFrame, path: Path) -> None:
 def _draw_pictures(judgement: Judgement, name: str, folder: Path) -> None:
     judged, tree = judgement.splits["test"], judgement.tree
     pictures: dict[str, Callable[[Path], None]] = {
-        "confusion": lambda path: draw_confusion(judged, tree, f"{name}: what is taken for what (test)", path),
+        "confusion": lambda path: draw_confusion(judged, tree, f"{name}: what is taken for what (test)", False, path),
         "reliability": lambda path: draw_reliability(judged, f"{name}: is its confidence earned? (test)", path),
         "roc": lambda path: draw_roc(judged, f"{name}: ROC (test)", path),
         "precision_recall": lambda path: draw_precision_recall(judged, f"{name}: precision and recall (test)", path),

@@ -78,13 +78,14 @@ def _ways(name: str, found: dict[str, Any]) -> Iterator[Branch]:
 
 
 def shown_classes(decision: Decision) -> list[tuple[str, list[str]]]:
-    """The classes of the main head under titles: all, or the hardest and the easiest by the winner's F1 on test."""
+    """The classes of the main head under titles: all, or the hardest and the easiest for the winner, on test."""
     evidence = decision.evidence
     names = evidence.classes[evidence.main_head]
     if len(names) <= MOST_CLASSES:
         return [("", names)]
     scores = evidence.metrics[decision.winner]["test"][evidence.main_head]["classes"]
-    ranked = sorted((name for name in names if scores[name]["support"]), key=lambda name: scores[name]["f1"])
+    by = evidence.wording.ranking
+    ranked = sorted((name for name in names if scores[name]["support"]), key=lambda name: scores[name][by])
     ends = min(ENDS, len(ranked) // 2)
     return [("the hardest", ranked[:ends]), ("the easiest", ranked[-ends:][::-1])] if ends else [("", ranked)]
 
@@ -96,6 +97,7 @@ def write_text(decision: Decision) -> str:
     if decision.pairs:
         against = f"{decision.best} minus each other strategy, {metric} on {head}, in points:"
         lines += ["", against, "", *_pairs(decision)]
+    lines += _regions(decision)
     lines += _trees(branches_of(decision))
     return "\n".join(
         [
@@ -144,6 +146,18 @@ def _pairs(decision: Decision) -> list[str]:
         for pair in decision.pairs
     ]
     return align([titles, *rows])
+
+
+def _regions(decision: Decision) -> list[str]:
+    """IoU of each class of the main head, if its answers are masks."""
+    evidence, head = decision.evidence, decision.evidence.main_head
+    found = [row.metrics["test"][head]["classes"] for row in decision.rows]
+    names = [name for _, shown in shown_classes(decision) for name in shown if "iou" in found[0][name]]
+    if not names:
+        return []
+    titles = ["class", *evidence.strategies]
+    rows = [[name, *(words.percent(scores[name]["iou"]) for scores in found)] for name in names]
+    return ["", f"IoU of each class of {head}, on test:", "", *align([titles, *rows])]
 
 
 def _trees(branches: list[Branch]) -> list[str]:

@@ -1,6 +1,7 @@
 """How numbers and names of the decision are said to people."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from meltpoint.evaluate.bootstrap import Interval
 
@@ -20,6 +21,11 @@ METRICS = {
     "average_precision": "average precision",
     "log_loss": "log loss",
     "expected_calibration_error": "calibration error",
+    "miou": "mean IoU",
+    "dice": "Dice",
+    "pixel_accuracy": "pixel accuracy",
+    "boundary_f1": "boundary F",
+    "iou": "IoU",
 }
 COSTS = {
     "train_seconds": "training time",
@@ -33,6 +39,18 @@ COSTS = {
     "parameters": "parameters",
 }
 MISSING = "–"
+
+
+@dataclass(frozen=True)
+class Wording:
+    """How the report speaks of a task: of what a class has, of the score that ranks classes, of the pictures below."""
+
+    support: str  # what is counted of a class
+    ranking: str  # the score of a class that tells hard from easy
+    unfolded: int  # classes up to which their table stands open
+    pictures: str  # the heading of the pictures, before "on HEAD"
+    about: str  # a sentence below it
+    alternative: str  # what a picture holds, for those who do not see it; {strategy} and {head} stand for their names
 
 
 def percent(share: float | None) -> str:

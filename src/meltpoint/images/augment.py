@@ -1,4 +1,4 @@
-"""albumentations transforms by name and arguments, checked when read; a call is a pure function of picture and seed."""
+"""albumentations transforms by name and arguments, checked when read; a view is a pure function of picture and seed."""
 
 import difflib
 import inspect
@@ -14,6 +14,7 @@ import numpy as np
 
 from meltpoint.errors import UserError
 from meltpoint.images.decode import Pixels
+from meltpoint.images.masks import IGNORED, Mask
 from meltpoint.params.data import Images
 
 if TYPE_CHECKING:
@@ -41,13 +42,31 @@ class Transform:
         Raises:
             AugmentError: what came out has another shape or dtype.
         """
+        return self._checked(self._applied(seed, image=image)["image"], image)
+
+    def pair(self, image: Pixels, mask: Mask, seed: int) -> tuple[Pixels, Mask]:
+        """Augment uint8 (S, S, 3) as a call does, and uint8 (S, S) class ids in the same way.
+
+        Cells of the mask move to the nearest place; what comes in from outside is `IGNORED`.
+
+        Raises:
+            AugmentError: what came out has another shape or dtype.
+        """
+        # What transforms fill with is 0: with ids one higher, and IGNORED (255) wrapped to 0, that means ignored.
+        moved = self._applied(seed, image=image, mask=mask + np.uint8(1))
+        return self._checked(moved["image"], image), self._checked(moved["mask"], mask) - np.uint8(1)
+
+    def _applied(self, seed: int, **arrays: Pixels) -> dict[str, Any]:
         generator = random.Random(seed)  # noqa: S311 - albumentations wants both kinds of generator
         self.compose.set_random_state(np.random.default_rng(seed), generator)
-        view = self.compose(image=image)["image"]
+        applied: dict[str, Any] = self.compose(**arrays)
+        return applied
+
+    def _checked(self, view: Any, given: Pixels) -> Pixels:
         shape, dtype = getattr(view, "shape", None), getattr(view, "dtype", None)
-        if shape != image.shape or dtype != np.uint8:
+        if shape != given.shape or dtype != np.uint8:
             raise AugmentError(
-                f"augment.transforms: {_named(self.compose)} turns uint8 {image.shape} into {dtype} {shape}. A view"
+                f"augment.transforms: {_named(self.compose)} turns uint8 {given.shape} into {dtype} {shape}. A view"
                 " keeps its shape and dtype. Leave out Normalize and ToTensorV2, the model normalises by itself; give"
                 f" crops the size of the view, {self.size}."
             )
@@ -68,8 +87,11 @@ def build_transform(transforms: Sequence[Mapping[str, Mapping[str, Any]]], image
     steps = []
     for name, arguments in [(name, dict(arguments)) for step in transforms for name, arguments in step.items()]:
         _check_names(name, arguments, known)
+        if isinstance(filled := arguments.get("fill_mask"), int):
+            arguments["fill_mask"] = (filled + 1) % 256  # as `pair` shifts masks
         steps.append(_build(name, arguments, known))
-        _try(Transform(albumentations.Compose([_build(name, {**arguments, "p": 1.0}, known)]), images.size))
+        surely = {key: 0 if key == "fill_mask" else value for key, value in arguments.items()} | {"p": 1.0}
+        _try(Transform(albumentations.Compose([_build(name, surely, known)]), images.size))
     return Transform(albumentations.Compose(steps), images.size)
 
 
@@ -117,8 +139,10 @@ def _build(name: str, arguments: Mapping[str, Any], known: Mapping[str, Any]) ->
 def _try(transform: Transform) -> None:
     """Apply a transform twice to noise: slips of params.yaml show now, not after an hour of training."""
     noise = np.random.default_rng(0).integers(0, 256, (transform.size, transform.size, 3), dtype=np.uint8)
+    halves = np.where(noise[..., 0] < 128, 0, 100).astype(np.uint8)
     try:
         first, second = (transform(noise, seed=1) for _ in range(2))
+        _, mask = transform.pair(noise, halves, seed=1)
     except AugmentError:
         raise
     except Exception as error:
@@ -130,6 +154,12 @@ def _try(transform: Transform) -> None:
         raise AugmentError(
             f"augment.transforms: {_named(transform.compose)} gives two views for one seed. Allowed are transforms"
             " that follow their seed, or no training could be repeated; leave it out."
+        )
+    invented = sorted(set(np.unique(mask).tolist()) - {0, 100, IGNORED})
+    if invented:
+        raise AugmentError(
+            f"augment.transforms: {_named(transform.compose)} makes the classes {invented[:4]} of the classes 0 and 100"
+            " of a mask. Allowed is mask_interpolation: 0, which takes the nearest pixel; correct it in params.yaml."
         )
 
 

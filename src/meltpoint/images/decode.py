@@ -1,8 +1,9 @@
-"""One decoder for training and serving: a picture becomes 8-bit RGB as a person would see it, or an ImageError."""
+"""One decoder for training, serving and masks: a picture becomes 8-bit RGB as a person sees it, or an ImageError."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,6 +14,7 @@ from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 from meltpoint.errors import UserError
 
 Pixels = NDArray[np.uint8]
+Size = tuple[int, int]  # width, height
 
 # Formats that are pictures and nothing more: EPS, PDF and WMF are programs, others have no signature.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "PPM", "JPEG2000", "AVIF")
@@ -50,7 +52,7 @@ def decode(source: Path | bytes, max_megapixels: float) -> Pixels:
         ImageError: empty, no picture, a format that is not allowed, damaged, truncated, a depth that cannot be scaled,
             or more than `max_megapixels` (in units of 10**6 pixels, known from the header, before anything is decoded).
     """
-    with _opened(source, max_megapixels) as image:
+    with _opened(source, partial(_check_size, max_megapixels=max_megapixels)) as image:
         return np.asarray(_to_rgb(image))
 
 
@@ -60,9 +62,32 @@ def inspect(path: Path, max_megapixels: float) -> tuple[int, int]:
     return width, height
 
 
+def read_values(path: Path, size: Size) -> Pixels:
+    """The values of a grey picture, or of another its palette's indices, as they are: uint8 (H, W).
+
+    Raises:
+        ImageError: as `decode` does, or its size is not `size`, it has no such values, or they are not 0 to 255.
+    """
+    with _opened(path, partial(_check_shape, allowed=(size, size[::-1]))) as image:
+        _check_shape(image, (size,))
+        values = np.asarray(image)
+        if image.mode not in ("1", "L", "P", "I", *SIXTEEN_BITS):
+            raise _RefusedError("no ids in it", f"it has the mode {image.mode}, and not one value for each pixel")
+        if values.min() < 0 or values.max() > 255:
+            raise _RefusedError("ids over 255", f"its values are {values.min()} to {values.max()}")
+        return values.astype(np.uint8)
+
+
+def read_colours(path: Path, size: Size) -> Pixels:
+    """A picture as `decode` gives it; raises ImageError also if its size (width, height) is not `size`."""
+    with _opened(path, partial(_check_shape, allowed=(size, size[::-1]))) as image:
+        _check_shape(image, (size,))
+        return np.asarray(_to_rgb(image))
+
+
 def read_grey(path: Path) -> Pixels:
     """The luma of a picture as uint8 (H, W); for pictures that `inspect` has accepted before."""
-    with _opened(path, float("inf")) as image:
+    with _opened(path, partial(_check_size, max_megapixels=float("inf"))) as image:
         plain = image.mode == "L" and not image.has_transparency_data
         return np.asarray(image if plain else _to_rgb(image).convert("L"))
 
@@ -72,15 +97,18 @@ class _RefusedError(Exception):
 
 
 @contextmanager
-def _opened(source: Path | bytes, max_megapixels: float) -> Iterator[Image.Image]:
-    """A fully loaded and upright picture; whatever Pillow raises becomes an ImageError here and nowhere else."""
+def _opened(source: Path | bytes, check: Callable[[Image.Image], None]) -> Iterator[Image.Image]:
+    """A fully loaded and upright picture, after a `check` of its header.
+
+    Whatever Pillow raises becomes an ImageError here and nowhere else.
+    """
     name = repr(source.name) if isinstance(source, Path) else f"of {len(source):,} bytes"
     try:
         with source.open("rb") if isinstance(source, Path) else io.BytesIO(source) as file:
             _check_signature(file)
             Image.init()  # Pillow knows no format it is asked for by name before
             with Image.open(file, formats=_readable()) as image:
-                _check_size(image, max_megapixels)
+                check(image)
                 yield _load(image)
     except Exception as error:  # Pillow raises nearly every built-in kind for damaged files
         raise ImageError(name, *_explain(error)) from error
@@ -123,6 +151,13 @@ def _check_size(image: Image.Image, max_megapixels: float) -> None:
     if megapixels > max_megapixels:
         detail = f"{image.width}x{image.height} is {megapixels:,.1f} megapixels, at most {max_megapixels:g} are allowed"
         raise _RefusedError("too many pixels", detail)
+
+
+def _check_shape(image: Image.Image, allowed: Collection[Size]) -> None:
+    if image.size not in allowed:
+        width, height = next(iter(allowed))
+        detail = "the pixels of a mask are those of its image"
+        raise _RefusedError(f"it has {image.width}x{image.height} pixels and its image {width}x{height}", detail)
 
 
 def _load(image: Image.Image) -> Image.Image:

@@ -7,32 +7,57 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from meltpoint.images.augment import Transform
+from meltpoint.images.decode import Pixels
+from meltpoint.images.masks import paint
 from meltpoint.images.sheet import draw_sheet
-from meltpoint.images.views import Views, view_seed
+from meltpoint.images.views import Pair, Views, augment, view_seed
+from meltpoint.tables import PRESENT
 
 ROWS, COLUMNS, LABELS = 6, 8, 3  # at most: training images, views of each, classes named
+STRENGTH = 0.5  # of the colours of classes over an image
 
 
 def draw_augmented(views: Views, transform: Transform, seed: int, path: Path) -> None:
-    """Draw some training images of different classes: each as it is, then as training sees it."""
+    """Draw some training images of different classes: each as it is, then as training sees it; masks lie over them."""
     labels, shown = list(views.classes), min(views.count, COLUMNS) or COLUMNS
     training = views.rows("train")
     images, captions = [], []
-    for place in _varied(views.samples.iloc[training], labels):
-        sample, plain = views.samples.iloc[training[place]], np.asarray(views.plain[training[place]])
-        named = [str(sample[label]) for label in labels if pd.notna(sample[label])]
-        images.append(plain)
+    for place in _varied(views.samples.iloc[training], labels, views.masks is None):
+        sample, plain = views.samples.iloc[training[place]], _plain(views, training[place])
+        named = [str(sample[label]).replace(PRESENT, ", ") for label in labels if pd.notna(sample[label])]
+        images.append(_masked(plain, views))
         captions.append("\n".join(["as it is", *named[:LABELS]]))
         for number in range(shown):
-            stored = None if views.augmented is None else np.asarray(views.augmented[place, number])
-            images.append(transform(plain, view_seed(seed, int(sample["id"]), number)) if stored is None else stored)
+            made = None if views.count else augment(transform, plain, view_seed(seed, int(sample["id"]), number))
+            images.append(_masked(made or _stored(views, place, number), views))
             captions.append(f"view {number + 1}")
     kept = f"{views.count} stored views of each training image" if views.count else "new views in each epoch"
     draw_sheet(images, captions, 1 + shown, "Augmentation", path, f"What training sees: {kept}")
 
 
-def _varied(samples: pd.DataFrame, labels: list[str]) -> NDArray[np.int64]:
-    """Positions of a few rows: one of each combination of classes, the frequent ones first, then second ones."""
+def _plain(views: Views, row: int) -> Pair:
+    return np.asarray(views.plain[row]), None if views.masks is None else np.asarray(views.masks[row])
+
+
+def _stored(views: Views, place: int, number: int) -> Pair:
+    assert views.augmented is not None, "a store with a count of views has them"
+    masks = views.augmented_masks
+    return np.asarray(views.augmented[place, number]), None if masks is None else np.asarray(masks[place, number])
+
+
+def _masked(pair: Pair, views: Views) -> Pixels:
+    """A view under the colours of its mask, if it has one."""
+    view, mask = pair
+    return view if mask is None else paint(view, mask, next(iter(views.palettes.values())), STRENGTH)
+
+
+def _varied(samples: pd.DataFrame, labels: list[str], by_class: bool) -> NDArray[np.int64]:
+    """Positions of a few rows: one of each combination of classes, the frequent ones first, then second ones.
+
+    Not `by_class`, they are spread evenly: hardly two masks show the same classes, and neighbours come from one film.
+    """
+    if not by_class:
+        return np.unique(np.linspace(0, len(samples) - 1, min(ROWS, len(samples))).astype(np.int64))
     keys = [samples[label].fillna("").to_numpy() for label in labels]
     groups = samples.reset_index(drop=True).groupby(keys)["id"]
     order = np.lexsort((-groups.transform("size").to_numpy(), groups.cumcount().to_numpy()))

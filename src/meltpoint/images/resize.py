@@ -1,6 +1,6 @@
 """Brings a picture of any shape to one square size, the same way in training and serving."""
 
-from typing import assert_never
+from typing import Literal, assert_never
 
 import cv2
 import numpy as np
@@ -10,7 +10,14 @@ from meltpoint.params.data import Images
 
 Pixels = NDArray[np.uint8]
 
-INTERPOLATIONS = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC, "area": cv2.INTER_AREA}
+Interpolation = Literal["bilinear", "bicubic", "area", "nearest"]
+
+INTERPOLATIONS = {
+    "bilinear": cv2.INTER_LINEAR,
+    "bicubic": cv2.INTER_CUBIC,
+    "area": cv2.INTER_AREA,
+    "nearest": cv2.INTER_NEAREST_EXACT,  # the other one takes pixels a half further up and left
+}
 
 
 def resize(image: Pixels, images: Images) -> Pixels:
@@ -19,16 +26,21 @@ def resize(image: Pixels, images: Images) -> Pixels:
     `squash` changes the aspect ratio, `crop` brings the short side to S and keeps the centre of the long one,
     `letterbox` brings the long side to S and puts black bars beside the short one.
     """
-    size, interpolation = images.size, INTERPOLATIONS[images.interpolation]
+    return move(image, images, images.interpolation, 0)
+
+
+def move(image: Pixels, images: Images, interpolation: Interpolation, bars: int) -> Pixels:
+    """A picture of any number of channels, or a mask (H, W), as `resize` brings it to S; `bars` fills letterboxes."""
+    size, way = images.size, INTERPOLATIONS[interpolation]
     match images.resize:
         case "squash":
-            return _scaled(image, size, size, interpolation)
+            return _scaled(image, size, size, way)
         case "crop":
-            return _scaled(_centre_square(image), size, size, interpolation)
+            return _scaled(_centre_square(image), size, size, way)
         case "letterbox":
             height, width = image.shape[:2]
             rows, columns = (max(1, round(side * size / max(height, width))) for side in (height, width))
-            return _padded(_scaled(image, rows, columns, interpolation), size)
+            return _padded(_scaled(image, rows, columns, way), size, bars)
         case _:
             assert_never(images.resize)
 
@@ -47,9 +59,9 @@ def _centre_square(image: Pixels) -> Pixels:
     return image[top : top + side, left : left + side]
 
 
-def _padded(image: Pixels, size: int) -> Pixels:
+def _padded(image: Pixels, size: int, bars: int) -> Pixels:
     rows, columns = image.shape[:2]
-    padded = np.zeros((size, size, 3), dtype=np.uint8)
+    padded = np.full((size, size, *image.shape[2:]), bars, dtype=np.uint8)
     top, left = (size - rows) // 2, (size - columns) // 2
     padded[top : top + rows, left : left + columns] = image
     return padded

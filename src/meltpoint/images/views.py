@@ -1,11 +1,11 @@
-"""Every image decoded once: a store of uint8 views, one plain view of each image and augmented ones for training."""
+"""Every image decoded once: a store of uint8 views, plain ones of all and augmented ones for training, with masks."""
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -15,16 +15,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from meltpoint.errors import UserError
-from meltpoint.files import read_json, whole_folder, write_json
+from meltpoint.files import read_json, sha256_of, whole_folder, write_json
 from meltpoint.images.augment import Transform
 from meltpoint.images.decode import Pixels, decode
+from meltpoint.images.masks import Mask, read_mask, resize_mask
 from meltpoint.images.resize import resize
 from meltpoint.params.data import Images
 from meltpoint.progress import track
-from meltpoint.tables import Classes, read_classes, read_samples, write_samples
+from meltpoint.tables import Classes, Palettes, mask_column, read_classes, read_samples, write_samples
 
 PLAIN, AUGMENTED, FACTS = "plain.npy", "augmented.npy", "views.json"
+MASKS, AUGMENTED_MASKS = "masks.npy", "augmented_masks.npy"
 CHUNK = 256  # images in memory at once
+Pair = tuple[Pixels, Mask | None]  # a view and its mask
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -40,6 +43,8 @@ class Views:
     Attributes: `samples` the full table, sorted by id; `plain` uint8 (N, S, S, 3) in the order of samples; `augmented`
     uint8 (n_train, V, S, S, 3) in the order of the training rows, or None; `size` S in pixels; `count` V;
     `fingerprint` of pixels, labels, splits and settings.
+    Where images have masks, `masks` uint8 (N, S, S) and `augmented_masks` uint8 (n_train, V, S, S) are the class ids
+    (or `IGNORED`) of the pixels of `plain` and `augmented`; `palettes` has a colour "#rrggbb" for each of the classes.
     """
 
     folder: Path
@@ -50,6 +55,9 @@ class Views:
     fingerprint: str
     plain: Pixels
     augmented: Pixels | None
+    masks: Mask | None = None
+    augmented_masks: Mask | None = None
+    palettes: Palettes = field(default_factory=dict)
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Positions of a split's images in `samples` and `plain`, int64."""
@@ -71,28 +79,27 @@ def write_views(
     count: int,
     seed: int,
     folder: Path,
+    palettes: Palettes | None = None,
 ) -> None:
-    """Decode every image of `samples` once; write its plain view and, for a training image, `count` augmented ones."""
+    """Decode every image of `samples` once; write its plain view and, for a training image, `count` augmented ones.
+
+    Each view has its mask where `samples` have a column of masks, and `palettes` the colours of their classes.
+    """
     samples = samples.sort_values("id").reset_index(drop=True)
-    ids, paths = samples["id"].tolist(), samples["path"].tolist()
-    trained = (samples["split"] == "train").tolist()
-    shape = (images.size, images.size, 3)
-    plain_views = _mapped(lambda path: resize(decode(raw / path, float("inf")), images), paths)
+    masked = [mask_column(label) for label in classes if mask_column(label) in samples]
+    files = samples[["path", *masked]].to_numpy(dtype=object).tolist()
+    seeds = [
+        [view_seed(seed, number, view) for view in range(count if split == "train" else 0)]
+        for number, split in zip(samples["id"], samples["split"], strict=True)
+    ]
+    plain = _mapped(lambda paths: _decoded([raw / path for path in paths], images), files)
     with whole_folder(folder) as new:
-        with (
-            _appended(new / PLAIN, (len(paths), *shape)) as plain,
-            _appended(new / AUGMENTED, (sum(trained), count, *shape)) as augmented,
-        ):
-            for row, view in enumerate(track(plain_views, "augment", len(paths))):
-                plain.write(view.tobytes())
-                for number in range(count if trained[row] else 0):
-                    augmented.write(transform(view, view_seed(seed, ids[row], number)).tobytes())
-        if not count:
-            (new / AUGMENTED).unlink()
+        _write_arrays(new, track(plain, "augment", len(files)), transform, seeds, bool(masked))
         write_samples(samples, new / "samples.csv")
         write_json(new / "classes.json", classes)
         settings = {"images": images.model_dump(), "count": count, "seed": seed, "transforms": repr(transform.compose)}
-        write_json(new / FACTS, {"size": images.size, "count": count, "fingerprint": _fingerprint(new, settings)})
+        facts = {"size": images.size, "count": count, "fingerprint": _fingerprint(new, settings)}
+        write_json(new / FACTS, facts | {"palettes": palettes or {}})
 
 
 def open_views(folder: Path) -> Views:
@@ -114,14 +121,60 @@ def open_views(folder: Path) -> Views:
         count=facts["count"],
         fingerprint=facts["fingerprint"],
         plain=np.load(folder / PLAIN, mmap_mode="r"),
-        augmented=np.load(folder / AUGMENTED, mmap_mode="r") if facts["count"] else None,
+        augmented=_mapped_file(folder / AUGMENTED) if facts["count"] else None,
+        masks=_mapped_file(folder / MASKS),
+        augmented_masks=_mapped_file(folder / AUGMENTED_MASKS) if facts["count"] else None,
+        palettes=facts.get("palettes", {}),
     )
+
+
+def augment(transform: Transform, plain: Pair, seed: int) -> Pair:
+    """An augmented view of a plain one, its mask moved with it."""
+    view, mask = plain
+    return (transform(view, seed), None) if mask is None else transform.pair(view, mask, seed)
 
 
 def view_seed(seed: int, *numbers: int) -> int:
     """A seed of 63 bits for what `numbers` name (image id and view, say), the same in every process."""
     text = ",".join(str(number) for number in (seed, *numbers))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
+
+
+def _decoded(paths: Sequence[Path], images: Images) -> Pair:
+    """The plain view of an image, and that of its mask if there is a second path."""
+    view = resize(decode(paths[0], float("inf")), images)
+    return view, resize_mask(read_mask(paths[1]), images) if paths[1:] else None
+
+
+def _write_arrays(
+    folder: Path, plain: Iterable[Pair], transform: Transform, seeds: Sequence[Sequence[int]], masked: bool
+) -> None:
+    """Write the arrays of a store; each image has a plain view, and an augmented one for each of its `seeds`."""
+    square, views = (transform.size, transform.size), [len(numbers) for numbers in seeds if numbers]
+    stored, made = (len(seeds), *square), (len(views), max(views, default=0), *square)
+    with (
+        _appended(folder / PLAIN, (*stored, 3)) as images,
+        _appended(folder / MASKS, stored) as masks,
+        _appended(folder / AUGMENTED, (*made, 3)) as augmented,
+        _appended(folder / AUGMENTED_MASKS, made) as augmented_masks,
+    ):
+        for pair, numbers in zip(plain, seeds, strict=True):
+            _append(pair, images, masks)
+            for number in numbers:
+                _append(augment(transform, pair, number), augmented, augmented_masks)
+    empty = {MASKS: not masked, AUGMENTED: not views, AUGMENTED_MASKS: not (masked and views)}
+    for name in [name for name, unneeded in empty.items() if unneeded]:
+        (folder / name).unlink()
+
+
+def _append(pair: Pair, images: BinaryIO, masks: BinaryIO) -> None:
+    view, mask = pair
+    images.write(view.tobytes())
+    masks.write(b"" if mask is None else mask.tobytes())
+
+
+def _mapped_file(path: Path) -> Pixels | None:
+    return np.load(path, mmap_mode="r") if path.exists() else None
 
 
 def _mapped(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
@@ -144,4 +197,6 @@ def _fingerprint(folder: Path, settings: Mapping[str, object]) -> str:
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for name in ("samples.csv", "classes.json"):
         digest.update((folder / name).read_bytes())
+    if (folder / MASKS).exists():  # the table knows the bytes of images alone
+        digest.update(sha256_of(folder / MASKS).encode())
     return digest.hexdigest()

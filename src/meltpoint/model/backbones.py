@@ -3,17 +3,19 @@
 import copy
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import assert_never
+from typing import Literal, assert_never
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor, nn
 
 from meltpoint.model import nets
 from meltpoint.model.convolution import Convolution, copy_last_convolution
 from meltpoint.model.nets import BackboneError, Block
+from meltpoint.model.upsample import join_maps
 from meltpoint.model.weights import load_weights
 from meltpoint.params.model import Backbone as BackboneParams
-from meltpoint.params.model import FileWeights, HubWeights, MapTap, PackageWeights, Reading, TokenTap
+from meltpoint.params.model import FileWeights, GridTap, HubWeights, MapTap, PackageWeights, Reading, TokenTap
 
 FINAL, PATCHES = "final", "patches"
 Channels = tuple[float, float, float]  # red, green, blue
@@ -24,13 +26,14 @@ class FeatureSpec:
     """What a tap gives: vectors of `channels`, or where they are not pooled maps of (channels, *grid).
 
     `grid` is (rows, columns), its cells or patches `stride` pixels apart; None where the backbone pools in a way of
-    its own.
+    its own. `dtype` is the one they are stored with; those of whole grids are large.
     """
 
     channels: int
     stride: int
     grid: tuple[int, int] | None
     pooled: bool
+    dtype: Literal["float32", "float16"]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -39,25 +42,29 @@ class FeatureSpec:
 
 
 def tap_key(tap: Reading) -> str:
-    """The name of a tap in dicts and files: "final", "-2", "-2.class+patches", "-2.map"."""
+    """The name of a tap in dicts and files: "final", "-2", "-2.class+patches", "-2.map", "grid.-4.-1"."""
     match tap:
         case TokenTap():
             return f"{tap.at}.{'+'.join(tap.pool)}"
         case MapTap():
             return f"{tap.at}.map"
+        case GridTap():
+            return ".".join(["grid", *map(str, tap.at)])
         case _:
             return str(tap)
 
 
-def tap_index(tap: Reading) -> int | None:
-    """The stage or block that is tapped, as params count it; None for the final one."""
+def tap_places(tap: Reading) -> tuple[int, ...]:
+    """The stages or blocks that are tapped, as params count them; none for the final one."""
     match tap:
         case TokenTap() | MapTap():
+            return (tap.at,)
+        case GridTap():
             return tap.at
         case int():
-            return tap
+            return (tap,)
         case "final":
-            return None
+            return ()
         case _:
             assert_never(tap)
 
@@ -65,39 +72,59 @@ def tap_index(tap: Reading) -> int | None:
 class Backbone(nn.Module):
     """A timm model without its classifier. BatchNorm uses its stored statistics always, in training too.
 
-    Attributes: `params` it was built from, `size` of its images in pixels, `taps` and `specs` by tap key, `mean` and
-    `std` of the three channels, `indices` of the tapped stages by tap key, `licence` and `origin` of the weights in
-    words, `convolutions` to copy by tap key.
+    Attributes: `params` it was built from, `size` of its images in pixels, `padded` that of what the net is given,
+    `taps` and `specs` by tap key, `mean` and `std` of the three channels, `indices` of the tapped stages by tap key,
+    `licence` and `origin` of the weights in words, `convolutions` to copy by tap key.
     """
 
     channel_mean: Tensor
     channel_std: Tensor
 
-    def __init__(self, net: nn.Module, params: BackboneParams, taps: dict[str, Reading], size: int) -> None:
+    def __init__(
+        self, net: nn.Module, params: BackboneParams, taps: dict[str, Reading], size: int, padded: int
+    ) -> None:
         super().__init__()
-        self.net, self.params, self.taps, self.size = net, params, taps, size
-        self.specs = _select(params.name, net, _measure(net, params, size), taps)
+        self.net, self.params, self.taps, self.size, self.padded = net, params, taps, size, padded
+        self.specs = _select(params.name, net, _measure(net, params, padded), taps)
         self.convolutions: dict[str, Convolution] = {}  # a plain dict: they belong to the heads that copy them
         self.mean, self.std = _normalisation(net, params)
         self.licence, self.origin = "none", "random weights"
         self.register_buffer("channel_mean", 255 * torch.tensor(self.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("channel_std", 255 * torch.tensor(self.std).view(1, 3, 1, 1), persistent=False)
-        n_stages, places = nets.count_stages(net), {key: tap_index(tap) for key, tap in taps.items()}
-        self.indices = {key: at % n_stages for key, at in places.items() if at is not None}
+        places, n_stages = {key: tap_places(tap) for key, tap in taps.items()}, nets.count_stages(net)
+        self.indices = {key: tuple(at % n_stages for at in places[key]) for key in places if key != FINAL}
 
     def prepare(self, images: Tensor) -> Tensor:
-        """Images uint8 (N, S, S, 3) to normalised float32 (N, 3, S, S), channels last in memory, on this device."""
+        """Images uint8 (N, S, S, 3) to normalised float32 (N, 3, P, P), channels last in memory, on this device.
+
+        What is `padded`, on the right and below, is 0, the mean colour.
+        """
         channels_first = images.to(self.channel_mean.device, non_blocking=True).permute(0, 3, 1, 2)
-        return channels_first.float().sub_(self.channel_mean).div_(self.channel_std)
+        normalised = channels_first.float().sub_(self.channel_mean).div_(self.channel_std)
+        missing = self.padded - self.size
+        return F.pad(normalised, (0, missing, 0, missing)) if missing else normalised
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Normalised images float (N, 3, S, S) to features float (N, *spec.shape) for each tap key."""
-        indices = sorted(set(self.indices.values()))
-        last, blocks = nets.run_net(self.net, images, indices, whole=FINAL in self.specs)
-        features = {key: _pool(blocks[indices.index(index)], self.taps[key]) for key, index in self.indices.items()}
+        """Normalised images float (N, 3, P, P) to features float (N, *spec.shape) for each tap key."""
+        indices = self.all_indices()
+        last, given = nets.run_net(self.net, images, indices, whole=FINAL in self.specs)
+        blocks = dict(zip(indices, given, strict=True))
+        features = {key: self._read(key, [blocks[index] for index in own]) for key, own in self.indices.items()}
         if FINAL in self.specs:
             features[FINAL] = nets.pre_logits(self.net, last)
         return features
+
+    def all_indices(self) -> list[int]:
+        """The stages or blocks that any tap reads, in order of depth."""
+        return sorted({index for own in self.indices.values() for index in own})
+
+    def _read(self, key: str, blocks: list[Block]) -> Tensor:
+        """What a tap gives of its stages or blocks: float (N, *spec.shape)."""
+        spec, tap = self.specs[key], self.taps[key]
+        if isinstance(tap, GridTap):
+            assert spec.grid is not None
+            return join_maps([block.cells for block in blocks], spec.grid)
+        return _pool(blocks[0], tap)
 
     def copy_convolution(self, at: int) -> Convolution:
         """The convolution and activation after the stage `at`, which is tapped by its map, for a head to train.
@@ -132,7 +159,8 @@ class Backbone(nn.Module):
 def build_backbone(params: BackboneParams, taps: Collection[Reading], size: int, pretrained: bool = True) -> Backbone:
     """A backbone in eval mode for square images of `size` pixels, its weights channels last in memory.
 
-    `pretrained=False` leaves the weights random, for a caller that loads saved ones.
+    Where all taps are grids, images of any size are padded to one that the net takes. `pretrained=False` leaves the
+    weights random, for a caller that loads saved ones.
 
     Raises:
         BackboneError: unknown name, argument or tap, an image size that this backbone cannot take, or a map without
@@ -140,8 +168,9 @@ def build_backbone(params: BackboneParams, taps: Collection[Reading], size: int,
         WeightsError: the weights cannot be fetched, read or matched.
     """
     from_hub = pretrained and isinstance(params.weights, HubWeights)
-    net = nets.create_net(params, size, from_hub)
-    backbone = Backbone(net, params, {tap_key(tap): tap for tap in sorted(taps, key=tap_key)}, size)
+    padded = nets.next_size(params, size) if all(isinstance(tap, GridTap) for tap in taps) else size
+    net = nets.create_net(params, padded, from_hub)
+    backbone = Backbone(net, params, {tap_key(tap): tap for tap in sorted(taps, key=tap_key)}, size, padded)
     if from_hub:
         config = nets.pretrained_config(net)
         backbone.licence = str(config.get("license") or "unknown")
@@ -153,7 +182,7 @@ def build_backbone(params: BackboneParams, taps: Collection[Reading], size: int,
         if isinstance(tap, MapTap):
             backbone.convolutions[key] = _copy_convolution(backbone, tap)
     if FINAL not in backbone.specs:
-        nets.prune_net(net, sorted(set(backbone.indices.values())))
+        nets.prune_net(net, backbone.all_indices())
     net.to(memory_format=torch.channels_last)
     return backbone.eval()
 
@@ -182,34 +211,43 @@ def _measure(net: nn.Module, params: BackboneParams, size: int) -> dict[str, Fea
     specs: dict[str, FeatureSpec] = {}
     for index, block in enumerate(blocks):
         _, channels, rows, columns = block.cells.shape
-        specs[str(index)] = FeatureSpec(channels, round(size / rows), (rows, columns), pooled=True)
+        specs[str(index)] = FeatureSpec(channels, round(size / rows), (rows, columns), pooled=True, dtype="float32")
     stride = specs[str(len(blocks) - 1)].stride if blocks else size
-    return specs | {FINAL: FeatureSpec(final.shape[1], stride, None, pooled=True)}
+    return specs | {FINAL: FeatureSpec(final.shape[1], stride, None, pooled=True, dtype="float32")}
 
 
 def _select(
     name: str, net: nn.Module, specs: dict[str, FeatureSpec], taps: dict[str, Reading]
 ) -> dict[str, FeatureSpec]:
     """The specs of the wanted taps, by tap key."""
-    n_stages = len(specs) - 1
     selected: dict[str, FeatureSpec] = {}
     for key, tap in taps.items():
-        at = tap_index(tap)
-        if at is not None and not -n_stages <= at < n_stages:
+        own = _find_specs(name, specs, tap)
+        match tap:
+            case TokenTap():
+                _check_pool(name, net, tap)
+                selected[key] = replace(own[0], channels=len(tap.pool) * own[0].channels)
+            case MapTap():
+                selected[key] = replace(own[0], pooled=False)
+            case GridTap():
+                finest = min(own, key=lambda spec: spec.stride)
+                channels = sum(spec.channels for spec in own)
+                selected[key] = replace(finest, channels=channels, pooled=False, dtype="float16")
+            case _:
+                selected[key] = own[0]
+    return selected
+
+
+def _find_specs(name: str, specs: dict[str, FeatureSpec], tap: Reading) -> list[FeatureSpec]:
+    """The specs of the stages or blocks that a tap reads, in its order."""
+    n_stages = len(specs) - 1
+    for at in tap_places(tap):
+        if not -n_stages <= at < n_stages:
             known = ", ".join(f"{number} ({spec.channels} channels)" for number, spec in specs.items())
             raise BackboneError(
                 f"{name} has no tap {at}. It has {known}; -1 is the last of the numbered ones. Correct the head's tap."
             )
-        spec = specs[FINAL if at is None else str(at % n_stages)]
-        match tap:
-            case TokenTap():
-                _check_pool(name, net, tap)
-                selected[key] = replace(spec, channels=len(tap.pool) * spec.channels)
-            case MapTap():
-                selected[key] = replace(spec, pooled=False)
-            case _:
-                selected[key] = spec
-    return selected
+    return [specs[str(at % n_stages)] for at in tap_places(tap)] or [specs[FINAL]]
 
 
 def _check_pool(name: str, net: nn.Module, tap: TokenTap) -> None:

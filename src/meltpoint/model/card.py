@@ -12,7 +12,7 @@ from meltpoint.params.judging import Metric
 from meltpoint.params.model import Backbone, FileWeights, Head
 
 CARD = "card.json"
-FORMAT = 2  # raised when an older reader would misread a newer card
+FORMAT = 3  # raised when an older reader would misread a newer card
 
 
 class ModelError(UserError, RuntimeError):
@@ -24,7 +24,7 @@ class HeadCard(Section):
 
     `threshold`: of two classes, the probability from which on the second is the answer; None: the more probable one is.
     `unknown_below`: answers with a smaller probability are "unknown" to those who ask; None: none is.
-    `names`: language -> class -> its name for people.
+    `names`: language -> class -> its name for people. `colours`: of masks, "#rrggbb" of each class; None: it has none.
     """
 
     head: Head
@@ -33,6 +33,7 @@ class HeadCard(Section):
     threshold: float | None
     unknown_below: float | None
     names: dict[str, dict[str, str]]
+    colours: list[str] | None
 
 
 class TreeCard(Section):

@@ -37,11 +37,11 @@ class Model(nn.Module):
         return cast(dict[str, Tensor], self.backbone(self.prepare(images)))
 
     def outputs(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Features float (N, *spec.shape) for each tap key to outputs float (N, K) for each head."""
+        """Features float (N, *spec.shape) for each tap key to outputs of each head, as `forward`."""
         return {name: head(features[self.head_taps[name]]) for name, head in self.heads.items()}
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Images uint8 (N, S, S, 3) to outputs float (N, K) for each head."""
+        """Images uint8 (N, S, S, 3) to outputs of each head: float (N, K), of dense ones (N, K, S, S)."""
         return self.outputs(self.features(images))
 
 

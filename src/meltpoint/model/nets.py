@@ -125,6 +125,11 @@ def group_by_depth(net: nn.Module) -> list[list[str]]:
     return [list(grouped[depth]) for depth in sorted(grouped)]
 
 
+def next_size(params: BackboneParams, size: int) -> int:
+    """`size`, or the first even one above it, at most 64 pixels larger, that the net takes; none: `size`, to refuse."""
+    return size if _works(params, size) else _nearest_size(params, size, +1) or size
+
+
 def pretrained_config(net: nn.Module) -> dict[str, Any]:
     """timm's description of the weights the net is usually given: mean, std, license, hf_hub_id ..."""
     return cast(dict[str, Any], net.pretrained_cfg)

@@ -23,5 +23,6 @@ class Standardise(nn.Module):
         self.std.copy_(torch.where(std > SMALLEST_STD, std, torch.ones_like(std)))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features (..., D) to features (..., D)."""
-        return (features - self.mean) / self.std
+        """Features (N, D), or maps (N, D, h, w), to float32 of the same shape; stored ones may be float16."""
+        shape = (-1, *[1] * (features.ndim - 2))
+        return (features - self.mean.view(shape)) / self.std.view(shape)

@@ -1,13 +1,14 @@
 """What a model says of one picture, for people and programs: labels, names, probabilities, the path in the tree."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meltpoint.errors import UserError
 from meltpoint.model.card import Card, HeadCard
+from meltpoint.predict.masks import MaskAnswer
 from meltpoint.trees import Tree, decide, weigh_classes, weigh_paths
 
 Probabilities = Mapping[str, NDArray[np.floating]]  # by head, (N, C)
@@ -16,6 +17,15 @@ Ids = NDArray[np.int64]
 
 class PredictError(UserError, ValueError):
     """Images or questions that this model was not made for."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What to tell: so many choices of each head, names in a language (None: labels), masks through windows or not."""
+
+    top: int
+    language: str | None
+    window: bool
 
 
 @dataclass(frozen=True)
@@ -50,13 +60,14 @@ class Answer:
     """What a model says of one picture: `heads` by name, none if `error` says why the picture cannot be used.
 
     `source` is the path or address, None for a picture that has none. `levels` are the heads of the tree from the
-    root's to the leaves', empty if the model has none.
+    root's to the leaves', empty if the model has none. A head that tells a class of each pixel answers in `masks`.
     """
 
     source: str | None
     error: str | None
     heads: dict[str, HeadAnswer]
     levels: tuple[str, ...]
+    masks: dict[str, MaskAnswer] = field(default_factory=dict)
 
     @property
     def target(self) -> HeadAnswer | None:
@@ -83,20 +94,25 @@ class Answer:
         )
 
 
-def check_question(card: Card, top: int, language: str | None) -> None:
-    """Whether a model can answer so many choices in that language.
+def check_question(card: Card, question: Question) -> None:
+    """Whether a model can answer so.
 
     Raises:
-        PredictError: `top` is no number of choices, or no head has names in `language`.
+        PredictError: no number of choices, no head has names in the language, or windows without heads of pixels.
     """
-    if top < 1:
-        raise PredictError(f"top is {top}; ask for 1 choice or more.")
+    if question.top < 1:
+        raise PredictError(f"top is {question.top}; ask for 1 choice or more.")
     known = sorted({name for head in card.heads.values() for name in head.names})
-    if language is not None and language not in known:
+    if question.language is not None and question.language not in known:
         raise PredictError(
-            f"The model has no names in the language {language!r}. It has them in: {', '.join(known) or 'none'}. "
-            "Ask for one of these, or for none: classes then go by their labels. Names come from data.names in "
-            "params.yaml."
+            f"The model has no names in the language {question.language!r}. It has them in: "
+            f"{', '.join(known) or 'none'}. Ask for one of these, or for none: classes then go by their labels. Names "
+            "come from data.names in params.yaml."
+        )
+    if question.window and any(head.colours is None for head in card.heads.values()):
+        raise PredictError(
+            f"Windows are for masks, and the heads {list(card.heads)} tell a class of each picture, which they have to "
+            "see whole. Ask without windows."
         )
 
 

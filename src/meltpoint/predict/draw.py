@@ -60,16 +60,16 @@ def common_root(given: Sequence[str]) -> Path:
     return Path(os.path.commonpath([path if path.is_dir() else path.parent for path in paths])) if paths else Path.cwd()
 
 
-def place_of(source: str, root: Path, into: Path) -> Path:
-    """Where the drawing of a source goes: `into` mirrors what is below `root`; each name gets .jpg added.
+def place_of(source: str, root: Path, into: Path, suffix: str = ".jpg") -> Path:
+    """Where the drawing of a source goes: `into` mirrors what is below `root`; each name gets `suffix` added.
 
     So drawings of two sources never meet: a.png and a.jpg become a.png.jpg and a.jpg.jpg.
     """
     if is_address(source):
         digest, parts = hashlib.sha256(source.encode()).hexdigest()[:12], urlsplit(source)
-        return into / WEB / (parts.hostname or "nowhere") / f"{digest}-{_short(Path(parts.path).name)}.jpg"
+        return into / WEB / (parts.hostname or "nowhere") / f"{digest}-{_short(Path(parts.path).name)}{suffix}"
     relative = Path(os.path.abspath(source)).relative_to(root)  # noqa: PTH100
-    return into / relative.with_name(f"{_short(relative.name)}.jpg")
+    return into / relative.with_name(f"{_short(relative.name)}{suffix}")
 
 
 def _short(name: str) -> str:

@@ -63,10 +63,13 @@ class Lettering:
             text = text[:-1]
         return text.rstrip() + "…"
 
-    def write(self, pen: ImageDraw.ImageDraw, left: float, base: float, text: str, colour: str) -> None:
-        """Draw a line from `left` on, its letters standing on `base`."""
+    def write(
+        self, pen: ImageDraw.ImageDraw, left: float, base: float, text: str, colour: str, halo: str | None = None
+    ) -> None:
+        """Draw a line from `left` on, its letters standing on `base`; `halo` is the colour of a rim around them."""
+        rim = max(1, self.size // 10) if halo else 0
         for font, part in self._parts(text):
-            pen.text((left, base), part, colour, font, anchor="ls")
+            pen.text((left, base), part, colour, font, anchor="ls", stroke_width=rim, stroke_fill=halo)
             left += font.getlength(part)
 
     def _parts(self, text: str) -> list[tuple[Font, str]]:

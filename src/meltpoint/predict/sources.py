@@ -35,13 +35,16 @@ NEAREST = {"La": "LA", "RGBa": "RGBA", "PA": "RGBA"}  # others become RGB
 class Picture:
     """A picture as a model takes it, uint8 (S, S, 3), or why there is none.
 
-    `source` is its path or address. `shown` is the picture itself in a size to be looked at, if that was wanted.
+    `source` is its path or address. `extent` is the picture's own (H, W). `shown` is the picture itself in a size to be
+    looked at, and `whole` in its own, if that was wanted.
     """
 
     source: str | None
     pixels: Pixels | None
     error: str | None
+    extent: tuple[int, int]
     shown: Pixels | None
+    whole: Pixels | None
 
 
 def expand(sources: Source | Iterable[Source]) -> Iterator[Source]:
@@ -72,17 +75,23 @@ def is_address(source: object) -> TypeGuard[str]:
     return isinstance(source, str) and source.lower().startswith(ADDRESSES)
 
 
-def read_picture(source: Source, card: Card, side: int | None) -> Picture:
-    """Decode and resize as in training; `side`: keep the picture itself too, no side longer than that.
+def read_picture(source: Source, card: Card, side: int | None, whole: bool) -> Picture:
+    """Decode and resize as in training; `side`: keep the picture itself too, no side longer than that; `whole`: as is.
 
     A picture that cannot be used is a `Picture` with the reason as `error`.
     """
     name = str(source) if isinstance(source, str | Path) else None
     try:
-        whole = _decode(source, card.max_megapixels)
+        image = _decode(source, card.max_megapixels)
     except ImageError as error:
-        return Picture(name, None, error.reason, None)
-    return Picture(name, resize(whole, card.images), None, None if side is None else _fit(whole, side))
+        return Picture(name, None, error.reason, (0, 0), None, None)
+    extent, shown = (image.shape[0], image.shape[1]), None if side is None else _fit(image, side)
+    return Picture(name, resize(image, card.images), None, extent, shown, image if whole else None)
+
+
+def stack_pixels(pictures: Iterable[Picture]) -> Pixels:
+    """What a model takes of pictures that are no error, uint8 (N, S, S, 3)."""
+    return np.stack([picture.pixels for picture in pictures if picture.pixels is not None])
 
 
 def most_bytes(max_megapixels: float) -> int:

@@ -18,11 +18,11 @@ def measure(predictor: Predictor, settings: Evaluate) -> dict[str, float]:
     """From pixels in memory to probabilities in memory, preparation included.
 
     `latency_p50_ms` and `latency_p95_ms` of `settings.latency_runs` single images, `throughput_per_second` in batches
-    of `settings.batch`, `parameters`, `trainable_parameters`, `megabytes` of the model folder (10**6 bytes), and
-    `peak_megabytes` this process has held.
+    of `settings.batch` or as many as fit, `parameters`, `trainable_parameters`, `megabytes` of the model folder (10**6
+    bytes), and `peak_megabytes` this process has held.
     """
-    size = predictor.card.images.size
-    noise = np.random.default_rng(0).integers(0, 256, (settings.batch, size, size, 3), dtype=np.uint8)
+    size, count = predictor.card.images.size, predictor.fit_batch(settings.batch)
+    noise = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
     for _ in range(WARM_UP):
         _seconds(predictor, noise[:1])
     single = [_seconds(predictor, noise[:1]) for _ in track(range(settings.latency_runs), "latency")]
@@ -32,7 +32,7 @@ def measure(predictor: Predictor, settings: Evaluate) -> dict[str, float]:
     return {
         "latency_p50_ms": round(1000 * float(p50), 3),
         "latency_p95_ms": round(1000 * float(p95), 3),
-        "throughput_per_second": round(settings.batch / batch, 2),
+        "throughput_per_second": round(count / batch, 2),
         "parameters": predictor.parameters,
         "trainable_parameters": predictor.card.trainable_parameters,
         "megabytes": round(megabytes(predictor.folder), 3),

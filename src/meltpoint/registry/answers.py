@@ -3,15 +3,16 @@
 import base64
 import binascii
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from meltpoint.predict.masks import encode_mask
 from meltpoint.predict.sources import most_bytes
 
 if TYPE_CHECKING:
-    from meltpoint.model.card import Card
+    from meltpoint.model.card import Card, HeadCard
     from meltpoint.predict.answers import Answer
     from meltpoint.predict.predictor import Predictor
 
@@ -20,10 +21,13 @@ BATCH = 16  # images through the model at once
 DIGITS = 6  # of a probability
 
 
-def answer_columns(classes: dict[str, list[str]]) -> dict[str, str]:
-    """The columns of an answer and their MLflow types: per head five, and `error`; what is not known is null."""
+def answer_columns(heads: "Mapping[str, HeadCard]") -> dict[str, str]:
+    """The columns of an answer and their MLflow types: per head a few, and `error`; what is not known is null."""
     columns: dict[str, str] = {}
-    for head in classes:
+    for head, own in heads.items():
+        if own.colours is not None:
+            columns |= {f"{head}.mask": "string", f"{head}.areas": "string", f"{head}.names": "string"}
+            continue
         columns |= {head: "string", f"{head}.probability": "double", f"{head}.all": "string"}
         columns |= {f"{head}.unknown": "boolean", f"{head}.names": "string"}
     return {**columns, "error": "string"}
@@ -33,8 +37,10 @@ def answer(predictor: "Predictor", images: Iterable[object]) -> pd.DataFrame:
     """A row for each image, in order, as `Predictor.predict` answers.
 
     Per head: the label, its probability, all probabilities as JSON, whether the head is too unsure for its answer to
-    count, and the label's names as JSON, language to name. An image is the base64 text of a file's bytes, a `data:`
-    URL included. `error` says why there is no answer.
+    count, and the label's names as JSON, language to name. Of a head of pixels: the mask as the base64 text of a PNG,
+    whose pixels are class ids in the image's own size, the share of each class as JSON, in the order of the ids, and
+    the classes' names as JSON, language to class to name. An image is the base64 text of a file's bytes, a `data:` URL
+    included. `error` says why there is no answer.
     """
     most = most_bytes(predictor.card.max_megapixels)
     read = [read_image(image, most) for image in images]
@@ -42,7 +48,7 @@ def answer(predictor: "Predictor", images: Iterable[object]) -> pd.DataFrame:
     every = max(len(names) for names in predictor.card.classes.values())
     found = predictor.stream(contents, every, None, BATCH)
     rows = [_row(predictor.card, next(found)) if isinstance(content, bytes) else {"error": content} for content in read]
-    columns = list(answer_columns(predictor.card.classes))
+    columns = list(answer_columns(predictor.card.heads))
     cells = [[row.get(column) for column in columns] for row in rows]
     return pd.DataFrame(cells, columns=columns, dtype=object)
 
@@ -73,5 +79,13 @@ def _row(card: "Card", said: "Answer") -> dict[str, Any]:
             f"{name}.all": json.dumps({label: shares[label] for label in head.classes}, ensure_ascii=False),
             f"{name}.unknown": own.unknown,
             f"{name}.names": json.dumps(names, ensure_ascii=False),
+        }
+    for name, mask in said.masks.items():
+        content = encode_mask(mask.mask, [area.colour for area in mask.legend])
+        shares = {area.label: round(area.share, DIGITS) for area in mask.legend}
+        told |= {
+            f"{name}.mask": base64.b64encode(content).decode(),
+            f"{name}.areas": json.dumps(shares, ensure_ascii=False),
+            f"{name}.names": json.dumps(card.heads[name].names, ensure_ascii=False),
         }
     return told

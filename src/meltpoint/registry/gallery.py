@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 PREVIEW = 256  # pixels of the longer side of the small copy that MLflow's pages load first
+MISTAKES, TEST = "test_mistakes", "test_predictions"  # tables
+MOST_ROWS = 1000  # of the table of test predictions; predictions.parquet holds all of them
 IMAGES_TAG, TABLES_TAG = "mlflow.loggedImages", "mlflow.loggedArtifacts"
 
 

@@ -2,24 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import cast
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from meltpoint.errors import UserError
-from meltpoint.evaluate.bootstrap import resample
+from meltpoint.evaluate.evidence import Answers
 from meltpoint.evaluate.words import METRICS, percent, points, spread
-from meltpoint.images.views import open_views
 from meltpoint.model.card import read_card
 from meltpoint.params.judging import Compare
 from meltpoint.params.read import Params
 from meltpoint.predict.predictor import Predictor, open_predictor
-from meltpoint.progress import track
-from meltpoint.tables import answer_column, label_column, read_predictions
-
-Ints = NDArray[np.int64]
 
 
 class GateError(UserError, ValueError):
@@ -55,50 +50,37 @@ def check_floors(scores: Mapping[str, float], floors: Mapping[str, float]) -> Ve
 
 def check_champion(folder: Path, strategy: str, champion: Path, params: Params) -> Verdict:
     """The strategy of `folder` against the model folder `champion`, on the test images of today."""
-    head, old = params.main_head, open_predictor(champion)
-    classes = read_card(folder / "models" / strategy).classes
-    if old.card.classes != classes and not params.register_.new_labels:
+    head, old, card = params.main_head, open_predictor(champion), read_card(folder / "models" / strategy)
+    classes, allowed = card.classes, params.register_.new_labels
+    if old.card.task != card.task:
+        return Verdict(allowed, f"another task than the champion's: it was {old.card.task} and is {card.task}")
+    if old.card.classes != classes and not allowed:
         return Verdict(False, f"other labels than the champion's: {differing(old.card.classes, classes)}")
     if old.card.classes.get(head) != classes[head]:
         return Verdict(True, f"the champion knows other classes of {head}, which register.new_labels allows")
-    said = read_predictions(folder / "reports" / "strategies" / strategy / "predictions.parquet", classes)
-    said = said[(said["split"] == "test") & said[label_column(head)].notna()]
-    both = said.merge(score_again(old, folder, params), on="id", suffixes=("", ".champion"), validate="one_to_one")
-    columns = (label_column(head), answer_column(head), f"{answer_column(head)}.champion")
-    true, new, before = (_ids(both[column], classes[head]) for column in columns)
-    return judge(true, new, before, len(classes[head]), head, params.compare, params.seed)
+    paired = import_module(f"meltpoint.evaluate.paired.{card.task}")
+    said = paired.read(folder / "reports" / "strategies" / strategy / "predictions.parquet", classes)
+    said, again = said[said["split"] == "test"], score_again(old, folder, params)
+    both = sorted(set(said["id"]) & set(again["id"]))
+    tables = [table.set_index("id").loc[both] for table in (said, again)]
+    return judge(paired.pair(tables, head, classes[head]), head, params.compare, params.seed)
 
 
 def score_again(champion: Predictor, folder: Path, params: Params) -> pd.DataFrame:
-    """What the champion says of today's test images, with its own preprocessing: `id` and, per head, its answer.
-
-    It answers as its card says: by its own thresholds, and by its own tree.
-    Pictures that the champion refuses (it may have a lower limit of pixels) are left out.
-    """
-    views, batch = open_views(folder / "data" / "views"), params.evaluate.batch
-    samples = views.samples.iloc[views.rows("test")]
-    if champion.card.images == params.images:
-        said = champion.predict_views(views, ("test",), batch)
-    else:
-        paths = [folder / "data" / "raw" / path for path in samples["path"]]
-        said = champion.predict_images(track(paths, "scoring the champion"), batch)
-        said = said.assign(id=samples["id"].to_numpy())[said["error"].isna()]
-    return pd.DataFrame(said[["id", *map(answer_column, champion.card.classes)]])
+    """What the champion says of today's test images: `id`, and what is compared of each head (see `tasks`)."""
+    task = import_module(f"meltpoint.registry.tasks.{champion.card.task}")
+    return cast(pd.DataFrame, task.score_again(champion, folder, params))
 
 
-def _ids(names: "pd.Series[str]", classes: list[str]) -> Ints:
-    return pd.Categorical(names, categories=classes).codes.astype(np.int64)
-
-
-def judge(true: Ints, new: Ints, old: Ints, n_classes: int, head: str, settings: Compare, seed: int) -> Verdict:
-    """Class ids (N,): the truth, what the challenger says, what the champion says."""
-    if not len(true):
+def judge(answers: Answers, head: str, settings: Compare, seed: int) -> Verdict:
+    """Decide from what the challenger and, second, the champion answered."""
+    if not answers.images:
         return Verdict(False, f"no test image has a label for {head}, so that nothing can be compared")
-    found = resample(true, np.stack([new, old]), n_classes, settings.metric, settings.resamples, seed)
+    found = answers.resample(settings.metric, settings.resamples, seed)
     gain = found.difference(0, 1, settings.confidence)
     words = (
         f"{percent(float(found.scores[0]))} {METRICS[settings.metric]} on {head} against the champion's "
-        f"{percent(float(found.scores[1]))} on {len(true):,} test images ({points(gain.value)} points, "
+        f"{percent(float(found.scores[1]))} on {answers.images:,} test images ({points(gain.value)} points, "
         f"{settings.confidence:.0%} interval {spread(gain.interval)}; the margin is {points(settings.margin)})"
     )
     same = gain.interval.low == gain.interval.high == 0

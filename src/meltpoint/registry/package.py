@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 import warnings
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ from meltpoint.registry.answers import IMAGE, answer_columns
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
+
+    from meltpoint.model.card import HeadCard
 
 INSIDE = "artifacts/model"  # where the model folder is, inside of an MLflow model
 NEEDED = (  # what `predict` imports; training's own dependencies stay at home
@@ -60,7 +63,7 @@ def write_package(model: Path, example: str, model_id: str, run: str, path: Path
             python_model=source / "code" / "meltpoint" / "registry" / "served.py",
             artifacts={"model": (source / "model").as_uri()},
             code_paths=[str(source / "code" / "meltpoint")],
-            signature=signature(read_card(model).classes),
+            signature=signature(read_card(model).heads),
             input_example=pd.DataFrame({IMAGE: [example]}),
             pip_requirements=requirements(),
         )
@@ -72,12 +75,12 @@ def _home() -> Path:
     return Path(meltpoint.__path__[0])
 
 
-def signature(classes: dict[str, list[str]]) -> "ModelSignature":
+def signature(heads: "Mapping[str, HeadCard]") -> "ModelSignature":
     """What goes in and what comes out."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
 
-    columns = answer_columns(classes)
+    columns = answer_columns(heads)
     return ModelSignature(
         inputs=Schema([ColSpec(DataType.string, IMAGE)]),
         outputs=Schema([ColSpec(DataType[kind], name, required=False) for name, kind in columns.items()]),

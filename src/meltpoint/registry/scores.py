@@ -8,6 +8,7 @@ from meltpoint.files import read_json
 from meltpoint.registry.state import allowed_name
 
 MOST_CLASSES = 20  # of more, the scores of single classes stay in metrics.json
+MOST_REGIONS = 40  # the same of classes of pixels
 NOT_SCORES = ("images", "absent_classes", "classes", "threshold", "unknown")
 WAYS = {"independent": "alone", "consistent": "together"}  # how the levels of a tree are decided
 
@@ -17,7 +18,8 @@ def read_scores(folder: Path, strategy: str) -> dict[str, float]:
 
     Where heads form a tree, there are `test/tree/consistency`, `test/tree/tree_distance alone` and others.
     Of single classes it is F1 on test: `test by class/defective intact f1`. MLflow's pages put charts under the part
-    before the last slash, and all classes of all heads are one heading there.
+    before the last slash, and all classes of all heads are one heading there. Of classes of pixels it is IoU:
+    `val/scene/iou/road`, `test/scene/iou/road`.
     """
     reports = folder / "reports" / "strategies" / strategy
     metrics = read_json(reports / "metrics.json")
@@ -29,10 +31,10 @@ def read_scores(folder: Path, strategy: str) -> dict[str, float]:
         if name not in NOT_SCORES
     }
     by_class = {
-        f"test by class/{head} {label} f1": value["f1"]
-        for head, values in metrics["test"].items()
-        for label, value in values["classes"].items()
-        if len(values["classes"]) <= MOST_CLASSES
+        name: value
+        for split, heads in metrics.items()
+        for head, values in heads.items()
+        for name, value in _class_scores(split, head, values["classes"])
     }
     trees = {
         f"{split}/tree/{name}": value
@@ -42,6 +44,17 @@ def read_scores(folder: Path, strategy: str) -> dict[str, float]:
     return {
         allowed_name(name): float(value) for name, value in {**scores, **by_class, **trees}.items() if value is not None
     }
+
+
+def _class_scores(
+    split: str, head: str, classes: Mapping[str, Mapping[str, float | None]]
+) -> Iterator[tuple[str, float | None]]:
+    """One score of each class, by flat names."""
+    for label, scores in classes.items():
+        if "iou" in scores and len(classes) <= MOST_REGIONS:
+            yield f"{split}/{head}/iou/{label}", scores["iou"]
+        elif "f1" in scores and split == "test" and len(classes) <= MOST_CLASSES:
+            yield f"test by class/{head} {label} f1", scores["f1"]
 
 
 def _tree_scores(judged: Mapping[str, Any]) -> Iterator[tuple[str, float | None]]:

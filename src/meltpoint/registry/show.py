@@ -4,24 +4,21 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from meltpoint.evaluate.mistakes import worst_mistakes
 from meltpoint.files import sha256_of
 from meltpoint.images.views import open_views
 from meltpoint.model.card import Card, read_card
-from meltpoint.registry.gallery import IMAGES_TAG, TABLES_TAG, hang, lay_table, table_tag
+from meltpoint.registry.gallery import IMAGES_TAG, MISTAKES, TABLES_TAG, TEST, hang, table_tag
 from meltpoint.registry.history import Tail, Written, now, points_of
 from meltpoint.registry.runs import FINISHED, changes_before, close, open_child, open_parent, parent_name, retire_others
-from meltpoint.registry.scores import MOST_CLASSES, read_costs, read_scores, read_seconds
+from meltpoint.registry.scores import read_costs, read_scores, read_seconds
 from meltpoint.registry.state import State, allowed_name
 from meltpoint.registry.store import Point, Store
 from meltpoint.registry.words import describe_changes, describe_decision, describe_strategy, name_decision
-from meltpoint.tables import probability_columns, read_predictions
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -31,13 +28,13 @@ SHOWN = "meltpoint.shown"  # tag: digest of the files that were logged
 CHARTED = (
     "confusion",
     "mistakes",
+    "overlays",
+    "iou",
     "hierarchy",
     "precision_recall",
     "roc",
     "reliability",
 )  # pictures that stand among the charts of a run
-MISTAKES, TEST = "test_mistakes", "test_predictions"  # tables
-MOST_ROWS = 1000  # of the table of test predictions; predictions.parquet holds all of them
 REPORTS = (
     "compare.html", "compare.md", "compare.json", "data.json", "split.json", "augment.png", "duplicates.png",
 )  # fmt: skip
@@ -120,28 +117,11 @@ def _log_strategy_files(store: Store, state: State, run: "Run", card: Card, wors
         for key in CHARTED:
             if (picture := reports / "pictures" / f"{key}.png").exists():
                 hang(picture, key, run.info.start_time, folder)
-        _lay_tables(state, card, worst, folder)
+        task = import_module(f"meltpoint.registry.tasks.{card.task}")
+        task.lay_tables(open_views(state.folder / "data" / "views"), card, worst, folder)
         store.client.log_artifacts(run.info.run_id, name)
     tags = {IMAGES_TAG: "True", TABLES_TAG: table_tag([MISTAKES, TEST]), SHOWN: digest}
     store.log(run.info.run_id, tags=tags)
-
-
-def _lay_tables(state: State, card: Card, worst: int, folder: Path) -> None:
-    """The worst mistakes of the main head with their photographs, and what every head said of the test images.
-
-    Of a head with many classes that is its answer; predictions.parquet has the probabilities.
-    """
-    predictions = read_predictions(folder / "predictions.parquet", card.classes)
-    views = open_views(state.folder / "data" / "views")
-    wrong = worst_mistakes(predictions, card.main_head, card.classes[card.main_head]).head(worst)
-    rows = np.searchsorted(views.samples["id"].to_numpy(), wrong["id"].to_numpy())
-    wrong["path"] = views.samples["path"].to_numpy()[rows]
-    told = wrong[["true", "predicted", "confidence", "path", "id"]]
-    lay_table(told.round(4), MISTAKES, folder, [np.asarray(views.plain[row]) for row in rows])
-    many = [head for head, names in card.classes.items() if len(names) > MOST_CLASSES]
-    wide = [name for head in many for name in probability_columns(head, card.classes[head])]
-    test = predictions[predictions["split"] == "test"].drop(columns=["split", *wide]).head(MOST_ROWS)
-    lay_table(test.round(4), TEST, folder)
 
 
 def _log_reports(store: Store, state: State, run: "Run") -> None:

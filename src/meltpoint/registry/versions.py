@@ -4,6 +4,7 @@ import base64
 import io
 import re
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -114,8 +115,9 @@ def _find_logged(store: Store, key: str) -> str | None:
 def _log_model(store: Store, state: State, strategy: str, run: str, tags: Mapping[str, str]) -> str:
     from mlflow.entities import LoggedModelOutput
 
+    kind = import_module(f"meltpoint.registry.tasks.{state.params['task']['kind']}").MODEL_TYPE
     model = store.client.create_logged_model(
-        store.experiment, strategy, run, tags=dict(tags), params=state.own(strategy), model_type="image classifier"
+        store.experiment, strategy, run, tags=dict(tags), params=state.own(strategy), model_type=kind
     )
     with TemporaryDirectory() as temporary:
         package = Path(temporary) / "model"

@@ -1,7 +1,6 @@
 """Task `classification`: one class of several per image and head, in any order (nominal) or as steps (ordinal)."""
 
-import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -11,18 +10,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, one_hot
 
-from meltpoint.errors import UserError
-from meltpoint.params.model import ClassWeights, Head, Target
-from meltpoint.task.objective import Objective
-
-MISSING = -1  # the target of an image without a label
-
-
-class ObjectiveError(UserError, ValueError):
-    """Labels or classes that cannot be learnt."""
+from meltpoint.metrics import confusion, from_confusion
+from meltpoint.params.model import Head, Target
+from meltpoint.task.class_weights import weigh_classes
+from meltpoint.task.objective import LOSS, MISSING, Gather, Objective, ObjectiveError, Scores
 
 
-def build_objective(head: Head, classes: list[str], train_labels: "pd.Series[str]") -> Objective:
+def build_objective(
+    head: Head,
+    classes: list[str],
+    train_labels: "pd.Series[str]",
+    count: Callable[[], Tensor],  # noqa: ARG001 - of pixels, for the tasks that have some
+) -> Objective:
     """The objective of one head; balanced class weights come from the training labels.
 
     Raises:
@@ -38,7 +37,8 @@ def build_objective(head: Head, classes: list[str], train_labels: "pd.Series[str
             f"A head of the label {head.label!r} has a threshold, and {len(classes)} classes: {classes}. A threshold"
             " parts two classes. Set it to null, or make a label of two classes with the kind `equals`."
         )
-    weights = weigh_classes(head.class_weights, classes, encode(train_labels, classes))
+    targets = encode(train_labels, classes)
+    weights = weigh_classes(head.class_weights, classes, lambda: _count(targets, len(classes)))
     match head.target:
         case "nominal":
             return Nominal(tuple(classes), weights)
@@ -92,27 +92,6 @@ def encode(labels: "pd.Series[str]", classes: Sequence[str]) -> Tensor:
     return torch.from_numpy(np.array(codes, dtype=np.int64))
 
 
-def weigh_classes(wish: ClassWeights, classes: Sequence[str], targets: Tensor) -> Tensor:
-    """The weight of each class in the loss, float32 (C,): as wished by name, or from targets int64 (N,).
-
-    Raises:
-        ObjectiveError: a weight for a class that there is not.
-    """
-    if wish == "none":
-        return torch.ones(len(classes))
-    if wish == "balanced":
-        return balanced_weights(targets, len(classes))
-    _check_weighted(wish, classes)
-    return torch.tensor([wish.get(name, 1.0) for name in classes], dtype=torch.float32)
-
-
-def balanced_weights(targets: Tensor, n_classes: int) -> Tensor:
-    """n / (C * count) of each class, float32 (C,), as scikit-learn's `balanced`; 0 for a class that never occurs."""
-    counts = torch.bincount(targets[targets != MISSING], minlength=n_classes)
-    weights = counts.sum() / (n_classes * counts.clamp(min=1))
-    return torch.where(counts > 0, weights, torch.zeros_like(weights))
-
-
 @dataclass(frozen=True, eq=False)
 class Nominal:
     """Cross-entropy with label smoothing and class weights, equal to torch's `cross_entropy`.
@@ -132,6 +111,10 @@ class Nominal:
         """Class names (N,) to class ids int64 (N,); -1 where the label is missing."""
         return encode(labels, self.classes)
 
+    def wanted(self, labels: Tensor, masks: Tensor | None, /) -> Tensor:  # noqa: ARG002
+        """The class ids (N,) as they are."""
+        return labels
+
     def loss(self, outputs: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
         """Outputs (..., N, K) and targets int64 (N,) to the mean loss (...,), weighted by class."""
         log_probabilities = _logits(outputs).log_softmax(-1)  # (..., N, C)
@@ -146,6 +129,10 @@ class Nominal:
     def decode(self, outputs: Tensor) -> Tensor:
         """Outputs (..., N, K) to probabilities float32 (..., N, C) in class order."""
         return decode_nominal(outputs)
+
+    def tally(self) -> "OutputTally":
+        """An empty tally."""
+        return OutputTally(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,6 +155,10 @@ class Ordinal:
         """Class names (N,) to class ids int64 (N,); -1 where the label is missing."""
         return encode(labels, self.classes)
 
+    def wanted(self, labels: Tensor, masks: Tensor | None, /) -> Tensor:  # noqa: ARG002
+        """The class ids (N,) as they are."""
+        return labels
+
     def loss(self, outputs: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
         """Outputs (..., N, K) and targets int64 (N,) to the mean loss (...,), weighted by class."""
         outputs = outputs.float()
@@ -182,6 +173,39 @@ class Ordinal:
         """Outputs (..., N, K) to probabilities float32 (..., N, C) in class order."""
         return decode_ordinal(outputs)
 
+    def tally(self) -> "OutputTally":
+        """An empty tally."""
+        return OutputTally(self)
+
+
+class OutputTally:
+    """Keeps what a head gives of all images, a few numbers each, and looks at them together."""
+
+    def __init__(self, objective: Nominal | Ordinal) -> None:
+        self.objective = objective
+        self.outputs: list[Tensor] = []
+        self.targets: list[Tensor] = []
+
+    def add(self, outputs: Tensor, targets: Tensor, /) -> None:
+        """Take a batch in: outputs (..., N, K) and class ids int64 (N,)."""
+        self.outputs.append(outputs)
+        self.targets.append(targets)
+
+    def scores(self, gather: Gather, /) -> Scores:
+        """`loss` and metrics, each (...), by the metrics' names.
+
+        The answer is the most probable class: thresholds are learnt of the trained model, and a tree joins its heads,
+        so that no checkpoint is chosen by them.
+        """
+        outputs, targets = gather(torch.cat(self.outputs, -2)).cpu(), gather(torch.cat(self.targets)).cpu()
+        probabilities = self.objective.decode(outputs)
+        n_classes = probabilities.shape[-1]
+        predicted = probabilities.argmax(-1).numpy()  # (..., N)
+        counts = np.stack([confusion(targets.numpy(), row, n_classes) for row in predicted.reshape(-1, len(targets))])
+        counts = counts.reshape(*predicted.shape[:-1], n_classes, n_classes)
+        loss = self.objective.loss(outputs, targets, 0.0).double().numpy()
+        return {LOSS: loss, **from_confusion(counts)}
+
 
 def _logits(outputs: Tensor) -> Tensor:
     """Outputs (..., N, K) to float32 logits (..., N, C); half precision would lose small losses."""
@@ -194,11 +218,6 @@ def _mean(total: Tensor, weight: Tensor) -> Tensor:
     return total / torch.where(weight > 0, weight, torch.ones_like(weight))
 
 
-def _check_weighted(wish: Mapping[str, float], classes: Sequence[str]) -> None:
-    for name in wish:
-        if name not in classes:
-            near = difflib.get_close_matches(name, classes, n=1, cutoff=0.5)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise ObjectiveError(
-                f"class_weights name the class {name!r}; the label has {list(classes)}.{hint} Correct it in heads."
-            )
+def _count(targets: Tensor, n_classes: int) -> Tensor:
+    """How many of targets (N,) are of each class, int64 (C,)."""
+    return torch.bincount(targets[targets != MISSING], minlength=n_classes)

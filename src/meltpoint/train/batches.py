@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -14,17 +14,34 @@ from torch.utils.data import DataLoader, Dataset
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
-Batch = tuple[Tensor, Tensor]  # images uint8 (B, S, S, 3) and their numbers among the training images int64 (B,)
+Pixels = NDArray[np.uint8]
 
 FAR = 2**32  # more epochs than anyone trains
 _STEP, _FIRST, _SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
 
+class Batch(NamedTuple):
+    """Training images as an epoch shows them."""
+
+    images: Tensor  # uint8 (B, S, S, 3)
+    numbers: Tensor  # int64 (B,) among the training images
+    masks: Tensor | None  # uint8 (B, S, S), where there are some, moved as the images are
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same on a device."""
+        masks = None if self.masks is None else self.masks.to(device, non_blocking=True)
+        return Batch(self.images.to(device, non_blocking=True), self.numbers.to(device), masks)
+
+
 class Transform(Protocol):
     """An augmentation: a pure function of an image uint8 (S, S, 3) and a seed."""
 
-    def __call__(self, image: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
+    def __call__(self, image: Pixels, seed: int) -> Pixels:
         """The augmented image, of the same shape."""
+        ...
+
+    def pair(self, image: Pixels, mask: Pixels, seed: int) -> tuple[Pixels, Pixels]:
+        """The same with its mask uint8 (S, S), which moves as the image does."""
         ...
 
 
@@ -138,9 +155,13 @@ def _read(file: "np.memmap[Any, Any]", rows: Integers, result: NDArray[Any], pla
 
 @dataclass(frozen=True)
 class TrainImages:
-    """The training images in batches, as epochs show them. `share` of `shares` is this process's part of each batch."""
+    """The training images in batches, as epochs show them. `share` of `shares` is this process's part of each batch.
+
+    `masks` has the views that `store` has.
+    """
 
     store: Store
+    masks: Store | None
     ids: Integers  # (n_train,)
     seed: int
     batch: int
@@ -171,14 +192,19 @@ class TrainImages:
         size = len(batches[0]) // self.shares
         return [batch[self.share * size : (self.share + 1) * size] for batch in batches]
 
-    def read(self, epoch: int | Integers, numbers: Integers) -> NDArray[np.uint8]:
-        """Training images by number (B,) as an epoch, or each its own, shows them: uint8 (B, S, S, 3)."""
+    def read(self, epoch: int | Integers, numbers: Integers) -> tuple[Pixels, Pixels | None]:
+        """Training images by number (B,) as an epoch, or each its own, shows them: uint8 (B, S, S, 3), and masks."""
         ids = self.ids[numbers]
         if self.transform is None:
-            return self.store.read_train(numbers, choose_views(self.seed, epoch, ids, self.store.count))
-        images: NDArray[np.uint8] = self.store.read_plain(self.store.train[numbers])
-        seeds = mix(self.seed, epoch, ids)
-        return np.stack([self.transform(image, int(seed)) for image, seed in zip(images, seeds, strict=True)])
+            views = choose_views(self.seed, epoch, ids, self.store.count)
+            masks = None if self.masks is None else self.masks.read_train(numbers, views)
+            return self.store.read_train(numbers, views), masks
+        rows, seeds = self.store.train[numbers], mix(self.seed, epoch, ids).tolist()
+        images: Pixels = self.store.read_plain(rows)
+        if self.masks is None:
+            return np.stack([self.transform(*shown) for shown in zip(images, seeds, strict=True)]), None
+        pairs = [self.transform.pair(*shown) for shown in zip(images, self.masks.read_plain(rows), seeds, strict=True)]
+        return np.stack([image for image, _ in pairs]), np.stack([mask for _, mask in pairs])
 
 
 class _Epoch(Dataset[Batch]):
@@ -192,4 +218,6 @@ class _Epoch(Dataset[Batch]):
 
     def __getitem__(self, number: int) -> Batch:
         numbers, epochs = self.batches[number]
-        return torch.from_numpy(self.images.read(epochs, numbers)), torch.from_numpy(numbers)
+        images, masks = self.images.read(epochs, numbers)
+        moved = None if masks is None else torch.from_numpy(masks)
+        return Batch(torch.from_numpy(images), torch.from_numpy(numbers), moved)

@@ -1,4 +1,4 @@
-"""Frozen features of every stored view, computed once, written in the order they are computed."""
+"""Frozen features of every stored view, computed once, written in the order they are computed, unless too large."""
 
 import hashlib
 import json
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 import torch
@@ -26,30 +26,44 @@ from meltpoint.params.training import Embed
 from meltpoint.progress import say, track
 
 INDEX = "features.json"  # written last: where it is, all is
-LARGE = 1e9  # bytes of features that are announced before they are written
+DTYPES = {"float32": "<f4", "float16": "<f2"}  # on disk
+
+Values = NDArray[np.float32] | NDArray[np.float16]
 
 
 class FeaturesError(UserError, RuntimeError):
-    """There are no features, or none of that tap, or the backbone gave some that are no numbers."""
+    """There are no features, none of that tap, none is stored, or the backbone gave some that are no numbers."""
 
 
 @dataclass(frozen=True)
 class Features:
-    """Stored features: of plain views in the order of the samples, of augmented ones in that of the training rows."""
+    """Stored features: of plain views in the order of the samples, of augmented ones in that of the training rows.
+
+    Where they are not `stored`, being larger than `embed.max_gb`, only what would have been stored is known.
+    """
 
     folder: Path
     specs: dict[str, FeatureSpec]  # by tap key
     images: int  # N, of all splits
     training: int  # of the training split
     views: int  # V, augmented ones of each training image; 0: none is stored
+    stored: bool
     fingerprint: str  # of all the features depend on
 
-    def plain(self, tap: Reading) -> NDArray[np.float32]:
-        """Features of the plain views, a read-only memmap float32 (N, *spec.shape)."""
+    def plain(self, tap: Reading) -> Values:
+        """Features of the plain views, a read-only memmap of the spec's dtype (N, *spec.shape).
+
+        Raises:
+            FeaturesError: there is no such tap, or nothing is stored.
+        """
         return self._open(tap, "plain")
 
-    def augmented(self, tap: Reading) -> NDArray[np.float32] | None:
-        """Those of augmented views, a read-only memmap float32 (training, V, *spec.shape); None if none is stored."""
+    def augmented(self, tap: Reading) -> Values | None:
+        """Those of augmented views, of the same dtype (training, V, *spec.shape); None if there are no such views.
+
+        Raises:
+            FeaturesError: there is no such tap, or nothing is stored.
+        """
         return self._open(tap, "augmented") if self.views else None
 
     @property
@@ -58,34 +72,37 @@ class Features:
         shapes = {key: " x ".join(map(str, spec.shape)) for key, spec in self.specs.items()}
         sizes = ", ".join(f"{shape} numbers from tap {key}" for key, shape in shapes.items())
         views = f" and {self.views} augmented views of {self.training:,} training images" if self.views else ""
-        return f"{self.images:,} images{views}: {sizes} for each"
+        return f"{self.images:,} images{views}: {sizes} for each{'' if self.stored else ', not stored'}"
 
-    def _open(self, tap: Reading, which: str) -> NDArray[np.float32]:
+    def _open(self, tap: Reading, which: str) -> Values:
         if tap_key(tap) not in self.specs:
             raise FeaturesError(
                 f"{self.folder} holds no features of tap {tap_key(tap)}; it has {list(self.specs)}."
                 " Run `dvc repro embed` again."
             )
-        array: NDArray[np.float32] = np.load(_file(self.folder, tap_key(tap), which), mmap_mode="r")
+        if not self.stored:
+            raise FeaturesError(
+                f"The features in {self.folder} are not stored: they are larger than embed.max_gb. Let the backbone run"
+                " instead, or allow more and run `dvc repro embed`."
+            )
+        array: Values = np.load(_file(self.folder, tap_key(tap), which), mmap_mode="r")
         return array
 
 
 def embed(backbone: Backbone, views: Views, settings: Embed, folder: Path) -> Features:
     """Run the backbone once over each stored view; `folder` appears whole or not at all. Memory does not grow with N.
 
+    What would be larger than `settings.max_gb` (of 10**9 bytes) is not written, but for the description.
+
     Raises:
-        FeaturesError: the backbone gives NaN or infinity.
+        FeaturesError: the backbone gives NaN or infinity, or more than a stored number can be.
     """
-    device = inference_device()
-    fast = fuse(backbone).to(device)
     stores = {"plain": views.plain} if views.augmented is None else {"plain": views.plain, "augmented": views.augmented}
-    total = sum(_count(store) for store in stores.values())
-    _announce(total, fast.specs)
-    with whole_folder(folder) as temporary, track(range(0), "embed", total=total) as bar:
-        for which, store in stores.items():
-            paths = {key: _file(temporary, key, which) for key in fast.specs}
-            _embed_store(fast, device, store, settings.batch, paths, bar)
-        write_json(temporary / INDEX, _index(backbone, views))
+    stored = _announce(sum(_count(store) for store in stores.values()), backbone.specs, settings.max_gb)
+    with whole_folder(folder) as temporary:
+        if stored:
+            _embed_stores(backbone, stores, settings.batch, temporary)
+        write_json(temporary / INDEX, _index(backbone, views, stored))
     return open_features(folder)
 
 
@@ -103,37 +120,50 @@ def open_features(folder: Path) -> Features:
     return Features(folder=folder, specs=specs, **index)
 
 
-def _spec(channels: int, stride: int, grid: list[int] | None, pooled: bool) -> FeatureSpec:
-    return FeatureSpec(channels, stride, (grid[0], grid[1]) if grid else None, pooled)
+def _spec(
+    channels: int, stride: int, grid: list[int] | None, pooled: bool, dtype: Literal["float32", "float16"]
+) -> FeatureSpec:
+    return FeatureSpec(channels, stride, (grid[0], grid[1]) if grid else None, pooled, dtype)
 
 
-def _announce(count: int, specs: dict[str, FeatureSpec]) -> None:
-    """Say how much will be written, if it is much: maps that are not pooled are large."""
-    sizes = {key: 4 * count * math.prod(spec.shape) for key, spec in specs.items()}
-    if sum(sizes.values()) > LARGE:
-        parts = ", ".join(f"{size / 1e9:,.1f} GB of tap {key}" for key, size in sizes.items())
-        say(f"embed: writing {sum(sizes.values()):,} bytes of features ({parts}); fewer `augment.views` make it less")
+def _announce(count: int, specs: dict[str, FeatureSpec], max_gb: float) -> bool:
+    """Whether it is to be written; says how much it is: maps that are not pooled are large."""
+    sizes = {key: np.dtype(spec.dtype).itemsize * count * math.prod(spec.shape) for key, spec in specs.items()}
+    total, parts = sum(sizes.values()), ", ".join(f"{size / 1e6:,.1f} MB of tap {key}" for key, size in sizes.items())
+    stored = total <= max_gb * 1e9
+    if stored:
+        say(f"embed: writing {total:,} bytes of features ({parts}); fewer `augment.views` make it less")
+    else:
+        say(
+            f"embed: writing nothing: {total:,} bytes of features ({parts}) are more than embed.max_gb {max_gb:g}. The"
+            " backbone will run in each epoch; a larger max_gb, smaller images or fewer `augment.views` spare that"
+        )
+    return stored
 
 
 def _file(folder: Path, key: str, which: str) -> Path:
     return folder / f"{key}.{which}.npy"
 
 
-def _index(backbone: Backbone, views: Views) -> dict[str, Any]:
+def _index(backbone: Backbone, views: Views, stored: bool) -> dict[str, Any]:
     """features.json: the fields of Features without its folder."""
     return {
         "specs": {key: asdict(spec) for key, spec in backbone.specs.items()},
         "images": len(views.plain),
         "training": int((views.samples["split"] == "train").sum()),
         "views": 0 if views.augmented is None else views.augmented.shape[1],
-        "fingerprint": _fingerprint(backbone, views.fingerprint),
+        "stored": stored,
+        "fingerprint": _fingerprint(backbone, views.fingerprint, stored),
     }
 
 
-def _fingerprint(backbone: Backbone, views: str) -> str:
-    """sha256 over the views, what the backbone is made of, its weights, those that heads copy, and the taps."""
-    params = backbone.params
-    made_of = [views, params.name, params.args, backbone.mean, backbone.std, backbone.size, sorted(backbone.specs)]
+def _fingerprint(backbone: Backbone, views: str, stored: bool) -> str:
+    """sha256 over the views, what the backbone is made of, its weights, those that heads copy, and the taps.
+
+    Whether they are stored counts, too: what a backbone gives of other batches may differ in the last bits.
+    """
+    params, taps = backbone.params, sorted(backbone.specs)
+    made_of = [views, params.name, params.args, backbone.mean, backbone.std, backbone.size, taps, stored]
     digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode())
     copied = {
         f"{key}: {name}": value
@@ -144,6 +174,16 @@ def _fingerprint(backbone: Backbone, views: str) -> str:
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _embed_stores(backbone: Backbone, stores: dict[str, NDArray[np.uint8]], batch: int, folder: Path) -> None:
+    """Features of all stores of views, by name, into the folder."""
+    device = inference_device()
+    fast = fuse(backbone).to(device)
+    with track(range(0), "embed", total=sum(_count(store) for store in stores.values())) as bar:
+        for which, store in stores.items():
+            paths = {key: _file(folder, key, which) for key in fast.specs}
+            _embed_store(fast, device, store, batch, paths, bar)
 
 
 def _embed_store(
@@ -158,10 +198,11 @@ def _embed_store(
     with ExitStack() as stack:
         files = {key: stack.enter_context(path.open("wb")) for key, path in paths.items()}
         for key, file in files.items():
-            _write_header(file, (*store.shape[:-3], *backbone.specs[key].shape))
+            spec = backbone.specs[key]
+            _write_header(file, (*store.shape[:-3], *spec.shape), DTYPES[spec.dtype])
         for features in _run(backbone, device, _read_batches(store, batch)):
             for key, values in features.items():
-                files[key].write(_checked(values, key).tobytes())
+                files[key].write(_checked(values, key, DTYPES[backbone.specs[key].dtype]).tobytes())
             bar.update(len(values))
 
 
@@ -197,14 +238,22 @@ def _count(store: NDArray[np.uint8]) -> int:
     return int(np.prod(store.shape[:-3]))
 
 
-def _write_header(file: IO[bytes], shape: tuple[int, ...]) -> None:
-    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+def _write_header(file: IO[bytes], shape: tuple[int, ...], dtype: str) -> None:
+    np.lib.format.write_array_header_1_0(file, {"descr": dtype, "fortran_order": False, "shape": shape})
 
 
-def _checked(values: NDArray[np.float32], key: str) -> NDArray[np.float32]:
-    if not np.isfinite(values).all():
+def _checked(values: NDArray[np.float32], key: str, dtype: str) -> NDArray[np.floating]:
+    """The values in the dtype that they are stored with, as numbers all."""
+    with np.errstate(over="ignore"):
+        stored: NDArray[np.floating] = values.astype(dtype, copy=False)
+    if np.isfinite(stored).all():
+        return stored
+    if np.isfinite(values).all():
         raise FeaturesError(
-            f"The backbone gives NaN or infinity at tap {key}. Features have to be numbers: look whether"
-            " backbone.weights are whole and belong to backbone.name, and whether mean and std are theirs."
+            f"The backbone gives a feature of size {np.abs(values).max():,.0f} at tap {key}, and those of grids are"
+            f" float16, {np.finfo(dtype).max:,.0f} at most. Take other heads.<name>.taps, or another backbone."
         )
-    return values
+    raise FeaturesError(
+        f"The backbone gives NaN or infinity at tap {key}. Features have to be numbers: look whether"
+        " backbone.weights are whole and belong to backbone.name, and whether mean and std are theirs."
+    )

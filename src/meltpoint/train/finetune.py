@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -14,15 +15,16 @@ from meltpoint.model.model import Model, build_heads
 from meltpoint.params.read import Params
 from meltpoint.params.training import FinetuneStrategy
 from meltpoint.progress import say, track
-from meltpoint.train.batches import Store, TrainImages, Transform
+from meltpoint.task.objective import Tally
+from meltpoint.train.batches import Integers, TrainImages, Transform
 from meltpoint.train.checkpoint import Checkpoint, Saved
 from meltpoint.train.device import build_accelerator
 from meltpoint.train.folded import Folded
 from meltpoint.train.frozen import Fitted
-from meltpoint.train.goal import Goal, Part
+from meltpoint.train.goal import Goal
 from meltpoint.train.loop import Loop, Parts
 from meltpoint.train.optimiser import scale_stages
-from meltpoint.train.scores import Losses, name_scores, score
+from meltpoint.train.scores import Losses, name_scores
 
 HEADS, BACKBONE = "heads", "backbone"
 
@@ -33,32 +35,40 @@ class Judge:
 
     accelerator: Accelerator
     network: nn.Module
-    store: Store
     goal: Goal
-    part: Part
     batch: int
 
     def __call__(self) -> dict[str, float]:
         """Curves `val/<head>/<metric>` and `val/loss` of the network as it is; each image counts once."""
-        count, share = len(self.part.rows), self.accelerator.process_index
+        tallies = {head: objective.tally() for head, objective in self.goal.objectives.items()}
+        count, share = len(self.goal.val.rows), self.accelerator.process_index
         size = -(-count // self.accelerator.num_processes)
-        own = np.arange(share * size, (share + 1) * size).clip(max=count - 1)  # the last process repeats the last image
-        outputs = self._run(self.part.rows[own])
-        scores = {
-            head: score(objective, self.accelerator.gather(outputs[head])[:count].cpu(), self.part.targets[head])
-            for head, objective in self.goal.objectives.items()
-        }
+        own = range(share * size, (share + 1) * size)
+        starts = own[:: self.batch]
+        for start in track(starts, "val", unit="batch") if self.accelerator.is_main_process else starts:
+            numbers = np.arange(start, min(start + self.batch, own.stop))
+            self._take(numbers, int((numbers < count).sum()), tallies)
+        scores = {head: tally.scores(self._gather) for head, tally in tallies.items()}
         plain = {head: {name: float(value) for name, value in own.items()} for head, own in scores.items()}
         return name_scores(plain, self.goal.weights)
 
-    def _run(self, rows: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> dict[str, Tensor]:
-        starts = range(0, len(rows), self.batch)
-        bar = track(starts, "val", unit="batch") if self.accelerator.is_main_process else starts
-        parts: list[dict[str, Tensor]] = []
-        for start in bar:
-            images = torch.from_numpy(self.store.read_plain(rows[start : start + self.batch]))
-            parts.append(self.network(images.to(self.accelerator.device, non_blocking=True)))
-        return {head: torch.cat([part[head] for part in parts]).contiguous() for head in self.goal.heads}
+    def _take(self, numbers: Integers, real: int, tallies: Mapping[str, Tally]) -> None:
+        """Run a batch; numbers after the first `real` stand for no image, and keep this process in step with others."""
+        part, device = self.goal.val, self.accelerator.device
+        rows = part.rows[numbers.clip(max=len(part.rows) - 1)]
+        images = torch.from_numpy(self.goal.images.read_plain(rows))
+        outputs = self.network(images.to(device, non_blocking=True))
+        store = self.goal.masks
+        masks = None if store is None else torch.from_numpy(store.read_plain(rows[:real])).to(device)
+        for head, tally in tallies.items():
+            labels = part.targets[head][numbers[:real]].to(device)
+            tally.add(outputs[head][:real], self.goal.objectives[head].wanted(labels, masks))
+
+    def _gather(self, rows: Tensor) -> Tensor:
+        if self.accelerator.num_processes == 1:
+            return rows
+        padded = self.accelerator.pad_across_processes(rows.to(self.accelerator.device), pad_index=-1)
+        return cast(Tensor, self.accelerator.gather(padded)).cpu()
 
 
 def start_from(fitted: Fitted, checkpoint: Checkpoint) -> None:
@@ -71,12 +81,10 @@ def start_from(fitted: Fitted, checkpoint: Checkpoint) -> None:
 
 def work(params: Params, strategy: FinetuneStrategy, goal: Goal, views: Views, checkpoint: Checkpoint) -> None:
     """`train_model` of a model of its own: what each of several processes does."""
-    train_model(build_model(params, goal, views.size), params, strategy, goal, views, checkpoint)
+    train_model(build_model(params, goal, views.size), params, strategy, goal, checkpoint)
 
 
-def train_model(
-    model: Model, params: Params, strategy: FinetuneStrategy, goal: Goal, views: Views, checkpoint: Checkpoint
-) -> None:
+def train_model(model: Model, params: Params, strategy: FinetuneStrategy, goal: Goal, checkpoint: Checkpoint) -> None:
     """Take the training in `checkpoint` to its end, as the only process or one of several; the first one writes.
 
     `model` comes from `build_model`, and ends with the weights of the last step, in eval mode, on the CPU.
@@ -90,7 +98,7 @@ def train_model(
     torch.backends.cudnn.deterministic = True  # a continued training ends with the same weights
     accelerator = build_accelerator(params.train)
     fill_model(model, saved, "weights")
-    loop = Loop(_join(params, strategy, goal, views, checkpoint, accelerator, model))
+    loop = Loop(_join(params, strategy, goal, checkpoint, accelerator, model))
     loop.fill(saved)
     if accelerator.is_main_process and loop.step:
         say(f"continuing from step {loop.step} of {loop.n_steps}")
@@ -114,13 +122,14 @@ def fill_model(model: Model, saved: Saved, part: str) -> None:
 
 
 def unfreeze(model: Model, strategy: FinetuneStrategy) -> dict[str, float]:
-    """Let the heads and the last stages learn, and nothing else; names of what learns, and relative learning rates.
+    """Let the heads and the last stages learn, and nothing else; names of what learns, and rates relative to `lr`.
 
     What no gradient reaches, such as a stage after the last tap, stays frozen. Below the first parameter that learns
     no gradient is computed, and no activation kept.
     """
     stages = scale_stages(model.backbone.stages(), strategy.unfreeze, strategy.layer_decay)
-    scales = {f"{BACKBONE}.{name}": scale for name, scale in stages.items()}
+    slower = strategy.backbone_lr / strategy.lr
+    scales = {f"{BACKBONE}.{name}": slower * scale for name, scale in stages.items()}
     scales |= {f"{HEADS}.{name}": 1.0 for name, _ in model.heads.named_parameters()}
     parameters = dict(model.named_parameters())
     for name, parameter in parameters.items():
@@ -139,14 +148,12 @@ def _join(
     params: Params,
     strategy: FinetuneStrategy,
     goal: Goal,
-    views: Views,
     checkpoint: Checkpoint,
     accelerator: Accelerator,
     model: Model,
 ) -> Parts:
     scales = unfreeze(model, strategy)
     network = accelerator.prepare_model(Folded(model))
-    store = goal.store(views.plain, views.augmented, views.count)
     targets = {head: values.to(accelerator.device) for head, values in goal.train.targets.items()}
     return Parts(
         accelerator=accelerator,
@@ -154,8 +161,8 @@ def _join(
         parameters={name: parameter for name, parameter in model.named_parameters() if name in scales},
         scales=scales,
         losses=Losses(goal.objectives, goal.weights, targets, strategy.label_smoothing),
-        images=_train_images(params, strategy, goal, store, accelerator),
-        judge=Judge(accelerator, network, store, goal, goal.val, strategy.batch),
+        images=_train_images(params, strategy, goal, accelerator),
+        judge=Judge(accelerator, network, goal, strategy.batch),
         constants={f"{HEADS}.{name}": value for name, value in model.heads.named_buffers()},
         goal=goal,
         settings=strategy,
@@ -165,15 +172,14 @@ def _join(
     )
 
 
-def _train_images(
-    params: Params, strategy: FinetuneStrategy, goal: Goal, store: Store, accelerator: Accelerator
-) -> TrainImages:
+def _train_images(params: Params, strategy: FinetuneStrategy, goal: Goal, accelerator: Accelerator) -> TrainImages:
     return TrainImages(
-        store=store,
+        store=goal.images,
+        masks=goal.masks,
         ids=goal.train.ids,
         seed=params.seed,
         batch=strategy.batch,
-        transform=None if store.count else _transform(params),
+        transform=None if goal.images.count else _transform(params),
         workers=params.train.workers,
         share=accelerator.process_index,
         shares=accelerator.num_processes,

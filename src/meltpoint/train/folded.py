@@ -60,7 +60,7 @@ class Folded(nn.Module):
         return self
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Images uint8 (N, S, S, 3) to outputs float (N, K) for each head."""
+        """Images uint8 (N, S, S, 3) to outputs of each head, as the model's."""
         if not self.pairs:
             return cast(dict[str, Tensor], self.model(images))
         tensors: dict[str, Tensor] = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,16 +15,18 @@ from meltpoint.model.backbones import Backbone, tap_key
 from meltpoint.model.model import build_heads
 from meltpoint.params.training import Probe, Sampling
 from meltpoint.progress import Stopwatch, peak_megabytes, say, track
-from meltpoint.train.batches import Integers, Store, choose_views, mix_one, spread_epochs
+from meltpoint.train.batches import Integers, choose_views, mix_one, spread_epochs
 from meltpoint.train.checkpoint import Checkpoint
+from meltpoint.train.device import device_type
 from meltpoint.train.embed import Features
 from meltpoint.train.finite import check_finite
 from meltpoint.train.goal import Goal
-from meltpoint.train.moments import BLOCK_BYTES, Moments, cut, measure_moments, part_at_standardise, row_bytes
+from meltpoint.train.moments import Moments, cut, part_at_standardise
 from meltpoint.train.optimiser import build_adamw, fill_moments, ramp, read_moments, set_rate
 from meltpoint.train.replicas import Replicas
-from meltpoint.train.scores import name_scores, pick, score
+from meltpoint.train.scores import alone, name_scores, pick
 from meltpoint.train.sinks import TRAIN_LOSS, Silence, Sink
+from meltpoint.train.sources import Source, open_source
 
 EMPTY = 0x5EED  # tells the seed of the weights from that of the views
 
@@ -41,6 +44,14 @@ class Fitted:
     peak_megabytes: float
 
 
+class Lesson(NamedTuple):
+    """A batch of training images: their numbers (B,), features by tap key, and masks uint8 (B, S, S) if there are."""
+
+    numbers: Integers
+    features: dict[str, Tensor]
+    masks: NDArray[np.uint8] | None
+
+
 class Fit:
     """A fit of the replicas, at some epoch."""
 
@@ -49,12 +60,12 @@ class Fit:
     ) -> None:
         self.goal, self.settings, self.seed, self.sampling = goal, settings, seed, sampling
         taps = {name: tap_key(head.reads) for name, head in goal.heads.items()}
-        self.stores = {
-            tap_key(tap): goal.store(features.plain(tap), features.augmented(tap), features.views)
-            for tap in {head.reads for head in goal.heads.values()}
-        }
-        heads = _start_heads(goal, backbone, taps, self.stores, seed)
+        readings = {tap_key(head.reads): head.reads for head in goal.heads.values()}
+        self.source = open_source(goal, readings, features, backbone)
+        self.device = torch.device("cpu" if goal.masks is None else device_type())  # a class of an image is little work
+        heads = _start_heads(goal, backbone, taps, self.source, seed).to(self.device)
         self.replicas = Replicas(heads, taps, settings.weight_decays)
+        self.targets = {head: values.to(self.device) for head, values in goal.train.targets.items()}
         self.optimiser = build_adamw(self.replicas.parameters, dict.fromkeys(self.replicas.parameters, 1.0), 0.0)
         self.epoch_steps = math.ceil(len(goal.train.ids) / settings.batch)
         self.n_steps = self.epoch_steps * settings.epochs
@@ -63,37 +74,43 @@ class Fit:
         """One pass over an epoch's images, each in one of its views; the mean loss (R,) of each head."""
         self.replicas.heads.train()
         totals = {head: torch.zeros(len(self.replicas.decays)) for head in self.goal.heads}
-        for index, (numbers, features) in enumerate(self._batches(epoch)):
-            losses = self._step(epoch * self.epoch_steps + index, epoch, numbers, features)
+        for index, lesson in enumerate(self._lessons(epoch)):
+            losses = self._step(epoch * self.epoch_steps + index, epoch, lesson)
             for head, loss in losses.items():
-                totals[head] += loss.detach() * (len(numbers) / len(self.goal.train.ids))
+                totals[head] += loss.detach().cpu() * (len(lesson.numbers) / len(self.goal.train.ids))
         return totals
 
     def judge(self) -> Scores:
         """Loss and metrics on val of each replica, for each head."""
         self.replicas.heads.eval()
-        with torch.no_grad():
-            parts = [self.replicas.outputs(features) for features in self._val_features()]
-        outputs = {head: torch.cat([part[head] for part in parts], 1) for head in self.goal.heads}
-        return {
-            head: score(objective, outputs[head], self.goal.val.targets[head])
-            for head, objective in self.goal.objectives.items()
-        }
+        tallies = {head: objective.tally() for head, objective in self.goal.objectives.items()}
+        val, masks = self.goal.val, self.goal.masks
+        size = self._block() if masks is None else self.settings.batch  # as large as masks are what heads then give
+        for numbers in cut(np.arange(len(val.rows)), size):
+            features = self._move(self.source.read_plain(val.rows[numbers]))
+            true = None if masks is None else torch.from_numpy(masks.read_plain(val.rows[numbers])).to(self.device)
+            with torch.no_grad():
+                outputs = self.replicas.outputs(features)
+            for head, tally in tallies.items():
+                labels = val.targets[head][numbers].to(self.device)
+                tally.add(outputs[head], self.goal.objectives[head].wanted(labels, true))
+        return {head: tally.scores(alone) for head, tally in tallies.items()}
 
     def choose(self, scores: Scores) -> dict[str, int]:
         """Of each head the replica that does best on val."""
         return {head: pick(own, self.goal.metric) for head, own in scores.items()}
 
-    def _step(self, step: int, epoch: int, numbers: Integers, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        rate = self.settings.lr * ramp(step, self.n_steps, 0.0)
+    def _step(self, step: int, epoch: int, lesson: "Lesson") -> dict[str, Tensor]:
+        rate = self.settings.lr * ramp(step, self.n_steps, 0.0, self.settings.schedule)
         torch.manual_seed(mix_one(self.seed, epoch, step))  # dropout
-        outputs = self.replicas.outputs(features)
-        losses = {
-            head: objective.loss(outputs[head], self.goal.train.targets[head][numbers], self.settings.label_smoothing)
-            for head, objective in self.goal.objectives.items()
-        }
+        outputs = self.replicas.outputs(self._move(lesson.features))
+        masks = None if lesson.masks is None else torch.from_numpy(lesson.masks).to(self.device)
+        losses = {}
+        for head, objective in self.goal.objectives.items():
+            targets = objective.wanted(self.targets[head][lesson.numbers], masks)
+            losses[head] = objective.loss(outputs[head], targets, self.settings.label_smoothing)
         total = torch.stack([loss.sum() for loss in losses.values()]).sum()  # a replica's gradient is its own alone
-        check_finite(total.item(), step + 1, epoch, rate, self.goal.train, numbers.tolist())
+        check_finite(total.item(), step + 1, epoch, rate, self.goal.train, lesson.numbers.tolist())
         self.optimiser.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]
         set_rate(self.optimiser, rate)
@@ -101,26 +118,24 @@ class Fit:
         self.optimiser.step()
         return losses
 
-    def _batches(self, epoch: int) -> Iterator[tuple[Integers, dict[str, Tensor]]]:
-        ids, size = self.goal.train.ids, self.settings.batch
+    def _lessons(self, epoch: int) -> Iterator["Lesson"]:
+        ids, size, masks = self.goal.train.ids, self.settings.batch, self.goal.masks
         order, blocks = self.goal.order(epoch, self.seed, self.sampling), self._block()
         for block, epochs in zip(cut(order, blocks), cut(spread_epochs(epoch, order), blocks), strict=True):
-            features = {
-                tap: torch.from_numpy(store.read_train(block, choose_views(self.seed, epochs, ids[block], store.count)))
-                for tap, store in self.stores.items()
-            }
+            views = choose_views(self.seed, epochs, ids[block], self.goal.images.count)
+            features = self.source.read_train(block, views)
+            shown = None if masks is None else masks.read_train(block, views)
             for start in range(0, len(block), size):
-                stop = start + size
-                yield block[start:stop], {tap: values[start:stop] for tap, values in features.items()}
+                own = slice(start, start + size)
+                part = {tap: values[own] for tap, values in features.items()}
+                yield Lesson(block[own], part, None if shown is None else shown[own])
 
-    def _val_features(self) -> Iterator[dict[str, Tensor]]:
-        for rows in cut(self.goal.val.rows, self._block()):
-            yield {tap: torch.from_numpy(store.read_plain(rows)) for tap, store in self.stores.items()}
+    def _move(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {tap: values.to(self.device, non_blocking=True).float() for tap, values in features.items()}
 
     def _block(self) -> int:
         """Images whose features are read at once: whole batches."""
-        size = sum(map(row_bytes, self.stores.values()))
-        return self.settings.batch * max(1, BLOCK_BYTES // (size * self.settings.batch))
+        return self.settings.batch * max(1, self.source.at_once // self.settings.batch)
 
 
 def probe(
@@ -133,12 +148,12 @@ def probe(
     every: int,
     sampling: Sampling,
 ) -> Fitted:
-    """Fit the heads of `goal` on features; no backbone runs.
+    """Fit the heads of `goal` on features; no backbone runs where these are stored.
 
     Args:
         goal: what is to be learnt.
-        features: cached ones, of every view.
-        backbone: what gave them; heads of kind conv begin with a copy of its last convolution.
+        features: of every view, stored or not.
+        backbone: what gives them; heads of kind conv begin with a copy of its last convolution.
         settings: epochs, batch, learning rate, weight decays.
         seed: of the weights, the order and the views.
         checkpoint: where to continue from, save to, and write the curves; None: an interrupted fit starts over.
@@ -148,10 +163,15 @@ def probe(
     Raises:
         TrainingError: the loss is no number.
     """
+    torch.backends.cudnn.deterministic = True  # a continued fit ends with the same weights
     # steps on vectors take a millisecond: more threads would mostly wait for each other
-    vectors = all(backbone.specs[tap_key(head.reads)].pooled for head in goal.heads.values())
-    with use_threads(1 if vectors else torch.get_num_threads()):
+    with use_threads(1 if _is_light(goal, backbone) else torch.get_num_threads()):
         return _probe(Fit(goal, features, backbone, settings, seed, sampling), checkpoint, every)
+
+
+def _is_light(goal: Goal, backbone: Backbone) -> bool:
+    """Whether all heads read vectors."""
+    return all(backbone.specs[tap_key(head.reads)].pooled for head in goal.heads.values())
 
 
 def _probe(fit: Fit, checkpoint: Checkpoint | None, every: int) -> Fitted:
@@ -186,7 +206,7 @@ def use_threads(count: int) -> Iterator[None]:
 def _finish(fit: Fit, scores: Scores, seconds: float) -> Fitted:
     chosen = fit.choose(scores)
     decays = {head: fit.settings.weight_decays[index] for head, index in chosen.items()}
-    return Fitted(fit.replicas.take(chosen).eval(), decays, _scores_of(scores, chosen), seconds, peak_megabytes())
+    return Fitted(fit.replicas.take(chosen).cpu().eval(), decays, _scores_of(scores, chosen), seconds, peak_megabytes())
 
 
 def _scores_of(scores: Scores, chosen: Mapping[str, int]) -> dict[str, dict[str, float]]:
@@ -198,9 +218,7 @@ def _curves(goal: Goal, scores: Scores, chosen: Mapping[str, int], losses: Mappi
     return {TRAIN_LOSS: train_loss, **name_scores(_scores_of(scores, chosen), goal.weights)}
 
 
-def _start_heads(
-    goal: Goal, backbone: Backbone, taps: Mapping[str, str], stores: Mapping[str, Store], seed: int
-) -> nn.ModuleDict:
+def _start_heads(goal: Goal, backbone: Backbone, taps: Mapping[str, str], source: Source, seed: int) -> nn.ModuleDict:
     """Heads with weights drawn from the seed alone, standardised by what the training images' plain views give them."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mix_one(seed, EMPTY))
@@ -210,7 +228,7 @@ def _start_heads(
         before, layer = part_at_standardise(head)
         key = taps[name], name if len(before) else None  # heads that begin with it are given the same
         if key not in known:
-            known[key] = measure_moments(stores[taps[name]], goal.train.rows, before.eval())
+            known[key] = source.measure(taps[name], goal.train.rows, before.eval())
         layer.fit(*known[key])
     return heads
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -18,10 +20,13 @@ from meltpoint.params.judging import Metric
 from meltpoint.params.model import Head, Tree
 from meltpoint.params.read import Params
 from meltpoint.params.training import Sampling
+from meltpoint.progress import track
 from meltpoint.tables import Classes, labels_of
 from meltpoint.task.objective import Objective
 from meltpoint.train.batches import Floats, Integers, Store, balance, draw_order
 from meltpoint.trees import build_tree, derive_parents
+
+MASKS = 64  # in memory at once
 
 Labels = Mapping[str, "pd.Series[str]"]  # by head, of some images
 
@@ -52,6 +57,8 @@ class Goal:
     classes: Mapping[str, list[str]]
     train: Part
     val: Part
+    images: Store  # views of the images
+    masks: Store | None  # the same views of their masks, where they have some
     main: str
     metric: Metric
     tree: TreeCard | None
@@ -82,12 +89,7 @@ class Goal:
 
     def store(self, plain: NDArray[Any], augmented: NDArray[Any] | None, count: int) -> Store:
         """Arrays with a row for each image of the views, mapped from files, as something that batches are read from."""
-        return Store(_file_of(plain), None if augmented is None else _file_of(augmented), count, self.train.rows)
-
-
-def _file_of(array: NDArray[Any]) -> Path:
-    assert isinstance(array, np.memmap), "views and features are read from the files they are mapped from"
-    return Path(str(array.filename))
+        return _store(plain, augmented, count, self.train.rows)
 
 
 def build_goal(views: Views, params: Params) -> Goal:
@@ -105,8 +107,10 @@ def build_goal(views: Views, params: Params) -> Goal:
     train, val = views.rows("train"), views.rows("val")
     for split, rows in (("train", train), ("val", val)):
         _check_labelled(split, _take(labels, rows), heads)
+    masks = None if views.masks is None else _store(views.masks, views.augmented_masks, views.count, train)
+    count = partial(_count_pixels, masks, train)
     objectives: dict[str, Objective] = {
-        name: task.build_objective(head, classes[name], labels[name].iloc[train]) for name, head in heads.items()
+        name: task.build_objective(head, classes[name], labels[name].iloc[train], count) for name, head in heads.items()
     }
     return Goal(
         heads=heads,
@@ -114,10 +118,30 @@ def build_goal(views: Views, params: Params) -> Goal:
         classes=classes,
         train=_part(train, samples, labels, objectives),
         val=_part(val, samples, labels, objectives),
+        images=_store(views.plain, views.augmented, views.count, train),
+        masks=masks,
         main=params.main_head,
         metric=params.compare.metric,
         tree=None if params.tree is None else _plant(params.tree, labels, classes),
     )
+
+
+def _store(plain: NDArray[Any], augmented: NDArray[Any] | None, count: int, train: Integers) -> Store:
+    return Store(_file_of(plain), None if augmented is None else _file_of(augmented), count, train)
+
+
+def _file_of(array: NDArray[Any]) -> Path:
+    assert isinstance(array, np.memmap), "views and features are read from the files they are mapped from"
+    return Path(str(array.filename))
+
+
+def _count_pixels(masks: Store | None, rows: Integers) -> Tensor:
+    """How many pixels of some rows' plain masks have each id, int64 (256,)."""
+    assert masks is not None, "only tasks of masks ask"
+    counts = np.zeros(256, np.int64)
+    for start in track(range(0, len(rows), MASKS), "pixels of the classes", unit="piece"):
+        counts += np.bincount(masks.read_plain(rows[start : start + MASKS]).ravel(), minlength=256)
+    return torch.from_numpy(counts)
 
 
 def _part(rows: NDArray[np.int64], samples: pd.DataFrame, labels: Labels, objectives: Mapping[str, Objective]) -> Part:

@@ -41,7 +41,7 @@ class Parts:
     """What the loop joins. Only the first process has a `checkpoint` to write."""
 
     accelerator: Accelerator
-    network: nn.Module  # as accelerate prepared it: images uint8 (B, S, S, 3) to outputs (B, K) of each head
+    network: nn.Module  # as accelerate prepared it: images uint8 (B, S, S, 3) to outputs (B, ...) of each head
     parameters: Mapping[str, nn.Parameter]  # those that learn
     scales: Mapping[str, float]  # their learning rates, relative to `settings.lr`
     losses: Losses
@@ -113,18 +113,18 @@ class Loop:
 
     def _take_step(self, epoch: int, group: tuple[Batch, ...]) -> None:
         parts, device = self.parts, self._device
-        rate = self.settings.lr * ramp(self.step, self.n_steps, self.settings.warmup)
+        rate = self.settings.lr * ramp(self.step, self.n_steps, self.settings.warmup, self.settings.schedule)
         torch.manual_seed(mix_one(parts.seed, epoch, self.step, parts.accelerator.process_index))  # dropout
         total = torch.zeros((), device=device)
-        for index, (images, numbers) in enumerate(group):
+        for index, batch in enumerate(group):
             last = index == len(group) - 1
             with nullcontext() if last else parts.accelerator.no_sync(parts.network):
-                outputs = parts.network(images.to(device, non_blocking=True))
-                loss = parts.losses(outputs, numbers.to(device)) / len(group)
+                shown = batch.to(device)
+                loss = parts.losses(parts.network(shown.images), shown.numbers, shown.masks) / len(group)
                 parts.accelerator.backward(loss)
             total += loss.detach()
         self._check_loss()
-        self.unchecked = (total, epoch, rate, torch.cat([numbers for _, numbers in group]))
+        self.unchecked = (total, epoch, rate, torch.cat([batch.numbers for batch in group]))
         parts.accelerator.clip_grad_norm_(parts.parameters.values(), self.settings.clip)
         set_rate(self.optimiser, rate)
         self.optimiser.step()

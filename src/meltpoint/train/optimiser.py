@@ -1,16 +1,18 @@
-"""How weights move: layer-wise learning rates, AdamW groups, warm-up and cosine, the moving average of the weights."""
+"""How weights move: layer-wise learning rates, AdamW groups, warm-up and decline, the moving average of the weights."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from typing import Literal, assert_never
 
 import torch
 from torch import Tensor, nn
 
 from meltpoint.errors import UserError
+from meltpoint.params.training import Schedule
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
+POWER = 0.9  # of the schedule `poly`
 FUSED = ("cpu", "cuda", "mps")  # devices with one kernel for all of AdamW
 
 
@@ -70,15 +72,23 @@ def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate * group["scale"]
 
 
-def ramp(step: int, total: int, warmup: float) -> float:
-    """The learning rate of step 0 to total - 1 as a part of the highest: a linear warm-up, then half a cosine to 0.
+def ramp(step: int, total: int, warmup: float, schedule: Schedule) -> float:
+    """The learning rate of step 0 to total - 1 as a part of the highest: a linear warm-up, then down to 0.
 
-    `warmup` is the part of all steps that warm up.
+    `warmup` is the part of all steps that warm up. Down it goes as half a cosine, or as (1 - t) ** 0.9 of the part t of
+    the way (Chen et al.: DeepLab, TPAMI 2018).
     """
     rising = warmup * total
     if step < rising:
         return (step + 1) / (math.floor(rising) + 1)
-    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1.0, total - rising)))
+    falling, way = step - rising, max(1.0, total - rising)
+    match schedule:
+        case "cosine":
+            return 0.5 * (1 + math.cos(math.pi * falling / way))
+        case "poly":
+            return float((1 - falling / way) ** POWER)
+        case _:
+            assert_never(schedule)
 
 
 def read_moments(optimiser: torch.optim.AdamW) -> dict[str, Tensor]:

@@ -49,7 +49,7 @@ class Replicas:
         with torch.no_grad():
             for parameter in self.parameters.values():
                 if parameter.ndim > 2:
-                    parameter.mul_((1 - rate * self.decays).view(-1, *[1] * (parameter.ndim - 1)))
+                    parameter.mul_((1 - rate * self.decays.to(parameter.device)).view(-1, *[1] * (parameter.ndim - 1)))
 
     def take(self, chosen: Mapping[str, int]) -> nn.ModuleDict:
         """The heads, each with the weights of its chosen replica."""

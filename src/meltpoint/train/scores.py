@@ -5,13 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from meltpoint.metrics import confusion, from_confusion
-from meltpoint.task.objective import Objective
-
-LOSS = "loss"
+from meltpoint.task.objective import LOSS, Objective, Scores
 
 
 @dataclass(frozen=True)
@@ -23,32 +19,32 @@ class Losses:
     targets: Mapping[str, Tensor]  # int64 (n_train,) a head
     label_smoothing: float
 
-    def __call__(self, outputs: Mapping[str, Tensor], numbers: Tensor) -> Tensor:
-        """Outputs (B, K) of each head for training images by number (B,) to one number."""
+    def __call__(self, outputs: Mapping[str, Tensor], numbers: Tensor, masks: Tensor | None) -> Tensor:
+        """Outputs (B, ...) of each head for training images by number (B,) to one number.
+
+        `masks` uint8 (B, S, S), where there are some, moved as the images were.
+        """
         parts = []
         for head, values in outputs.items():
-            loss = self.objectives[head].loss(values, self.targets[head][numbers], self.label_smoothing)
-            parts.append(self.weights[head] * loss)
+            objective = self.objectives[head]
+            targets = objective.wanted(self.targets[head][numbers], masks)
+            parts.append(self.weights[head] * objective.loss(values, targets, self.label_smoothing))
         return torch.stack(parts).sum()
 
 
-def score(objective: Objective, outputs: Tensor, targets: Tensor) -> dict[str, NDArray[np.float64]]:
-    """Loss and metrics of outputs (..., N, K) on targets int64 (N,): arrays (...), by `loss` and the metrics' names.
-
-    The answer is the most probable class: thresholds are learnt of the trained model, and a tree joins its heads, so
-    that no checkpoint is chosen by them.
-    """
-    probabilities = objective.decode(outputs)
-    n_classes = probabilities.shape[-1]
-    predicted = probabilities.argmax(-1).cpu().numpy()  # (..., N)
-    true = targets.cpu().numpy()
-    counts = np.stack([confusion(true, row, n_classes) for row in predicted.reshape(-1, predicted.shape[-1])])
-    counts = counts.reshape(*predicted.shape[:-1], n_classes, n_classes)
-    loss = objective.loss(outputs, targets, 0.0).double().cpu().numpy()
-    return {LOSS: loss, **from_confusion(counts)}
+def score(objective: Objective, outputs: Tensor, targets: Tensor) -> Scores:
+    """Loss and metrics of outputs (..., N, ...) of all images on targets (N, ...), as `wanted`: each (...)."""
+    tally = objective.tally()
+    tally.add(outputs, targets)
+    return tally.scores(alone)
 
 
-def pick(scores: Mapping[str, NDArray[np.float64]], metric: str) -> int:
+def alone(rows: Tensor) -> Tensor:
+    """What a process that is the only one gathers: its own rows."""
+    return rows
+
+
+def pick(scores: Scores, metric: str) -> int:
     """Of a stack of replicas (R,) the one best by `metric`, then by loss."""
     return int(np.lexsort((scores[LOSS], -scores[metric]))[0])
 

@@ -175,7 +175,7 @@ def _train_finetune(job: Job, strategy: FinetuneStrategy) -> Outcome:
 def _run(job: Job, strategy: FinetuneStrategy, model: Model) -> None:
     train = job.params.train
     if train.processes == 1:
-        train_model(model, job.params, strategy, job.goal, job.inputs.views, job.checkpoint)
+        train_model(model, job.params, strategy, job.goal, job.checkpoint)
         return
     description = job.checkpoint.folder / JOB
     write_json(description, describe_job(job.params, job.name, job.inputs.views.folder))
@@ -196,6 +196,7 @@ def _write_card(job: Job, outcome: Outcome, learnt: Mapping[str, Learnt]) -> Car
             threshold=learnt[name].threshold,
             unknown_below=learnt[name].unknown_below,
             names=job.inputs.names.get(head.label, {}),
+            colours=job.inputs.views.palettes.get(head.label),
         )
         for name, head in goal.heads.items()
     }

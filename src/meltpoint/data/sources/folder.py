@@ -26,22 +26,24 @@ JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini")
 
 
 @dataclass
-class _Walk:
+class Walk:
     """What one walk over the folder has met so far; every entry ends up in exactly one of the lists."""
 
     root: Path
-    rows: list[tuple[str, str, str | None, str]] = field(default_factory=list)  # path, origin, split, class
+    rows: list[tuple[str, str, str | None, str]] = field(default_factory=list)  # path, origin, split, what it shows
     unusable: list[Aside] = field(default_factory=list)
     ignored: list[Aside] = field(default_factory=list)
 
     def name(self, path: str) -> str:
+        """The path below the root, as a message shows it."""
         return printable(os.path.relpath(path, self.root).replace(os.sep, "/"))
 
     def ignore(self, path: str, reason: str) -> None:
+        """An entry that is no sample by its place or name."""
         self.ignored.append(Aside(self.name(path), reason))
 
     def add(self, path: str, split: str | None, label: str) -> None:
-        """A file of a class; its name may be one that cannot be put in a table."""
+        """A file and its class, or its mask; its name may be one that cannot be put in a table."""
         relative = os.path.relpath(path, self.root).replace(os.sep, "/")
         try:
             plain = plain_path(relative)
@@ -67,10 +69,10 @@ def read(source: FolderSource, work: Path) -> Listing:  # noqa: ARG001  (every s
         raise SourceError(
             f"data.source.path is {source.path!r}, which is a file. Name the folder that holds class folders."
         )
-    walk = _Walk(root)
+    walk = Walk(root)
     for folder, split in _class_folders(walk):
         label = Path(folder).name
-        files = list(_files_below(walk, folder, (os.path.realpath(folder),)))
+        files = list(files_below(walk, folder, (os.path.realpath(folder),)))
         for path in files:
             walk.add(path, split, label)
         if not files:
@@ -81,7 +83,7 @@ def read(source: FolderSource, work: Path) -> Listing:  # noqa: ARG001  (every s
     return Listing(title, files_table(paths, origins, splits), columns, walk.unusable, walk.ignored)
 
 
-def _class_folders(walk: _Walk) -> list[tuple[str, str | None]]:
+def _class_folders(walk: Walk) -> list[tuple[str, str | None]]:
     """The class folders, each with its split or None."""
     children = _folders(walk, str(walk.root))
     splits = _split_folders(walk.root, children)
@@ -122,7 +124,7 @@ def _split_folders(root: Path, children: list[str]) -> dict[str, str]:
     return above
 
 
-def _folders(walk: _Walk, folder: str) -> list[str]:
+def _folders(walk: Walk, folder: str) -> list[str]:
     """The folders in a folder; what else lies there is in no class."""
     found = []
     for entry in _entries(folder):
@@ -133,7 +135,7 @@ def _folders(walk: _Walk, folder: str) -> list[str]:
     return found
 
 
-def _files_below(walk: _Walk, folder: str, above: tuple[str, ...]) -> Iterator[str]:
+def files_below(walk: Walk, folder: str, above: tuple[str, ...]) -> Iterator[str]:
     """Every file at any depth, sorted; `above` are the real paths of the folders on the way, to end circles."""
     for entry in _entries(folder):
         if _is_junk(entry):
@@ -143,7 +145,7 @@ def _files_below(walk: _Walk, folder: str, above: tuple[str, ...]) -> Iterator[s
         elif (real := os.path.realpath(entry.path)) in above:
             walk.ignore(entry.path, "a link to a folder above it")
         else:
-            yield from _files_below(walk, entry.path, (*above, real))
+            yield from files_below(walk, entry.path, (*above, real))
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:

@@ -1,0 +1,166 @@
+"""Source kind `masks`: images and their masks, paired by name and never by position; a split is a folder or a list."""
+
+import os
+from collections import Counter
+from collections.abc import Container
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import pandas as pd
+
+from meltpoint.data.delimited import read_text
+from meltpoint.data.listing import (
+    Aside,
+    Listing,
+    SourceError,
+    files_table,
+    locate,
+    printable,
+    shortened,
+)
+from meltpoint.data.sources.folder import Walk, files_below
+from meltpoint.params.data import MasksSource, Part
+
+BARE, ALONE = "no mask", "a mask without an image"  # reasons
+
+
+@dataclass(frozen=True)
+class _Image:
+    """A file in a folder of images; all but `split` are paths."""
+
+    origin: str
+    name: str  # in its folder, without suffix: what a list calls it
+    mask: str  # where its mask has to be
+    split: str | None
+
+
+def read(source: MasksSource, work: Path) -> Listing:  # noqa: ARG001  (every source takes a scratch folder)
+    """List the images that have a mask, with the columns `mask` (an absolute path) and `split`.
+
+    Images without a mask are unusable; masks without an image, and images in no list, are ignored. Notes count both
+    kinds of loners.
+
+    Raises:
+        SourceError: a folder or a list is missing, they do not fit together, a name stands for two images or in two
+            lists, or no image has a mask.
+    """
+    _check_parts(source)
+    walk = Walk(locate(source.path))
+    masks = {file for part in source.masks for file in _files(walk, _folder(source, "masks", part))}
+    images = _images(walk, source)
+    listed, absent = _listed(source, images)
+    for image in listed:
+        if image.mask in masks:
+            walk.add(image.origin, image.split, image.mask)
+        else:
+            walk.unusable.append(Aside(walk.name(image.origin), BARE))
+    unlisted = {image.origin for image in images} - {image.origin for image in listed}
+    free = masks - {path for image in images for path in (image.mask, image.origin)}
+    for file in sorted(unlisted | free):
+        walk.ignore(file, ALONE if file in free else "in no list")
+    if not walk.rows:
+        raise SourceError(_about_none(source, listed))
+    paths, origins, splits, found = zip(*walk.rows, strict=True)
+    columns = pd.DataFrame({"mask": found, "split": [split or "" for split in splits]}, dtype="string")
+    files, title = files_table(paths, origins, splits), f"masks {source.path}"
+    return Listing(title, files, columns, walk.unusable + absent, walk.ignored, _notes(walk))
+
+
+def _check_parts(source: MasksSource) -> None:
+    """Folders and lists that say one thing."""
+    images, masks = set(source.images), set(source.masks)
+    flaw = None
+    if "all" in images and len(images) > 1:
+        flaw = f"images names {sorted(images)}, and `all` stands alone"
+    elif masks not in ({"all"}, images):
+        flaw = f"images names {sorted(images)}, and masks {sorted(masks)}"
+    elif source.lists is not None and images != {"all"}:
+        flaw = f"there are lists, and images names {sorted(images)} besides"
+    if flaw:
+        raise SourceError(
+            f"data.source: {flaw}. Allowed is a folder of images for each split or one for `all`, and of masks for the"
+            " same ones or one for `all`; with lists images have one for `all`. Correct it in params.yaml."
+        )
+
+
+def _folder(source: MasksSource, kind: Literal["images", "masks"], part: Part) -> Path:
+    named = (source.images if kind == "images" else source.masks)[part]
+    return Path(os.path.normpath(locate(str(Path(source.path, named)), f"data.source.{kind}.{part}")))
+
+
+def _files(walk: Walk, folder: Path) -> list[str]:
+    return list(files_below(walk, str(folder), (os.path.realpath(folder),)))
+
+
+def _images(walk: Walk, source: MasksSource) -> list[_Image]:
+    """Every image, each with the only place where its mask may be."""
+    images = []
+    for part in source.images:
+        folder = _folder(source, "images", part)
+        masks = _folder(source, "masks", part if part in source.masks else "all")
+        split = None if part == "all" else part
+        for file in _files(walk, folder):
+            inside = PurePosixPath(os.path.relpath(file, folder))
+            mask = os.path.normpath(masks / inside.parent / source.mask_name.replace("{stem}", inside.stem))
+            # A folder of masks may lie in the folder of images.
+            if masks == folder or masks not in Path(file).parents:
+                images.append(_Image(file, str(inside.parent / inside.stem), mask, split))
+    awaited = {image.mask for image in images}  # both may even lie in one folder
+    images = [image for image in images if image.origin not in awaited]
+    counts = Counter(image.mask for image in images)
+    twice = sorted(walk.name(image.origin) for image in images if counts[image.mask] > 1)
+    if twice:
+        raise SourceError(
+            f"{len(twice):,} images share the name of a mask with another: {shortened(twice)}. A mask belongs to one"
+            " image. Rename or remove one of each, or give each split its own folder of masks."
+        )
+    return images
+
+
+def _listed(source: MasksSource, images: list[_Image]) -> tuple[list[_Image], list[Aside]]:
+    """The images that lists name, each with its split, and names without an image; all images if there are no lists."""
+    if source.lists is None:
+        return images, []
+    known = {image.name: image for image in images}
+    splits: dict[str, str] = {}
+    absent = []
+    for split, path in source.lists.items():
+        text, _ = read_text(
+            locate(str(Path(source.path, path)), f"data.source.lists.{split}"), f"data.source.lists.{split}"
+        )
+        for line in filter(None, map(str.strip, text.splitlines())):
+            name = _name_in(line, known)
+            if name is None:
+                absent.append(Aside(printable(line), f"in the list of {split}, and no such image"))
+            elif splits.setdefault(name, split) != split:
+                raise SourceError(
+                    f"data.source.lists: {name!r} stands in the lists of {splits[name]} and {split}. An image belongs"
+                    " to one split. Take it out of one of the lists."
+                )
+    return [replace(known[name], split=split) for name, split in splits.items()], absent
+
+
+def _name_in(line: str, known: Container[str]) -> str | None:
+    """The name that a line of a list stands for: alone, with a suffix or folders, or before other cells."""
+    for cell in (line, line.split()[0]):
+        path = PurePosixPath(cell)
+        for name in (cell, str(path.parent / path.stem), path.name, path.stem):
+            if name in known:
+                return name
+    return None
+
+
+def _notes(walk: Walk) -> list[str]:
+    bare = [aside.path for aside in walk.unusable if aside.reason == BARE]
+    alone = [aside.path for aside in walk.ignored if aside.reason == ALONE]
+    counted = {"images have no mask": bare, "masks have no image": alone}
+    return [f"{len(paths):,} {what}: {shortened(paths)}" for what, paths in counted.items() if paths]
+
+
+def _about_none(source: MasksSource, images: list[_Image]) -> str:
+    first = f"; {Path(images[0].origin).name!r} was to have {images[0].mask}" if images else ""
+    return (
+        f"None of the {len(images):,} images of {source.path!r} has a mask{first}. Allowed is a mask for each image,"
+        " of the name that data.source.mask_name gives. Correct it, or data.source.masks, in params.yaml."
+    )

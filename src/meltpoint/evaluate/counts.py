@@ -1,0 +1,68 @@
+"""Predictions of masks as arrays: pixels and border pixels of each class, and what was taken for what."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from meltpoint.metrics import from_pixels, ratio
+from meltpoint.tables import BORDERS, PIXELS, border_column, confusion_column, pixel_column
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+def pixels_of(table: pd.DataFrame, head: str, classes: list[str]) -> Ints:
+    """Pixels (3, N, C) of a head: tp, fp and fn of each image and class."""
+    return np.stack([_columns(table, [pixel_column(head, count, name) for name in classes]) for count in PIXELS])
+
+
+def borders_of(table: pd.DataFrame, head: str, classes: list[str]) -> Ints:
+    """Border pixels (4, N, C) of a head: said, said_near, true and true_near of each image and class."""
+    return np.stack([_columns(table, [border_column(head, count, name) for name in classes]) for count in BORDERS])
+
+
+def confusion_of(table: pd.DataFrame, head: str, classes: list[str]) -> Ints:
+    """Pairs of pixels (C, C) over all images, row the true class. The images are added up one by one."""
+    total = np.zeros(len(classes) ** 2, np.int64)
+    for cells in table[confusion_column(head)]:
+        total += np.asarray(cells, np.int64)
+    return total.reshape(len(classes), len(classes))
+
+
+def score_images(predictions: pd.DataFrame, head: str, classes: list[str]) -> pd.DataFrame:
+    """The mean IoU of each image of test over the classes in it, worst first: columns id, path, iou, pixels."""
+    table = predictions[predictions["split"] == "test"]
+    tp, fp, fn = pixels_of(table, head, classes)
+    scored = table[["id", "path"]].assign(iou=from_pixels(tp, fp, fn)["miou"], pixels=(tp + fn).sum(1))
+    known: pd.DataFrame = scored[scored["pixels"] > 0]
+    return known.sort_values(["iou", "id"], ignore_index=True)
+
+
+def commonest_error(predictions: pd.DataFrame, head: str, classes: list[str]) -> dict[int, str]:
+    """The pair of classes that most wrong pixels of each image of test are of, in words, by id."""
+    table = predictions[predictions["split"] == "test"]
+    found = zip(table["id"], table[confusion_column(head)], strict=True)
+    return {int(number): _say_error(np.asarray(cells, np.int64), classes) for number, cells in found}
+
+
+def _say_error(cells: Ints, classes: list[str]) -> str:
+    counts = cells.reshape(len(classes), len(classes)).copy()
+    total = max(1, int(counts.sum()))
+    np.fill_diagonal(counts, 0)
+    true, said = divmod(int(counts.argmax()), len(classes))
+    share = counts[true, said] / total
+    return f"{classes[true]} read as {classes[said]}, {share:.1%} of the pixels" if share else "none"
+
+
+def score_borders(counts: Ints) -> Floats:
+    """The boundary F-score (C,) of each class from counts (4, C) over all images; NaN of a class without a border.
+
+    Precision and recall as Csurka et al., BMVC 2013, have them; counts are summed over the images before dividing.
+    """
+    said, said_near, true, true_near = counts.astype(np.float64)
+    precision, recall = ratio(said_near, said), ratio(true_near, true)
+    return np.where(said + true > 0, ratio(2 * precision * recall, precision + recall), np.nan)
+
+
+def _columns(table: pd.DataFrame, names: list[str]) -> Ints:
+    return table[names].to_numpy(np.int64)

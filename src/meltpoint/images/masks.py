@@ -1,0 +1,126 @@
+"""Masks become class ids in one format, whatever their source wrote, and stay aligned with their images."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from meltpoint.errors import UserError
+from meltpoint.images.decode import Pixels, Size, read_colours, read_values
+from meltpoint.images.resize import move
+from meltpoint.params.data import Images, MaskLabel
+
+Mask = NDArray[np.uint8]  # (H, W) class ids, or IGNORED
+Counts = NDArray[np.int64]
+Codes = NDArray[np.int32]
+
+IGNORED = 255
+VOID = "#e0e0c0"  # how ignored pixels look in a stored mask, as in PASCAL VOC
+TOLD = 3  # unknown colours or ids that a message lists
+
+
+class MaskError(UserError, ValueError):
+    """A mask has pixels of no class; `reason` names their colours or ids, and counts them."""
+
+    def __init__(self, name: str, reason: str, allowed: str) -> None:
+        self.reason = reason
+        super().__init__(
+            f"The mask {name!r} has {reason}. Allowed are {allowed}. Correct the mask, or add what it holds to the"
+            " label's classes or to `void`, whose pixels are ignored."
+        )
+
+
+def normalise(origin: Path, target: Path, label: MaskLabel, size: Size) -> Counts:
+    """Write a mask as an 8-bit palette PNG of class ids, in the order of the label's classes; void is `IGNORED`.
+
+    Gives the number of pixels of each class (C + 1,), the last of ignored ones. `size` is the image's (width, height).
+
+    Raises:
+        ImageError: no picture, another size, or none of the values that `label.pixels` promises.
+        MaskError: pixels of a colour or an id that the label does not name.
+    """
+    codes, known, places = _read_codes(origin, label, size), *_known_codes(label)
+    found = np.searchsorted(known, codes).clip(max=len(known) - 1)
+    strange = codes[known[found] != codes]
+    if strange.size:
+        raise MaskError(origin.name, _unknown(strange, label), ", ".join(_named(code, label) for code in known))
+    mask = places[found]
+    target.write_bytes(encode_mask(mask, [one.colour for one in label.classes.values()]))
+    counts = np.bincount(mask.ravel(), minlength=256)
+    return np.append(counts[: len(label.classes)], counts[IGNORED]).astype(np.int64)
+
+
+def encode_mask(mask: Mask, palette: Sequence[str]) -> bytes:
+    """Class ids (H, W) as an 8-bit palette PNG that is coloured to people and ids to programs.
+
+    `palette` has a colour "#rrggbb" for each class.
+    """
+    colours = [channel for colour in palette for channel in rgb(colour)]
+    picture, content = Image.fromarray(mask), io.BytesIO()
+    picture.putpalette([*colours, *[0] * (3 * IGNORED - len(colours)), *rgb(VOID)])
+    picture.save(content, "PNG")
+    return content.getvalue()
+
+
+def read_mask(path: Path) -> Mask:
+    """Read what `normalise` has written, uint8 (H, W)."""
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def resize_mask(mask: Mask, images: Images) -> Mask:
+    """Class ids (H, W) as (S, S), moved as `resize` moves the image, to the nearest pixel; bars are `IGNORED`."""
+    return move(mask, images, "nearest", IGNORED)
+
+
+def paint(image: Pixels, mask: Mask, palette: Sequence[str], strength: float) -> Pixels:
+    """A picture uint8 (H, W, 3) with the colours of its classes over it; `strength` 1 hides it. Ignored pixels stay."""
+    colours = np.zeros((256, 3), dtype=np.float32)
+    colours[: len(palette)] = [rgb(colour) for colour in palette]
+    share = np.zeros((256, 1), dtype=np.float32)
+    share[: len(palette)] = strength
+    painted = image * (1 - share[mask]) + colours[mask] * share[mask]
+    return np.round(painted).astype(np.uint8)
+
+
+def rgb(colour: str) -> tuple[int, int, int]:
+    """The channels of "#rrggbb", 0 to 255."""
+    red, green, blue = bytes.fromhex(colour[1:])
+    return red, green, blue
+
+
+def _read_codes(origin: Path, label: MaskLabel, size: Size) -> Codes:
+    """What each pixel holds, as one number: an id, or a colour as 0xRRGGBB, (H, W)."""
+    if label.pixels == "ids":
+        return read_values(origin, size).astype(np.int32)
+    red, green, blue = (channel.astype(np.int32) for channel in np.moveaxis(read_colours(origin, size), 2, 0))
+    codes: Codes = red << 16 | green << 8 | blue
+    return codes
+
+
+def _known_codes(label: MaskLabel) -> tuple[Codes, Mask]:
+    """The codes that a label names, ascending, and what each becomes in a stored mask."""
+    ids = label.pixels == "ids"
+    codes = {_code(one.id if ids else one.colour): place for place, one in enumerate(label.classes.values())}
+    codes |= {_code(one): IGNORED for one in label.void}
+    known = np.array(sorted(codes), dtype=np.int32)
+    return known, np.array([codes[int(code)] for code in known], dtype=np.uint8)
+
+
+def _code(value: int | str | None) -> int:
+    return int(value[1:], 16) if isinstance(value, str) else int(value or 0)
+
+
+def _named(code: int, label: MaskLabel) -> str:
+    return str(code) if label.pixels == "ids" else f"#{code:06x}"
+
+
+def _unknown(strange: Codes, label: MaskLabel) -> str:
+    codes, counts = np.unique(strange, return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    told = [f"{_named(int(codes[one]), label)} on {counts[one]:,} pixels" for one in order[:TOLD]]
+    more = f" and {len(codes) - TOLD:,} more" if len(codes) > TOLD else ""
+    return f"the unknown {'id' if label.pixels == 'ids' else 'colour'} {', '.join(told)}{more}"

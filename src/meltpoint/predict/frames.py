@@ -1,0 +1,78 @@
+"""The frames of a video through a model: an answer for each, and the same video with the answers drawn."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from meltpoint.images.decode import Pixels
+from meltpoint.predict.ahead import map_ahead
+from meltpoint.predict.answers import Answer, Question
+from meltpoint.predict.predictor import Predictor
+from meltpoint.predict.video import Film, VideoError, Write, read_frames, write_video
+
+SIDE = 1920  # pixels: of a drawn frame's picture, at most
+BATCH, DRAWN_AHEAD = 8, 4  # few: frames are large
+
+Draw = Callable[[Pixels, Answer], Image.Image]
+
+
+@dataclass
+class _Clock:
+    """When the frames were that are on their way, and what went wrong at the end."""
+
+    path: Path
+    times: deque[float]
+    trouble: str | None = None
+
+    def frames(self) -> Iterator[Pixels]:
+        """The frames, as long as there are any."""
+        try:
+            for frame in read_frames(self.path):
+                self.times.append(frame.seconds)
+                yield frame.pixels
+        except VideoError as error:
+            self.trouble = error.reason
+
+
+def answer_frames(
+    predictor: Predictor, path: Path, film: Film, question: Question, draw: Draw | None, place: Path | None
+) -> Iterator[Answer]:
+    """An answer for each frame, whose source is "path#t=seconds"; a damaged video ends with an answer that says so.
+
+    `draw` makes the frames of the video that is written to `place`. All are as large as the first one.
+    """
+    clock = _Clock(path, deque())
+    seen = predictor.look(clock.frames(), question, BATCH, SIDE if draw else None)
+    drawn = map_ahead(lambda one: (one[0], _drawn(one, draw)), seen, DRAWN_AHEAD, None)
+    with ExitStack() as stack:
+        write: Write | None = None
+        size = (0, 0)
+        for answer, drawing in drawn:
+            seconds = clock.times.popleft()
+            if drawing is not None and place is not None:
+                if write is None:
+                    size = (drawing.width + drawing.width % 2, drawing.height + drawing.height % 2)
+                    write = stack.enter_context(write_video(place, size[1], size[0], film.rate))
+                write(_fitted(drawing, size), seconds)
+            yield replace(answer, source=f"{path}#t={seconds:.3f}")
+    if clock.trouble:
+        yield Answer(str(path), clock.trouble, {}, predictor.tree.levels if predictor.tree else ())
+
+
+def _drawn(seen: tuple[Answer, Pixels | None], draw: Draw | None) -> Image.Image | None:
+    answer, shown = seen
+    return draw(shown, answer) if draw is not None and shown is not None else None
+
+
+def _fitted(drawing: Image.Image, size: tuple[int, int]) -> Pixels:
+    """A drawing on a canvas of one size: as it is if it has room, else smaller."""
+    if drawing.width > size[0] or drawing.height > size[1]:
+        drawing.thumbnail(size)
+    canvas = Image.new("RGB", size, "#ffffff")
+    canvas.paste(drawing, ((size[0] - drawing.width) // 2, 0))
+    return np.asarray(canvas)

@@ -1,0 +1,1 @@
+"""What answers are made of, one file for each task, with the same functions in each."""

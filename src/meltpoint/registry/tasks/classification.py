@@ -1,0 +1,53 @@
+"""Versions that tell a class of each image."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from meltpoint.evaluate.mistakes import worst_mistakes
+from meltpoint.images.views import Views, open_views
+from meltpoint.model.card import Card
+from meltpoint.params.read import Params
+from meltpoint.predict.predictor import Predictor
+from meltpoint.progress import track
+from meltpoint.registry.gallery import MISTAKES, MOST_ROWS, TEST, lay_table
+from meltpoint.registry.scores import MOST_CLASSES
+from meltpoint.tables import answer_column, probability_columns, read_predictions
+
+MODEL_TYPE = "image classifier"  # as MLflow's pages call it
+
+
+def score_again(champion: Predictor, folder: Path, params: Params) -> pd.DataFrame:
+    """What the champion says of today's test images, with its own preprocessing: `id` and, per head, its answer.
+
+    It answers as its card says: by its own thresholds, and by its own tree.
+    Pictures that the champion refuses (it may have a lower limit of pixels) are left out.
+    """
+    views, batch = open_views(folder / "data" / "views"), params.evaluate.batch
+    samples = views.samples.iloc[views.rows("test")]
+    if champion.card.images == params.images:
+        said = champion.predict_views(views, ("test",), batch)
+    else:
+        paths = [folder / "data" / "raw" / path for path in samples["path"]]
+        said = champion.predict_images(track(paths, "scoring the champion"), batch)
+        said = said.assign(id=samples["id"].to_numpy())[said["error"].isna()]
+    return pd.DataFrame(said[["id", *map(answer_column, champion.card.classes)]])
+
+
+def lay_tables(views: Views, card: Card, worst: int, folder: Path) -> None:
+    """The worst mistakes of the main head with their photographs, and what every head said of the test images.
+
+    `folder` has the predictions. Of a head with many classes the table has the answer; predictions.parquet has the
+    probabilities.
+    """
+    predictions = read_predictions(folder / "predictions.parquet", card.classes)
+    wrong = worst_mistakes(predictions, card.main_head, card.classes[card.main_head]).head(worst)
+    rows = np.searchsorted(views.samples["id"].to_numpy(), wrong["id"].to_numpy())
+    wrong["path"] = views.samples["path"].to_numpy()[rows]
+    told = wrong[["true", "predicted", "confidence", "path", "id"]]
+    lay_table(told.round(4), MISTAKES, folder, [np.asarray(views.plain[row]) for row in rows])
+    many = [head for head, names in card.classes.items() if len(names) > MOST_CLASSES]
+    wide = [name for head in many for name in probability_columns(head, card.classes[head])]
+    test = predictions[predictions["split"] == "test"].drop(columns=["split", *wide]).head(MOST_ROWS)
+    lay_table(test.round(4), TEST, folder)

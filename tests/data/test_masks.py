@@ -1,0 +1,307 @@
+"""Masks are read from every usual layout, become ids below data/raw, and are counted pixel by pixel."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from meltpoint.data.collect import Collected, CollectError, collect
+from meltpoint.data.listing import SourceError
+from meltpoint.images.masks import IGNORED, normalise, read_mask
+from meltpoint.params.data import Data
+from meltpoint.tables import check_samples, mask_column, read_samples, write_samples
+
+Inspect = Callable[[Path, float], tuple[int, int]]
+pytestmark = pytest.mark.usefixtures("workplace")
+
+RAW, REPORT = Path("data/raw"), Path("reports/data.json")
+COLOURS = {"sky": "#808080", "road": "#804080", "car": "#400080"}
+RGB = np.array([[0x80, 0x80, 0x80], [0x80, 0x40, 0x80], [0x40, 0x00, 0x80], [0, 0, 0]], dtype=np.uint8)
+SHAPE = (4, 6)
+MANY = {"train": ["a", "b", "c"], "val": ["d"], "test": ["e"]}
+
+
+def truth(name: str) -> np.ndarray:
+    """Class ids of an image: sky and road, car in some, a row of none in others."""
+    mask = np.zeros(SHAPE, dtype=np.uint8)
+    mask[2:] = 1
+    mask[3, : ord(name[-1]) % 4] = 2
+    mask[0] = IGNORED if name[-1] in "bd" else 0
+    return mask
+
+
+def draw_image(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", SHAPE[::-1], (len(path.stem), 1, 2)).save(path)
+
+
+def draw_ids(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(truth(path.stem.removesuffix("_L")))
+    image.putpalette([*RGB[:3].ravel().tolist(), *[0] * 756, 224, 224, 192])
+    image.save(path)
+
+
+def draw_colours(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(RGB[np.minimum(truth(path.stem.removesuffix("_L")), 3)]).save(path)
+
+
+def data(source: dict[str, Any], pixels: str = "ids", max_bad: int = 0) -> Data:
+    classes = {name: {"id": number, "colour": colour} for number, (name, colour) in enumerate(COLOURS.items())}
+    void = [IGNORED] if pixels == "ids" else ["#000000"]
+    label = {"kind": "mask", "column": "mask", "pixels": pixels, "classes": classes, "void": void}
+    given = {"source": {"kind": "masks", "path": "set", "lists": None, "mask_name": "{stem}.png", **source}}
+    rest = {"names": {}, "group": None, "max_bad": max_bad, "max_megapixels": 1}
+    return Data.model_validate(given | {"labels": {"scene": label}} | rest)
+
+
+def voc() -> Data:
+    for name in [one for names in MANY.values() for one in names]:
+        draw_image(Path("set/JPEGImages", f"2007_{name}.jpg"))
+        draw_ids(Path("set/SegmentationClass", f"2007_{name}.png"))
+    draw_image(Path("set/JPEGImages/2008_unlabelled.jpg"))
+    lists = Path("set/ImageSets/Segmentation")
+    lists.mkdir(parents=True)
+    for split, names in MANY.items():
+        (lists / f"{split}.txt").write_text("".join(f"2007_{name}\n" for name in names))
+    paths = {split: f"ImageSets/Segmentation/{split}.txt" for split in MANY}
+    return data({"images": {"all": "JPEGImages"}, "masks": {"all": "SegmentationClass"}, "lists": paths})
+
+
+def four_folders() -> Data:
+    for folder, split in (("train", "train"), ("valid", "val")):
+        for name in MANY[split]:
+            draw_image(Path(f"set/{folder}_images/{name}.png"))
+            draw_ids(Path(f"set/{folder}_labels/{name}.png"))
+    images, masks = ({"train": f"train_{kind}", "val": f"valid_{kind}"} for kind in ("images", "labels"))
+    return data({"images": images, "masks": masks})
+
+
+def camvid() -> Data:
+    for split, names in MANY.items():
+        for name in names:
+            draw_image(Path(f"set/{split}/0001TP_{name}.png"))
+            draw_colours(Path(f"set/{split}_labels/0001TP_{name}_L.png"))
+    images, masks = {split: split for split in MANY}, {split: f"{split}_labels" for split in MANY}
+    return data({"images": images, "masks": masks, "mask_name": "{stem}_L.png"}, "colours")
+
+
+def segnet() -> Data:
+    for split, names in MANY.items():
+        for name in names:
+            draw_image(Path(f"set/{split}/{name}.png"))
+            draw_ids(Path(f"set/{split}annot/{name}.png"))
+    return data({"images": {split: split for split in MANY}, "masks": {split: f"{split}annot" for split in MANY}})
+
+
+def cities() -> Data:
+    for split, names in MANY.items():
+        for name in names:
+            draw_image(Path(f"set/images/{split}/town/{name}.png"))
+            draw_colours(Path(f"set/masks/{split}/town/{name}_L.png"))
+    images, masks = ({split: f"{kind}/{split}" for split in MANY} for kind in ("images", "masks"))
+    return data({"images": images, "masks": masks, "mask_name": "{stem}_L.png"}, "colours")
+
+
+def one_folder() -> Data:
+    for name in [one for names in MANY.values() for one in names]:
+        draw_image(Path(f"set/{name}.png"))
+        draw_colours(Path(f"set/{name}_L.png"))
+    return data({"images": {"all": "."}, "masks": {"all": "."}, "mask_name": "{stem}_L.png"}, "colours")
+
+
+def nested() -> Data:
+    for name in [one for names in MANY.values() for one in names]:
+        draw_image(Path(f"set/{name}.png"))
+        draw_ids(Path(f"set/masks/{name}.png"))
+    return data({"images": {"all": "."}, "masks": {"all": "masks"}})
+
+
+def collected(given: Data, inspect: Inspect) -> Collected:
+    return collect(given, RAW, REPORT, inspect, normalise)
+
+
+@pytest.mark.parametrize(
+    ("layout", "splits"),
+    [
+        (voc, MANY),
+        (four_folders, {"train": MANY["train"], "val": MANY["val"]}),
+        (camvid, MANY),
+        (segnet, MANY),
+        (cities, MANY),
+        (one_folder, None),
+        (nested, None),
+    ],
+)
+def test_every_layout_gives_images_with_their_own_masks(
+    layout: Callable[[], Data], splits: dict[str, list[str]] | None, inspect: Inspect
+) -> None:
+    found = collected(layout(), inspect)
+    samples = found.samples
+    by_name = {Path(path).stem[-1]: split for path, split in zip(samples["path"], samples["split"], strict=True)}
+    expected = {name: split for split, names in (splits or MANY).items() for name in names}
+    assert set(by_name) == set(expected)
+    assert splits is None or by_name == expected
+    assert splits is not None or samples["split"].isna().all()
+    for path, mask in zip(samples["path"], samples[mask_column("scene")], strict=True):
+        assert mask == f"masks/{Path(path).with_suffix('.png')}"
+        np.testing.assert_array_equal(read_mask(RAW / mask), truth(Path(path).stem))
+    assert found.report["unusable"] == []
+    assert found.report["notes"] == []
+
+
+def test_cells_name_what_masks_show_and_the_report_counts_pixels(inspect: Inspect) -> None:
+    found = collected(segnet(), inspect)
+    cells = dict(zip(found.samples["path"].map(lambda path: Path(path).stem), found.samples["scene"], strict=True))
+    assert cells == {
+        "a": "sky|road|car",
+        "b": "sky|road|car",
+        "c": "sky|road|car",
+        "d": "sky|road",
+        "e": "sky|road|car",
+    }
+    masks = [truth(name) for name in "abcde"]
+    counts = {name: int(sum((mask == id_).sum() for mask in masks)) for id_, name in enumerate(COLOURS)}
+    ignored = int(sum((mask == IGNORED).sum() for mask in masks))
+    assert json.loads(REPORT.read_text())["pixels"] == {"scene": {**counts, "(ignored)": ignored}}
+    assert found.report["labels"] == {"scene": {"sky": 5, "road": 5, "car": 4}}
+    assert found.palettes == {"scene": list(COLOURS.values())}
+    assert found.classes == {"scene": list(COLOURS)}
+    write_samples(found.samples, Path("samples.csv"))
+    read = read_samples(Path("samples.csv"), found.classes)
+    assert read.equals(check_samples(found.samples, found.classes))
+
+
+def test_a_mask_of_nothing_but_void_is_an_image_without_a_class(inspect: Inspect) -> None:
+    given = segnet()
+    Image.fromarray(np.full(SHAPE, IGNORED, dtype=np.uint8)).save("set/trainannot/b.png")
+    found = collected(given, inspect)
+    assert found.samples["scene"].isna().tolist() == [path.endswith("b.png") for path in found.samples["path"]]
+    assert found.report["unlabelled"] == {"scene": 1}
+
+
+def test_images_and_masks_that_stand_alone_are_counted_and_named(inspect: Inspect) -> None:
+    given = segnet().model_copy(update={"max_bad": 2})
+    for name in ("x", "y"):
+        draw_image(Path(f"set/train/{name}.png"))
+    draw_ids(Path("set/valannot/z.png"))
+    found = collected(given, inspect)
+    assert found.report["unusable"] == [{"path": f"train/{name}.png", "reason": "no mask"} for name in ("x", "y")]
+    assert found.report["ignored"] == [{"path": "valannot/z.png", "reason": "a mask without an image"}]
+    assert found.report["notes"] == [
+        "2 images have no mask: ['train/x.png', 'train/y.png']",
+        "1 masks have no image: ['valannot/z.png']",
+    ]
+    assert len(found.samples) == 5
+    with pytest.raises(CollectError, match=r"2 of 7 images .* allows 1:\n  train/x.png: no mask"):
+        collected(given.model_copy(update={"max_bad": 1}), inspect)
+
+
+def test_pairs_go_by_name_and_not_by_place(inspect: Inspect) -> None:
+    given = segnet().model_copy(update={"max_bad": 1})
+    Path("set/trainannot/a.png").unlink()
+    draw_ids(Path("set/trainannot/z.png"))  # as many as before: sorted lists would pair every one wrongly
+    found = collected(given, inspect)
+    for path, mask in zip(found.samples["path"], found.samples["scene.mask"], strict=True):
+        np.testing.assert_array_equal(read_mask(RAW / mask), truth(Path(path).stem))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda mask: Image.fromarray(np.full(SHAPE, 9, dtype=np.uint8)), "mask a.png: the unknown id 9 on 24 pixels"),
+        (lambda mask: mask.resize((12, 8)), "mask a.png: it has 12x8 pixels and its image 6x4"),
+        (lambda mask: mask.convert("RGB"), "mask a.png: no ids in it"),
+    ],
+)
+def test_a_mask_that_cannot_be_used_is_told_with_its_image(
+    spoil: Callable[[Image.Image], Image.Image], reason: str, inspect: Inspect
+) -> None:
+    given, path = segnet(), Path("set/trainannot/a.png")
+    with Image.open(path) as mask:
+        spoiled = spoil(mask)
+    spoiled.save(path)
+    with pytest.raises(CollectError, match=f"train/a.png: {reason}"):
+        collected(given, inspect)
+    assert not RAW.exists()
+    found = collected(given.model_copy(update={"max_bad": 1}), inspect)
+    assert found.report["unusable"] == [{"path": "train/a.png", "reason": reason}]
+    assert not (RAW / "train/a.png").exists()
+    assert not (RAW / "masks/train/a.png").exists()
+
+
+def test_an_image_where_a_mask_goes_is_refused(inspect: Inspect) -> None:
+    draw_image(Path("set/a.png"))
+    draw_image(Path("set/masks/a.png"))
+    draw_ids(Path("set/ids/a.png"))
+    draw_ids(Path("set/ids/masks/a.png"))
+    with pytest.raises(CollectError, match="masks|one name"):
+        collected(data({"images": {"all": "."}, "masks": {"all": "ids"}}), inspect)
+
+
+@pytest.mark.parametrize(
+    "line", ["2007_a", " 2007_a ", "2007_a.jpg", "2007_a 1", "/VOC/JPEGImages/2007_a.jpg /x/2007_a.png"]
+)
+def test_a_line_of_a_list_names_an_image_in_any_usual_way(line: str, inspect: Inspect) -> None:
+    given = voc()
+    Path("set/ImageSets/Segmentation/train.txt").write_text(f"{line}\n\n2007_b\n2007_b\n")
+    found = collected(given, inspect)
+    train = found.samples[found.samples["split"] == "train"]
+    assert train["path"].tolist() == ["JPEGImages/2007_a.jpg", "JPEGImages/2007_b.jpg"]
+    assert {aside["path"]: aside["reason"] for aside in found.report["ignored"]} == {
+        "JPEGImages/2007_c.jpg": "in no list",
+        "JPEGImages/2008_unlabelled.jpg": "in no list",
+    }
+
+
+def test_a_name_that_no_image_has_is_unusable_and_one_of_two_lists_refused(inspect: Inspect) -> None:
+    given = voc()
+    with Path("set/ImageSets/Segmentation/val.txt").open("a") as file:
+        file.write("2007_q\n")
+    with pytest.raises(CollectError, match="2007_q: in the list of val, and no such image"):
+        collected(given, inspect)
+    with Path("set/ImageSets/Segmentation/val.txt").open("a") as file:
+        file.write("2007_a\n")
+    with pytest.raises(SourceError, match="'2007_a' stands in the lists of train and val"):
+        collected(given, inspect)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"images": {"all": "train", "val": "val"}}, "`all` stands alone"),
+        ({"masks": {"train": "trainannot"}}, r"images names \['test', 'train', 'val'\], and masks \['train'\]"),
+        ({"lists": {"train": "train.txt"}}, "there are lists, and images names"),
+        ({"masks": {"all": "trainanot"}}, "Did you mean 'trainannot'.*data.source.masks.all"),
+        (
+            {"mask_name": "{stem}_mask.png"},
+            "None of the 5 images of 'set' has a mask; 'a.png' was to have .*a_mask.png",
+        ),
+    ],
+)
+def test_folders_that_do_not_fit_are_told(change: dict[str, Any], match: str, inspect: Inspect) -> None:
+    given = segnet()
+    source = {**given.source.model_dump(), **change}
+    with pytest.raises(SourceError, match=match):
+        collected(data(source), inspect)
+
+
+def test_two_images_of_one_mask_are_refused(inspect: Inspect) -> None:
+    given = segnet()
+    draw_image(Path("set/train/a.jpg"))
+    with pytest.raises(SourceError, match=r"2 images share .*'train/a.jpg', 'train/a.png'"):
+        collected(given, inspect)
+
+
+def test_one_folder_of_masks_serves_all_splits(inspect: Inspect) -> None:
+    source = segnet().source.model_dump()
+    for path in sorted(Path("set").glob("*annot/*.png")):
+        draw_ids(Path("set/annot") / path.name)
+    found = collected(data({**source, "masks": {"all": "annot"}}), inspect)
+    assert len(found.samples) == 5
+    assert found.report["ignored"] == []
