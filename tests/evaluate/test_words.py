@@ -58,6 +58,15 @@ def test_ratios(mine: float, other: float, text: str) -> None:
 
 
 def test_a_price_is_the_cost_that_decides_and_one_that_is_felt() -> None:
-    mine, other = ({"train_seconds": 90, "latency_p50_ms": 10}, {"train_seconds": 10, "latency_p50_ms": 10})
+    mine, other = (
+        {"train_seconds": seconds, "latency_p50_ms": 10, "parameters": parameters}
+        for seconds, parameters in ((90, 5), (10, 6))
+    )
     assert price(mine, other, "train_seconds") == "9x the training time and the same latency"
     assert price(mine, other, "latency_p50_ms") == "the same latency and 9x the training time"
+
+
+def test_one_network_costs_as_much_to_run_whatever_the_clock_said() -> None:
+    mine = {"train_seconds": 90, "latency_p50_ms": 30, "parameters": 5}
+    other = {"train_seconds": 10, "latency_p50_ms": 10, "parameters": 5}
+    assert price(mine, other, "train_seconds") == "9x the training time and as much to run"

@@ -112,7 +112,7 @@ def cost(name: str, value: float) -> str:
         case "train_seconds":
             return duration(value)
         case "latency_p50_ms" | "latency_p95_ms":
-            return f"{value:.3g} ms"
+            return f"{value:,.0f} ms" if value >= 100 else f"{value:.3g} ms"
         case "megabytes" | "peak_megabytes" | "predict_megabytes":
             return f"{value:,.0f} MB" if value >= 100 else f"{value:.3g} MB"
         case "throughput_per_second":
@@ -134,6 +134,11 @@ def ratio(mine: float, other: float, what: str) -> str:
 
 
 def price(mine: Mapping[str, float], other: Mapping[str, float], decisive: str) -> str:
-    """What one strategy costs in terms of another: the cost that decides, and what a user of the model feels."""
+    """What one strategy costs in terms of another: the cost that decides, and what a user of the model feels.
+
+    Networks of as many parameters differ in latency by the noise of the clock alone.
+    """
     felt = "latency_p50_ms" if decisive != "latency_p50_ms" else "train_seconds"
+    if felt == "latency_p50_ms" and mine["parameters"] == other["parameters"]:
+        return f"{ratio(mine[decisive], other[decisive], COSTS[decisive])} and as much to run"
     return " and ".join(ratio(mine[name], other[name], COSTS[name]) for name in (decisive, felt))
