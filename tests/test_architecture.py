@@ -23,7 +23,13 @@ LAYERS = [
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 FOUNDATION = LAYERS[0]
-OWNERS = {"mlflow": {"registry"}, "albumentations": {"images"}, "timm": {"model"}, "accelerate": {"train"}}
+OWNERS = {
+    "mlflow": {"registry"},
+    "albumentations": {"images"},
+    "timm": {"model"},
+    "accelerate": {"train"},
+    "av": {"predict"},
+}
 TORCHLESS = {"data", "evaluate", "params", "tables", "metrics", "trees", "borders", "images"}
 # Values are what `params:` tracks, and words on a screen or the way to the disk change no result.
 UNTRACKED = {PACKAGE / f"{name}.py" for name in ("errors", "progress", "files")} | set(

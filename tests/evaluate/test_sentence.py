@@ -7,7 +7,7 @@ from meltpoint.evaluate.sentence import Facts, say_decision
 from meltpoint.evaluate.verdict import Ruling
 from meltpoint.params.judging import Compare
 
-COSTS = {"train_seconds": 10.0, "latency_p50_ms": 10.0}
+COSTS = {"train_seconds": 10.0, "latency_p50_ms": 10.0, "parameters": 5.0}
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def without(facts: Facts, *names: str) -> Facts:
 def test_a_better_one(facts: Facts) -> None:
     assert say_decision(ruling("best"), without(facts, "other")) == (
         "Ship best: 88.1% accuracy on defective against 84.3% for cheap (+3.8 points, 95% interval +1.6 to +6.0, "
-        "p=0.001); it costs 9x the training time and the same latency."
+        "p=0.001); it costs 9x the training time and as much to run."
     )
 
 
@@ -78,7 +78,7 @@ def test_not_enough(facts: Facts) -> None:
     open_one = ruling("best", "not_enough_evidence", unsettled=["other", "cheap"], more_images=1300)
     assert say_decision(open_one, facts) == (
         "Not enough evidence: best, the best on val, has 88.1% accuracy on defective against 84.3% for cheap (+3.8 "
-        "points, 95% interval +1.6 to +6.0, p=0.001), while cheap costs 11% of the training time and the same latency; "
+        "points, 95% interval +1.6 to +6.0, p=0.001), while cheap costs 11% of the training time and as much to run; "
         "about 1,300 more test images (there are 656) would settle which to ship."
     )
     never = say_decision(ruling("best", "not_enough_evidence", unsettled=["cheap"]), facts)
