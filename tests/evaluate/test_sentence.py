@@ -63,8 +63,8 @@ def test_a_best_that_nothing_undercuts(facts: Facts) -> None:
 def test_a_cheaper_one_that_is_as_good(facts: Facts) -> None:
     assert say_decision(ruling("cheap"), facts) == (
         "Ship cheap: 84.3% accuracy on defective against 88.1% for best, the best on val (-3.8 points, 95% interval "
-        "-6.0 to -1.6, p=0.001); a loss of 1 point or more is ruled out, and it costs 11% of the training time and the "
-        "same latency."
+        "-6.0 to -1.6, p=0.001); a loss of 1 point or more is ruled out, and it costs 11% of the training time and as "
+        "much to run."
     )
 
 

@@ -93,12 +93,10 @@ class Threshold(Section):
     at_least: Fraction
 
 
-class LinearHead(Section):
-    """Standardised features, then one linear layer."""
+class _ImageHead(Section):
+    """What a head says of a whole image, and the wishes that such heads may have."""
 
-    kind: Literal["linear"]
     label: Name
-    tap: Tap
     target: Target
     where: Where | None
     weight: Positive
@@ -107,27 +105,26 @@ class LinearHead(Section):
     unknown: Fraction | None  # this share of the answers is right on val, the less sure are "unknown"; null: none is
     main: bool
 
+
+class LinearHead(_ImageHead):
+    """Standardised features, then one linear layer."""
+
+    kind: Literal["linear"]
+    tap: Tap
+
     @property
     def reads(self) -> Tap:
         """What the head is given."""
         return self.tap
 
 
-class MlpHead(Section):
+class MlpHead(_ImageHead):
     """Standardised features, Linear, GELU, dropout, Linear."""
 
     kind: Literal["mlp"]
-    label: Name
     tap: Tap
     hidden: AtLeastOne
     dropout: Fraction
-    target: Target
-    where: Where | None
-    weight: Positive
-    class_weights: ClassWeights
-    threshold: Threshold | None
-    unknown: Fraction | None
-    main: bool
 
     @property
     def reads(self) -> Tap:
@@ -135,19 +132,11 @@ class MlpHead(Section):
         return self.tap
 
 
-class ConvHead(Section):
+class ConvHead(_ImageHead):
     """A copy of the backbone's last convolution over that stage, pretrained as it is, then pooled features, linear."""
 
     kind: Literal["conv"]
-    label: Name
     tap: int
-    target: Target
-    where: Where | None
-    weight: Positive
-    class_weights: ClassWeights
-    threshold: Threshold | None
-    unknown: Fraction | None
-    main: bool
 
     @property
     def reads(self) -> MapTap:
