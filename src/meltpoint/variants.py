@@ -16,6 +16,7 @@ import yaml
 
 from meltpoint.errors import UserError
 from meltpoint.files import read_json, whole_file
+from meltpoint.model.nets import BackboneError
 from meltpoint.params.read import read_params
 from meltpoint.predict.predictor import Predictor, open_predictor
 from meltpoint.progress import megabytes, say, track
@@ -23,7 +24,7 @@ from meltpoint.progress import megabytes, say, track
 WORKSPACES = Path(".variants")
 SHARED = ("src", "stages")  # of the repository, by a link
 COPIED = ("dvc.yaml", ".dvcignore")
-STEP, LARGEST = 32, 512  # pixels: between the sizes that are tried, and the last of them
+STEP, LARGEST = 16, 512  # pixels: between the sizes that are tried, and the last of them
 ROUNDS = 30  # predictions of each model in turn, of which the median counts
 SLACK = 1.03  # a latency so much above another counts as equal
 
@@ -151,7 +152,11 @@ def _largest_size(predictor: Predictor, latency: float) -> int | None:
     """The largest image size at which the model is no slower than `latency`; None where no larger one is."""
     found = None
     for size in range(predictor.card.images.size + STEP, LARGEST + 1, STEP):
-        if _latencies([_resize(predictor, size)])[0] > latency * SLACK:
+        try:
+            larger = _resize(predictor, size)
+        except BackboneError:  # no size of this backbone's
+            continue
+        if _latencies([larger])[0] > latency * SLACK:
             break
         found = size
     return found
