@@ -57,7 +57,9 @@ def small_params(dataset: Path) -> dict[str, Any]:
         "kind": "linear", "tap": "final", "weight": 1.0, "class_weights": "none",
         "target": "nominal", "where": None, "threshold": None, "unknown": None,
     }  # fmt: skip
-    probe = {"epochs": 8, "batch": 32, "lr": 0.01, "weight_decays": [0.0, 0.1], "label_smoothing": 0.0}
+    probe = {
+        "epochs": 8, "batch": 32, "lr": 0.01, "schedule": "cosine", "weight_decays": [0.0, 0.1], "label_smoothing": 0.0,
+    }  # fmt: skip
     params["data"]["source"] = {
         "kind": "csv", "table": str(dataset / "labels.csv"), "images": str(dataset),
         "separator": None, "header": None, "path": "file", "split": None,
@@ -166,7 +168,7 @@ def test_cold_everything_runs(house: House) -> None:
     ran, output = house.repro()
     assert ran == EVERYTHING
     decision = house.json("reports/compare.json")
-    assert decision["sentence"] in output
+    assert decision["sentence"].rstrip(".") in output
     assert {row["name"] for row in decision["strategies"]} == {"frozen", "finetune"}
     assert house.json("reports/split.json")["duplicates"]["exact"] == 1
     assert [line["alias"] for line in house.ledger()] == ["champion"]
