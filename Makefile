@@ -10,7 +10,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export NO_ALBUMENTATIONS_UPDATE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test lint types bench ui clean preset lock
+.PHONY: help repro test lint types bench ui verify clean preset lock
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1#/p' $(MAKEFILE_LIST) | column -t -s '#'
@@ -43,6 +43,9 @@ bench: $(READY)  ## measure the speeds that the docs quote, side by side
 
 ui: $(READY)  ## open the MLflow UI on mlruns/, on this machine only
 	meltpoint ui
+
+verify: $(READY)  ## run everything twice on a tiny dataset: the same dvc.lock, to the byte
+	meltpoint repeat
 
 preset: $(READY)  ## put presets/NAME.yaml in place: make preset NAME=elpv
 	meltpoint preset $(NAME)

@@ -17,7 +17,7 @@ LAYERS = [
     {"data", "images", "model", "task"},
     {"train", "evaluate", "predict", "export"},
     {"registry"},
-    {"api", "variants"},
+    {"api", "variants", "signing", "repeat"},
     {"commands"},
     {"cli", "__init__"},
 ]

@@ -20,7 +20,7 @@ from meltpoint.commands.trouble import CommandError
 from meltpoint.data import harvest
 from meltpoint.predict import job
 from meltpoint.registry import store as registry_store
-from meltpoint.registry.ledger import Change, append
+from meltpoint.registry.ledger import Change, append, line_of
 from meltpoint.registry.versions import VersionError
 
 ROOT = Path(__file__).parents[1]
@@ -58,7 +58,8 @@ def test_help_teaches(words: list[str], capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_status_is_the_decision_and_where_everything_is(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    append(house, Change("elpv-cells", "champion", None, "3", "every floor holds", "m", 0.8, "d", "g", "k"))
+    moved = ("elpv-cells", "champion", None, "3", "every floor holds", "m", 0.8, "d", "g", "k", "frozen", "t", {}, "a")
+    append(house, [line_of(Change(*moved))])
     run(["status"])
     told = capsys.readouterr().out
     assert "Ship frozen: it is as good." in told

@@ -1,5 +1,11 @@
 """A UserError is a message; a bug keeps its traceback."""
 
+import errno
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 
 from meltpoint.errors import UserError, guarded
@@ -21,3 +27,43 @@ def test_a_bug_keeps_its_traceback() -> None:
 
     with pytest.raises(KeyError):
         guarded(bug)
+
+
+def raise_from(cause: Exception) -> None:
+    raise RuntimeError("a library's own words") from cause
+
+
+@pytest.mark.parametrize(
+    ("number", "mend"),
+    [
+        (errno.ENOSPC, "Make room"),
+        (errno.EFBIG, "Make room"),
+        (errno.EROFS, "Grant permission"),
+        (errno.EACCES, "Grant"),
+    ],
+)
+def test_a_disk_that_refuses_becomes_a_message(number: int, mend: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        guarded(lambda: raise_from(OSError(number, os.strerror(number), "models/frozen")))
+    assert caught.value.code == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"\nmeltpoint: models/frozen cannot be read or written: {os.strerror(number)}.")
+    assert mend in said
+
+
+def test_a_database_that_may_not_be_written_becomes_a_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write() -> None:
+        with closing(sqlite3.connect(f"file:{tmp_path}/a.db?mode=ro", uri=True)) as database:
+            database.execute("create table a (b)")
+
+    with pytest.raises(SystemExit):
+        guarded(write)
+    assert "MLflow's database cannot be read or written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("bug", [FileNotFoundError(errno.ENOENT, "gone"), OSError("no number"), sqlite3.DataError("x")])
+def test_other_troubles_of_files_keep_their_traceback(bug: Exception) -> None:
+    with pytest.raises(RuntimeError):
+        guarded(lambda: raise_from(bug))

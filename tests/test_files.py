@@ -1,6 +1,9 @@
 """Files and folders appear whole or not at all."""
 
+import errno
 import hashlib
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -60,3 +63,46 @@ def test_json_is_readable_and_has_no_nan(tmp_path: Path) -> None:
 def test_sha256(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"melt")
     assert sha256_of(tmp_path / "a") == hashlib.sha256(b"melt").hexdigest()
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_kept(tmp_path: Path) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    left, kept, other = (
+        tmp_path / f".{name}.abcdefgh" for name in (f"views.{gone.pid}", f"views.{os.getpid()}", "views.x")
+    )
+    for folder in (left, kept, other):
+        folder.mkdir()
+        (folder / "half").touch()
+    with whole_folder(tmp_path / "views") as temporary:
+        (temporary / "new").touch()
+    assert sorted(tmp_path.iterdir()) == sorted([kept, other, tmp_path / "views"])
+
+
+def test_the_old_folder_is_there_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    target = tmp_path / "views"
+    for content in ("old", "new"):
+        with whole_folder(target) as temporary:
+            (temporary / "file").write_text(content)
+            assert not target.exists() or (target / "file").read_text() == "old"
+    assert (target / "file").read_text() == "new"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("name", ["n" * 251 + ".png", "樹" * 83 + ".png"])
+def test_names_may_be_as_long_as_a_name_may_be(tmp_path: Path, name: str) -> None:
+    with whole_file(tmp_path / name) as temporary:
+        temporary.write_text("whole")
+    with whole_folder(tmp_path / "folder" / name) as folder:
+        (folder / "file").touch()
+    assert (tmp_path / name).read_text() == "whole"
+
+
+def test_an_error_of_the_disk_names_the_file(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space left") as full, whole_file(tmp_path / "table.csv"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert full.value.filename == str(tmp_path / "table.csv")
+    with pytest.raises(OSError, match="No space left") as words, whole_folder(tmp_path / "model"):
+        raise RuntimeError("I/O error: No space left on device (os error 28)")  # as Rust says it
+    assert (words.value.errno, words.value.filename) == (errno.ENOSPC, str(tmp_path / "model"))
+    assert not list(tmp_path.iterdir())

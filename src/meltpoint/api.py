@@ -1,19 +1,33 @@
 """A trained model in one line: `meltpoint.load("models:/NAME@champion")` or `meltpoint.load("models/frozen")`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from meltpoint.predict.predictor import Predictor, open_predictor
+if TYPE_CHECKING:
+    from meltpoint.predict.predictor import Predictor
 
 
-def load(where: str | Path) -> Predictor:
+def load(where: str | Path) -> "Predictor":
     """Open the model that `where` names: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, or a model folder.
 
     Raises:
         VersionError: no such version, or its files are gone.
         ModelError: the folder holds no model that this version can read.
+        ManifestError: a file of the folder is not as it was saved.
+    """
+    from meltpoint.predict.predictor import open_predictor  # and torch, which `find` does without
+
+    return open_predictor(find(where))
+
+
+def find(where: str | Path) -> Path:
+    """The model folder that `where` names, as `load` takes it.
+
+    Raises:
+        VersionError: no such version, or its files are gone.
     """
     if str(where).startswith("models:"):
         from meltpoint.registry.versions import fetch
 
-        return open_predictor(fetch(str(where)))
-    return open_predictor(Path(where))
+        return fetch(str(where))
+    return Path(where)

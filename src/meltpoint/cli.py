@@ -4,7 +4,22 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from meltpoint.commands import bench_variants, fetch_urls, predict, preset, status, ui
+from meltpoint.commands import (
+    bench_variants,
+    doctor,
+    fetch_urls,
+    history,
+    predict,
+    preset,
+    repeat,
+    rollback,
+    serve,
+    sign,
+    status,
+    sync,
+    ui,
+    verify,
+)
 from meltpoint.errors import guarded
 
 ABOUT = """\
@@ -15,16 +30,31 @@ How far should you unfreeze? Meltpoint trains a backbone frozen and fine-tuned, 
   meltpoint ui         browse runs, curves, pictures and model versions
   meltpoint preset X   put presets/X.yaml in place as params.yaml
   meltpoint predict P  ask the champion about pictures, a folder of them, or addresses
+  meltpoint serve      answer requests with the champion, on this machine only
+  meltpoint history    read which version was champion when, and why
+  meltpoint rollback   put the champion before back in its place
+  meltpoint sync       write runs, versions and aliases into MLflow from files, as after a clone
+  meltpoint doctor     find what is wrong with the MLflow store, and mend it
   meltpoint fetch-urls L --into D   bring the images that lists of links name
   meltpoint bench-variants A B      run several params files, and put them into one table
+  meltpoint repeat     run everything twice on a tiny dataset, and compare to the byte
+  meltpoint sign M --key K          sign a model with your own key; `meltpoint verify` checks that
 """
 COMMANDS = {
     "status": status,
     "ui": ui,
     "preset": preset,
     "predict": predict,
+    "history": history,
+    "rollback": rollback,
+    "sync": sync,
+    "doctor": doctor,
     "fetch-urls": fetch_urls,
     "bench-variants": bench_variants,
+    "repeat": repeat,
+    "serve": serve,
+    "sign": sign,
+    "verify": verify,
 }
 
 

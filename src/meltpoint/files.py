@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -13,34 +14,51 @@ from typing import Any
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; a clean exit makes it `path` in one step, an error removes it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)
-        _sync(temporary)
-        temporary.replace(path)
-        _sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Yield a temporary path beside `path`; a clean exit makes it `path` in one step, an error removes it.
+
+    Raises:
+        OSError: it cannot be written, as when the disk is full; `filename` says which.
+    """
+    with _named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{_short(path.stem)}.", suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            temporary.chmod(0o644)
+            _sync(temporary)
+            temporary.replace(path)
+            _sync(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty temporary folder beside `path`; on a clean exit it replaces `path`, on an error it is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    try:
-        yield temporary
-        temporary.chmod(0o755)
-        shutil.rmtree(path, ignore_errors=True)
-        temporary.replace(path)
-        _sync(path.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    """Yield an empty temporary folder beside `path`; on a clean exit it replaces `path`, on an error it is removed.
+
+    What a killed process left of its own is removed first: it may be as large as the folder.
+
+    Raises:
+        OSError: it cannot be written, as when the disk is full; `filename` says which.
+    """
+    with _named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
+        prefix = f".{_short(path.name)}.{os.getpid()}."
+        temporary, old = (Path(tempfile.mkdtemp(dir=path.parent, prefix=prefix)) for _ in range(2))
+        try:
+            yield temporary
+            temporary.chmod(0o755)
+            _sync_files(temporary)
+            if path.is_dir() and not path.is_symlink():
+                path.replace(old / path.name)  # in one step: an old folder is never seen half removed
+            temporary.replace(path)
+            _sync(path.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -67,3 +85,48 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _sync_files(folder: Path) -> None:
+    """Bring what lies in a folder to the disk, or a power cut could leave its name with files of zero bytes."""
+    for path in folder.rglob("*"):
+        if not path.is_symlink():
+            _sync(path)
+
+
+def _short(name: str) -> str:
+    """As much of a name as leaves room for what makes it a temporary one: names have 255 bytes at most."""
+    return name.encode()[:100].decode("utf-8", "ignore")
+
+
+def _sweep(path: Path) -> None:
+    """Remove the temporary folders of `path` whose processes are gone."""
+    ours = re.compile(rf"\.{re.escape(_short(path.name))}\.(\d+)\.[a-z0-9_]{{8}}")
+    for entry in list(path.parent.iterdir()):
+        if (found := ours.fullmatch(entry.name)) and not _is_alive(int(found[1])):
+            shutil.rmtree(entry, ignore_errors=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Give an OSError that knows no file this one. Libraries written in Rust say the number of theirs in words."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
+    except Exception as error:
+        if found := re.search(r"\(os error (\d+)\)", str(error)):
+            raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from error
+        raise

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from meltpoint.errors import UserError
-from meltpoint.files import whole_file
+from meltpoint.files import whole_file, whole_folder
 from meltpoint.params.model import Head
 
 SPLITS = ("train", "val", "test")
@@ -91,9 +91,10 @@ def read_samples(path: Path, classes: Classes) -> pd.DataFrame:
 
 
 def write_splits(samples: pd.DataFrame, folder: Path) -> None:
-    """Write `folder`/{train,val,test}.csv from the rows' `split`, each sorted by id."""
-    for split in SPLITS:
-        write_samples(samples[samples["split"] == split].sort_values("id"), folder / f"{split}.csv")
+    """Write `folder`/{train,val,test}.csv from the rows' `split`, each sorted by id: all three or none."""
+    with whole_folder(folder) as temporary:
+        for split in SPLITS:
+            write_samples(samples[samples["split"] == split].sort_values("id"), temporary / f"{split}.csv")
 
 
 def read_splits(folder: Path, classes: Classes) -> pd.DataFrame:

@@ -163,7 +163,7 @@ EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpa
         (b"%PDF-1.7\n", "format not allowed"),
         (b"\xd7\xcd\xc6\x9a" + bytes(60), "format not allowed"),
         (bytes(100), "not an image"),
-        (b"\x89PNG\r\n\x1a\n", "not an image"),
+        (b"\x89PNG\r\n\x1a\n", "truncated"),
     ],
 )
 def test_what_is_no_picture_is_refused_with_its_reason(content: bytes, reason: str, tmp_path: Path) -> None:

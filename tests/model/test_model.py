@@ -6,9 +6,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from meltpoint.files import write_json
 from meltpoint.model import nets
 from meltpoint.model.backbones import build_backbone
 from meltpoint.model.card import FORMAT, Card, HeadCard, ModelError
+from meltpoint.model.manifest import MANIFEST, ManifestError, write_manifest
 from meltpoint.model.model import WEIGHTS, Model, build_heads, load_model, save_model
 from meltpoint.params.data import Images
 from meltpoint.params.model import Backbone, ConvHead, Head, LinearHead, MlpHead, RandomWeights
@@ -112,7 +114,7 @@ def test_saved_and_loaded_answers_the_same_without_fetching(tmp_path: Path, monk
     assert asked == [False]
     assert read == card()
     assert not loaded.training
-    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["card.json", WEIGHTS]
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["card.json", MANIFEST, WEIGHTS]
     for name, values in loaded(IMAGES).items():
         assert torch.equal(values, model(IMAGES)[name])
 
@@ -120,7 +122,7 @@ def test_saved_and_loaded_answers_the_same_without_fetching(tmp_path: Path, monk
 def test_equal_models_are_equal_files(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         save_model(build(), card(), tmp_path / folder)
-    for name in (WEIGHTS, "card.json"):
+    for name in (WEIGHTS, "card.json", MANIFEST):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
@@ -132,7 +134,10 @@ def test_the_cards_normalisation_is_used(tmp_path: Path) -> None:
 def test_missing_weights_are_told(tmp_path: Path) -> None:
     save_model(build(), card(), tmp_path)
     (tmp_path / WEIGHTS).unlink()
-    with pytest.raises(ModelError, match=WEIGHTS):
+    with pytest.raises(ManifestError, match=f"missing: {WEIGHTS}"):
+        load_model(tmp_path)
+    write_manifest(tmp_path)
+    with pytest.raises(ModelError, match=f"There is no .*{WEIGHTS}"):
         load_model(tmp_path)
 
 
@@ -140,6 +145,7 @@ def test_missing_weights_are_told(tmp_path: Path) -> None:
 def test_what_is_no_safetensors_is_told(tmp_path: Path, content: bytes) -> None:
     save_model(build(), card(), tmp_path)
     (tmp_path / WEIGHTS).write_bytes(content)
+    write_manifest(tmp_path)
     with pytest.raises(ModelError, match="not a safetensors file"):
         load_model(tmp_path)
 
@@ -148,6 +154,9 @@ def test_half_a_file_is_told(tmp_path: Path) -> None:
     save_model(build(), card(), tmp_path)
     content = (tmp_path / WEIGHTS).read_bytes()
     (tmp_path / WEIGHTS).write_bytes(content[: len(content) // 2])
+    with pytest.raises(ManifestError, match=f"changed: {WEIGHTS}"):
+        load_model(tmp_path)
+    write_manifest(tmp_path)
     with pytest.raises(ModelError, match="not a safetensors file"):
         load_model(tmp_path)
 
@@ -165,5 +174,35 @@ def test_weights_of_another_model_are_refused(tmp_path: Path, fault: str) -> Non
         case _:
             tensors[name] = torch.ones(1, 7)
     save_file(tensors, tmp_path / WEIGHTS)
+    write_manifest(tmp_path)
     with pytest.raises(ModelError, match=r"does not belong .* 1 tensors differ, such as heads\.t"):
         load_model(tmp_path)
+
+
+def test_a_changed_byte_is_refused_with_the_files_name(tmp_path: Path) -> None:
+    save_model(build(), card(), tmp_path)
+    content = bytearray((tmp_path / WEIGHTS).read_bytes())
+    content[-1] ^= 1  # of the last number: the file is still read well, and answers otherwise
+    (tmp_path / WEIGHTS).write_bytes(content)
+    with pytest.raises(ManifestError, match=f"changed: {WEIGHTS}"):
+        load_model(tmp_path)
+
+
+def test_a_card_that_says_something_else_is_refused(tmp_path: Path) -> None:
+    save_model(build(), card(), tmp_path)
+    write_json(tmp_path / "card.json", card(main_head="many").model_dump(mode="json"))
+    with pytest.raises(ManifestError, match=r"changed: card\.json"):
+        load_model(tmp_path)
+
+
+def test_a_folder_without_manifest_is_not_complete(tmp_path: Path) -> None:
+    save_model(build(), card(), tmp_path)
+    (tmp_path / MANIFEST).unlink()
+    with pytest.raises(ModelError, match=f"has no {MANIFEST}"):
+        load_model(tmp_path)
+
+
+def test_a_model_from_before_manifests_is_read(tmp_path: Path) -> None:
+    save_model(build(), card(format=3), tmp_path)
+    (tmp_path / MANIFEST).unlink()
+    assert load_model(tmp_path)[1].format == 3

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,8 @@ from meltpoint.model.card import FORMAT, Card, HeadCard
 from meltpoint.model.model import Model, build_heads, save_model
 from meltpoint.params.read import Params, read_params
 from meltpoint.predict.predictor import open_predictor
+from meltpoint.registry.moved import correct_places
+from meltpoint.registry.register import register
 from meltpoint.registry.store import make_database
 from meltpoint.tables import check_samples, write_predictions
 
@@ -76,8 +80,9 @@ class House:
         )  # fmt: skip
         folder = self.folder / "models" / strategy
         shutil.rmtree(folder, ignore_errors=True)
-        save_model(Model(backbone, heads, dict.fromkeys(CLASSES, "final")), card, folder)
+        folder.mkdir(parents=True)
         (folder / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in history(steps)))
+        save_model(Model(backbone, heads, dict.fromkeys(CLASSES, "final")), card, folder)
         cost = {"seconds": 5.0, "peak_megabytes": 9.0, "trainable_parameters": 10 * seed, "parameters": 99, "epochs": 2}
         write_json(self.folder / "reports" / "costs" / f"train-{strategy}.json", cost)
         self.evaluate(strategy)
@@ -138,7 +143,7 @@ def small_params() -> dict[str, Any]:
     params["heads"] = {name: {**HEAD, "label": name, "main": name == "shape"} for name in CLASSES}
     params["evaluate"] |= {"worst": 3}
     params["compare"] |= {"margin": 1.0, "resamples": 200}
-    params["register"] = {"name": "shapes", "floors": {"shape/accuracy": 0.0}, "new_labels": False}
+    params["register"] = {"name": "shapes", "floors": {"shape/accuracy": 0.0}, "ceilings": {}, "new_labels": False}
     return params
 
 
@@ -185,7 +190,92 @@ def house(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ho
     """A copy of the finished pipeline, with an empty store of its own, as the working directory."""
     folder = tmp_path / "a house"
     shutil.copytree(finished, folder)
+    correct_places(folder)  # the database, which takes seconds to make, comes from elsewhere
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "DVC_ROOT", "DVC_EXP_NAME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(folder)
     return House(folder)
+
+
+class Tracked(House):
+    """A finished pipeline as a repository of git and DVC, whose remote is a folder; its stages do nothing."""
+
+    def call(self, *words: str) -> None:
+        """Run git or DVC here."""
+        program = str(Path(sys.executable).with_name("dvc")) if words[0] == "dvc" else words[0]
+        done = subprocess.run([program, *words[1:]], cwd=self.folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{words}\n{done.stdout}{done.stderr}"
+
+    def begin(self) -> None:
+        """Make the repository."""
+        (self.folder / "dvc.yaml").write_text(yaml.safe_dump(PROGRAM, sort_keys=False))
+        (self.folder / ".gitignore").write_text("/data\n/models\n/reports\n/mlruns\n/.checkpoints\n")
+        self.call("git", "init", "-q")
+        self.call("dvc", "init", "-q")
+        self.call("dvc", "config", "core.analytics", "false")
+        self.call("dvc", "remote", "add", "--quiet", "--default", "kept", str(self.folder.parent / "kept"))
+        self.call("git", "add", "dvc.yaml", ".gitignore", ".dvc")
+
+    def commit(self) -> None:
+        """Let DVC keep what the stages wrote, as after `dvc repro`, and git the rest."""
+        self.call("dvc", "commit", "--force", "--quiet")
+        ledger = ["promotions.jsonl"] if self.ledger() else []
+        self.call("git", "add", "dvc.lock", "params.yaml", *ledger)
+        self.call("git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "run")
+
+    def promote_twice(self) -> None:
+        """Version 1 wins; then another training of `frozen` gives version 2. Both are committed."""
+        register(self.params)
+        self.commit()
+        self.edit(lambda raw: raw["strategies"]["frozen"]["probe"].update(lr=0.5))
+        self.train("frozen", 3)
+        self.decide("frozen")
+        register(self.params)
+        self.commit()
+
+
+def foreach(outs: list[str], **more: Any) -> dict[str, Any]:
+    return {"foreach": ["frozen", "finetune"], "do": {"cmd": "true", "outs": outs, **more}}
+
+
+PROGRAM: dict[str, Any] = {
+    "stages": {
+        "download": {"cmd": "true", "outs": ["data/classes.json"]},
+        "split": {"cmd": "true", "params": ["split"]},
+        "augment": {"cmd": "true", "params": ["images"], "outs": ["data/views", "reports/augment.png"]},
+        "embed": {"cmd": "true", "deps": ["data/views"]},
+        "train": foreach(
+            ["models/${item}", "reports/costs/train-${item}.json"],
+            params=["strategies.${item}"],
+            deps=["data/views"],
+        ),
+        "evaluate": foreach(["reports/strategies/${item}"], deps=["models/${item}"]),
+        "compare": {"cmd": "true", "params": ["compare"], "outs": ["reports/compare.json"]},
+    }
+}
+
+
+@pytest.fixture
+def tracked(house: House) -> Tracked:
+    """The finished pipeline as a repository."""
+    repository = Tracked(house.folder)
+    repository.begin()
+    return repository
+
+
+@pytest.fixture
+def cloned(tracked: Tracked, finished: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Tracked]:
+    """Make a clone, `dvc pull` with these words from the remote, and go there; its store is empty."""
+
+    def clone(*words: str) -> Tracked:
+        other = Tracked(tracked.folder.parent / "a clone")
+        tracked.call("dvc", "push", "--quiet", "--all-commits")
+        tracked.call("git", "clone", "-q", str(tracked.folder), str(other.folder))
+        other.call("dvc", "pull", "--quiet", *words)
+        (other.folder / "mlruns").mkdir()
+        shutil.copy(finished / "mlruns" / "mlflow.db", other.folder / "mlruns")
+        correct_places(other.folder)
+        monkeypatch.chdir(other.folder)
+        return other
+
+    return clone

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,9 +18,11 @@ from meltpoint.predict.answers import Answer, Choice, HeadAnswer
 from meltpoint.predict.masks import Area, MaskAnswer
 from meltpoint.predict.sources import most_bytes
 from meltpoint.registry.answers import answer, answer_columns, read_image
+from meltpoint.registry.limits import Limits
 
 CLASSES = {"shape": ["circle", "square"], "size": ["small", "large"]}
 LIMIT = 0.001  # megapixels
+LIMITS = Limits(rows=5, image_bytes=10**9, megapixels=50)
 NAMES = {"en": {"circle": "Circle", "square": "Square"}, "zh": {"square": "方形"}}
 
 
@@ -68,7 +71,7 @@ BAD: list[tuple[object, str]] = [
 
 @pytest.mark.parametrize(("image", "reason"), BAD)
 def test_a_bad_row_says_why_and_leaves_the_others_alone(image: object, reason: str) -> None:
-    said = answer(Guess(), [GOOD, image, GOOD])  # type: ignore[arg-type]
+    said = answer(Guess(), [GOOD, image, GOOD], LIMITS)  # type: ignore[arg-type]
     assert said["shape"].tolist() == ["square", None, "square"]
     assert said["error"][1].startswith(reason)
     assert said["error"].isna().tolist() == [True, False, True]
@@ -76,7 +79,7 @@ def test_a_bad_row_says_why_and_leaves_the_others_alone(image: object, reason: s
 
 @pytest.mark.parametrize("image", [GOOD, f"data:image/png;base64,{GOOD}", f" {GOOD}\n"])
 def test_a_good_row_has_label_and_probabilities(image: str) -> None:
-    row = answer(Guess(), [image]).iloc[0]  # type: ignore[arg-type]
+    row = answer(Guess(), [image], LIMITS).iloc[0]  # type: ignore[arg-type]
     assert (row["shape"], row["shape.probability"]) == ("square", 0.75)
     assert list(json.loads(row["shape.all"]).items()) == [("circle", 0.25), ("square", 0.75)]
     assert row["shape.unknown"] is False
@@ -84,18 +87,29 @@ def test_a_good_row_has_label_and_probabilities(image: str) -> None:
 
 
 def test_an_answer_is_the_predictors_and_not_the_likeliest() -> None:
-    row = answer(Guess(), [GOOD]).iloc[0]  # type: ignore[arg-type]
+    row = answer(Guess(), [GOOD], LIMITS).iloc[0]  # type: ignore[arg-type]
     assert (row["size"], row["size.probability"], row["size.unknown"]) == ("small", 0.4, True)
     assert row["size.names"] == "{}"
     assert row["error"] is None
 
 
 def test_a_bad_row_knows_nothing_of_unknown() -> None:
-    assert answer(Guess(), ["", GOOD])["shape.unknown"].tolist() == [None, False]  # type: ignore[arg-type]
+    assert answer(Guess(), ["", GOOD], LIMITS)["shape.unknown"].tolist() == [None, False]  # type: ignore[arg-type]
 
 
 def test_columns_are_those_of_the_signature() -> None:
-    assert list(answer(Guess(), []).columns) == list(answer_columns(Guess.card.heads))  # type: ignore[arg-type]
+    assert list(answer(Guess(), [], LIMITS).columns) == list(answer_columns(Guess.card.heads))  # type: ignore[arg-type]
+
+
+def test_rows_beyond_the_limit_say_so_and_cost_nothing() -> None:
+    said = answer(Guess(), [GOOD, "", *[GOOD] * 6], LIMITS)  # type: ignore[arg-type]
+    assert said["shape"].tolist() == ["square", None, *["square"] * 3, *[None] * 3]
+    assert said["error"].tolist()[5:] == ["too many rows: 5 are allowed in a request"] * 3
+
+
+def test_an_image_beyond_the_limit_of_bytes_is_not_looked_at() -> None:
+    said = answer(Guess(), [GOOD, encode(b"ok" * 50)], replace(LIMITS, image_bytes=60))  # type: ignore[arg-type]
+    assert said["error"].tolist() == [None, "too large: about 102 bytes came, 60 are allowed"]
 
 
 @settings(deadline=None)
@@ -127,7 +141,7 @@ class Painter:
 
 @pytest.mark.parametrize(("image", "reason"), BAD)
 def test_masks_are_png_and_a_bad_row_spoils_only_itself(image: object, reason: str) -> None:
-    said = answer(Painter(), [GOOD, image, GOOD])  # type: ignore[arg-type]
+    said = answer(Painter(), [GOOD, image, GOOD], LIMITS)  # type: ignore[arg-type]
     assert list(said.columns) == list(answer_columns(Painter.card.heads))
     assert said["scene.mask"].isna().tolist() == [False, True, False]
     assert said["error"][1].startswith(reason)

@@ -6,11 +6,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from meltpoint.errors import UserError
 from meltpoint.evaluate.paired.classification import Answers
 from meltpoint.files import read_json, write_json
 from meltpoint.model.card import read_card
+from meltpoint.model.manifest import write_manifest
 from meltpoint.registry import gate
-from meltpoint.registry.gate import GateError, check_champion, check_floors, judge, score_again
+from meltpoint.registry.gate import (
+    GateError,
+    check_age,
+    check_ceilings,
+    check_champion,
+    check_floors,
+    check_split,
+    judge,
+    score_again,
+)
 from meltpoint.registry.scores import read_scores
 from meltpoint.tables import read_predictions
 
@@ -28,6 +39,52 @@ def test_every_floor_has_to_hold() -> None:
 def test_a_floor_of_nothing_is_told() -> None:
     with pytest.raises(GateError, match=r"'shape/acuracy'.*Measured are shape/accuracy\."):
         check_floors(SCORES, {"shape/acuracy": 0.5})
+
+
+def test_every_ceiling_has_to_hold() -> None:
+    costs = {"cost/latency_p95_ms": 12.5, "cost/megabytes": 14.0}
+    assert check_ceilings(costs, {}).passed
+    assert check_ceilings(costs, {"latency_p95_ms": 12.5, "megabytes": 20}).passed
+    verdict = check_ceilings(costs, {"latency_p95_ms": 12, "megabytes": 13.5})
+    assert not verdict.passed
+    assert verdict.why == "latency_p95_ms is 12.5, above its ceiling 12; megabytes is 14, above its ceiling 13.5"
+
+
+def test_a_ceiling_of_nothing_is_told(house: Any) -> None:
+    with pytest.raises(GateError, match=r"'parameters'.*Measured are megabytes\. "):
+        check_ceilings({"cost/megabytes": 1.0}, {"parameters": 5})
+    house.edit(lambda raw: raw["register"].update(ceilings={"beauty": 1}))
+    with pytest.raises(UserError, match=r"register\.ceilings\.beauty.*latency_p50_ms"):
+        _ = house.params
+
+
+def test_a_report_about_other_images_is_refused(house: Any) -> None:
+    assert check_split(house.folder, "frozen").passed
+    path = house.folder / "reports" / "strategies" / "frozen" / "predictions.parquet"
+    table = pd.read_parquet(path)
+    row = table.index[table["split"] == "test"][0]
+    table.assign(split=table["split"].where(table.index != row, "val")).to_parquet(path)
+    verdict = check_split(house.folder, "frozen")
+    assert not verdict.passed
+    assert "of today's 18 test images it lacks 1, and 0 of its own are not among them" in verdict.why
+    table.assign(path=table["path"].where(table.index != row, "other.png")).to_parquet(path)
+    assert "lacks 1, and 1 of its own are not among them" in check_split(house.folder, "frozen").why
+
+
+@pytest.mark.parametrize(
+    ("line", "passed"),
+    [
+        ({"to": "3", "when": "2100-01-01T00:00:00+00:00"}, False),
+        ({"to": "3", "when": "2020-01-01T00:00:00+00:00"}, True),
+        ({"to": "2", "when": "2100-01-01T00:00:00+00:00"}, True),
+        (None, True),
+    ],
+    ids=["older", "younger", "another version", "no ledger"],
+)
+def test_a_report_older_than_the_champion_is_refused(house: Any, line: dict[str, str] | None, passed: bool) -> None:
+    verdict = check_age(house.folder, "frozen", "3", line)
+    assert verdict.passed is passed
+    assert ("is older than the champion, which is version 3 since 2100" in verdict.why) is not passed
 
 
 def outcome(house: Any, wrong_new: int, wrong_old: int, margin: float) -> bool:
@@ -81,6 +138,7 @@ def test_the_champion_answers_by_its_own_threshold(house: Any, interpolation: st
     card = read_json(champion / "card.json")
     card["heads"]["shape"]["threshold"] = 0.0
     write_json(champion / "card.json", card)
+    write_manifest(champion)
     verdict = check_champion(house.folder, "frozen", champion, house.params)
     assert "accuracy on shape against the champion's 50.0% on 18" in verdict.why
 

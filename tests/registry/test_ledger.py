@@ -1,26 +1,65 @@
 """The ledger only grows, a whole line at a time."""
 
 import json
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from meltpoint.registry.ledger import LEDGER, Change, LedgerError, append, holder, read
+from meltpoint.registry.ledger import LEDGER, Change, LedgerError, Line, holder, line_of, read
+from meltpoint.registry.ledger import append as append_lines
 
 
-def change(after: str | None, before: str | None = None, alias: str = "champion") -> Change:
-    return Change("shapes", alias, before, after, "because", "shape/accuracy", 0.9, "d", "g", "k")
+def change(after: str | None, before: str | None = None, alias: str = "champion", act: str = "") -> Line:
+    moved = ("shapes", alias, before, after, "because", "shape/accuracy", 0.9, "d", "g", "k", "frozen", "t", {}, act)
+    return line_of(Change(*moved))
+
+
+def append(root: Path, *lines: Line) -> None:
+    append_lines(root, lines)
 
 
 def test_a_line_says_everything(tmp_path: Path) -> None:
-    append(tmp_path, change("2", "1"))
+    append(tmp_path, change("2", "1", act="a"))
     line = json.loads((tmp_path / LEDGER).read_text())
     assert line.pop("when").endswith("+00:00")
     assert line == {
         "model": "shapes", "alias": "champion", "from": "1", "to": "2", "version": "2", "why": "because",
-        "metric": "shape/accuracy", "value": 0.9, "data": "d", "git": "g", "key": "k",
+        "metric": "shape/accuracy", "value": 0.9, "data": "d", "git": "g", "key": "k", "strategy": "frozen",
+        "trained": "t", "aliases": {}, "act": "a",
     }  # fmt: skip
+
+
+def test_an_act_is_written_once(tmp_path: Path) -> None:
+    first, second = change("1", act="a"), change("2", alias="previous", act="a")
+    append(tmp_path, first)
+    append(tmp_path, first, second)
+    assert read(tmp_path) == [first, second]
+
+
+def test_a_line_of_the_first_ledgers_is_read(tmp_path: Path) -> None:
+    old = {"when": "2026-11-21T11:55:22+00:00", "from": None, "to": "1", "version": "1", "model": "shapes",
+           "alias": "champion", "why": "good", "metric": "m", "value": 0.8, "data": "d", "git": "g",
+           "key": "k"}  # fmt: skip
+    (tmp_path / LEDGER).write_text(json.dumps(old) + "\n")
+    append(tmp_path, change("2"))
+    assert read(tmp_path)[0] == old | dict.fromkeys(("strategy", "trained", "aliases", "act"))
+    assert (tmp_path / LEDGER).read_text().splitlines()[0] == json.dumps(old), "what is written stays as it is"
+
+
+def test_a_full_disk_leaves_the_ledger_as_it_was(tmp_path: Path) -> None:
+    append(tmp_path, change("1"))
+    before, code = (tmp_path / LEDGER).read_bytes(), (
+        "import resource, signal, sys; from pathlib import Path; from meltpoint.registry.ledger import *\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); root = Path(sys.argv[1]); lines = read(root)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (600, 600)); append(root, lines * 9)"
+    )  # fmt: skip
+    asked = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert "File too large" in asked.stderr
+    assert (tmp_path / LEDGER).read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mlruns", LEDGER]
 
 
 def test_the_last_line_of_an_alias_holds(tmp_path: Path) -> None:

@@ -1,10 +1,16 @@
 """`register` shows the pipeline, makes versions and moves aliases; again, it adds nothing."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from meltpoint.registry import promotion
 from meltpoint.registry.gate import GateError
 from meltpoint.registry.history import Written, points_of
 from meltpoint.registry.register import RegisterError, register
@@ -132,6 +138,55 @@ def test_floors_hold_for_a_first_champion(house: Any) -> None:
     outcome = register(house.params)
     assert "there is no champion yet" in outcome.sentence
     assert aliases(open_store("shapes")) == {"candidate": "1"}
+
+
+def test_a_ceiling_keeps_the_alias_from_a_model_that_is_too_large(house: Any) -> None:
+    house.edit(lambda raw: raw["register"].update(ceilings={"megabytes": 0.05}))
+    outcome = register(house.params)
+    assert outcome.alias == "candidate"
+    assert outcome.sentence.endswith("there is no champion yet: megabytes is 0.1, above its ceiling 0.05")
+    house.edit(lambda raw: raw["register"].update(ceilings={"megabytes": 0.2}))
+    assert register(house.params).sentence.endswith("the first version to pass; every floor and ceiling holds")
+
+
+def test_a_crash_between_the_aliases_and_the_ledger_is_finished(
+    house: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    register(house.params)
+    house.train("frozen", 3)
+
+    def crash(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(promotion, "append", crash)
+        register(house.params)
+    assert aliases(open_store("shapes")) == {"champion": "2", "previous": "1"}
+    assert len(house.ledger()) == 1
+    assert register(house.params).sentence == "shapes version 2 (frozen) is the champion already"
+    assert "finished a promotion of shapes that was cut short: champion 2, previous 1" in capsys.readouterr().out
+    assert moves(house)[1:] == [("champion", "1", "2"), ("previous", None, "1")]
+
+
+@pytest.mark.slow
+def test_two_at_once_end_with_one_champion(house: Any, tmp_path: Path) -> None:
+    """Two experiments of one repository, in working directories of their own, each with another winner."""
+    code = "from meltpoint.params.read import read_params; from meltpoint.registry.register import register\n"
+    code += "print(register(read_params()).sentence)"
+    places = [tmp_path / "first", tmp_path / "second"]
+    for place in places:
+        shutil.copytree(house.folder, place, ignore=shutil.ignore_patterns("mlruns"))
+    type(house)(places[1]).train("frozen", 3)
+    own = {**os.environ, "DVC_ROOT": str(house.folder)}
+    started = [subprocess.Popen([sys.executable, "-c", code], cwd=place, env=own) for place in [*places, places[0]]]
+    assert [process.wait() for process in started] == [0, 0, 0]
+    store = open_store("shapes", house.folder)
+    now, lines = aliases(store), house.ledger()
+    assert {version.version for version in store.client.search_model_versions("name = 'shapes'")} == {1, 2}
+    assert now == lines[-1]["aliases"]
+    reigns = [(line["from"], line["to"]) for line in lines if line["alias"] == "champion"]
+    assert [before for before, _ in reigns] == [None, *(after for _, after in reigns[:-1])], "one after the other"
+    assert not (house.folder / ".checkpoints" / "promotion.json").exists()
 
 
 def test_what_was_shown_live_is_completed(house: Any) -> None:

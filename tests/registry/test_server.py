@@ -8,13 +8,16 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import requests
+from PIL import Image
 
 from meltpoint.registry.package import fingerprint
 from meltpoint.registry.register import register
@@ -22,11 +25,18 @@ from meltpoint.registry.store import open_store
 from meltpoint.registry.versions import aliases, fetch
 
 pytestmark = pytest.mark.slow
+MLFLOW, OURS = ("-m", "mlflow"), ("-c", "from meltpoint.cli import main; main()")
+
+
+def picture(path: Path, seed: int, size: int) -> None:
+    """Noise as PNG: about three bytes a pixel."""
+    noise = np.random.default_rng(seed).integers(0, 255, (size, size, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
 
 
 @contextmanager
-def started(folder: Path, path: str, *words: str) -> Iterator[str]:
-    """The address of `mlflow WORDS` on a free port, once `path` answers; it is stopped at the end."""
+def started(folder: Path, path: str, *words: str, program: Sequence[str] = MLFLOW) -> Iterator[str]:
+    """The address of a program, as a rule `mlflow WORDS`, on a free port once `path` answers; stopped at the end."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -36,7 +46,7 @@ def started(folder: Path, path: str, *words: str) -> Iterator[str]:
     }  # fmt: skip
     with (folder / f"{port}.log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", *words, "--host", "127.0.0.1", "--port", port],
+            [sys.executable, *program, *words, "--port", port],
             cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
         try:
@@ -113,10 +123,80 @@ def check_answers(address: str, pictures: Path) -> None:
     )
 
 
-def test_a_champion_is_served(house: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def ask(address: str, images: list[str]) -> list[dict[str, Any]]:
+    rows = [{"image": image} for image in images]
+    answer = requests.post(f"{address}/invocations", json={"dataframe_records": rows}, timeout=110)
+    assert answer.status_code == 200, answer.text
+    said: list[dict[str, Any]] = answer.json()["predictions"]
+    return said
+
+
+def encode(path: Path) -> str:
+    return base64.b64encode(path.read_bytes()).decode()
+
+
+def check_limits(address: str, pictures: Path, folder: Path) -> None:
+    """With 6 rows, 0.05 MB and 0.01 million pixels allowed."""
+    picture(folder / "wide.png", 1, 101)
+    picture(folder / "heavy.png", 1, 140)
+    good, wide, heavy = (encode(path) for path in (pictures / "0.png", folder / "wide.png", folder / "heavy.png"))
+    said = ask(address, [good, wide, heavy, good, good, good, good])
+    reasons = [str(row["error"]).split(":")[0].split(" (")[0] for row in said]
+    assert reasons == ["None", "too many pixels", "too large", *["None"] * 3, "too many rows"]
+    assert said[0] == said[3]
+
+
+def check_crowd(address: str, pictures: Path) -> None:
+    """200 requests at the same time: each gets the answer to its own pictures."""
+    images = [encode(pictures / f"{number}.png") for number in range(8)]
+    alone = [ask(address, [image])[0] for image in images]
+    with ThreadPoolExecutor(200) as crowd:
+        said = list(crowd.map(lambda number: ask(address, [images[number % 8], "bad"]), range(200)))
+    assert [rows[0] for rows in said] == [alone[number % 8] for number in range(200)]
+    assert {rows[1]["error"] for rows in said} == {"not base64"}
+
+
+def is_open(address: str, host: str) -> bool:
+    """Whether something listens on the port of `address` at another address of this machine."""
+    with socket.socket() as caller:
+        caller.settimeout(5)
+        return caller.connect_ex((host, int(address.rsplit(":", 1)[1]))) == 0
+
+
+@pytest.fixture
+def limited(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A champion, and small limits in the environment."""
     register(house.params)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", open_store("shapes").uri)
-    with started(
-        tmp_path, "/ping", "models", "serve", "-m", "models:/shapes@champion", "--env-manager", "local"
-    ) as address:
-        check_answers(address, house.folder / "data" / "raw")
+    for name, limit in (("ROWS", "6"), ("MEGABYTES", "0.05"), ("MEGAPIXELS", "0.01")):
+        monkeypatch.setenv(f"MELTPOINT_SERVE_{name}", limit)
+
+
+def test_a_champion_is_served_by_mlflow_within_limits(house: Any, limited: None, tmp_path: Path) -> None:
+    serve = ("models", "serve", "-m", "models:/shapes@champion", "--env-manager", "local")
+    with started(tmp_path, "/ping", *serve) as address:
+        pictures = house.folder / "data" / "raw"
+        check_answers(address, pictures)
+        check_limits(address, pictures, tmp_path)
+        check_crowd(address, pictures)
+        assert is_open(address, "127.0.0.1")
+        assert not is_open(address, "127.0.0.2")
+
+
+def test_meltpoint_serve_also_limits_requests(house: Any, limited: None, tmp_path: Path) -> None:
+    with started(house.folder, "/ping", "serve", program=OURS) as address:
+        pictures = house.folder / "data" / "raw"
+        check_answers(address, pictures)
+        check_limits(address, pictures, tmp_path)
+        check_crowd(address, pictures)
+        refused = requests.post(f"{address}/invocations", data=b" " * 128_000_001, timeout=60)
+        assert refused.status_code == 413
+        assert "128,000,000 are allowed" in refused.json()["message"]
+        assert is_open(address, "127.0.0.1")
+        assert not is_open(address, "127.0.0.2")
+
+
+def test_the_pages_are_for_this_machine_alone(house: Any) -> None:
+    with started(house.folder, "/health", "ui", program=OURS) as address:
+        assert is_open(address, "127.0.0.1")
+        assert not is_open(address, "127.0.0.2")

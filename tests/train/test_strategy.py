@@ -67,7 +67,12 @@ def finetuned(scene: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_frozen_leaves_a_model_that_predicts_as_its_history_says(scene: Any) -> None:
     trained = train(scene, "frozen")
-    assert sorted(path.name for path in Path("model").iterdir()) == ["card.json", "history.jsonl", "model.safetensors"]
+    assert sorted(path.name for path in Path("model").iterdir()) == [
+        "card.json",
+        "history.jsonl",
+        "manifest.json",
+        "model.safetensors",
+    ]
     model, card = load_model(Path("model"))
     assert val_accuracy(model, scene.inputs, scene.params()) == history()[-1]["val/shade/accuracy"]
     assert (card.strategy, card.main_head, card.metric, card.data) == ("frozen", "shade", "accuracy", "some views")

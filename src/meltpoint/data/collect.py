@@ -188,7 +188,11 @@ def _copied(
     masks = table[masked.name] if masked else [""] * len(table)
     jobs = list(zip(table["path"], table["origin"], masks, strict=True))
     with ThreadPool(min(8, os.cpu_count() or 1)) as pool:
-        results = list(track(pool.imap(copy, jobs, chunksize=4), "decode and copy", len(jobs)))
+        try:
+            results = list(track(pool.imap(copy, jobs, chunksize=4), "decode and copy", len(jobs)))
+        finally:
+            pool.terminate()
+            pool.join()  # after an error: a folder in which a thread still writes cannot be removed
     copies = {place: asdict(result) for place, result in enumerate(results) if isinstance(result, _Copy)}
     unusable = [Aside(job[0], result) for job, result in zip(jobs, results, strict=True) if isinstance(result, str)]
     measured = pd.DataFrame.from_dict(copies, orient="index", columns=["width", "height", "sha256", "bytes"])

@@ -1,6 +1,7 @@
 """One decoder for training, serving and masks: a picture becomes 8-bit RGB as a person sees it, or an ImageError."""
 
 import io
+import zlib
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -19,6 +20,8 @@ Size = tuple[int, int]  # width, height
 # Formats that are pictures and nothing more: EPS, PDF and WMF are programs, others have no signature.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "PPM", "JPEG2000", "AVIF")
 PROGRAMS = (b"%!PS", b"%PDF", b"\xc5\xd0\xd3\xc6", b"\xd7\xcd\xc6\x9a", b"\x01\x00\x00\x00")  # PS, PDF, EPS, WMF, EMF
+PNG = b"\x89PNG\r\n\x1a\n"
+CHUNK = 1_000_000  # bytes
 SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 TRANSPOSED = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -106,6 +109,7 @@ def _opened(source: Path | bytes, check: Callable[[Image.Image], None]) -> Itera
     try:
         with source.open("rb") if isinstance(source, Path) else io.BytesIO(source) as file:
             _check_signature(file)
+            _check_sums(file)
             Image.init()  # Pillow knows no format it is asked for by name before
             with Image.open(file, formats=_readable()) as image:
                 check(image)
@@ -146,6 +150,25 @@ def _check_signature(file: BinaryIO) -> None:
         raise _RefusedError("format not allowed", "PostScript, PDF and metafiles are programs to be run")
 
 
+def _check_sums(file: BinaryIO) -> None:
+    """Hold each part of a PNG to its CRC (ISO/IEC 15948, 5.3): Pillow leaves those of the pixels unread."""
+    if file.read(8) == PNG:
+        name = b""
+        while name != b"IEND" and (start := file.read(8)):
+            length, name = int.from_bytes(start[:4]), start[4:]
+            found, left = zlib.crc32(name), length
+            while left and (part := file.read(min(left, CHUNK))):
+                found, left = zlib.crc32(part, found), left - len(part)
+            told = file.read(4)
+            if len(told) < 4:
+                raise _RefusedError("truncated", f"it ends in its part {name!r}")
+            if found != int.from_bytes(told):
+                raise _RefusedError("damaged", f"its part {name!r} has another checksum than it says")
+        if name != b"IEND":
+            raise _RefusedError("truncated", "its end is missing")
+    file.seek(0)
+
+
 def _check_size(image: Image.Image, max_megapixels: float) -> None:
     megapixels = image.width * image.height / 1e6
     if megapixels > max_megapixels:
@@ -168,16 +191,25 @@ def _load(image: Image.Image) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in SIXTEEN_BITS:
+        return _sixteen_to_rgb(image)
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, rgba).convert("RGB")
-    if image.mode in SIXTEEN_BITS:
-        return Image.fromarray(_to_eight_bits(np.asarray(image).astype(np.float64), 65535.0)).convert("RGB")
     if image.mode in ("I", "F"):
         values = np.asarray(image).astype(np.float64)
         return Image.fromarray(_to_eight_bits(values, _full_scale(values, image.mode))).convert("RGB")
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _sixteen_to_rgb(image: Image.Image) -> Image.Image:
+    """Grey of 16 bits; a value that its header calls transparent is white. Pillow would clip what it composites."""
+    values = np.asarray(image)
+    clear = values == image.info.get("transparency", -1)
+    return Image.fromarray(np.where(clear, np.uint8(255), _to_eight_bits(values.astype(np.float64), 65535.0))).convert(
+        "RGB"
+    )
 
 
 def _full_scale(values: NDArray[np.float64], mode: str) -> float | None:

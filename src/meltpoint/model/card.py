@@ -12,7 +12,9 @@ from meltpoint.params.judging import Metric
 from meltpoint.params.model import Backbone, FileWeights, Head
 
 CARD = "card.json"
-FORMAT = 3  # raised when an older reader would misread a newer card
+FORMAT = 4  # raised when an older reader would misread a newer card
+READABLE = (3, FORMAT)
+FIRST_WITH_MANIFEST = 4  # the format from which on a folder without a manifest is not complete
 
 
 class ModelError(UserError, RuntimeError):
@@ -101,9 +103,10 @@ def read_card(folder: Path) -> Card:
     except ValueError as error:
         raise ModelError(f"{path} is not JSON: {error}. Train again, or restore it with `dvc checkout`.") from None
     written = raw.get("format") if isinstance(raw, dict) else None
-    if written != FORMAT:
+    if written not in READABLE:
         raise ModelError(
-            f"{path} has format {written!r}, and this version reads {FORMAT}. Train again, or update meltpoint."
+            f"{path} has format {written!r}, and this version reads {' and '.join(map(str, READABLE))}. Train again, or"
+            " update meltpoint."
         )
     try:
         return Card.model_validate(raw)

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from meltpoint.files import whole_file, write_json
 from meltpoint.model.backbones import Backbone, build_backbone, tap_key
-from meltpoint.model.card import CARD, Card, ModelError, read_card
+from meltpoint.model.card import CARD, FIRST_WITH_MANIFEST, Card, ModelError, read_card
+from meltpoint.model.manifest import MANIFEST, check_manifest, has_manifest, write_manifest
 from meltpoint.params.model import Head, Reading
 
 WEIGHTS = "model.safetensors"
@@ -63,7 +64,10 @@ def build_heads(heads: Mapping[str, Head], backbone: Backbone, n_outputs: Mappin
 
 
 def save_model(model: Model, card: Card, folder: Path) -> None:
-    """Write model.safetensors and then card.json into `folder`, which is made if there is none."""
+    """Write model.safetensors, card.json and, last, the manifest of all files that `folder` then holds.
+
+    The folder is made if there is none.
+    """
     tensors = {
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, value in model.state_dict().items()
@@ -71,15 +75,17 @@ def save_model(model: Model, card: Card, folder: Path) -> None:
     with whole_file(folder / WEIGHTS) as temporary:
         save_file(tensors, temporary, metadata={"format": "pt"})
     write_json(folder / CARD, card.model_dump(mode="json"))
+    write_manifest(folder)
 
 
 def load_model(folder: Path) -> tuple[Model, Card]:
     """Read a saved model, in eval mode, on the CPU; needs neither the pretrained weights nor a network.
 
     Raises:
+        ManifestError: a file of the folder has changed since it was saved, is missing, or was added.
         ModelError: card or weights are missing, damaged, or do not belong together.
     """
-    card = read_card(folder)
+    card = _read_checked(folder)
     params = card.backbone.model_copy(update={"mean": list(card.mean), "std": list(card.std)})
     heads = {name: head.head for name, head in card.heads.items()}
     taps = {name: head.reads for name, head in heads.items()}
@@ -89,6 +95,20 @@ def load_model(folder: Path) -> tuple[Model, Card]:
     model = Model(backbone, build_heads(heads, backbone, outputs), taps)
     _fill(model, folder / WEIGHTS)
     return model.eval(), card
+
+
+def _read_checked(folder: Path) -> Card:
+    """The card of a folder whose files are those of its manifest; older models have none, and are read as they are."""
+    is_checked = has_manifest(folder)
+    if is_checked:
+        check_manifest(folder)
+    card = read_card(folder)
+    if not is_checked and card.format >= FIRST_WITH_MANIFEST:
+        raise ModelError(
+            f"{folder} has no {MANIFEST}, which is written last: the model is not complete, or the file was removed."
+            " Restore the folder with `dvc checkout`, or train again."
+        )
+    return card
 
 
 def _fill(model: Model, path: Path) -> None:

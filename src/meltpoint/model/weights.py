@@ -49,7 +49,7 @@ def load_weights(module: nn.Module, weights: FileWeights | PackageWeights) -> Ma
     A file in its authors' names, or made for another image size, is converted as timm converts its own.
 
     Raises:
-        WeightsError: no such file or package, not a file of tensors, a tensor missing or of another shape.
+        WeightsError: no such file or package, not a file of tensors, a tensor missing, of another shape, or with NaN.
     """
     path = find_weights(weights)
     tensors, own = read_tensors(path), module.state_dict()
@@ -61,6 +61,7 @@ def load_weights(module: nn.Module, weights: FileWeights | PackageWeights) -> Ma
             taken = _by_order(tensors, own, path)
         case _:
             assert_never(weights.match)
+    _check_finite({source: tensors[source] for source in taken.values()}, path)
     module.load_state_dict({name: tensors[source] for name, source in taken.items()}, strict=False)
     used = set(taken.values())
     missing, unused = (name for name in own if name not in taken), (name for name in tensors if name not in used)
@@ -175,4 +176,13 @@ def _check_shape(name: str, own: Tensor, source: str, tensor: Tensor, path: Path
         raise WeightsError(
             f"{path} does not fit: its {source!r} has shape {tuple(tensor.shape)}, and the backbone's {name!r} has"
             f" {tuple(own.shape)}. Give the weights of this architecture and image size."
+        )
+
+
+def _check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
+    flawed = [name for name, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]
+    if flawed:
+        raise WeightsError(
+            f"{path} holds NaN or infinity in {len(flawed)} tensors, for example {flawed[:3]}. Weights are finite"
+            " numbers: the file is damaged, or its training failed. Get it again, or give another one."
         )

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from meltpoint.params.base import AtLeastOne, Count, Fraction, Name, Positive, Section
+from meltpoint.params.base import AtLeastOne, Count, Fraction, Name, Positive, Real, Section, Whole
 
 
 class FolderSource(Section):
@@ -103,7 +103,7 @@ class ThresholdLabel(Section):
 
     kind: Literal["threshold"]
     column: str
-    at_least: float
+    at_least: Real
     classes: Annotated[list[str], Field(min_length=2, max_length=2)]
 
 
@@ -122,7 +122,7 @@ Colour = Annotated[str, Field(pattern=r"^#[0-9A-Fa-f]{6}$")]
 class MaskClass(Section):
     """A class of pixels: what stands for it in a mask of ids, and the colour it has in pictures and coloured masks."""
 
-    id: Annotated[int, Field(ge=0, le=255)] | None
+    id: Annotated[Whole, Field(ge=0, le=255)] | None
     colour: Colour
 
 
@@ -133,7 +133,7 @@ class MaskLabel(Section):
     column: str
     pixels: Literal["ids", "colours"]  # of a mask: grey values or palette indices, or RGB
     classes: Annotated[dict[str, MaskClass], Field(min_length=2, max_length=255)]
-    void: list[Annotated[int, Field(ge=0, le=255)] | Colour]
+    void: list[Annotated[Whole, Field(ge=0, le=255)] | Colour]
 
 
 Label = Annotated[NamesLabel | ValuesLabel | ThresholdLabel | EqualsLabel | MaskLabel, Field(discriminator="kind")]
@@ -178,9 +178,9 @@ class Ratios(Section):
 class Duplicates(Section):
     """A perceptual hash proposes pairs, pixels decide (`data/duplicates.py`)."""
 
-    hash_distance: Annotated[int, Field(ge=0, le=255)]  # bits of 256 that the hashes of a proposed pair may differ in
+    hash_distance: Annotated[Whole, Field(ge=0, le=255)]  # bits of 256 that the hashes of a proposed pair may differ in
     correlation: Fraction  # of the fine detail of two duplicates, at least
-    common: Annotated[float, Field(gt=0, le=1)]  # share of the data from which on a pattern (a busbar) is no evidence
+    common: Annotated[Real, Field(gt=0, le=1)]  # share of the data from which on a pattern (a busbar) is no evidence
 
 
 class Split(Section):
@@ -194,7 +194,7 @@ class Split(Section):
 class Images(Section):
     """The one geometry that training, evaluation and serving share."""
 
-    size: Annotated[int, Field(ge=8, le=2048)]
+    size: Annotated[Whole, Field(ge=8, le=2048)]
     resize: Literal["squash", "crop", "letterbox"]
     interpolation: Literal["bilinear", "bicubic", "area"]
 

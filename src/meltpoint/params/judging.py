@@ -4,10 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from meltpoint.params.base import AtLeastOne, Count, Fraction, Name, Section
+from meltpoint.params.base import AtLeastOne, Count, Fraction, Name, Positive, Section
 
 # kappa: of ordinal heads; the last three: of masks
 Metric = Literal["accuracy", "balanced_accuracy", "macro_f1", "f1", "quadratic_kappa", "miou", "dice", "pixel_accuracy"]
+Ceiling = Literal[
+    "latency_p50_ms", "latency_p95_ms", "megabytes", "peak_megabytes", "predict_megabytes", "parameters"
+]  # peak: while it trained
 PIXEL_METRICS = ("miou", "dice", "pixel_accuracy")
 
 
@@ -35,4 +38,5 @@ class Register(Section):
 
     name: Name
     floors: dict[str, Fraction]  # "head/metric": the least a champion may have on test
+    ceilings: dict[Ceiling, Positive]  # the most a champion may cost
     new_labels: bool  # allow a champion with other classes than the one before

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from meltpoint.params.base import AtLeastOne, Fraction, Name, NonNegative, Positive, Section
+from meltpoint.params.base import AtLeastOne, Fraction, Name, NonNegative, Positive, Section, Whole
 
 
 class HubWeights(Section):
@@ -58,14 +58,14 @@ ClassWeights = Literal["none", "balanced"] | dict[str, Positive]  # of the loss;
 class TokenTap(Section):
     """A block of a ViT by index; the parts in `pool`, each a mean over its tokens, are concatenated in that order."""
 
-    at: int
+    at: Whole
     pool: Annotated[tuple[Literal["class", "patches", "registers"], ...], Field(min_length=1)]
 
 
 class MapTap(Section):
     """The feature map of a stage, not pooled. No key of params.yaml: heads with convolutions read it."""
 
-    at: int
+    at: Whole
 
 
 class GridTap(Section):
@@ -136,7 +136,7 @@ class ConvHead(_ImageHead):
     """A copy of the backbone's last convolution over that stage, pretrained as it is, then pooled features, linear."""
 
     kind: Literal["conv"]
-    tap: int
+    tap: Whole
 
     @property
     def reads(self) -> MapTap:

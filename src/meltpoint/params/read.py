@@ -1,6 +1,7 @@
 """Reads params.yaml whole and checks it at once: all slips are reported together, each with the nearest known name."""
 
 import difflib
+import reprlib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,14 +66,34 @@ def read_params(path: Path = Path("params.yaml")) -> Params:
         ParamsError: the file is missing, is no YAML, or breaks the schema; all slips are listed.
     """
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = _load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ParamsError(f"There is no {path}. Put a preset in place: make preset NAME=elpv") from None
+    except UnicodeDecodeError as error:
+        raise ParamsError(f"{path} is not UTF-8: {error.reason} at byte {error.start}. Save it as UTF-8.") from None
     except yaml.YAMLError as error:
         raise ParamsError(f"{path} is not YAML: {error}") from None
+    except RecursionError:
+        raise ParamsError(f"{path} is nested too deeply; its values lie a few levels deep. Correct it.") from None
     if not isinstance(raw, dict):
         raise ParamsError(f"{path} holds no mapping of sections. Put a preset in place: make preset NAME=elpv")
     return parse_params(raw, str(path))
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without tags of Python and without keys that stand twice: PyYAML would keep the last in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping; keys that come through `<<` may be said again."""
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
+        if twice := sorted({key for key in keys if keys.count(key) > 1}):
+            told = f"{twice[0]!r} stands there twice; give it once"
+            raise yaml.constructor.ConstructorError("while reading a mapping", node.start_mark, told, node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _load(text: str) -> Any:
+    return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
 
 
 def parse_params(raw: dict[str, Any], source: str) -> Params:
@@ -99,7 +120,7 @@ def _explain(slip: Any) -> str:
         case "value_error":
             return f"{where}: {slip['ctx']['error']}" if where else str(slip["ctx"]["error"])
         case _:
-            return f"{where}: {slip['msg']}, and got {slip['input']!r}"
+            return f"{where}: {slip['msg']}, and got {reprlib.repr(slip['input'])}"
 
 
 def _nearest(key: str) -> str:

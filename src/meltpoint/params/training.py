@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from meltpoint.params.base import AtLeastOne, Count, Fraction, NonNegative, Positive, Section
+from meltpoint.params.base import AtLeastOne, Count, Fraction, NonNegative, Positive, Real, Section
 
 
 class Embed(Section):
@@ -50,12 +50,12 @@ class FinetuneStrategy(Section):
     lr: Positive  # of the heads
     backbone_lr: Positive  # of the last unfrozen stage
     schedule: Schedule
-    layer_decay: Annotated[float, Field(gt=0, le=1)]  # each earlier stage learns this much slower
+    layer_decay: Annotated[Real, Field(gt=0, le=1)]  # each earlier stage learns this much slower
     weight_decay: NonNegative
     warmup: Fraction  # of all steps
     label_smoothing: Fraction
     clip: Positive  # largest norm of the gradient
-    ema: Annotated[float, Field(ge=0, lt=1)]  # decay per step; 0 turns the average off
+    ema: Annotated[Real, Field(ge=0, lt=1)]  # decay per step; 0 turns the average off
     patience: AtLeastOne  # epochs without a better val metric before stopping
 
 

@@ -12,7 +12,7 @@ from typing import TypeGuard, cast
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 from meltpoint.images.decode import ImageError, Pixels, decode
 from meltpoint.images.resize import resize
@@ -135,13 +135,16 @@ def _as_file(image: Image.Image, max_megapixels: float) -> bytes:
     """A Pillow image as the bytes of a lossless file, orientation included: from there it goes the way of files."""
     if image.width * image.height > max_megapixels * 1e6:
         raise ImageError("of Pillow", "too many pixels", f"{image.width}x{image.height}")
-    file = io.BytesIO()
+    file, exif = io.BytesIO(), Image.Exif()
     try:
+        image.load()  # a TIFF turns itself upright then
+        # Alone: the rest of a TIFF's would say of the new file how the old one was stored.
+        exif[ExifTags.Base.Orientation] = image.getexif().get(ExifTags.Base.Orientation, 1)
         kept = image if image.mode in IN_PNG + IN_TIFF else image.convert(NEAREST.get(image.mode, "RGB"))
         if kept.mode in IN_PNG:
-            kept.save(file, "PNG", exif=image.getexif(), compress_level=1)
+            kept.save(file, "PNG", exif=exif, compress_level=1)
         else:
-            kept.save(file, "TIFF", exif=image.getexif())
+            kept.save(file, "TIFF", exif=exif)
     except Exception as error:  # Pillow reads late: this may be the first look at the pixels of a damaged file
         raise ImageError("of Pillow", "damaged", f"{type(error).__name__}: {error}") from error
     return file.getvalue()

@@ -4,12 +4,14 @@ import base64
 import binascii
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from meltpoint.predict.masks import encode_mask
 from meltpoint.predict.sources import most_bytes
+from meltpoint.registry.limits import Limits
 
 if TYPE_CHECKING:
     from meltpoint.model.card import Card, HeadCard
@@ -33,17 +35,21 @@ def answer_columns(heads: "Mapping[str, HeadCard]") -> dict[str, str]:
     return {**columns, "error": "string"}
 
 
-def answer(predictor: "Predictor", images: Iterable[object]) -> pd.DataFrame:
+def answer(predictor: "Predictor", images: Iterable[object], limits: Limits) -> pd.DataFrame:
     """A row for each image, in order, as `Predictor.predict` answers.
 
     Per head: the label, its probability, all probabilities as JSON, whether the head is too unsure for its answer to
     count, and the label's names as JSON, language to name. Of a head of pixels: the mask as the base64 text of a PNG,
     whose pixels are class ids in the image's own size, the share of each class as JSON, in the order of the ids, and
     the classes' names as JSON, language to class to name. An image is the base64 text of a file's bytes, a `data:` URL
-    included. `error` says why there is no answer.
+    included. `error` says why there is no answer; rows and images beyond the limits get one and cost nothing.
     """
-    most = most_bytes(predictor.card.max_megapixels)
-    read = [read_image(image, most) for image in images]
+    predictor = _narrowed(predictor, limits.megapixels)
+    most = min(limits.image_bytes, most_bytes(predictor.card.max_megapixels))
+    read = [
+        read_image(image, most) if row < limits.rows else f"too many rows: {limits.rows:,} are allowed in a request"
+        for row, image in enumerate(images)
+    ]
     contents = [content for content in read if isinstance(content, bytes)]
     every = max(len(names) for names in predictor.card.classes.values())
     found = predictor.stream(contents, every, None, BATCH)
@@ -51,6 +57,13 @@ def answer(predictor: "Predictor", images: Iterable[object]) -> pd.DataFrame:
     columns = list(answer_columns(predictor.card.heads))
     cells = [[row.get(column) for column in columns] for row in rows]
     return pd.DataFrame(cells, columns=columns, dtype=object)
+
+
+def _narrowed(predictor: "Predictor", megapixels: float) -> "Predictor":
+    """The same model, refusing pictures of more pixels than that, if it did not before."""
+    if predictor.card.max_megapixels <= megapixels:
+        return predictor
+    return replace(predictor, card=predictor.card.model_copy(update={"max_megapixels": megapixels}))
 
 
 def read_image(image: object, most: int) -> bytes | str:

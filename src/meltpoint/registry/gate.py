@@ -1,24 +1,26 @@
-"""Who may be champion: not worse than the champion on today's test images, above every floor, with the same labels."""
+"""Who may be champion: not worse than the champion on today's test images, within every limit, with the same labels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pandas as pd
 
 from meltpoint.errors import UserError
 from meltpoint.evaluate.evidence import Answers
 from meltpoint.evaluate.words import METRICS, percent, points, spread
+from meltpoint.images.views import open_views
 from meltpoint.model.card import read_card
-from meltpoint.params.judging import Compare
+from meltpoint.params.judging import Ceiling, Compare
 from meltpoint.params.read import Params
 from meltpoint.predict.predictor import Predictor, open_predictor
 
 
 class GateError(UserError, ValueError):
-    """A floor names a score that does not exist."""
+    """A floor or a ceiling names what was not measured."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,60 @@ def check_floors(scores: Mapping[str, float], floors: Mapping[str, float]) -> Ve
     return Verdict(not low, "; ".join(told) or "every floor holds")
 
 
+def check_ceilings(costs: Mapping[str, float], ceilings: Mapping[Ceiling, float]) -> Verdict:
+    """Whether a strategy costs no more than every ceiling allows; `costs` as `scores.read_costs` names them.
+
+    Raises:
+        GateError: a ceiling names something that was not measured.
+    """
+    known = sorted(key.removeprefix("cost/") for key in costs)
+    for name in ceilings:
+        if name not in known:
+            raise GateError(
+                f"register.ceilings names {name!r}, which was not measured. Measured are {', '.join(known)}. Take one "
+                "of them in params.yaml, or measure again: dvc repro --force evaluate compare"
+            )
+    high = [name for name, most in ceilings.items() if costs[f"cost/{name}"] > most]
+    told = [f"{name} is {costs[f'cost/{name}']:,g}, above its ceiling {ceilings[name]:,g}" for name in high]
+    return Verdict(not high, "; ".join(told) or "every ceiling holds")
+
+
+def check_split(folder: Path, strategy: str) -> Verdict:
+    """Whether the report of a strategy is about the test images of today, all of them and no other."""
+    views = open_views(folder / "data" / "views")
+    said = pd.read_parquet(_report(folder, strategy), columns=["id", "path", "split"])
+    today, reported = (
+        set(zip(table["id"].tolist(), table["path"].tolist(), strict=True))
+        for table in (views.samples.iloc[views.rows("test")], said[said["split"] == "test"])
+    )
+    if today == reported:
+        return Verdict(True, "the report is about today's test images")
+    return Verdict(
+        False,
+        f"its report is about another test split: of today's {len(today):,} test images it lacks "
+        f"{len(today - reported):,}, and {len(reported - today):,} of its own are not among them; make it again: "
+        f"dvc repro --force --downstream evaluate@{strategy}",
+    )
+
+
+def check_age(folder: Path, strategy: str, champion: str, line: Mapping[str, Any] | None) -> Verdict:
+    """Whether the report of a strategy is younger than the champion's reign, which began with `line` of the ledger.
+
+    So a version that was rolled back does not return by the report that it came with. The age is that of the file in
+    this folder (its change time), whichever way DVC put it there.
+    """
+    if line is None or line["to"] != champion:
+        return Verdict(True, "nobody wrote down since when the champion is champion")
+    written = datetime.fromtimestamp(int(_report(folder, strategy).lstat().st_ctime), UTC)
+    if written >= datetime.fromisoformat(line["when"]):
+        return Verdict(True, "the report is younger than the champion")
+    return Verdict(
+        False,
+        f"its report of {written.isoformat()} is older than the champion, which is version {champion} since "
+        f"{line['when']}; make it again: dvc repro --force --downstream evaluate@{strategy}",
+    )
+
+
 def check_champion(folder: Path, strategy: str, champion: Path, params: Params) -> Verdict:
     """The strategy of `folder` against the model folder `champion`, on the test images of today."""
     head, old, card = params.main_head, open_predictor(champion), read_card(folder / "models" / strategy)
@@ -59,7 +115,7 @@ def check_champion(folder: Path, strategy: str, champion: Path, params: Params) 
     if old.card.classes.get(head) != classes[head]:
         return Verdict(True, f"the champion knows other classes of {head}, which register.new_labels allows")
     paired = import_module(f"meltpoint.evaluate.paired.{card.task}")
-    said = paired.read(folder / "reports" / "strategies" / strategy / "predictions.parquet", classes)
+    said = paired.read(_report(folder, strategy), classes)
     said, again = said[said["split"] == "test"], score_again(old, folder, params)
     both = sorted(set(said["id"]) & set(again["id"]))
     tables = [table.set_index("id").loc[both] for table in (said, again)]
@@ -85,6 +141,11 @@ def judge(answers: Answers, head: str, settings: Compare, seed: int) -> Verdict:
     )
     same = gain.interval.low == gain.interval.high == 0
     return Verdict(same or gain.interval.low > -settings.margin, words)
+
+
+def _report(folder: Path, strategy: str) -> Path:
+    """What a strategy said of val and test."""
+    return folder / "reports" / "strategies" / strategy / "predictions.parquet"
 
 
 def differing(old: Mapping[str, list[str]], new: Mapping[str, list[str]]) -> str:

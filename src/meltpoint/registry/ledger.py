@@ -1,7 +1,7 @@
 """promotions.jsonl: a line for each change of an alias. MLflow remembers only where an alias points today."""
 
 import json
-import os
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,8 +10,11 @@ from typing import Any
 from filelock import FileLock
 
 from meltpoint.errors import UserError
+from meltpoint.files import whole_file
 
 LEDGER = "promotions.jsonl"
+Line = dict[str, Any]
+LATER: Line = {"strategy": None, "trained": None, "aliases": None, "act": None}  # what the first ledgers did not say
 
 
 class LedgerError(UserError, ValueError):
@@ -22,34 +25,51 @@ class LedgerError(UserError, ValueError):
 class Change:
     """An alias that moved. `before` is None when it pointed nowhere, `after` when it points nowhere now."""
 
-    model: str
+    model: str  # the registered one
     alias: str
     before: str | None  # version
     after: str | None  # version
     why: str
     metric: str
-    value: float | None  # of the metric on the test split of that day
+    value: float | None  # of the metric on test when the gate asked; None: it was not asked about this version
     data: str
     git: str
-    key: str  # sha256 over the files of the model in `after`
+    key: str  # sha256 over the files of the model in `after`, as `package.fingerprint` counts it
+    strategy: str | None  # whose model that is
+    trained: str | None  # the key of its card: what its training depended on
+    aliases: Mapping[str, str]  # of the registered model after this change, alias to version
+    act: str  # shared by the changes that were made together
 
 
-def append(root: Path, change: Change) -> None:
-    """Add a line for a change that has just happened."""
+def line_of(change: Change) -> Line:
+    """The line of a change that happens now."""
     row = asdict(change)
     moved = {"from": row.pop("before"), "to": change.after, "version": row.pop("after") or change.before}
-    line = {"when": datetime.now(UTC).isoformat(timespec="seconds"), **moved, **row}
-    text = json.dumps(line, ensure_ascii=False) + "\n"
-    with FileLock(_lock_path(root)), (root / LEDGER).open("a+b") as file:
-        if _unfinished(file.name):
-            text = "\n" + text
-        file.write(text.encode())
-        file.flush()
-        os.fsync(file.fileno())
+    return {"when": datetime.now(UTC).isoformat(timespec="seconds"), **moved, **row}
 
 
-def read(root: Path) -> list[dict[str, Any]]:
-    """All lines, oldest first; none if there is no ledger.
+def append(root: Path, lines: Sequence[Line]) -> None:
+    """Add lines, all or none of them; one whose act has moved its alias already is not added again.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    (root / "mlruns").mkdir(exist_ok=True)
+    with FileLock(str(root / "mlruns" / ".ledger.lock")):
+        known = {(line["act"], line.get("alias")) for line in read(root) if line["act"]}
+        new = [line for line in lines if (line["act"], line["alias"]) not in known]
+        if not new:
+            return
+        path = root / LEDGER
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        text += "\n" if text and not text.endswith("\n") else ""
+        with whole_file(path) as temporary:
+            added = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in new)
+            temporary.write_text(text + added, encoding="utf-8")
+
+
+def read(root: Path) -> list[Line]:
+    """All lines, oldest first, those of an older version with None for what it did not say; none without a ledger.
 
     Raises:
         LedgerError: a line is not a JSON object.
@@ -61,13 +81,17 @@ def read(root: Path) -> list[dict[str, Any]]:
     return [_parse(path, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
 
 
-def holder(root: Path, model: str, alias: str) -> dict[str, Any] | None:
+def lines_of(root: Path, model: str, alias: str) -> list[Line]:
+    """The lines of one alias, oldest first."""
+    return [line for line in read(root) if line.get("model") == model and line.get("alias") == alias]
+
+
+def holder(root: Path, model: str, alias: str) -> Line | None:
     """The last line of an alias: what it points to, and why."""
-    lines = [line for line in read(root) if line.get("model") == model and line.get("alias") == alias]
-    return lines[-1] if lines else None
+    return next(reversed(lines_of(root, model, alias)), None)
 
 
-def _parse(path: Path, number: int, line: str) -> dict[str, Any]:
+def _parse(path: Path, number: int, line: str) -> Line:
     try:
         row = json.loads(line)
     except ValueError:
@@ -77,15 +101,4 @@ def _parse(path: Path, number: int, line: str) -> dict[str, Any]:
             f"Line {number} of {path} is not a JSON object: {line[:80]!r}. Each line is one, as `meltpoint` writes it. "
             f"Restore the file: git checkout -- {LEDGER}"
         )
-    return row
-
-
-def _unfinished(path: str) -> bool:
-    """Whether a crash left a line without its end."""
-    content = Path(path).read_bytes()
-    return bool(content) and not content.endswith(b"\n")
-
-
-def _lock_path(root: Path) -> str:
-    (root / "mlruns").mkdir(exist_ok=True)
-    return str(root / "mlruns" / ".ledger.lock")
+    return {**LATER, **row}

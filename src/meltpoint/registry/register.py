@@ -10,11 +10,12 @@ from meltpoint.files import read_json
 from meltpoint.model.card import read_card
 from meltpoint.params.read import Params
 from meltpoint.progress import track
-from meltpoint.registry.gate import Verdict, check_champion, check_floors
-from meltpoint.registry.ledger import Change, append
+from meltpoint.registry.gate import Verdict, check_age, check_ceilings, check_champion, check_floors, check_split
+from meltpoint.registry.ledger import holder
 from meltpoint.registry.package import fingerprint
 from meltpoint.registry.pages import save_view
-from meltpoint.registry.scores import read_scores
+from meltpoint.registry.promotion import Move, one_act, promote, take_place
+from meltpoint.registry.scores import read_costs, read_scores
 from meltpoint.registry.show import show_decision, show_strategy
 from meltpoint.registry.state import State, git_revision, read_state
 from meltpoint.registry.store import Store, open_store
@@ -22,7 +23,6 @@ from meltpoint.registry.versions import (
     CANDIDATE,
     CHAMPION,
     KEY,
-    PREVIOUS,
     aliases,
     create_version,
     fetch,
@@ -48,11 +48,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Challenger:
-    """The winner on its way to the gate: its version, its name, what it scored, and what the ledger says of it."""
+    """The winner on its way to the gate: its version and name, what it scored and costs, its note in the ledger."""
 
     version: str
     strategy: str
     scores: Mapping[str, float]
+    costs: Mapping[str, float]
     note: Mapping[str, Any]  # the fields of a `Change` that do not depend on the alias
 
 
@@ -62,12 +63,13 @@ def register(params: Params, folder: Path = Path()) -> Outcome:
     Raises:
         RegisterError, StateError: a stage before has not run.
         StoreError: MLflow cannot be used.
-        GateError: a floor names a score that does not exist.
+        GateError: a floor or a ceiling names what was not measured.
+        PromotionError: aliases could not be moved.
     """
     decision, state = _read_decision(folder, params), read_state(params, folder)
     store = open_store(state.name)
     main = f"{params.main_head}/{params.compare.metric}"
-    with store.alone("register"):
+    with one_act(store):
         shown = track(state.strategies, "showing in MLflow", unit="strategy")
         runs = {name: show_strategy(store, state, name, decision, params.evaluate.worst) for name in shown}
         show_decision(store, state, decision, main)
@@ -102,51 +104,43 @@ def _enter(store: Store, state: State, decision: Mapping[str, Any], main: str, r
     version = find_version(store, key)
     if version is None:
         version = create_version(store, state, strategy, run, tags, describe_decision(decision, main))
-    note = {"metric": main, "value": value, "data": data, "git": git, "key": key}
-    return Challenger(str(version.version), strategy, scores, note)
+    made_of = {"key": key, "strategy": strategy, "trained": card.key}
+    note = {"metric": main, "value": value, "data": data, "git": git, **made_of}
+    return Challenger(str(version.version), strategy, scores, read_costs(decision, strategy), note)
 
 
 def _pass(store: Store, state: State, challenger: Challenger, params: Params) -> Outcome:
     """Give the version the alias it deserves."""
-    champion, name = aliases(store).get(CHAMPION), f"{store.name} version {challenger.version} ({challenger.strategy})"
+    seen, name = aliases(store), f"{store.name} version {challenger.version} ({challenger.strategy})"
+    champion = seen.get(CHAMPION)
     if champion == challenger.version:
         return Outcome(f"{name} is the champion already", challenger.version, CHAMPION)
     verdict = _judge(store, state, challenger, champion, params)
     store.client.set_model_version_tag(store.name, challenger.version, "gate", verdict.why)
     if not verdict.passed:
-        _move(store, CANDIDATE, challenger.version, verdict.why, challenger)
+        promote(store, seen, [Move(CANDIDATE, challenger.version, verdict.why, challenger.note)])
         kept = f"champion stays version {champion}" if champion else "there is no champion yet"
         return Outcome(f"{name} is a candidate, {kept}: {verdict.why}", challenger.version, CANDIDATE)
-    _move(store, CHAMPION, challenger.version, verdict.why, challenger)
-    if champion:
-        _move(store, PREVIOUS, champion, f"version {challenger.version} took its place", challenger)
-    if aliases(store).get(CANDIDATE) == challenger.version:
-        _move(store, CANDIDATE, None, "it is the champion now", challenger)
+    promote(store, seen, take_place(store, seen, challenger.version, verdict.why, challenger.note))
     return Outcome(f"{name} is the champion: {verdict.why}", challenger.version, CHAMPION)
 
 
 def _judge(store: Store, state: State, challenger: Challenger, champion: str | None, params: Params) -> Verdict:
-    floors = check_floors(challenger.scores, params.register_.floors)
-    if not floors.passed:
-        return floors
+    """What the gate says; the quick questions first."""
+    strategy, settings = challenger.strategy, params.register_
+    asked = [
+        check_split(state.folder, strategy),
+        check_floors(challenger.scores, settings.floors),
+        check_ceilings(challenger.costs, settings.ceilings),
+    ]
+    if champion:
+        asked.append(check_age(state.folder, strategy, champion, holder(store.root, store.name, CHAMPION)))
+    refused = next((verdict for verdict in asked if not verdict.passed), None)
+    if refused:
+        return refused
+    limits = "every floor and ceiling holds" if settings.ceilings else "every floor holds"
     if champion is None:
-        return Verdict(True, f"the first version to pass; {floors.why}")
+        return Verdict(True, f"the first version to pass; {limits}")
     files = fetch(f"models:/{store.name}/{champion}", store.uri)
-    against = check_champion(state.folder, challenger.strategy, files, params)
-    return Verdict(against.passed, f"{against.why}; {floors.why}" if against.passed else against.why)
-
-
-def _move(store: Store, alias: str, version: str | None, why: str, challenger: Challenger) -> None:
-    """Let an alias point to `version`, or nowhere, and write it down; nothing happens if it does already."""
-    before = aliases(store).get(alias)
-    if before == version:
-        return
-    if version is None:
-        store.client.delete_registered_model_alias(store.name, alias)
-    else:
-        store.client.set_registered_model_alias(store.name, alias, version)
-    note = dict(challenger.note)
-    if version not in (None, challenger.version):
-        key = store.client.get_model_version(store.name, version).tags.get(KEY, "")
-        note |= {"key": key, "value": None}  # it was not scored today under this name
-    append(store.root, Change(store.name, alias, before, version, why, **note))
+    against = check_champion(state.folder, strategy, files, params)
+    return Verdict(against.passed, f"{against.why}; {limits}" if against.passed else against.why)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from meltpoint.registry.processes import PROCESS, own_process
 from meltpoint.registry.state import State, git_revision
 from meltpoint.registry.store import Store
 
@@ -22,6 +23,7 @@ def open_parent(store: Store, state: State) -> "Run":
         found = _find(store, {"meltpoint.state": state.digest, "stage": "pipeline"})
         return found or store.client.create_run(
             store.experiment,
+            start_time=state.when,
             run_name=parent_name(state, ", ".join(state.strategies)),
             tags={**_tags(state), "stage": "pipeline"},
         )
@@ -44,6 +46,12 @@ def open_child(store: Store, state: State, strategy: str, key: str, started: int
         )
     store.log(run.info.run_id, params={**state.own(strategy), **state.shared})
     return run
+
+
+def find_child(store: Store, state: State, strategy: str, key: str) -> "Run | None":
+    """The run of a strategy's training, rather under this state than under another one with the same data."""
+    own = {"meltpoint.key": key, "strategy": strategy}
+    return _find(store, {"meltpoint.state": state.digest, **own}) or _find(store, {"data": state.data[:12], **own})
 
 
 def retire_others(store: Store, state: State, run: "Run") -> None:
@@ -70,7 +78,7 @@ def changes_before(store: Store, run: "Run", params: Mapping[str, str]) -> list[
 
 def parent_name(state: State, what: str) -> str:
     """How a person tells one state from another: what it holds, or what was decided."""
-    experiment = os.environ.get("DVC_EXP_NAME")
+    experiment = _experiment(state)
     return " · ".join(filter(None, [what, state.digest[:6], f"{state.images:,} images", experiment]))
 
 
@@ -86,9 +94,15 @@ def close(store: Store, run: "Run", status: str, ended: int | None = None) -> No
 
 
 def reopen(store: Store, run: "Run") -> None:
-    """A run that goes on is running again."""
+    """A run that goes on is running again, in this process."""
+    store.log(run.info.run_id, tags={PROCESS: own_process()})
     if run.info.status != RUNNING:
         store.client.update_run(run.info.run_id, status=RUNNING)
+
+
+def runs_of(store: Store) -> "list[Run]":
+    """All runs of the experiment, oldest first; deleted ones do not count."""
+    return _search(store, {})
 
 
 def _find(store: Store, tags: dict[str, str]) -> "Run | None":
@@ -103,19 +117,24 @@ def _search(store: Store, tags: Mapping[str, str]) -> "list[Run]":
 
 
 def _tags(state: State) -> dict[str, str]:
-    revision = git_revision(state.folder)
-    experiment = os.environ.get("DVC_EXP_NAME")
+    revision, experiment = state.revision or git_revision(state.folder), _experiment(state)
     return {
         "data": state.data[:12],
         "git": revision,
         "meltpoint.state": state.digest,
         "meltpoint.version": version("meltpoint"),
+        PROCESS: own_process(),
         "mlflow.user": _user(),
         "mlflow.source.type": "LOCAL",
         "mlflow.source.name": "dvc repro",
         "mlflow.source.git.commit": revision.rstrip("+"),
         **({"dvc.experiment": experiment} if experiment else {}),
     }
+
+
+def _experiment(state: State) -> str | None:
+    """The name of the experiment of DVC that runs now; what was read from a commit belongs to none."""
+    return os.environ.get("DVC_EXP_NAME") if state.when is None else None
 
 
 def _user() -> str:

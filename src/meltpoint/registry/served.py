@@ -3,7 +3,9 @@
 Nothing imports it; the package `meltpoint` that travels with the model is the one it was trained with.
 """
 
+import os
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import pandas as pd
@@ -11,6 +13,7 @@ from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from meltpoint.registry.answers import IMAGE, answer
+from meltpoint.registry.limits import read_limits
 
 
 class Served(PythonModel):
@@ -21,6 +24,7 @@ class Served(PythonModel):
         from meltpoint.predict.predictor import open_predictor
 
         self.predictor = open_predictor(Path(context.artifacts["model"]))
+        self.limits, self.turn = read_limits(os.environ), Lock()
 
     def predict(
         self,
@@ -29,7 +33,8 @@ class Served(PythonModel):
         params: dict[str, Any] | None = None,  # noqa: ARG002
     ) -> pd.DataFrame:
         """Answer for each row of `model_input`, whose column `image` holds base64 text."""
-        return answer(self.predictor, model_input[IMAGE])
+        with self.turn:  # one request has all cores, and many at once need the memory of one
+            return answer(self.predictor, model_input[IMAGE], self.limits)
 
 
 set_model(Served())

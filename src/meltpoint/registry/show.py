@@ -44,7 +44,7 @@ def show_strategy(store: Store, state: State, strategy: str, decision: Mapping[s
     """The run of a strategy, complete: curves, scores, costs, pictures, its `worst` mistakes, description."""
     model = state.folder / "models" / strategy
     card, scores, costs = read_card(model), read_scores(state.folder, strategy), read_costs(decision, strategy)
-    end = now()
+    end = state.when or now()
     run = open_child(store, state, strategy, card.key, end - int(read_seconds(state.folder, strategy) * 1000))
     lines, _ = Tail(model / "history.jsonl").read()
     Written.of(store, run.info.run_id).add(points_of(lines, run.info.start_time, run.info.end_time or end))
@@ -52,7 +52,7 @@ def show_strategy(store: Store, state: State, strategy: str, decision: Mapping[s
     _log_data(store, state, run)
     _log_strategy_files(store, state, run, card, worst)
     store.log(run.info.run_id, tags={NOTE: describe_strategy(card, scores, costs)})
-    close(store, run, FINISHED)
+    close(store, run, FINISHED, state.when)
     retire_others(store, state, run)
     return run
 
@@ -68,7 +68,7 @@ def show_decision(store: Store, state: State, decision: Mapping[str, Any], main:
     note = describe_decision(decision, main) + describe_changes(changes_before(store, run, params))
     store.log(run.info.run_id, tags={"winner": decision["winner"], "verdict": decision["verdict"], NOTE: note})
     store.client.update_run(run.info.run_id, name=parent_name(state, name_decision(decision)))
-    close(store, run, FINISHED)
+    close(store, run, FINISHED, state.when)
     return run
 
 

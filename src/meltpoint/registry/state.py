@@ -34,6 +34,8 @@ class State:
     data: str  # fingerprint of the views
     images: int
     splits: Mapping[str, int]  # images in each
+    revision: str | None = None  # the commit that it was read from; None: what git says of `folder`
+    when: int | None = None  # ms since 1970, of that commit; None: it is today's
 
     @property
     def digest(self) -> str:
@@ -67,6 +69,16 @@ def read_state(params: Params, folder: Path = Path()) -> State:
     Raises:
         StateError: the augment stage has not run.
     """
+    kept = params.model_dump(mode="json", by_alias=True, exclude={"register_": True, "train": IDLE})
+    return state_of(params.register_.name, kept, folder)
+
+
+def state_of(name: str, kept: Mapping[str, Any], folder: Path) -> State:
+    """The state of the pipeline in `folder`, whose params that can change a result are `kept`.
+
+    Raises:
+        StateError: the augment stage has not run.
+    """
     try:
         fingerprint = str(read_json(folder / VIEWS / "views.json")["fingerprint"])
         splits = _count(folder / VIEWS / "samples.csv")
@@ -74,8 +86,7 @@ def read_state(params: Params, folder: Path = Path()) -> State:
         raise StateError(
             f"There is no {error.filename}, which says what the images are. The stage augment writes it. Run: dvc repro"
         ) from None
-    kept = params.model_dump(mode="json", by_alias=True, exclude={"register_": True, "train": IDLE})
-    return State(folder, params.register_.name, kept, fingerprint, sum(splits.values()), splits)
+    return State(folder, name, kept, fingerprint, sum(splits.values()), splits)
 
 
 def _count(table: Path) -> dict[str, int]:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from meltpoint.errors import UserError
-from meltpoint.images.views import open_views
+from meltpoint.images.views import Views, open_views
+from meltpoint.model.card import read_card
+from meltpoint.registry.check import CHECK, write_check
 from meltpoint.registry.package import INSIDE, write_package
 from meltpoint.registry.state import State
 from meltpoint.registry.store import Store, keep_quiet, repository_root, store_uri
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-KEY = "meltpoint.key"
+KEY = "meltpoint.key"  # tag of a version: `package.fingerprint` of its model folder
+TRAINED = "meltpoint.trained"  # tag of a version: the key of its model's card
 CHAMPION, PREVIOUS, CANDIDATE = "champion", "previous", "candidate"
 
 
@@ -39,8 +42,12 @@ def find_version(store: Store, key: str) -> "ModelVersion | None":
 def create_version(
     store: Store, state: State, strategy: str, run: str, tags: Mapping[str, str], description: str
 ) -> "ModelVersion":
-    """Package models/`strategy`, log it as the output of its run, and make a version of it. `tags` hold its `KEY`."""
+    """Package models/`strategy`, log it as the output of its run, and make a version of it. `tags` hold its `KEY`.
+
+    The package carries what the model says of a few test pictures of the pipeline's views (see `check`).
+    """
     ensure_registered(store)
+    tags = {**tags, TRAINED: read_card(state.folder / "models" / strategy).key}
     model_id = _find_logged(store, tags[KEY]) or _log_model(store, state, strategy, run, tags)
     with store.in_environment():
         return store.client.create_model_version(
@@ -67,6 +74,12 @@ def aliases(store: Store) -> dict[str, str]:
     return {alias: str(version) for alias, version in found[0].aliases.items()} if found else {}
 
 
+def identity(store: Store, version: str) -> dict[str, str | None]:
+    """What a version is made of, as the ledger names it: `key`, `strategy` and `trained`."""
+    tags = store.client.get_model_version(store.name, version).tags
+    return {"key": tags.get(KEY, ""), "strategy": tags.get("strategy"), "trained": tags.get(TRAINED)}
+
+
 def fetch(where: str, uri: str | None = None) -> Path:
     """The model folder of `models:/NAME@ALIAS` or `models:/NAME/VERSION`; a copy only if the store is elsewhere.
 
@@ -90,9 +103,18 @@ def fetch(where: str, uri: str | None = None) -> Path:
     if not folder.is_dir():
         raise VersionError(
             f"{where} holds no {INSIDE}: it was not registered by meltpoint, or its files are gone. "
-            "Register again: dvc repro --force --single-item register"
+            "Write them again from DVC's outputs: meltpoint sync"
         )
     return folder
+
+
+def fetch_package(where: str) -> Path:
+    """The whole MLflow model of `models:/NAME@ALIAS` or `models:/NAME/VERSION`, as `mlflow models serve` takes it.
+
+    Raises:
+        VersionError: there is no such version, or its files are gone.
+    """
+    return fetch(where).parents[1]
 
 
 def _files_of(client: "MlflowClient", where: str) -> str:
@@ -119,14 +141,21 @@ def _log_model(store: Store, state: State, strategy: str, run: str, tags: Mappin
     model = store.client.create_logged_model(
         store.experiment, strategy, run, tags=dict(tags), params=state.own(strategy), model_type=kind
     )
-    with TemporaryDirectory() as temporary:
-        package = Path(temporary) / "model"
-        write_package(state.folder / "models" / strategy, _example(state), model.model_id, run, package)
-        store.client.log_model_artifacts(model.model_id, str(package))
+    log_files(store, state, strategy, run, model.model_id)
     store.client.log_outputs(run, [LoggedModelOutput(model.model_id, step=0)])
     _log_scores(store, state, run, model.model_id)
     store.client.finalize_logged_model(model.model_id, "READY")
     return str(model.model_id)
+
+
+def log_files(store: Store, state: State, strategy: str, run: str, model: str) -> None:
+    """Package models/`strategy`, and what it says of a few pictures, as the files of the logged model `model`."""
+    with TemporaryDirectory() as temporary:
+        package = Path(temporary) / "model"
+        folder, views = state.folder / "models" / strategy, open_views(state.folder / "data" / "views")
+        write_package(folder, _example(views), model, run, package)
+        write_check(folder, views, (package / INSIDE).with_name(CHECK))
+        store.client.log_model_artifacts(model, str(package))
 
 
 def _log_scores(store: Store, state: State, run: str, model: str) -> None:
@@ -139,8 +168,8 @@ def _log_scores(store: Store, state: State, run: str, model: str) -> None:
     store.client.log_batch(run, [Metric(at.key, at.value, at.timestamp, at.step, **named) for at in points])
 
 
-def _example(state: State) -> str:
+def _example(views: Views) -> str:
     """The first image of test as base64 text of a PNG."""
-    views, content = open_views(state.folder / "data" / "views"), io.BytesIO()
+    content = io.BytesIO()
     Image.fromarray(views.plain[int(views.rows("test")[0])]).save(content, "PNG")
     return base64.b64encode(content.getvalue()).decode()

@@ -97,8 +97,8 @@ class Outcome:
 def train_strategy(name: str, params: Params, inputs: Inputs, folder: Path) -> Trained:
     """Train the strategy `name`, or continue it where a killed training stopped; write the model into `folder`.
 
-    The folder holds model.safetensors, card.json and history.jsonl. Curves appear in MLflow meanwhile. Thresholds in
-    the card are learnt at the end, on val.
+    The folder holds model.safetensors, card.json, history.jsonl and the manifest of them. Curves appear in MLflow
+    meanwhile. Thresholds in the card are learnt at the end, on val.
 
     Raises:
         TrainingError: the loss is no number.
@@ -115,8 +115,8 @@ def train_strategy(name: str, params: Params, inputs: Inputs, folder: Path) -> T
             outcome = _train(job)
         learnt = learn_answers(outcome.model, job.goal, inputs.views)
         with whole_folder(folder) as temporary:
-            save_model(outcome.model, _write_card(job, outcome, learnt), temporary)
             shutil.copy(checkpoint.folder / HISTORY, temporary / HISTORY)
+            save_model(outcome.model, _write_card(job, outcome, learnt), temporary)  # last: it lists all files
         checkpoint.remove()
     costs = {
         "seconds": round(outcome.seconds, 3),

@@ -20,9 +20,11 @@ from meltpoint.images.augment import build_transform
 from meltpoint.images.views import open_views, write_views
 from meltpoint.model.backbones import build_backbone
 from meltpoint.model.card import FORMAT, Card, HeadCard
+from meltpoint.model.manifest import write_manifest
 from meltpoint.model.model import Model, build_heads, save_model
 from meltpoint.params.read import Params, read_params
 from meltpoint.predict.predictor import open_predictor
+from meltpoint.registry.check import CheckError, check_version, write_check
 from meltpoint.registry.gate import check_champion, score_again
 from meltpoint.registry.register import register
 from meltpoint.registry.scores import read_scores
@@ -71,8 +73,9 @@ class House:
             trainable_parameters=seed, versions={"torch": "2"},
         )  # fmt: skip
         folder, reports = self.folder / "models" / strategy, self.folder / "reports"
-        save_model(model, card, folder)
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / "history.jsonl").write_text(json.dumps({"step": 1, "epoch": 1, "train/loss": 0.5}) + "\n")
+        save_model(model, card, folder)
         write_json(reports / "costs" / f"train-{strategy}.json", {"seconds": 5.0, "peak_megabytes": 9.0})
         predictor = open_predictor(folder)
         said = predictor.predict_views(views, ("val", "test"), 16)
@@ -125,7 +128,7 @@ def small_params() -> dict[str, Any]:
     params["tree"] = None
     params["evaluate"] |= {"worst": 2}
     params["compare"] |= {"metric": "miou", "margin": 1.0, "resamples": 200}
-    params["register"] = {"name": "scenes", "floors": {"scene/miou": 0.0}, "new_labels": False}
+    params["register"] = {"name": "scenes", "floors": {"scene/miou": 0.0}, "ceilings": {}, "new_labels": False}
     return params
 
 
@@ -232,8 +235,21 @@ def test_another_task_is_refused_unless_other_labels_are_allowed(scene: House) -
     champion = scene.folder / "models" / "finetune"
     card = read_json(champion / "card.json")
     write_json(champion / "card.json", card | {"task": "classification"})
+    write_manifest(champion)
     verdict = check_champion(scene.folder, "frozen", champion, scene.params)
     assert not verdict.passed
     assert "it was classification and is segmentation" in verdict.why
     scene.edit(lambda raw: raw["register"].update(new_labels=True))
     assert check_champion(scene.folder, "frozen", champion, scene.params).passed
+
+
+def test_masks_are_held_against_those_of_the_registration(scene: House) -> None:
+    version = scene.folder / "artifacts" / "model"
+    shutil.copytree(scene.folder / "models" / "frozen", version)
+    write_check(version, open_views(scene.folder / "data" / "views"), version.with_name("check"))
+    assert set(read_json(version.with_name("check") / "expected.json")[0]) == {"scene.mask"}
+    check_version(version)
+    shutil.rmtree(version)
+    shutil.copytree(scene.folder / "models" / "finetune", version)
+    with pytest.raises(CheckError, match=r"picture 0: scene gives \d+\.\d% of the pixels another class"):
+        check_version(version)

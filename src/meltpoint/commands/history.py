@@ -1,0 +1,58 @@
+"""Who was champion, since when and why."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+HELP = "the ledger: which version got which alias, when and why"
+ABOUT = """\
+Print promotions.jsonl as a table, oldest first: when an alias moved, from which version of the registered model to
+which, what the version scored on the test images of that day, and why it moved. It reads the ledger alone, without
+MLflow, and changes nothing.
+
+  meltpoint history                      every alias of register.name in params.yaml
+  meltpoint history --alias champion     one of them
+"""
+TITLES = ("when (UTC)", "alias", "from", "to", "metric then", "why")
+NOBODY = "-"
+
+
+def describe(history: argparse.ArgumentParser) -> None:
+    """Add the words that the command takes."""
+    history.add_argument("--alias", help="champion, previous or candidate (default: all)")
+
+
+def run(asked: argparse.Namespace) -> None:
+    """Print the ledger of this repository."""
+    print(history(Path(), asked.alias))
+
+
+def history(folder: Path, alias: str | None) -> str:
+    """The ledger of the model that params.yaml in `folder` registers, as a table; of one alias, or of all if None.
+
+    Raises:
+        LedgerError: a line of the ledger is none.
+    """
+    from meltpoint.params.read import read_params
+    from meltpoint.registry.ledger import LEDGER, read
+    from meltpoint.registry.store import repository_root
+
+    name, root = read_params(folder / "params.yaml").register_.name, repository_root()
+    lines = [line for line in read(root) if line["model"] == name and alias in (None, line["alias"])]
+    if not lines:
+        return f"No alias{f' {alias}' if alias else ''} of {name} has moved yet: {root / LEDGER} says nothing of it."
+    return "\n".join(_columns([TITLES, *map(_row, lines)]))
+
+
+def _row(line: Mapping[str, Any]) -> tuple[str, ...]:
+    value = line["value"]
+    then = NOBODY if value is None else f"{line['metric']} {value:.4f}"
+    when = line["when"][:16].replace("T", " ")
+    return when, line["alias"], line["from"] or NOBODY, line["to"] or NOBODY, then, line["why"]
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Cells in columns, the last one as long as it is."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(TITLES) - 1)]
+    return ["  ".join([*map(str.ljust, row, widths), row[-1]]) for row in rows]

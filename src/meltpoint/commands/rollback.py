@@ -1,0 +1,35 @@
+"""The champion before, back in its place."""
+
+import argparse
+
+HELP = "put an earlier champion back"
+ABOUT = """\
+Put the previous champion back. It is loaded first, and has to answer as it did when it was registered: every version
+carries a few test pictures and what its model said of them. The ledger promotions.jsonl gets its lines, and the
+champion of now becomes `previous`, so that another rollback brings it back. What asks for
+models:/NAME@champion gets the other model the next time it loads.
+
+  meltpoint rollback                             the champion before this one
+  meltpoint rollback --to 3                      an earlier one; `meltpoint history` lists them
+  meltpoint rollback --why "blind at night"      the reason, for the ledger
+"""
+
+
+def describe(rollback: argparse.ArgumentParser) -> None:
+    """Add the words that the command takes."""
+    rollback.add_argument("--to", metavar="VERSION", help="a version that has been champion (default: the one before)")
+    rollback.add_argument("--why", help="the reason, for the ledger")
+
+
+def run(asked: argparse.Namespace) -> None:
+    """Put an earlier champion of register.name in params.yaml back.
+
+    Raises:
+        UserError: there is none, or it does not answer as it did.
+    """
+    from meltpoint.params.read import read_params
+    from meltpoint.registry.rollback import rollback
+    from meltpoint.registry.store import open_store, repository_root
+
+    name = read_params().register_.name
+    print(rollback(open_store(name, repository_root()), asked.to, asked.why))

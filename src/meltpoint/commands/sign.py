@@ -1,0 +1,34 @@
+"""Signs a model with a key of one's own."""
+
+import argparse
+from pathlib import Path
+
+HELP = "sign a model with your own key"
+ABOUT = """\
+Sign every file of a model folder (models/finetune) or of a registered version (models:/NAME@champion) with an
+elliptic-curve key of your own. The signature goes to signatures/, under a name made of the model's files: keep it in
+git, and give the public key to those who shall check it. It needs the optional extra: pip install -e '.[signing]'.
+
+  openssl ecparam -name prime256v1 -genkey -noout -out model.key     keep this one secret
+  openssl ec -in model.key -pubout -out model.pub
+  meltpoint sign models:/elpv-cells@champion --key model.key
+  meltpoint verify models:/elpv-cells@champion --key model.pub
+"""
+
+
+def describe(sign: argparse.ArgumentParser) -> None:
+    """Add the words that the command takes."""
+    sign.add_argument("model", help="a model folder, models:/NAME@champion or models:/NAME/VERSION")
+    sign.add_argument("--key", type=Path, required=True, help="a private key, as a PEM file")
+    sign.add_argument("--signature", type=Path, help="the file to write; signatures/... without it")
+
+
+def run(asked: argparse.Namespace) -> None:
+    """Sign, and say where the signature is."""
+    from meltpoint.api import find
+    from meltpoint.signing import sign, signature_of
+
+    folder = find(asked.model)
+    signature = asked.signature or signature_of(folder)
+    sign(folder, asked.key, signature)
+    print(f"{asked.model} is signed: {signature}")

@@ -1,0 +1,29 @@
+"""MLflow's store, written again from files."""
+
+import argparse
+
+HELP = "write runs, versions and aliases into MLflow from DVC's outputs and promotions.jsonl"
+ABOUT = """\
+MLflow is a view of files. This writes it again: every finished pipeline that git and DVC know, with its curves, scores,
+pictures and models, every version that promotions.jsonl names under its number, and the aliases. What is there already
+is not written again, so that it does no harm to run it twice. After `git clone`, run `dvc pull`, and then this; with
+`dvc pull --all-commits` the models of the past come, too.
+"""
+
+
+def describe(sync: argparse.ArgumentParser) -> None:
+    """The command takes no words."""
+
+
+def run(asked: argparse.Namespace) -> None:
+    """Write the store of this repository, and say what is in it."""
+    del asked
+    from meltpoint.params.read import read_params
+    from meltpoint.registry.store import repository_root
+    from meltpoint.registry.sync import sync
+
+    root = repository_root()
+    synced, troubles = sync(read_params(root / "params.yaml"), root)
+    for trouble in troubles:
+        print(f"\n! {trouble}")
+    print("\n".join(["", *(one.sentence for one in synced), "browse: meltpoint ui"]))

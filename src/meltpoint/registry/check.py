@@ -1,0 +1,115 @@
+"""Predictions that travel with a version: a few test pictures, and what the model said of them when it was registered.
+
+Beside the model folder, in `check/`: 0.png, 1.png ..., and expected.json with the answers. Both times the model answers
+on the CPU, so that what differs is the model or the code that loads it, not the machine.
+"""
+
+import base64
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image
+
+from meltpoint.errors import UserError
+from meltpoint.files import read_json, whole_folder, write_json
+from meltpoint.images.views import Views
+from meltpoint.predict.masks import encode_mask
+from meltpoint.predict.predictor import open_predictor
+
+if TYPE_CHECKING:
+    from meltpoint.model.card import HeadCard
+    from meltpoint.predict.answers import Answer
+
+CHECK, EXPECTED = "check", "expected.json"
+MASK = ".mask"
+PICTURES = 8
+NEAR = 1e-4  # between probabilities, and the share of pixels that may change sides: machines round differently
+DIGITS = 8
+
+Said = dict[str, float | str]
+
+
+class CheckError(UserError, RuntimeError):
+    """A model does not answer as it did when it was registered, or nobody knows how it answered."""
+
+
+def write_check(model: Path, views: Views, folder: Path) -> None:
+    """Write `folder` for the model folder `model`: up to PICTURES test images, evenly picked, and its answers."""
+    rows = views.rows("test")
+    picked = rows[np.linspace(0, len(rows) - 1, min(PICTURES, len(rows))).round().astype(int)]
+    with whole_folder(folder) as new:
+        for number, row in enumerate(picked):
+            Image.fromarray(views.plain[int(row)]).save(new / f"{number}.png")
+        write_json(new / EXPECTED, _answers(model, [new / f"{number}.png" for number in range(len(picked))]))
+
+
+def check_version(folder: Path) -> None:
+    """Load the model folder that `versions.fetch` gives, and compare it with what it said when it was registered.
+
+    Raises:
+        CheckError: it answers otherwise, or carries no answers.
+        ModelError: it cannot be loaded.
+    """
+    check = folder.with_name(CHECK)
+    try:
+        expected: list[Said] = read_json(check / EXPECTED)
+    except (OSError, ValueError) as error:
+        raise CheckError(
+            f"{folder} cannot be checked: {check / EXPECTED} cannot be read ({error}). A version that `register` makes "
+            "carries what its model said of a few pictures; older ones do not. Take another version, or make this one "
+            "again: move mlruns/ away, then `meltpoint sync`."
+        ) from None
+    found = _answers(folder, [check / f"{number}.png" for number in range(len(expected))])
+    differing = [
+        f"picture {number}: {told}"
+        for number, (said, before) in enumerate(zip(found, expected, strict=True))
+        for told in _differences(said, before)
+    ]
+    if differing:
+        raise CheckError(
+            f"{folder} does not answer as it did when it was registered: {'; '.join(differing[:3])}"
+            f"{f' and {len(differing) - 3} more' if len(differing) > 3 else ''}. Allowed is {NEAR:g} between machines. "
+            "Its files or the installed libraries have changed: compare its requirements.txt with `pip freeze`."
+        )
+
+
+def _answers(model: Path, pictures: list[Path]) -> list[Said]:
+    """What a model says of each picture, by flat names: probabilities, and masks as base64 text of a PNG."""
+    predictor, cpu = open_predictor(model), torch.device("cpu")
+    predictor = replace(predictor, model=predictor.model.to(cpu), device=cpu)
+    most = max(map(len, predictor.card.classes.values()))
+    return [dict(_flat(answer, predictor.card.heads)) for answer in predictor.stream(pictures, top=most)]
+
+
+def _flat(answer: "Answer", heads: Mapping[str, "HeadCard"]) -> Iterator[tuple[str, float | str]]:
+    if answer.error:
+        yield "error", answer.error
+    for head, own in answer.heads.items():
+        yield from ((f"{head}.p.{choice.label}", round(choice.probability, DIGITS)) for choice in own.top)
+    for head, drawn in answer.masks.items():
+        yield f"{head}{MASK}", base64.b64encode(encode_mask(drawn.mask, heads[head].colours or [])).decode()
+
+
+def _differences(said: Said, before: Said) -> Iterator[str]:
+    """What is not the same."""
+    for name in sorted(said.keys() | before.keys()):
+        old, new = before.get(name), said.get(name)
+        match old, new:
+            case str(), str() if name.endswith(MASK):
+                if (share := _moved(old, new)) > NEAR:
+                    yield f"{name.removesuffix(MASK)} gives {share:.1%} of the pixels another class"
+            case ((float() | int()), (float() | int())) if abs(old - new) <= NEAR:
+                pass
+            case _ if old != new:
+                yield f"{name} was {old} and is {new}"
+
+
+def _moved(old: str, new: str) -> float:
+    """The share of pixels that differ between two masks as base64 text of a PNG of ids; 1 if the sizes do."""
+    masks = [np.asarray(Image.open(io.BytesIO(base64.b64decode(text)))) for text in (old, new)]
+    return float(np.mean(masks[0] != masks[1])) if masks[0].shape == masks[1].shape else 1.0

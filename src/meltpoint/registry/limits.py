@@ -1,0 +1,54 @@
+"""What a served model takes at most of a request; more than that is refused before it costs anything.
+
+A served model has no params.yaml beside it: who serves it may set other limits in the environment.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from meltpoint.errors import UserError
+
+USUAL = {  # variable -> the limit where it is not set
+    "MELTPOINT_SERVE_ROWS": 256.0,  # of one request
+    "MELTPOINT_SERVE_MEGABYTES": 32.0,  # of one image's file, in 10**6 bytes
+    "MELTPOINT_SERVE_MEGAPIXELS": 50.0,  # of one image, in 10**6 pixels
+}
+
+
+class LimitError(UserError, ValueError):
+    """A limit in the environment is no number over 0."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """At most so many rows in a request, and of each image so many bytes of its file and so many 10**6 pixels."""
+
+    rows: int
+    image_bytes: int
+    megapixels: float
+
+
+def read_limits(environment: Mapping[str, str]) -> Limits:
+    """The usual limits, or those of an environment.
+
+    Raises:
+        LimitError: one of them is no number over 0.
+    """
+    rows, megabytes, megapixels = (_read(name, environment) for name in USUAL)
+    return Limits(max(1, int(rows)), int(megabytes * 1e6), megapixels)
+
+
+def _read(name: str, environment: Mapping[str, str]) -> float:
+    came = environment.get(name)
+    if came is None:
+        return USUAL[name]
+    try:
+        value = float(came)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise LimitError(
+            f"{name} is {came!r} in the environment. Allowed is a number over 0. Set one, or unset it: it is"
+            f" {USUAL[name]:g} then."
+        )
+    return value

@@ -1,0 +1,219 @@
+"""Broken and strange pictures: what training refuses serving refuses, for the same reason; what both read is equal."""
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from meltpoint.images.decode import Pixels, decode
+from meltpoint.images.resize import resize
+from meltpoint.params.data import Images
+from meltpoint.predict.sources import read_picture
+
+SECTION = "Images"
+Expected = Pixels | None
+File = tuple[str | bytes, bytes, Expected]  # name, content, and what a person sees, where that is exact
+
+NOISE: Pixels = np.random.default_rng(0).integers(0, 256, (24, 30, 3), dtype=np.uint8)
+
+
+def save(image: Image.Image | np.ndarray[Any, Any], kind: str = "PNG", **options: Any) -> bytes:
+    content = io.BytesIO()
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(content, kind, **options)
+    return content.getvalue()
+
+
+def chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
+def png(width: int, height: int, depth: int, colour: int, data: bytes, *others: bytes) -> bytes:
+    """A PNG of `data`: rows with their filter bytes."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + b"".join(others) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
+
+
+def grey(values: list[int]) -> Pixels:
+    return np.repeat(np.array([values], dtype=np.uint8)[..., None], 3, axis=2)
+
+
+def flipped(content: bytes, place: int) -> bytes:
+    return content[:place] + bytes([content[place] ^ 0x10]) + content[place + 1 :]
+
+
+def turned(orientation: int) -> Pixels:
+    """The pixels in the file whose upright picture is NOISE (EXIF 2.32, section 4.6.5.1, orientation)."""
+    across = orientation >= 5
+    stored = NOISE.transpose(1, 0, 2) if across else NOISE
+    rows = orientation in (3, 4, 6, 7)
+    columns = orientation in (2, 3, 7, 8)
+    return np.ascontiguousarray(stored[:: -1 if rows else 1, :: -1 if columns else 1])
+
+
+def oriented(orientation: int) -> File:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return f"exif-{orientation}.png", save(turned(orientation), exif=exif), NOISE
+
+
+def sixteen_bits() -> list[File]:
+    ramp = np.linspace(0, 65535, 256, dtype=np.uint16).reshape(1, 256)
+    rows = b"\0" + ramp.astype(">u2").tobytes()
+    clear = chunk(b"tRNS", struct.pack(">H", 0))
+    shown = grey([255, *range(1, 256)])
+    return [("ramp.png", save(ramp), grey(list(range(256)))), ("clear.png", png(256, 1, 16, 0, rows, clear), shown)]
+
+
+def palette() -> list[File]:
+    image = Image.new("P", (2, 1))
+    image.putpalette([10, 20, 30, 40, 50, 60])
+    image.putpixel((1, 0), 1)
+    first = [10, 20, 30]
+    return [
+        ("palette.png", save(image), np.array([[first, [40, 50, 60]]], np.uint8)),
+        ("clear.png", save(image, transparency=1), np.array([[first, [255] * 3]], np.uint8)),
+    ]
+
+
+def hidden_colour() -> list[File]:
+    rgba = np.array([[[200, 0, 0, 0], [200, 0, 0, 255]]], dtype=np.uint8)
+    return [("alpha.png", save(rgba), np.array([[[255] * 3, [200, 0, 0]]], np.uint8))]
+
+
+def cmyk() -> list[File]:
+    red = Image.new("CMYK", (8, 8), (0, 255, 255, 0))
+    return [
+        ("ink.tif", save(red, "TIFF"), np.full((8, 8, 3), [255, 0, 0], np.uint8)),
+        ("ink.jpg", save(red, "JPEG"), None),
+    ]
+
+
+def animated() -> list[File]:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("#ff0000", "#0000ff")]
+    red = np.full((8, 8, 3), [255, 0, 0], np.uint8)
+    return [
+        (f"moving.{kind.lower()}", save(frames[0], kind, save_all=True, append_images=frames[1:]), red)
+        for kind in ("GIF", "PNG")
+    ]
+
+
+def float_tiff() -> list[File]:
+    return [
+        ("float.tif", save(np.linspace(0, 1, 256, dtype=np.float32).reshape(1, 256), "TIFF"), grey(list(range(256))))
+    ]
+
+
+def long_names() -> list[File]:
+    return [("樹式 🌳 e\u0301.png", save(NOISE), NOISE), ("n" * 251 + ".png", save(NOISE), NOISE)]
+
+
+def flat(name: str, width: int, height: int) -> File:
+    pixels = np.full((height, width, 3), 5, dtype=np.uint8)
+    return name, save(pixels), pixels
+
+
+def flips_of(kind: str) -> list[File]:
+    whole = save(Image.new("RGB", (200, 100), (3, 4, 5)), kind)
+    return [
+        (f"{place}.{kind.lower()}", flipped(whole, place), None)
+        for place in range(60, len(whole) - 20, len(whole) // 25)
+    ]
+
+
+def only(name: str | bytes, content: bytes) -> Callable[[], list[File]]:
+    return lambda: [(name, content, None)]
+
+
+def bad_profile() -> list[File]:
+    return [("profile.png", save(NOISE, icc_profile=b"\0" * 500), NOISE)]
+
+
+MAKERS: dict[str, Callable[[], list[File]]] = {
+    "a JPEG that ends too early": lambda: [("cut.jpg", save(NOISE, "JPEG")[:-300], None)],
+    "a PNG with a flipped bit anywhere in its pixels": lambda: flips_of("PNG"),
+    "a TIFF that ends too early": lambda: [("cut.tif", save(NOISE, "TIFF")[:-900], None)],
+    "a PNG whose text unpacks to 100 MB": only(
+        "text.png", png(1, 1, 8, 0, b"\0\0", chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(100_000_000))))
+    ),
+    "16 bits a channel": sixteen_bits,
+    "CMYK": cmyk,
+    "a palette, with and without transparency": palette,
+    "RGBA with colour hidden below nothing": hidden_colour,
+    "EXIF orientation, all eight": lambda: [oriented(number) for number in range(1, 9)],
+    "an animation": animated,
+    "a float TIFF": float_tiff,
+    "a float TIFF with NaN": lambda: [("nan.tif", save(np.array([[0.0, np.nan]], np.float32), "TIFF"), None)],
+    "one pixel": lambda: [flat("one.png", 1, 1)],
+    "1x4000 and 4000x1 pixels": lambda: [flat("wide.png", 4000, 1), flat("high.png", 1, 4000)],
+    "a bomb: a header that promises 60,000x60,000 pixels": only("bomb.png", png(60_000, 60_000, 8, 2, b"")),
+    "an honest picture over `data.max_megapixels`": lambda: [flat("large.png", 1100, 1000)],
+    "HTML called .jpg": only("page.jpg", b"<!DOCTYPE html><html><body>404</body></html>"),
+    "SVG": only("drawing.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>"),
+    "EPS": only("figure.jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\nshowpage\n"),
+    "zero bytes": only("empty.png", b""),
+    "a picture of a format that is not in the list (TGA)": lambda: [("old.png", save(NOISE, "TGA"), None)],
+    "names in any script, and as long as a name may be": long_names,
+    "names that differ in capitals alone": lambda: [("Photo.png", save(NOISE), NOISE), flat("photo.png", 3, 3)],
+    "a name that is not UTF-8": only(b"caf\xe9.png", save(NOISE)),
+    "a broken colour profile": bad_profile,
+}
+
+
+def seen(paths: list[Path], card: Any, resizing: str) -> None:
+    """Every way in gives the same tensor: the file at training, its path and its bytes at serving."""
+    images = Images(size=32, resize=resizing, interpolation="area")
+    card.images = images
+    for path in paths:
+        trained = resize(decode(path, float("inf")), images)
+        assert trained.shape == (32, 32, 3)
+        for source in (path, str(path), path.read_bytes()):
+            served = read_picture(source, card, None, False)
+            assert served.error is None
+            np.testing.assert_array_equal(served.pixels, trained)
+
+
+def test_images(row: Any, workplace: Any, card: Any, check_refused: Any) -> None:
+    files = MAKERS[row.name]()
+    for name, content, _ in files:
+        workplace.add(name, content)
+    code, said = workplace.stage("download")
+    if row.fate == "read":
+        assert code == 0, said
+        assert all(quote in said for quote in row.quotes)
+        paths = [workplace.folder / "data/raw/cat" / str(name) for name, _, _ in files]
+        for path, (_, content, expected) in zip(paths, files, strict=True):
+            assert path.read_bytes() == content
+            if expected is not None:
+                np.testing.assert_array_equal(decode(path, 1), expected)
+        for resizing in ("squash", "crop", "letterbox"):
+            seen(paths, card, resizing)
+        return
+    assert row.fate == "set aside"
+    check_refused(row, code, said)
+    assert "data.max_bad allows 0" in said
+    assert not workplace.left()
+    check_set_aside(row, workplace, files, card)
+
+
+def check_set_aside(row: Any, workplace: Any, files: list[File], card: Any) -> None:
+    """With `data.max_bad` the rest is used, and each of the files is listed; serving gives the same reason."""
+    workplace.params["data"]["max_bad"] = len(files)
+    code, said = workplace.stage("download")
+    assert code == 0, said
+    assert f"{len(files)} unusable" in said
+    reasons = [aside["reason"] for aside in workplace.report()["unusable"]]
+    assert len(reasons) == len(files)
+    assert len(workplace.samples()) == 6
+    for name, content, _ in files:
+        if isinstance(name, str):
+            assert read_picture(content, card, None, False).error in reasons
+    assert all(any(quote in reason for quote in row.quotes) for reason in reasons)
+
+
+def test_every_row_has_its_pictures(every_row: Any) -> None:
+    assert {row.name for row in every_row if row.section == SECTION} == set(MAKERS)

@@ -1,0 +1,93 @@
+"""params.yaml with every kind of slip, read by a stage: all slips are told, the file is never half understood."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+SECTION = "Params"
+Raw = dict[str, Any]
+
+
+def changed(**changes: Any) -> Callable[[Raw], str]:
+    """The text of params.yaml after `section__key=value`."""
+
+    def _make(raw: Raw) -> str:
+        for place, value in changes.items():
+            *sections, key = place.split("__")
+            part = raw
+            for section in sections:
+                part = part[section]
+            part[key] = value
+        return yaml.safe_dump(raw, sort_keys=False)
+
+    return _make
+
+
+def dropped(raw: Raw) -> str:
+    del raw["split"]
+    return yaml.safe_dump(raw, sort_keys=False)
+
+
+def doubled(raw: Raw) -> str:
+    return yaml.safe_dump(raw, sort_keys=False) + "seed: 8\n"
+
+
+def without_main(raw: Raw) -> str:
+    return changed(heads={"y": raw["heads"]["y"] | {"main": False}})(raw)
+
+
+def aliases(raw: Raw) -> str:
+    """A billion laughs: nine lists, each of nine times the one before."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 10)]
+    return yaml.safe_dump(raw, sort_keys=False) + "\n".join(lines) + "\n"
+
+
+RATIOS = {"train": 0.8, "val": 0.2, "test": 0.2}
+
+MAKERS: dict[str, Callable[[Raw], str | bytes | None]] = {
+    "no params.yaml": lambda raw: None,
+    "an empty params.yaml": lambda raw: "",
+    "a list": lambda raw: "- seed\n- data\n",
+    "no YAML": lambda raw: "seed: [1, 2\n",
+    "a tab instead of spaces": lambda raw: "data:\n\tseed: 1\n",
+    "bytes that are not UTF-8": lambda raw: b"seed: 7 # caf\xe9\n",
+    "a tag that makes Python objects": lambda raw: "seed: !!python/object/apply:os.system ['touch evil']\n",
+    "one key twice": doubled,
+    "a bomb of aliases": aliases,
+    "100,000 brackets": lambda raw: "seed: " + "[" * 100_000,
+    "an unknown key": changed(sed=7),
+    "an unknown key in a section": changed(images__sise=64),
+    "a missing section": dropped,
+    "a wrong type": changed(seed="seven"),
+    "a yes where a number is needed": changed(augment__views=True),
+    "a fraction where a whole number is needed": changed(augment__views=1.5),
+    "a number out of range": changed(images__size=4096),
+    "a negative number": changed(data__max_bad=-1),
+    "NaN": changed(compare__margin=float("nan")),
+    "a word that is not in the list": changed(images__resize="stretch"),
+    "ratios that are not the whole": changed(split__ratios=RATIOS),
+    "no main head": without_main,
+    "a head of a label that does not exist": changed(heads__y__label="z"),
+    "a metric that does not fit the task": changed(compare__metric="miou"),
+    "a name that leads out of the folder": changed(strategies={"../../evil": None}),
+    "several slips at once": changed(seed="seven", images__size=0, split__ratios=RATIOS),
+}
+
+
+def test_params(row: Any, workplace: Any, check_refused: Any) -> None:
+    content = MAKERS[row.name](workplace.params)
+    path = Path("params.yaml")
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    code, said = workplace.stage("download", written=True)
+    assert row.fate == "refused"
+    check_refused(row, code, said)
+    assert len(said) < 3000, "nobody reads a message that long"
+    assert not workplace.left()
+
+
+def test_every_row_has_its_params(every_row: Any) -> None:
+    assert {row.name for row in every_row if row.section == SECTION} == set(MAKERS)

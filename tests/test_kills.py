@@ -1,0 +1,321 @@
+"""Whatever ends a stage, a kill, a full disk, a folder that may not be written: its outputs are whole or absent.
+
+Stages run in forked children (`hostile/nursery.py`), on outputs that were removed before, as DVC does it.
+"""
+
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.slow
+STAGES = [
+    ("download",), ("split",), ("augment",), ("embed",), ("train", "frozen"), ("train", "finetune"),
+    ("evaluate", "frozen"), ("evaluate", "finetune"), ("compare",), ("register",),
+]  # fmt: skip
+KILLS = 5  # of each stage
+DVC: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+HEAD = {
+    "kind": "linear", "tap": "final", "weight": 1.0, "class_weights": "none", "target": "nominal", "label": "y",
+    "where": None, "threshold": None, "unknown": None, "main": True,
+}  # fmt: skip
+Stage = tuple[str, ...]
+
+
+def name_of(stage: Stage) -> str:
+    return "@".join(stage)
+
+
+def outputs(stage: Stage) -> list[str]:
+    """What dvc.yaml says that a stage writes."""
+    body = DVC[stage[0]].get("do", DVC[stage[0]])
+    listed = [*body.get("outs", []), *body.get("metrics", []), *body.get("plots", [])]
+    return [(next(iter(out)) if isinstance(out, dict) else out).replace("${key}", stage[-1]) for out in listed]
+
+
+def small_params() -> dict[str, Any]:
+    params: dict[str, Any] = yaml.safe_load((ROOT / "presets" / "elpv.yaml").read_text(encoding="utf-8"))
+    params["data"] |= {
+        "source": {"kind": "folder", "path": "photos"},
+        "labels": {"y": {"kind": "names", "column": "class", "classes": None}},
+    }
+    params["split"]["ratios"] = {"train": 0.5, "val": 0.25, "test": 0.25}
+    params["images"]["size"] = 32
+    params["augment"]["views"] = 2
+    params["backbone"] = {
+        "name": "test_efficientnet", "args": {}, "weights": {"kind": "random"}, "mean": [0.5] * 3, "std": [0.5] * 3,
+    }  # fmt: skip
+    params["heads"] = {"y": HEAD}
+    params["train"] |= {"threads": 1, "checkpoint_steps": 1}
+    probe = {"epochs": 8, "batch": 32, "lr": 0.01, "weight_decays": [0.0, 0.1]}
+    params["strategies"]["frozen"]["probe"] |= probe
+    params["strategies"]["finetune"] |= {
+        "epochs": 3,
+        "batch": 16,
+        "probe": {**params["strategies"]["finetune"]["probe"], **probe},
+    }
+    params["evaluate"] |= {"latency_runs": 2, "worst": 4}
+    params["compare"] |= {"margin": 1.0, "resamples": 200, "cost": "trainable_parameters"}
+    params["register"] |= {"name": "shapes", "floors": {}}
+    return params
+
+
+@dataclass
+class House:
+    """A repository whose stages run in children of a warm process."""
+
+    folder: Path
+    nursery: "subprocess.Popen[str]"
+
+    def start(self, stage: Stage, limit: int | None = None, powerless: bool = False) -> int:
+        asked = {"words": stage, "log": str(self.folder / "log"), "limit": limit, "powerless": powerless}
+        assert self.nursery.stdin is not None
+        self.nursery.stdin.write(json.dumps(asked) + "\n")
+        self.nursery.stdin.flush()
+        return self._number()
+
+    def end(self) -> int:
+        """The exit code of what was started."""
+        return self._number()
+
+    def run(self, stage: Stage, limit: int | None = None, powerless: bool = False) -> tuple[int, str]:
+        self.clear(stage)
+        self.start(stage, limit, powerless)
+        return self.end(), self.said()
+
+    def said(self) -> str:
+        """All that the last one printed."""
+        return (self.folder / "log").read_text(encoding="utf-8", errors="replace")
+
+    def clear(self, stage: Stage) -> None:
+        """Remove the outputs, as DVC does before a stage runs."""
+        for out in outputs(stage):
+            path = self.folder / out
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+    def contents(self, stage: Stage) -> dict[str, bytes]:
+        """Every file of the outputs but the costs, which are measured."""
+        found = {}
+        for out in outputs(stage):
+            path = self.folder / out
+            files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+            found |= {str(file.relative_to(self.folder)): file.read_bytes() for file in files if file.exists()}
+        return {name: content for name, content in found.items() if not name.startswith("reports/costs")}
+
+    def check_whole(self, stage: Stage, reference: dict[str, bytes]) -> None:
+        """Each output is that of the undisturbed run, or is not there at all."""
+        found = self.contents(stage)
+        for out in outputs(stage):
+            if out.startswith("reports/costs"):
+                continue
+            own = {name: content for name, content in found.items() if name == out or name.startswith(f"{out}/")}
+            whole = {name: reference[name] for name in reference if name == out or name.startswith(f"{out}/")}
+            assert own in ({}, whole), f"{out} is half written: {sorted(own)}"
+            assert own or not (self.folder / out).exists(), f"{out} is an empty folder"
+
+    def temporary(self) -> list[Path]:
+        """Files and folders under temporary names."""
+        return [
+            path for path in self.folder.rglob(".*.*") if ".checkpoints" not in path.parts and path.suffix != ".lock"
+        ]
+
+    def ledger(self) -> list[dict[str, Any]]:
+        path = self.folder / "promotions.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def _number(self) -> int:
+        assert self.nursery.stdout is not None
+        return int(self.nursery.stdout.readline())
+
+
+@pytest.fixture(scope="module")
+def house() -> Iterator[House]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "a house"
+        write_house(folder)
+        with started(folder) as nursery:
+            yield House(folder, nursery)
+
+
+def write_house(folder: Path) -> None:
+    for number in range(48):
+        path = folder / "photos" / ("cat" if number % 2 else "dog") / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(number).integers(0, 128, (40, 40, 3), dtype=np.uint8)
+        Image.fromarray(noise + np.uint8(number % 2 * 100)).save(path)
+    (folder / "params.yaml").write_text(yaml.safe_dump(small_params(), sort_keys=False))
+    shutil.copy(ROOT / "dvc.yaml", folder)
+
+
+def environment() -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "DVC"))}
+    return {
+        **kept, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT / "src"),
+        "MELTPOINT_TRACKING": "off", "MLFLOW_DISABLE_TELEMETRY": "true", "NO_ALBUMENTATIONS_UPDATE": "1",
+        "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "DVC_NO_ANALYTICS": "1",
+    }  # fmt: skip
+
+
+@contextmanager
+def started(folder: Path) -> Iterator["subprocess.Popen[str]"]:
+    command = [sys.executable, str(ROOT / "tests" / "hostile" / "nursery.py"), str(ROOT / "stages")]
+    with subprocess.Popen(
+        command, cwd=folder, env=environment(), text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as nursery:
+        assert nursery.stdout is not None
+        assert nursery.stdout.readline() == "ready\n"
+        yield nursery
+        assert nursery.stdin is not None
+        nursery.stdin.close()
+
+
+def undisturbed(house: House, stage: Stage) -> tuple[dict[str, bytes], float]:
+    """What a stage writes, and how many seconds it takes."""
+    start = time.monotonic()
+    code, said = house.run(stage)
+    assert code == 0, said
+    return house.contents(stage), time.monotonic() - start
+
+
+def kill_once(house: House, stage: Stage, delay: float) -> bool:
+    """Whether it was killed before its end."""
+    house.clear(stage)
+    child = house.start(stage)
+    time.sleep(delay)
+    with suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)
+    return house.end() != 0
+
+
+@pytest.mark.parametrize("stage", STAGES[:-1], ids=name_of)
+def test_killed_at_random_moments(house: House, stage: Stage) -> None:
+    """Five kills of each of nine stages, and five of `register` below: fifty."""
+    reference, seconds = undisturbed(house, stage)
+    draw, killed = random.Random(name_of(stage)), 0
+    for _ in range(4 * KILLS):
+        killed += kill_once(house, stage, draw.uniform(0.05, 0.9) * seconds)
+        house.check_whole(stage, reference)
+        if killed == KILLS:
+            break
+    assert killed == KILLS, "the stage is too quick to be killed"
+    assert undisturbed(house, stage)[0] == reference
+    assert not [path for path in house.temporary() if path.is_dir()]
+
+
+def promoted(house: House) -> dict[str, Any]:
+    """What the store and the ledger say of versions and aliases."""
+    with closing(sqlite3.connect(house.folder / "mlruns" / "mlflow.db")) as store:
+        versions = store.execute("select version from model_versions where current_stage != 'Deleted_Internal'")
+        names = store.execute("select alias, version from registered_model_aliases")
+        found = {"versions": [row[0] for row in versions], "aliases": dict(names.fetchall())}
+    return {**found, "ledger": [(line["alias"], line["from"], line["to"]) for line in house.ledger()]}
+
+
+def test_a_killed_register_ends_with_one_champion(house: House) -> None:
+    draw, killed, seconds = random.Random(0), 0, 10.0
+    for _ in range(4 * KILLS):
+        killed += kill_once(house, ("register",), draw.uniform(0.05, 0.9) * seconds)
+        if killed == KILLS:
+            break
+        seconds = 3.0  # once through, the next one is quicker
+    assert killed == KILLS
+    for _ in range(2):
+        undisturbed(house, ("register",))
+        expected = {"versions": [1], "aliases": {"champion": 1}, "ledger": [("champion", None, "1")]}
+        assert promoted(house) == expected
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=name_of)
+def test_a_full_disk_is_told(house: House, stage: Stage) -> None:
+    reference, _ = undisturbed(house, stage)
+    largest = max(map(len, reference.values()), default=2000)
+    before = house.temporary()  # of kills
+    for limit in (1000, largest - 1):
+        code, said = house.run(stage, limit=limit)
+        assert code == 1, said
+        assert "Make room, or raise the limit, and run the same command" in said
+        assert "Traceback" not in said
+        house.check_whole(stage, reference)
+        assert set(house.temporary()) <= set(before)
+    assert undisturbed(house, stage)[0] == reference
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=name_of)
+def test_a_folder_that_may_not_be_written_is_told(house: House, stage: Stage) -> None:
+    reference, _ = undisturbed(house, stage)
+    folders = [path for path in (house.folder, *house.folder.rglob("*")) if path.is_dir()]
+    modes = {path: path.stat().st_mode for path in folders}
+    house.clear(stage)
+    kept = [path for path in folders if path.exists()]
+    try:
+        for path in kept:
+            path.chmod(0o555)
+        house.start(stage, powerless=True)
+        assert house.end() == 1, house.said()
+    finally:
+        for path in kept:
+            path.chmod(modes[path])
+    assert "Grant permission, or choose another folder" in house.said()
+    assert "Traceback" not in house.said()
+    assert not house.contents(stage)
+    assert undisturbed(house, stage)[0] == reference
+
+
+def test_a_second_repro_at_the_same_time_is_told(tmp_path: Path) -> None:
+    """The first one waits for a table that comes through a pipe."""
+    write_house(tmp_path)
+    for name in ("src", "stages"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    params, pipe = small_params(), tmp_path / "table.csv"
+    params["data"]["source"] = {
+        "kind": "csv", "table": "table.csv", "images": "photos", "separator": ",", "header": None, "path": "path",
+        "split": None,
+    }  # fmt: skip
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    os.mkfifo(pipe)
+    rows = [f"{path.relative_to(tmp_path / 'photos')},{path.parent.name}" for path in tmp_path.glob("photos/*/*")]
+    options = {
+        "cwd": tmp_path,
+        "env": environment(),
+        "text": True,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.STDOUT,
+    }
+    subprocess.run(["dvc", "init", "-q", "--no-scm"], check=True, **options)
+    with subprocess.Popen(["dvc", "repro", "download"], **options) as first:
+        table = open_when_read(pipe, first)
+        second = subprocess.run(["dvc", "repro", "download"], check=False, timeout=120, **options)
+        os.write(table, "\n".join(["path,class", *rows, ""]).encode())
+        os.close(table)
+        said, _ = first.communicate(timeout=120)
+    assert first.returncode == 0, said
+    assert second.returncode != 0
+    assert "Traceback" not in second.stdout
+    assert "is busy" in second.stdout or "Unable to acquire lock" in second.stdout
+    assert (tmp_path / "data" / "samples.csv").exists()
+
+
+def open_when_read(pipe: Path, reader: "subprocess.Popen[str]") -> int:
+    """The writing end of a named pipe, once somebody reads it."""
+    while reader.poll() is None:
+        with suppress(OSError):
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        time.sleep(0.1)
+    raise AssertionError(reader.communicate()[0])
