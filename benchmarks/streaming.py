@@ -92,7 +92,7 @@ def write_model(folder: Path) -> Path:
 
     params = preset()
     taps = {name: head.reads for name, head in params.heads.items()}
-    backbone = build_backbone(params.backbone, set(taps.values()), params.images.size)
+    backbone = build_backbone(params.backbone, set(taps.values()), params.images.side)
     outputs = {name: count_outputs(2, head.target) for name, head in params.heads.items()}
     heads = {
         name: HeadCard(

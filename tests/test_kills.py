@@ -57,7 +57,7 @@ def small_params() -> dict[str, Any]:
         "labels": {"y": {"kind": "names", "column": "class", "classes": None}},
     }
     params["split"]["ratios"] = {"train": 0.5, "val": 0.25, "test": 0.25}
-    params["images"]["size"] = 32
+    params["images"]["side"] = 32
     params["augment"]["views"] = 2
     params["backbone"] = {
         "name": "test_efficientnet", "args": {}, "weights": {"kind": "random"}, "mean": [0.5] * 3, "std": [0.5] * 3,

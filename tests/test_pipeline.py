@@ -69,7 +69,7 @@ def small_params(dataset: Path) -> dict[str, Any]:
         "colour": {"kind": "names", "column": "colour", "classes": None},
     }
     params["split"]["ratios"] = {"train": 0.5, "val": 0.25, "test": 0.25}
-    params["images"]["size"] = 32
+    params["images"]["side"] = 32
     params["augment"]["views"] = 2
     params["backbone"] = {
         "name": "test_efficientnet", "args": {}, "weights": {"kind": "random"}, "mean": [0.5] * 3, "std": [0.25] * 3,
@@ -239,7 +239,7 @@ def test_variants_run_beside_it(house: House) -> None:
     """Two params files in workspaces of their own: one table, and nothing else is touched."""
     before = {path: path.stat().st_mtime_ns for path in (house.folder / "models").rglob("*")}
     frozen = {**house.params, "strategies": {"frozen": house.params["strategies"]["frozen"]}}
-    one, two = frozen, {**frozen, "images": {**frozen["images"], "size": 48}}
+    one, two = frozen, {**frozen, "images": {**frozen["images"], "side": 48}}
     for name, params in (("small", one), ("large", two)):
         (house.folder / f"{name}.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     output = house.run("meltpoint", "bench-variants", "small.yaml", "large.yaml")

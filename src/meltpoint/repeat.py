@@ -105,7 +105,7 @@ def small_params(preset: dict[str, Any]) -> dict[str, Any]:
         for name, classes in (("shape", SHAPES), ("colour", COLOURS))
     }
     params["split"]["ratios"] = {"train": 0.5, "val": 0.25, "test": 0.25}
-    params["images"]["size"], params["augment"]["views"] = 32, 2
+    params["images"]["side"], params["augment"]["views"] = 32, 2
     params["backbone"] = {
         "name": "test_efficientnet", "args": {}, "weights": {"kind": "random"}, "mean": [0.5] * 3, "std": [0.25] * 3,
     }  # fmt: skip

@@ -143,7 +143,7 @@ def _enlarged(files: Sequence[Path], trained: list[Trained], root: Path) -> list
             say(f"--- {file.stem}: no larger image is as fast as the slowest variant")
             continue
         params = _read(file, root)
-        params["images"]["size"] = size
+        params["images"]["side"] = size
         found.append((f"{file.stem}-{size}", params))
     return found
 
@@ -151,7 +151,7 @@ def _enlarged(files: Sequence[Path], trained: list[Trained], root: Path) -> list
 def _largest_size(predictor: Predictor, latency: float) -> int | None:
     """The largest image size at which the model is no slower than `latency`; None where no larger one is."""
     found = None
-    for size in range(predictor.card.images.size + STEP, LARGEST + 1, STEP):
+    for size in range(predictor.card.images.side + STEP, LARGEST + 1, STEP):
         try:
             larger = _resize(predictor, size)
         except BackboneError:  # no size of this backbone's
@@ -174,7 +174,7 @@ def _resize(predictor: Predictor, size: int) -> Predictor:
     backbone = build_backbone(card.backbone, set(taps.values()), size, pretrained=False)
     outputs = {name: head.outputs for name, head in card.heads.items()}
     model = fuse(Model(backbone, build_heads(heads, backbone, outputs), taps)).to(predictor.device)
-    images = card.images.model_copy(update={"size": size})
+    images = card.images.model_copy(update={"side": size})
     return replace(predictor, card=card.model_copy(update={"images": images}), model=model)
 
 
@@ -182,7 +182,7 @@ def _latencies(predictors: Sequence[Predictor]) -> list[float]:
     """The median milliseconds that one image takes, of each model, measured in turns."""
     noise = np.random.default_rng(0)
     images = [
-        noise.integers(0, 256, (1, one.card.images.size, one.card.images.size, 3), dtype=np.uint8) for one in predictors
+        noise.integers(0, 256, (1, one.card.images.side, one.card.images.side, 3), dtype=np.uint8) for one in predictors
     ]
     seconds: list[list[float]] = [[] for _ in predictors]
     for _ in track(range(ROUNDS), "latency", unit="round"):
@@ -204,7 +204,7 @@ def _tabulate(trained: Sequence[Trained]) -> str:
         cells = [
             one.variant,
             f"**{one.strategy}**" if one.shipped else one.strategy,
-            str(one.predictor.card.images.size),
+            str(one.predictor.card.images.side),
         ]
         cells += [_percent(_scores(one, name)[score]) for name in asked for score in ("precision", "recall")]
         lines.append(f"| {' | '.join([*cells, f'{latency:.1f}', f'{megabytes(one.predictor.folder):.1f}'])} |")

@@ -142,7 +142,7 @@ def small_params() -> dict[str, Any]:
         "labels": {"y": {"kind": "names", "column": "class", "classes": None}},
         "max_megapixels": 1,
     }
-    params["images"]["size"] = 32
+    params["images"]["side"] = 32
     params["backbone"] = {
         "name": "test_efficientnet", "args": {}, "weights": {"kind": "random"}, "mean": [0.5] * 3, "std": [0.5] * 3,
     }  # fmt: skip
@@ -182,4 +182,4 @@ def check_refused() -> Callable[[Row, int, str], None]:
 @pytest.fixture
 def card() -> Iterator[Any]:
     """What reading a picture asks of a card."""
-    return SimpleNamespace(max_megapixels=1.0, images=Images(size=32, resize="squash", interpolation="area"))
+    return SimpleNamespace(max_megapixels=1.0, images=Images(side=32, resize="squash", interpolation="area"))

@@ -166,7 +166,7 @@ MAKERS: dict[str, Callable[[], list[File]]] = {
 
 def seen(paths: list[Path], card: Any, resizing: str) -> None:
     """Every way in gives the same tensor: the file at training, its path and its bytes at serving."""
-    images = Images(size=32, resize=resizing, interpolation="area")
+    images = Images(side=32, resize=resizing, interpolation="area")
     card.images = images
     for path in paths:
         trained = resize(decode(path, float("inf")), images)

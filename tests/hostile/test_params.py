@@ -59,7 +59,7 @@ MAKERS: dict[str, Callable[[Raw], str | bytes | None]] = {
     "a bomb of aliases": aliases,
     "100,000 brackets": lambda raw: "seed: " + "[" * 100_000,
     "an unknown key": changed(sed=7),
-    "an unknown key in a section": changed(images__sise=64),
+    "an unknown key in a section": changed(images__sied=64),
     "a missing section": dropped,
     "a wrong type": changed(seed="seven"),
     "a yes where a number is needed": changed(augment__views=True),

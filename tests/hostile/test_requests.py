@@ -84,7 +84,7 @@ def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     )  # fmt: skip
     card = Card(
         format=FORMAT, strategy="s", task="classification", backbone=params, max_megapixels=1,
-        images=Images(size=32, resize="squash", interpolation="area"), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5),
+        images=Images(side=32, resize="squash", interpolation="area"), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5),
         heads={"y": HeadCard(head=head, classes=CLASSES, outputs=3, threshold=None, unknown_below=None, names={},
                              colours=None)},
         tree=None, main_head="y", metric="accuracy", key="k", data="d", seed=0, licence="none",

@@ -62,4 +62,4 @@ def gallery(tmp_path: Path) -> Gallery:
             }
         )
     samples = check_samples(pd.DataFrame(rows), CLASSES)
-    return Gallery(raw, samples, CLASSES, Images(size=16, resize="squash", interpolation="area"))
+    return Gallery(raw, samples, CLASSES, Images(side=16, resize="squash", interpolation="area"))

@@ -13,7 +13,7 @@ from meltpoint.images.augment import AugmentError, Transform, build_transform
 from meltpoint.images.masks import IGNORED
 from meltpoint.params.data import Images
 
-IMAGES = Images(size=24, resize="squash", interpolation="area")
+IMAGES = Images(side=24, resize="squash", interpolation="area")
 LISTED: list[dict[str, dict[str, Any]]] = [
     {"D4": {"p": 1.0}},
     {"RandomBrightnessContrast": {"brightness_limit": 0.3, "contrast_limit": [-0.2, 0.3], "p": 0.7}},
@@ -55,7 +55,7 @@ socket.socket.connect = refuse
 from meltpoint.images.augment import build_transform
 from meltpoint.params.data import Images
 
-transform = build_transform({LISTED!r}, Images(size=24, resize="squash", interpolation="area"))
+transform = build_transform({LISTED!r}, Images(side=24, resize="squash", interpolation="area"))
 picture = np.frombuffer(sys.stdin.buffer.read(), np.uint8).reshape(24, 24, 3)
 sys.stdout.buffer.write(transform(picture, 5).tobytes())
 """

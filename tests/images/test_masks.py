@@ -171,7 +171,7 @@ def test_a_mask_is_turned_as_its_file_says(tmp_path: Path) -> None:
 def test_a_resized_mask_holds_no_new_class(
     height: int, width: int, size: int, way: Literal["squash", "crop", "letterbox"], seed: int
 ) -> None:
-    images = Images(size=size, resize=way, interpolation="bicubic")
+    images = Images(side=size, resize=way, interpolation="bicubic")
     mask = np.random.default_rng(seed).choice([0, 9, 200], (height, width)).astype(np.uint8)
     resized = resize_mask(mask, images)
     assert (resized.shape, resized.dtype) == ((size, size), np.uint8)
@@ -184,8 +184,8 @@ def test_a_mask_goes_where_its_image_goes(way: Literal["squash", "crop", "letter
     rows, columns = np.indices(shape)
     mask = ((rows * 3 // shape[0]) + 3 * (columns * 3 // shape[1])).astype(np.uint8)
     levels = (20 * mask + 40).astype(np.uint8)
-    image = resize(np.repeat(levels[..., None], 3, axis=2), Images(size=24, resize=way, interpolation="area"))
-    moved = resize_mask(mask, Images(size=24, resize=way, interpolation="area"))
+    image = resize(np.repeat(levels[..., None], 3, axis=2), Images(side=24, resize=way, interpolation="area"))
+    moved = resize_mask(mask, Images(side=24, resize=way, interpolation="area"))
     expected = np.where(moved == IGNORED, 0, 20.0 * moved + 40)
     assert (np.abs(image[..., 0] - expected) <= 20 * 4).all()
     assert (np.abs(image[..., 0] - expected) < 1).mean() > 0.75  # all but borders, which only an image can blend

@@ -15,7 +15,7 @@ Interpolation = Literal["bilinear", "bicubic", "area"]
 
 
 def images(size: int, way: Way, interpolation: Interpolation = "area") -> Images:
-    return Images(size=size, resize=way, interpolation=interpolation)
+    return Images(side=size, resize=way, interpolation=interpolation)
 
 
 @given(

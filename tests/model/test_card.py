@@ -31,7 +31,7 @@ def facts() -> dict[str, Any]:
             "mean": None,
             "std": None,
         },
-        "images": {"size": 64, "resize": "squash", "interpolation": "area"},
+        "images": {"side": 64, "resize": "squash", "interpolation": "area"},
         "max_megapixels": 10.0,
         "mean": [0.5, 0.5, 0.5],
         "std": [0.5, 0.5, 0.5],

@@ -171,7 +171,7 @@ def test_a_dense_model_is_saved_and_loaded_with_its_padding_and_colours(tmp_path
     )  # fmt: skip
     card = Card(
         format=FORMAT, strategy="frozen", task="segmentation", backbone=built.backbone.params,
-        images=Images(size=20, resize="squash", interpolation="area"), max_megapixels=10, mean=(0.5, 0.5, 0.5),
+        images=Images(side=20, resize="squash", interpolation="area"), max_megapixels=10, mean=(0.5, 0.5, 0.5),
         std=(0.25, 0.25, 0.25), heads={"scene": own}, tree=None, main_head="scene", metric="miou", key="k", data="d",
         seed=0, licence="none", trainable_parameters=1, versions={},
     )  # fmt: skip

@@ -63,7 +63,7 @@ def card(**changes: Any) -> Card:
         "strategy": "s",
         "task": "classification",
         "backbone": PARAMS,
-        "images": Images(size=64, resize="squash", interpolation="area"),
+        "images": Images(side=64, resize="squash", interpolation="area"),
         "max_megapixels": 10,
         "mean": (0.5, 0.5, 0.5),
         "std": (0.5, 0.5, 0.5),

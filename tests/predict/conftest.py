@@ -73,7 +73,7 @@ def make_card(heads: Mapping[str, Head], classes: Mapping[str, list[str]], **cha
     }  # fmt: skip
     facts: dict[str, Any] = {
         "format": FORMAT, "strategy": "s", "task": "classification", "backbone": PARAMS,
-        "images": Images(size=SIZE, resize="squash", interpolation="area"), "max_megapixels": 1,
+        "images": Images(side=SIZE, resize="squash", interpolation="area"), "max_megapixels": 1,
         "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5), "heads": cards, "tree": None, "main_head": next(iter(heads)),
         "metric": "accuracy", "key": "k", "data": "d", "seed": 0, "licence": "none", "trainable_parameters": 7,
         "versions": {},

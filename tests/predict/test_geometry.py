@@ -20,7 +20,7 @@ Array = np.ndarray[Any, Any]
 
 
 def images(way: str) -> Images:
-    return Images.model_validate({"size": SIZE, "resize": way, "interpolation": "area"})
+    return Images.model_validate({"side": SIZE, "resize": way, "interpolation": "area"})
 
 
 def one_hot(values: Array) -> Array:

@@ -105,7 +105,7 @@ def test_views_that_mean_something_else_are_refused(painter: Predictor, predicto
 @pytest.mark.parametrize("way", ["squash", "letterbox", "crop"])
 @pytest.mark.parametrize(("height", "width"), [(64, 160), (20, 20), (33, 17)])
 def test_a_mask_is_of_the_pictures_own_size(kit: "Kit", way: str, height: int, width: int) -> None:
-    images = Images.model_validate({"size": SIZE, "resize": way, "interpolation": "area"})
+    images = Images.model_validate({"side": SIZE, "resize": way, "interpolation": "area"})
     pixels, mask = kit.scene(height, width)
     said = kit.painter(images=images).predict(pixels, language="zh")
     assert isinstance(said, Answer)
@@ -151,7 +151,7 @@ def test_a_bad_picture_spoils_only_itself_whatever_the_batch(painter: Predictor,
 def test_batches_are_no_larger_than_memory_should_hold(predictor: Predictor, kit: "Kit") -> None:
     sizes = {32: 64, 256: 16, 512: 4, 2048: 1}
     for size, most in sizes.items():
-        images = Images(size=size, resize="squash", interpolation="area")
+        images = Images(side=size, resize="squash", interpolation="area")
         assert kit.painter(images=images).fit_batch(64) == most
     assert predictor.fit_batch(500) == 500
 

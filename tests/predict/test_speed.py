@@ -18,7 +18,7 @@ def test_it_measures_single_images_and_batches_of_the_models_size(tmp_path: Path
         return {}
 
     (tmp_path / "model.safetensors").write_bytes(b"\0" * 1500)
-    card = SimpleNamespace(images=SimpleNamespace(size=16), trainable_parameters=3)
+    card = SimpleNamespace(images=SimpleNamespace(side=16), trainable_parameters=3)
     predictor = SimpleNamespace(
         probabilities=probabilities, card=card, folder=tmp_path, parameters=8, fit_batch=lambda batch: batch - 1
     )

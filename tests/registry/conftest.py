@@ -136,7 +136,7 @@ def small_params() -> dict[str, Any]:
     params["data"]["labels"] = {
         name: {"kind": "names", "column": name, "classes": names} for name, names in CLASSES.items()
     }
-    params["images"] |= {"size": 32}
+    params["images"] |= {"side": 32}
     params["augment"] |= {"views": 0, "transforms": []}
     params["backbone"] = {"name": "test_efficientnet", "args": {}, "weights": {"kind": "random"},
                           "mean": [0.5] * 3, "std": [0.25] * 3}  # fmt: skip

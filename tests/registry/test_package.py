@@ -96,7 +96,7 @@ def scene_model(tmp_path: Path) -> Path:
     backbone = build_backbone(params, {head.reads}, 32)
     card = Card(
         format=FORMAT, strategy="frozen", task="segmentation", backbone=params, max_megapixels=10,
-        images=Images(size=32, resize="squash", interpolation="area"), mean=backbone.mean, std=backbone.std,
+        images=Images(side=32, resize="squash", interpolation="area"), mean=backbone.mean, std=backbone.std,
         heads={"scene": HeadCard(head=head, classes=classes, outputs=2, threshold=None, unknown_below=None, names={},
                                  colours=["#0000ff", "#804080"])},
         tree=None, main_head="scene", metric="miou", key="k", data="d", seed=0, licence="none",

@@ -59,7 +59,7 @@ class Scene:
             "label_smoothing": 0.0,
         }  # fmt: skip
         weights = {"kind": "file", "path": str(self.folder / "w.safetensors"), "match": "name", "licence": "x"}
-        raw["seed"], raw["images"]["size"], raw["augment"]["views"] = 5, SIZE, VIEWS
+        raw["seed"], raw["images"]["side"], raw["augment"]["views"] = 5, SIZE, VIEWS
         raw["data"]["labels"] = {
             name: {"kind": "names", "column": name, "classes": names} for name, names in CLASSES.items()
         }

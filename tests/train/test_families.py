@@ -58,7 +58,7 @@ def set_params(scene: Any, family: Any, weights: Path) -> Params:
     def change(raw: dict[str, Any]) -> None:
         given = {"kind": "file", "path": str(weights), "match": "name", "licence": "x"}
         raw["backbone"] |= {"name": family.name, "args": family.args, "weights": given}
-        raw["images"]["size"] = family.size
+        raw["images"]["side"] = family.size
         raw["heads"] = heads(family, {key: value for key, value in raw["heads"]["colour"].items() if key != "main"})
         raw["strategies"]["frozen"]["probe"] |= {"epochs": 30, "batch": TRAIN, "lr": 0.002}
         raw["strategies"]["finetune"] |= {"epochs": 1, "batch": TRAIN, "ema": 0.0, "lr": 0.001, "warmup": 0.0}

@@ -91,7 +91,7 @@ class Shapes:
 
     def params(self, change: Change = lambda raw: None) -> Params:
         raw: dict[str, Any] = yaml.safe_load(PRESET.read_text())
-        raw["task"], raw["seed"], raw["images"]["size"] = {"kind": "segmentation"}, 5, SIZE
+        raw["task"], raw["seed"], raw["images"]["side"] = {"kind": "segmentation"}, 5, SIZE
         raw["augment"] = {"views": VIEWS, "transforms": [{"HorizontalFlip": {"p": 1.0}}]}
         raw["data"]["source"] = {
             "kind": "masks", "path": "x", "images": {"all": "images"}, "masks": {"all": "masks"}, "lists": None,

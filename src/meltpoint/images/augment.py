@@ -91,8 +91,8 @@ def build_transform(transforms: Sequence[Mapping[str, Mapping[str, Any]]], image
             arguments["fill_mask"] = (filled + 1) % 256  # as `pair` shifts masks
         steps.append(_build(name, arguments, known))
         surely = {key: 0 if key == "fill_mask" else value for key, value in arguments.items()} | {"p": 1.0}
-        _try(Transform(albumentations.Compose([_build(name, surely, known)]), images.size))
-    return Transform(albumentations.Compose(steps), images.size)
+        _try(Transform(albumentations.Compose([_build(name, surely, known)]), images.side))
+    return Transform(albumentations.Compose(steps), images.side)
 
 
 def _known(library: Any) -> dict[str, Any]:

@@ -21,7 +21,7 @@ INTERPOLATIONS = {
 
 
 def resize(image: Pixels, images: Images) -> Pixels:
-    """A uint8 (H, W, 3) picture as uint8 (S, S, 3), S being `images.size`.
+    """A uint8 (H, W, 3) picture as uint8 (S, S, 3), S being `images.side`.
 
     `squash` changes the aspect ratio, `crop` brings the short side to S and keeps the centre of the long one,
     `letterbox` brings the long side to S and puts black bars beside the short one.
@@ -31,7 +31,7 @@ def resize(image: Pixels, images: Images) -> Pixels:
 
 def move(image: Pixels, images: Images, interpolation: Interpolation, bars: int) -> Pixels:
     """A picture of any number of channels, or a mask (H, W), as `resize` brings it to S; `bars` fills letterboxes."""
-    size, way = images.size, INTERPOLATIONS[interpolation]
+    size, way = images.side, INTERPOLATIONS[interpolation]
     match images.resize:
         case "squash":
             return _scaled(image, size, size, way)

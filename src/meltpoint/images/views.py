@@ -98,7 +98,7 @@ def write_views(
         write_samples(samples, new / "samples.csv")
         write_json(new / "classes.json", classes)
         settings = {"images": images.model_dump(), "count": count, "seed": seed, "transforms": repr(transform.compose)}
-        facts = {"size": images.size, "count": count, "fingerprint": _fingerprint(new, settings)}
+        facts = {"size": images.side, "count": count, "fingerprint": _fingerprint(new, settings)}
         write_json(new / FACTS, facts | {"palettes": palettes or {}})
 
 

@@ -89,7 +89,7 @@ def load_model(folder: Path) -> tuple[Model, Card]:
     params = card.backbone.model_copy(update={"mean": list(card.mean), "std": list(card.std)})
     heads = {name: head.head for name, head in card.heads.items()}
     taps = {name: head.reads for name, head in heads.items()}
-    backbone = build_backbone(params, set(taps.values()), card.images.size, pretrained=False)
+    backbone = build_backbone(params, set(taps.values()), card.images.side, pretrained=False)
     backbone.licence = card.licence
     outputs = {name: head.outputs for name, head in card.heads.items()}
     model = Model(backbone, build_heads(heads, backbone, outputs), taps)

@@ -32,7 +32,7 @@ def create_net(params: BackboneParams, size: int, from_hub: bool) -> nn.Module:
     ours = sorted(set(OURS) & set(params.args))
     if ours:
         raise BackboneError(
-            f"backbone.args has {ours}; images.size and backbone.weights decide these. Leave them out of backbone.args."
+            f"backbone.args has {ours}; images.side and backbone.weights decide these. Leave them out of backbone.args."
         )
     try:
         return _instantiate(params, size, from_hub)
@@ -143,7 +143,7 @@ def wrong_size(params: BackboneParams, size: int, error: Exception) -> BackboneE
     allowed = " or ".join(str(found) for found in near if found) or native
     return BackboneError(
         f"{params.name} cannot take images of {size} pixels with backbone.args {params.args}: {reason}. The nearest"
-        f" sizes it takes are {allowed}; it was pretrained at {native}. Correct images.size."
+        f" sizes it takes are {allowed}; it was pretrained at {native}. Correct images.side."
     )
 
 

@@ -1,12 +1,26 @@
 """What one section of params.yaml says of another: each slip is a line, and none hides the others."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from meltpoint.params.data import Data, EqualsLabel, Label, MaskLabel
 from meltpoint.params.judging import PIXEL_METRICS, Metric
 from meltpoint.params.model import Head, Task, Tree
 
+OVERLOOKED = ("size", "nfiles")  # DVC leaves keys of these names out where it looks for an earlier run of a stage
+
 Classes = dict[str, list[str] | None]  # by label; None: only the data know them
+
+
+def check_keys(values: Any, where: str) -> Iterator[str]:
+    """No key by which DVC would take an edited file for the one before, and bring back what that made."""
+    if not isinstance(values, Mapping):
+        return
+    for key, value in values.items():
+        here = f"{where}.{key}" if where else str(key)
+        if key in OVERLOOKED:
+            yield f"{here}: DVC keeps the words {' and '.join(OVERLOOKED)} for itself; call it otherwise"
+        yield from check_keys(value, here)
 
 
 def known_classes(labels: Mapping[str, Label]) -> Classes:

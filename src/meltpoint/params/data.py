@@ -194,7 +194,7 @@ class Split(Section):
 class Images(Section):
     """The one geometry that training, evaluation and serving share."""
 
-    size: Annotated[Whole, Field(ge=8, le=2048)]
+    side: Annotated[Whole, Field(ge=8, le=2048)]  # pixels; images are square
     resize: Literal["squash", "crop", "letterbox"]
     interpolation: Literal["bilinear", "bicubic", "area"]
 

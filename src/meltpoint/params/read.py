@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from meltpoint.errors import UserError
 from meltpoint.params.base import Count, Name, Section
-from meltpoint.params.checks import check_heads, check_labels, check_task, check_tree
+from meltpoint.params.checks import check_heads, check_keys, check_labels, check_task, check_tree
 from meltpoint.params.data import Augment, Data, Images, Split
 from meltpoint.params.judging import Compare, Evaluate, Register
 from meltpoint.params.model import Backbone, Head, Task, Tree
@@ -44,6 +44,7 @@ class Params(Section):
     def _fits_together(self) -> "Params":
         labels, metric = self.data.labels, self.compare.metric
         slips = [
+            *check_keys(self.model_dump(exclude={"augment"}), ""),  # a crop is as large as images.side
             *check_labels(self.data),
             *check_heads(self.heads, labels, metric),
             *check_tree(self.tree, self.heads),

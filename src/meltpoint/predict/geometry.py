@@ -31,8 +31,8 @@ def restore(planes: Planes, height: int, width: int, images: Images) -> Mask:
         case "squash":
             return _likeliest(planes, height, width)
         case "letterbox":
-            rows, columns = (max(1, round(side * images.size / max(height, width))) for side in (height, width))
-            top, left = (images.size - rows) // 2, (images.size - columns) // 2
+            rows, columns = (max(1, round(side * images.side / max(height, width))) for side in (height, width))
+            top, left = (images.side - rows) // 2, (images.side - columns) // 2
             return _likeliest(planes[:, top : top + rows, left : left + columns], height, width)
         case "crop":
             side = min(height, width)

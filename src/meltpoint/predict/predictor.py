@@ -162,9 +162,9 @@ class Predictor:
         return map_ahead(partial(_work_on_good, work), batches, 1, 1)
 
     def _check_size(self, views: "Views") -> None:
-        if views.size != self.card.images.size:
+        if views.size != self.card.images.side:
             raise PredictError(
-                f"The views are {views.size} pixels wide, and the model takes {self.card.images.size}. Train it on"
+                f"The views are {views.size} pixels wide, and the model takes {self.card.images.side}. Train it on"
                 " these views (`dvc repro`), or predict from the picture files."
             )
 

@@ -21,7 +21,7 @@ def measure(predictor: Predictor, settings: Evaluate) -> dict[str, float]:
     of `settings.batch` or as many as fit, `parameters`, `trainable_parameters`, `megabytes` of the model folder (10**6
     bytes), and `peak_megabytes` this process has held.
     """
-    size, count = predictor.card.images.size, predictor.fit_batch(settings.batch)
+    size, count = predictor.card.images.side, predictor.fit_batch(settings.batch)
     noise = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
     for _ in range(WARM_UP):
         _seconds(predictor, noise[:1])

@@ -84,7 +84,7 @@ def parent_name(state: State, what: str) -> str:
 
 def child_name(state: State, strategy: str) -> str:
     """How a person tells one strategy from another."""
-    return f"{strategy} · {state.params['backbone']['name']} @{state.params['images']['size']}"
+    return f"{strategy} · {state.params['backbone']['name']} @{state.params['images']['side']}"
 
 
 def close(store: Store, run: "Run", status: str, ended: int | None = None) -> None:

@@ -60,7 +60,7 @@ def describe_strategy(card: Card, scores: Mapping[str, float], costs: Mapping[st
         for head, name in names.items()
     ]
     told = [f"{COSTS[name]} {cost(name, costs[f'cost/{name}'])}" for name in TOLD_COSTS if f"cost/{name}" in costs]
-    about = f"**{card.strategy}** of {card.backbone.name} at {card.images.size} px; {', '.join(told)}"
+    about = f"**{card.strategy}** of {card.backbone.name} at {card.images.side} px; {', '.join(told)}"
     return f"{about}; weights under {card.licence}.\n\n{_table([METRICS[card.metric], 'test', 'val'], rows)}"[:LONGEST]
 
 

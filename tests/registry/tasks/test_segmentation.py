@@ -117,7 +117,7 @@ def small_params() -> dict[str, Any]:
     }
     params["data"] |= {"names": {}}
     params["task"] = {"kind": "segmentation"}
-    params["images"] |= {"size": 32, "resize": "squash"}
+    params["images"] |= {"side": 32, "resize": "squash"}
     params["augment"] |= {"views": 0, "transforms": []}
     params["backbone"] = {"name": "test_efficientnet", "args": {}, "weights": {"kind": "random"},
                           "mean": [0.5] * 3, "std": [0.25] * 3}  # fmt: skip

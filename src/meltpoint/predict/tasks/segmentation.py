@@ -76,7 +76,7 @@ def predict_images(predictor: "Predictor", sources: Iterable[Source], batch: int
 
 def fit_batch(predictor: "Predictor", batch: int) -> int:
     """How many pictures go through the model at once: no more than `batch`, and than memory should hold."""
-    return max(1, min(batch, AT_ONCE // predictor.card.images.size**2))
+    return max(1, min(batch, AT_ONCE // predictor.card.images.side**2))
 
 
 def masks_of(predictor: "Predictor", views: "Views", rows: NDArray[np.int64]) -> dict[str, Mask]:
@@ -89,8 +89,8 @@ def masks_of(predictor: "Predictor", views: "Views", rows: NDArray[np.int64]) ->
 def _masks(predictor: "Predictor", pictures: list[Picture]) -> list[dict[str, Mask]]:
     """The masks (H, W) of pictures by head: from windows of the whole ones, if they are there and large."""
     images = predictor.card.images
-    if all(picture.whole is not None and is_larger(picture.whole, images.size) for picture in pictures):
-        return [slide(predictor.probabilities, np.asarray(picture.whole), images.size) for picture in pictures]
+    if all(picture.whole is not None and is_larger(picture.whole, images.side) for picture in pictures):
+        return [slide(predictor.probabilities, np.asarray(picture.whole), images.side) for picture in pictures]
     found = predictor.probabilities(stack_pixels(pictures))
     return [
         {head: restore(planes[place], *picture.extent, images) for head, planes in found.items()}
