@@ -64,7 +64,7 @@ MAKERS: dict[str, Callable[[Raw], str | bytes | None]] = {
     "a wrong type": changed(seed="seven"),
     "a yes where a number is needed": changed(augment__views=True),
     "a fraction where a whole number is needed": changed(augment__views=1.5),
-    "a number out of range": changed(images__size=4096),
+    "a number out of range": changed(images__side=4096),
     "a negative number": changed(data__max_bad=-1),
     "NaN": changed(compare__margin=float("nan")),
     "a word that is not in the list": changed(images__resize="stretch"),
@@ -73,7 +73,7 @@ MAKERS: dict[str, Callable[[Raw], str | bytes | None]] = {
     "a head of a label that does not exist": changed(heads__y__label="z"),
     "a metric that does not fit the task": changed(compare__metric="miou"),
     "a name that leads out of the folder": changed(strategies={"../../evil": None}),
-    "several slips at once": changed(seed="seven", images__size=0, split__ratios=RATIOS),
+    "several slips at once": changed(seed="seven", images__side=0, split__ratios=RATIOS),
 }
 
 
