@@ -46,3 +46,12 @@ def test_your_own_images_are_valid_params() -> None:
     params = yaml.safe_load((ROOT / "presets" / "elpv.yaml").read_text())
     snippet = README.split("## Your own images")[1].split("```yaml")[1].split("```")[0]
     assert parse_params(params | yaml.safe_load(snippet), "README.md").main_head == "animal"
+
+
+def test_every_guarantee_names_a_test_that_is_there() -> None:
+    table = README.split("## Guarantees")[1]
+    rows = re.findall(r"^\| (.+) \| (.+) \|$", table, flags=re.M)[1:]
+    tests = [re.findall(r"`(tests/[^`]+)`", row[1]) for row in rows]
+    assert rows
+    assert all(tests)
+    assert [path for paths in tests for path in paths if not (ROOT / path).exists()] == []
