@@ -36,7 +36,7 @@ pictures = st.tuples(
 )
 geometries = st.builds(
     Images,
-    size=st.integers(8, 40),
+    side=st.integers(8, 40),
     resize=st.sampled_from(["squash", "crop", "letterbox"]),
     interpolation=st.sampled_from(["bilinear", "bicubic", "area"]),
 )

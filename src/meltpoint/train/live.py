@@ -59,6 +59,7 @@ def _watch(process: "subprocess.Popen[bytes]", finishing: threading.Event, folde
         with suppress(subprocess.TimeoutExpired):
             process.wait(1.0)
         reason = _last_line(folder)
+    reason = reason or _last_line(folder)  # it may have died before the first look
     if reason:
         _warn(reason)
     code = process.wait()
