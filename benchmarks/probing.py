@@ -56,12 +56,12 @@ def _usual(backbone: Backbone, views: Views, goal: Goal, params: Params) -> Time
     start, reached = time.perf_counter(), 0.0
     for _ in range(EPOCHS):
         head.train()
-        for batch in torch.randperm(TRAIN).split(settings.batch):
+        for batch in torch.randperm(TRAIN).split(settings.batch):  # type: ignore[no-untyped-call]
             with torch.no_grad():
                 seen = net(backbone.prepare(torch.from_numpy(views.plain[goal.train.rows[batch.numpy()]])))
             loss = objective.loss(head(seen), goal.train.targets[HEAD][batch], 0.0)
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
         schedule.step()
         reached = _accuracy(backbone, head, views, goal)

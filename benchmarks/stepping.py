@@ -1,6 +1,7 @@
 """A fine-tuning step against a plain PyTorch loop on the same model, batch and size."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -38,12 +39,12 @@ def _strategy(params: Params) -> FinetuneStrategy:
     return strategy
 
 
-def _our_loop(params: Params, goal: Goal, views: Views, folder: Path):  # noqa: ANN202 - a closure for side_by_side
+def _our_loop(params: Params, goal: Goal, views: Views, folder: Path) -> Callable[[], Timed]:
     model = finetune.build_model(params, goal, views.size)
     accelerator = build_accelerator(params.train)
     checkpoint = Checkpoint(folder / "checkpoint")
     checkpoint.folder.mkdir()
-    parts = finetune._join(params, _strategy(params), goal, views, checkpoint, accelerator, model)
+    parts = finetune._join(params, _strategy(params), goal, checkpoint, accelerator, model)
 
     def run() -> Timed:
         loop = Loop(parts)
@@ -54,7 +55,7 @@ def _our_loop(params: Params, goal: Goal, views: Views, folder: Path):  # noqa: 
     return run
 
 
-def _plain_loop(params: Params, goal: Goal, views: Views):  # noqa: ANN202 - a closure for side_by_side
+def _plain_loop(params: Params, goal: Goal, views: Views) -> Callable[[], Timed]:
     backbone = build_backbone(params.backbone, {"final"}, views.size).to(memory_format=torch.contiguous_format)
     heads = {name: torch.nn.Linear(1280, objective.n_outputs) for name, objective in goal.objectives.items()}
     learning = [*backbone.parameters(), *(parameter for head in heads.values() for parameter in head.parameters())]
@@ -62,7 +63,7 @@ def _plain_loop(params: Params, goal: Goal, views: Views):  # noqa: ANN202 - a c
 
     def run() -> Timed:
         start, batch = time.perf_counter(), _strategy(params).batch
-        for numbers in torch.randperm(IMAGES)[: IMAGES // batch * batch].split(batch):
+        for numbers in torch.randperm(IMAGES)[: IMAGES // batch * batch].split(batch):  # type: ignore[no-untyped-call]
             images = torch.from_numpy(views.plain[goal.train.rows[numbers.numpy()]]).permute(0, 3, 1, 2)
             seen = backbone.net((images.contiguous().float() / 255 - 0.5) / 0.5)
             losses = [
@@ -70,7 +71,7 @@ def _plain_loop(params: Params, goal: Goal, views: Views):  # noqa: ANN202 - a c
                 for name, objective in goal.objectives.items()
             ]
             optimiser.zero_grad()
-            torch.stack(losses).sum().backward()
+            torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(learning, 1.0)
             optimiser.step()
         return Timed(time.perf_counter() - start, None)

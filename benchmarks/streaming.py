@@ -19,11 +19,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import numpy as np
 
 from reporting import Row
+
+if TYPE_CHECKING:
+    from meltpoint.model.card import Card
+    from meltpoint.predict.sources import Picture, Source
 
 IMAGES, MORE, ROUNDS, WIDTH, HEIGHT = 1000, 4, 3, 640, 480
 DIFFERENT = 64  # pictures; the others are copies, which cost the same
@@ -60,7 +65,7 @@ def write_pictures(folder: Path, count: int) -> Path:
 
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
-    first = []
+    first: list[Path] = []
     for number in range(count):
         path = folder / f"{number:06d}.jpg"
         if number >= DIFFERENT:
@@ -96,7 +101,13 @@ def write_model(folder: Path) -> Path:
     outputs = {name: count_outputs(2, head.target) for name, head in params.heads.items()}
     heads = {
         name: HeadCard(
-            head=head, classes=["no", "yes"], outputs=outputs[name], threshold=None, unknown_below=None, names={}
+            head=head,
+            classes=["no", "yes"],
+            outputs=outputs[name],
+            threshold=None,
+            unknown_below=None,
+            names={},
+            colours=None,
         )
         for name, head in params.heads.items()
     }
@@ -109,18 +120,25 @@ def write_model(folder: Path) -> Path:
     return folder
 
 
+def _read(source: "Source", card: "Card") -> "Picture":
+    """As prediction reads it."""
+    from meltpoint.predict.sources import read_picture
+
+    return read_picture(source, card, None, whole=False)
+
+
 def _rates(model: Path, pictures: Path, count: int) -> tuple[dict[str, float], str]:
     """Images a second of each, and the device."""
     from meltpoint.images.decode import Pixels
     from meltpoint.predict.ahead import map_ahead
     from meltpoint.predict.predictor import BATCH, Predictor, Probabilities, open_predictor
-    from meltpoint.predict.sources import expand, read_picture
+    from meltpoint.predict.sources import expand, stack_pixels
 
     predictor = open_predictor(model)
-    batch = np.stack([read_picture(path, predictor.card, None).pixels for path in sorted(pictures.iterdir())[:BATCH]])  # type: ignore[misc]
+    batch = stack_pixels(_read(path, predictor.card) for path in sorted(pictures.iterdir())[:BATCH])
 
     def decode() -> None:
-        for _ in map_ahead(lambda path: read_picture(path, predictor.card, None), expand(pictures), 2 * BATCH, None):
+        for _ in map_ahead(lambda path: _read(path, predictor.card), expand(pictures), 2 * BATCH, None):
             pass
 
     def infer() -> None:
