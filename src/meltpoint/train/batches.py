@@ -182,7 +182,10 @@ class TrainImages:
         numbers, epochs = (self._own(values)[start:] for values in (order, spread_epochs(epoch, order)))
         own = list(zip(numbers, epochs, strict=True))
         loader: DataLoader[Batch] = DataLoader(
-            _Epoch(self, own), batch_size=None, num_workers=min(self.workers, len(own)), pin_memory=pin
+            _Epoch(self, own),
+            batch_size=None,
+            num_workers=min(self.workers, len(own), os.cpu_count() or 1),
+            pin_memory=pin,
         )
         return iter(loader)
 
