@@ -37,7 +37,6 @@ COLUMNS = (
     "parameters, M",
     "megabytes",
     f"images a second, batch {BATCH}",
-    "latency, one image",
     "taps",
     "channels of -2, -1, final",
     "tokens besides patches",
@@ -69,14 +68,13 @@ def describe(name: str, rival: Backbone) -> str:
     backbone = build(name)
     parameters = sum(parameter.numel() for parameter in backbone.parameters())
     fast = fuse(backbone)
-    speed, latency = (_compare(fast, rival, count) for count in (BATCH, 1))
+    speed = _compare(fast, rival, BATCH)
     return _row(
         (
             f"`{name}`",
             f"{parameters / 1e6:.1f}",
             f"{parameters * 4 / 1e6:.0f}",
             f"{1 / speed:.2f}",
-            f"{latency:.2f}",
             f"{count_stages(backbone.net)}",
             ", ".join(str(backbone.specs[key].channels) for key in ("-2", "-1", "final")),
             ", ".join(f"{count} {kind}" for kind, count in count_tokens(backbone.net).items()) or "none",
