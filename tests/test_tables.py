@@ -1,13 +1,17 @@
 """The tables that cross a stage border are checked where they enter."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from meltpoint.params.model import LinearHead, Where
 from meltpoint.tables import (
     TableError,
+    check_counts,
     check_predictions,
     check_samples,
     labels_of,
@@ -82,9 +86,9 @@ def test_a_head_is_about_the_rows_it_says(samples: pd.DataFrame) -> None:
         assert found.dtype == "string"
 
 
-@pytest.mark.parametrize("column", ["pose.label", "pose.answer", "pose.p.树式"])
+@pytest.mark.parametrize("column", ["group", "pose.label", "pose.answer", "pose.p.树式"])
 def test_predictions_lack_nothing(column: str) -> None:
-    row = {"id": 1, "path": "a", "split": "val", "pose.label": "plank", "pose.answer": "plank"}
+    row = {"id": 1, "path": "a", "split": "val", "group": "g", "pose.label": "plank", "pose.answer": "plank"}
     table = pd.DataFrame([{**row, "pose.p.树式": 0.25, "pose.p.plank": 0.75}])
     assert len(check_predictions(table, CLASSES)) == 1
     with pytest.raises(TableError, match=column):
@@ -92,7 +96,17 @@ def test_predictions_lack_nothing(column: str) -> None:
 
 
 def test_predictions_survive_the_disk(tmp_path: Path) -> None:
-    table = pd.DataFrame({"id": [1], "path": ["a"], "split": ["val"], "pose.label": ["plank"]})
+    table = pd.DataFrame({"id": [1], "path": ["a"], "split": ["val"], "group": ["g"], "pose.label": ["plank"]})
     table = table.assign(**{"pose.answer": "plank", "pose.p.树式": 0.25, "pose.p.plank": 0.75, "more": 1})
     write_predictions(table, tmp_path / "p.parquet")
-    assert "more" not in read_predictions(tmp_path / "p.parquet", CLASSES)
+    again = read_predictions(tmp_path / "p.parquet", CLASSES)
+    assert "more" not in again
+    assert again["group"].dtype == "string"
+
+
+@pytest.mark.parametrize("check", [check_predictions, check_counts])
+@pytest.mark.parametrize("alone", [None, np.nan, pd.NA, ""])
+def test_predictions_without_a_group_are_refused(check: Callable[..., pd.DataFrame], alone: Any) -> None:
+    table = pd.DataFrame({"id": [1, 2], "path": ["a", "b"], "split": ["val", "test"], "group": ["g", alone]})
+    with pytest.raises(TableError, match="1 of 2 images of the table of predictions have no group, the first is 'b'"):
+        check(table, {})

@@ -117,6 +117,8 @@ def labels_of(samples: pd.DataFrame, head: Head) -> "pd.Series[str]":
 
 # predictions: a row per image of val and test; per head the true class, the answer, the probability of each class
 
+IDENTITY = ["id", "path", "split", "group"]  # the columns that say which image a row of predictions is about
+
 
 def label_column(head: str) -> str:
     """The column with the true class name of a head; missing where the image has no label."""
@@ -134,14 +136,20 @@ def probability_columns(head: str, classes: Sequence[str]) -> list[str]:
 
 
 def check_predictions(predictions: pd.DataFrame, classes: Classes) -> pd.DataFrame:
-    """The columns id, path, split and, per head of `classes`, its label, its answer and its probabilities."""
-    columns = ["id", "path", "split"]
+    """The columns of `IDENTITY` and, per head of `classes`, its label, its answer and its probabilities.
+
+    `group` is a string in each row: images of one group are no independent evidence.
+
+    Raises:
+        TableError: a column is missing, or an image has no group.
+    """
+    columns = list(IDENTITY)
     for head, names in classes.items():
         columns += [label_column(head), answer_column(head), *probability_columns(head, names)]
     missing = [column for column in columns if column not in predictions.columns]
     if missing:
         raise TableError(f"The table of predictions lacks {missing}. Run the evaluate stage again.")
-    return predictions[columns].reset_index(drop=True)
+    return _with_groups(predictions[columns])
 
 
 def write_predictions(predictions: pd.DataFrame, path: Path) -> None:
@@ -178,8 +186,12 @@ def confusion_column(head: str) -> str:
 
 
 def check_counts(predictions: pd.DataFrame, classes: Classes) -> pd.DataFrame:
-    """The columns id, path, split and, per head of `classes`, counts of pixels, of border pixels, and all pairs."""
-    columns = ["id", "path", "split"]
+    """The columns of `IDENTITY` and, per head of `classes`, counts of pixels, of border pixels, and all pairs.
+
+    Raises:
+        TableError: a column is missing, or an image has no group.
+    """
+    columns = list(IDENTITY)
     for head, names in classes.items():
         columns += [pixel_column(head, count, name) for count in PIXELS for name in names]
         columns += [border_column(head, count, name) for count in BORDERS for name in names]
@@ -187,9 +199,22 @@ def check_counts(predictions: pd.DataFrame, classes: Classes) -> pd.DataFrame:
     missing = [column for column in columns if column not in predictions.columns]
     if missing:
         raise TableError(f"The table of predictions lacks {missing[:4]}. Run the evaluate stage again.")
-    return predictions[columns].reset_index(drop=True)
+    return _with_groups(predictions[columns])
 
 
 def read_counts(path: Path, classes: Classes) -> pd.DataFrame:
     """Read and check predictions of masks."""
     return check_counts(pd.read_parquet(path), classes)
+
+
+def _with_groups(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The rows numbered anew, `group` as pandas `string`, where each image has one."""
+    table = predictions.astype({"group": "string"}).reset_index(drop=True)
+    alone = table["group"].isna() | (table["group"] == "")
+    if alone.any():
+        raise TableError(
+            f"{int(alone.sum()):,} of {len(table):,} images of the table of predictions have no group, the first is "
+            f"{table['path'][alone].iloc[0]!r}. Each image is in a group, if only in one of its own, which the split "
+            "stage names. Run `dvc repro` from the split stage on."
+        )
+    return table

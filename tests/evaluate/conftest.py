@@ -76,6 +76,7 @@ def make_predictions(errors: float, seed: int, images: int = 200, classes: Class
     truth, mind = np.random.default_rng(0), np.random.default_rng(seed)
     table = pd.DataFrame({"id": np.arange(2 * images) + 10, "split": ["val"] * images + ["test"] * images})
     table["path"] = [f"{number}.png" for number in table["id"]]
+    table["group"] = ("image:" + table["path"]).astype("string")
     for head, names in classes.items():
         true = truth.integers(0, len(names), 2 * images)
         said = np.where(mind.random(2 * images) < errors, (true + 1) % len(names), true)
@@ -178,7 +179,8 @@ def tabulate(ids: NDArray[np.int64], split: str, true: Mask, said: Mask, classes
     """Predictions of masks (`tables.check_counts`): the same masks for every head."""
     rows = []
     for number, own, answer in zip(ids, true, said, strict=True):
-        row: dict[str, Any] = {"id": number, "path": f"{split}/{number:04d}.png", "split": split}
+        path = f"{split}/{number:04d}.png"
+        row: dict[str, Any] = {"id": number, "path": path, "split": split, "group": f"image:{path}"}
         for head, names in classes.items():
             counts = confusion(np.where(own == IGNORED, -1, own.astype(np.int64)).ravel(), answer.ravel(), len(names))
             hits = np.diagonal(counts)

@@ -34,6 +34,7 @@ def written(tmp_path_factory: pytest.TempPathFactory, cards: Any, answer: Any) -
     folder = tmp_path_factory.mktemp("reports") / "frozen"
     rng = np.random.default_rng(0)
     table = pd.DataFrame({"id": np.arange(120) + 10, "split": ["val"] * 40 + ["test"] * 80})
+    table["group"] = pd.array([f"g{number // 2}" for number in table["id"]], dtype="string")
     table["path"] = [f"{number}.png" for number in table["id"]]
     for head, names in CLASSES.items():
         true = rng.integers(0, len(names), 120)

@@ -42,6 +42,7 @@ def store(folder: Path, pixels: Array, masks: Array | None = None) -> "Views":
         masks = random.integers(0, 3, (len(pixels), 4, 4), dtype=np.uint8).repeat(8, 1).repeat(8, 2)
         masks[:, :3] = 255
     samples = pd.DataFrame({"id": range(10, 16), "path": [f"{n}.png" for n in range(6)], "split": SPLITS})
+    samples["group"] = pd.array([f"g{n // 2}" for n in range(6)], dtype="string")
     plain = np.load(folder / "plain.npy", mmap_mode="r")
     rows = lambda split: np.flatnonzero(samples["split"] == split)  # noqa: E731
     classes = {"scene": SCENE}
@@ -55,6 +56,7 @@ def test_pixels_are_counted_as_the_saved_model_says(scene_folder: Path, views: "
     predictor = open_predictor(scene_folder)
     table = predictor.predict_views(views, ("val", "test"), batch)
     assert table["id"].tolist() == [12, 14, 11, 13, 15]
+    assert table["group"].tolist() == ["g1", "g2", "g0", "g1", "g2"]
     pd.testing.assert_frame_equal(check_counts(table, {"scene": SCENE}), table)
     rows = np.array([2, 4, 1, 3, 5])
     model, _ = load_model(scene_folder)
@@ -86,7 +88,7 @@ def test_the_perfect_model_is_perfect(painter: Predictor, tmp_path: Path, kit: "
 
 
 def test_a_split_without_images_is_an_empty_table(painter: Predictor, views: "Views") -> None:
-    assert painter.predict_views(views, ("nothing",), 4).shape == (0, 3 + 3 * 3 + 4 * 3 + 1)
+    assert painter.predict_views(views, ("nothing",), 4).shape == (0, 4 + 3 * 3 + 4 * 3 + 1)
     assert painter.masks_of(views, np.array([], np.int64))["scene"].shape == (0, SIZE, SIZE)
 
 

@@ -34,6 +34,7 @@ def store(folder: Path, size: int = SIZE) -> "Views":
     np.save(folder / "plain.npy", pixels)
     labels = ["yes", None, "no", "yes", "no", "no", "no"]
     samples = pd.DataFrame({"id": range(10, 17), "path": [f"{n}.png" for n in range(7)], "split": SPLITS})
+    samples["group"] = pd.array([f"g{n // 2}" for n in range(7)], dtype="string")
     samples["sick_label"] = pd.array(labels, dtype="string")
     plain = np.load(folder / "plain.npy", mmap_mode="r")
     rows = lambda split: np.flatnonzero(samples["split"] == split)  # noqa: E731
@@ -52,6 +53,7 @@ def test_views_are_predicted_split_by_split_as_the_saved_model_does(
     table = predictor.predict_views(views, ("val", "test"), batch)
     assert table["id"].tolist() == [12, 14, 11, 13, 16]
     assert table["split"].tolist() == ["val", "val", "test", "test", "test"]
+    assert table["group"].tolist() == ["g1", "g2", "g0", "g1", "g3"]
     assert table["sick.label"].fillna("-").tolist() == ["no", "no", "-", "yes", "no"]
     assert table["kind.label"].isna().all()
     pd.testing.assert_frame_equal(check_predictions(table, CLASSES), table)
@@ -70,7 +72,7 @@ def test_views_are_predicted_split_by_split_as_the_saved_model_does(
 
 
 def test_a_split_without_images_is_an_empty_table(predictor: Predictor, tmp_path: Path) -> None:
-    assert predictor.predict_views(store(tmp_path / "views"), ("nothing",), 4).shape == (0, 3 + 2 + 2 + 5)
+    assert predictor.predict_views(store(tmp_path / "views"), ("nothing",), 4).shape == (0, 4 + 2 + 2 + 5)
 
 
 def test_views_of_another_size_are_refused(predictor: Predictor, tmp_path: Path) -> None:

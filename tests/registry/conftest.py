@@ -153,7 +153,8 @@ def write_images(folder: Path, params: Params) -> None:
     for number in range(len(rows)):
         picture(folder / "data" / "raw" / f"{number}.png", number)
     samples = pd.DataFrame(rows, columns=list(CLASSES)).assign(
-        id=range(len(rows)), path=[f"{number}.png" for number in range(len(rows))], group=None,
+        id=range(len(rows)), path=[f"{number}.png" for number in range(len(rows))],
+        group=[f"image:{number}.png" for number in range(len(rows))],
         split=[("train", "train", "val", "test", "test", "test")[number % EACH] for number in range(len(rows))],
         width=40, height=40, sha256="0",
     )  # fmt: skip

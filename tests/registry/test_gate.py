@@ -126,7 +126,8 @@ def test_another_geometry_is_scored_from_the_pictures(house: Any) -> None:
     )
     test = before[before["split"] == "test"].reset_index(drop=True)
     assert again["id"].tolist() == test["id"].tolist()
-    assert list(again) == ["id", "shape.answer", "colour.answer"]
+    assert list(again) == ["id", "group", "shape.answer", "colour.answer"]
+    assert again["group"].tolist() == test["group"].tolist()
     pd.testing.assert_series_equal(again["shape.answer"], test["shape.answer"])
 
 

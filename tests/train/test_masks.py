@@ -66,7 +66,7 @@ def write_views(folder: Path, count: int) -> None:
     shown = [say_present(name for number, name in enumerate(CLASSES) if (mask == number).any()) for mask in masks]
     samples = pd.DataFrame({"id": ids, "path": [f"{number}.png" for number in ids], "scene": shown})
     samples[mask_column("scene")] = [f"masks/{number}.png" for number in ids]
-    samples = samples.assign(group=None, split=split, width=SIZE, height=SIZE, sha256="0")
+    samples = samples.assign(group="image:" + samples["path"], split=split, width=SIZE, height=SIZE, sha256="0")
     folder.mkdir(parents=True)
     np.save(folder / "plain.npy", images)
     np.save(folder / "masks.npy", masks)

@@ -10,6 +10,8 @@ from scipy.sparse.csgraph import connected_components
 
 Links = NDArray[np.int64]  # (M, 2) positions of rows
 
+OF_IMAGE, DECLARED = "image:", "group:"  # what the names of groups of the one and of the other kind begin with
+
 
 def join_groups(samples: pd.DataFrame, links: Links) -> NDArray[np.int64]:
     """A number for each row of `samples`, int64 (N,): equal where `group` is, or `links` join them in any chain."""
@@ -21,10 +23,16 @@ def join_groups(samples: pd.DataFrame, links: Links) -> NDArray[np.int64]:
 
 
 def name_groups(samples: pd.DataFrame, numbers: NDArray[np.int64]) -> pd.Series:
-    """A name for each row's group: the first of its `group` names, else of its paths, in any order of rows."""
+    """A name for each row's group, in any order of rows; no two groups share one.
+
+    It is the first of the names that its rows have in `group`. A group without one is called `image:` and the first of
+    its paths. A declared name that begins with `image:` or `group:` itself is told apart by a `group:` before it.
+    """
     frame = pd.DataFrame({"number": numbers, "group": samples["group"].array, "path": samples["path"].array})
     first = frame.groupby("number")[["group", "path"]].min()
-    names = first["group"].fillna(first["path"]).astype("string")
+    declared = first["group"].astype("string")
+    taken = declared.str.startswith((OF_IMAGE, DECLARED)).fillna(value=False)
+    names = declared.mask(taken, DECLARED + declared).fillna(OF_IMAGE + first["path"].astype("string"))
     return pd.Series(names.array[numbers], index=samples.index, dtype="string")
 
 

@@ -146,8 +146,8 @@ def write_images(folder: Path, params: Params) -> None:
             Image.fromarray(pixels).save(path)
         split = ("train", "val", "test", "test")[number % 4]
         rows.append({"id": number, "path": f"images/{number}.png", "scene": "dark|light",
-                     "scene.mask": f"masks/{number}.png", "split": split})  # fmt: skip
-    samples = pd.DataFrame(rows).assign(group=None, width=48, height=40, sha256="0")
+                     "scene.mask": f"masks/{number}.png", "split": split, "group": f"g{number}"})  # fmt: skip
+    samples = pd.DataFrame(rows).assign(width=48, height=40, sha256="0")
     write_json(folder / "data" / "classes.json", CLASSES)
     views, transform = folder / "data" / "views", build_transform(params.augment.transforms, params.images)
     table = check_samples(samples, CLASSES)

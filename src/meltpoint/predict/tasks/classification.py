@@ -12,7 +12,14 @@ from meltpoint.predict.answers import Answer, PredictError, Question, read_answe
 from meltpoint.predict.geometry import Mask
 from meltpoint.predict.reading import read_views
 from meltpoint.predict.sources import Picture, Source, stack_pixels
-from meltpoint.tables import answer_column, check_predictions, label_column, labels_of, probability_columns
+from meltpoint.tables import (
+    IDENTITY,
+    answer_column,
+    check_predictions,
+    label_column,
+    labels_of,
+    probability_columns,
+)
 
 if TYPE_CHECKING:
     from meltpoint.images.views import Views
@@ -35,7 +42,7 @@ def predict_views(predictor: "Predictor", views: "Views", rows: NDArray[np.int64
     """The table of `tables.check_predictions` for some plain views."""
     samples = views.samples.iloc[rows].reset_index(drop=True)
     parts = [predictor.probabilities(pixels) for pixels in read_views(views, rows, batch)]
-    table = samples[["id", "path", "split"]].copy()
+    table = samples[IDENTITY].copy()
     for name, own in predictor.card.heads.items():
         needed = {own.head.label} | ({own.head.where.label} if own.head.where else set())
         known = needed <= set(samples.columns)

@@ -17,7 +17,7 @@ from meltpoint.predict.geometry import Mask, is_larger, restore, slide
 from meltpoint.predict.masks import area_column, read_mask
 from meltpoint.predict.reading import read_views
 from meltpoint.predict.sources import Picture, Source, stack_pixels
-from meltpoint.tables import BORDERS, PIXELS, border_column, check_counts, confusion_column, pixel_column
+from meltpoint.tables import BORDERS, IDENTITY, PIXELS, border_column, check_counts, confusion_column, pixel_column
 from meltpoint.task.segmentation import count_ids
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def predict_views(predictor: "Predictor", views: "Views", rows: NDArray[np.int64
             true = np.asarray(truth[some])
             for head, own in ids.items():
                 parts[head].append(_count(own, true, len(predictor.card.classes[head]), pool))
-    table = views.samples.iloc[rows].reset_index(drop=True)[["id", "path", "split"]]
+    table = views.samples.iloc[rows].reset_index(drop=True)[IDENTITY]
     counted = [_tabulate(head, names, parts[head]) for head, names in predictor.card.classes.items()]
     return check_counts(pd.concat([table, *counted], axis=1), predictor.card.classes)
 

@@ -19,7 +19,7 @@ MODEL_TYPE = "image classifier"  # as MLflow's pages call it
 
 
 def score_again(champion: Predictor, folder: Path, params: Params) -> pd.DataFrame:
-    """What the champion says of today's test images, with its own preprocessing: `id` and, per head, its answer.
+    """What the champion says of today's test images: `id`, `group` and, per head, its answer; its own preprocessing.
 
     It answers as its card says: by its own thresholds, and by its own tree.
     Pictures that the champion refuses (it may have a lower limit of pixels) are left out.
@@ -31,8 +31,8 @@ def score_again(champion: Predictor, folder: Path, params: Params) -> pd.DataFra
     else:
         paths = [folder / "data" / "raw" / path for path in samples["path"]]
         said = champion.predict_images(track(paths, "scoring the champion"), batch)
-        said = said.assign(id=samples["id"].to_numpy())[said["error"].isna()]
-    return pd.DataFrame(said[["id", *map(answer_column, champion.card.classes)]])
+        said = said.assign(id=samples["id"].array, group=samples["group"].array)[said["error"].isna()]
+    return pd.DataFrame(said[["id", "group", *map(answer_column, champion.card.classes)]])
 
 
 def lay_tables(views: Views, card: Card, worst: int, folder: Path) -> None:
@@ -49,5 +49,5 @@ def lay_tables(views: Views, card: Card, worst: int, folder: Path) -> None:
     lay_table(told.round(4), MISTAKES, folder, [np.asarray(views.plain[row]) for row in rows])
     many = [head for head, names in card.classes.items() if len(names) > MOST_CLASSES]
     wide = [name for head in many for name in probability_columns(head, card.classes[head])]
-    test = predictions[predictions["split"] == "test"].drop(columns=["split", *wide]).head(MOST_ROWS)
+    test = predictions[predictions["split"] == "test"].drop(columns=["split", "group", *wide]).head(MOST_ROWS)
     lay_table(test.round(4), TEST, folder)

@@ -24,7 +24,7 @@ MODEL_TYPE = "semantic segmentation"  # as MLflow's pages call it
 
 
 def score_again(champion: Predictor, folder: Path, params: Params) -> pd.DataFrame:
-    """What the champion says of today's test masks: `id` and, per head, tp, fp and fn of each class.
+    """What the champion says of today's test masks: `id`, `group` and, per head, tp, fp, fn of each class.
 
     A champion of another geometry looks at the pictures with its own preprocessing; its masks, in the pictures' own
     size, are then brought to today's, so that both are counted on the same pixels. What it is not shown it misses.
@@ -39,7 +39,7 @@ def score_again(champion: Predictor, folder: Path, params: Params) -> pd.DataFra
             for count in PIXELS
             for name in names
         ]
-        return pd.DataFrame(said[["id", *wanted]])
+        return pd.DataFrame(said[["id", "group", *wanted]])
     return pd.DataFrame(list(_from_pictures(champion, views, folder, params)))
 
 
@@ -62,9 +62,9 @@ def _from_pictures(champion: Predictor, views: Views, folder: Path, params: Para
     samples = views.samples.iloc[rows]
     paths = [folder / "data" / "raw" / path for path in samples["path"]]
     answers = champion.stream(track(paths, "scoring the champion"), batch=params.evaluate.batch)
-    for row, number, answer in zip(rows, samples["id"], answers, strict=True):
+    for row, number, group, answer in zip(rows, samples["id"], samples["group"], answers, strict=True):
         if answer.error is None:
-            counted: dict[str, Any] = {"id": number}
+            counted: dict[str, Any] = {"id": number, "group": group}
             for head, own in answer.masks.items():
                 counted |= _count(head, champion.card.classes[head], masks[row], resize_mask(own.mask, params.images))
             yield counted
