@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 READY := .venv/.ready
+COMPILE := uv pip compile --quiet --universal --generate-hashes --no-strip-extras --no-emit-index-url --no-header --python-version 3.11
 
 export PATH := $(BIN):$(PATH)
 export PYTHONUNBUFFERED := 1
@@ -15,12 +16,12 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 help:  ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1#/p' $(MAKEFILE_LIST) | column -t -s '#'
 
-$(READY): requirements.lock pyproject.toml
+$(READY): requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "Meltpoint needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version). Try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	@echo "Making .venv: a few minutes and about 6 GB, once"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --require-hashes -r requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -54,7 +55,7 @@ clean:  ## remove what the pipeline made, but neither DVC's cache nor mlruns/
 	rm -rf data/raw data/views data/features data/splits data/samples.csv data/classes.json data/names.json data/palettes.json models reports .checkpoints
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage htmlcov
 
-lock: $(READY)  ## write requirements.lock anew from pyproject.toml
-	python -m pip install --quiet uv
-	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
-	  --extra dev pyproject.toml -o requirements.lock
+lock: $(READY)  ## write both locks anew from pyproject.toml; extras stay, or the pip of Python 3.11 refuses them one day
+	python -m pip install --quiet uv==0.13.9
+	$(COMPILE) --extra install --extra dev pyproject.toml -o requirements-dev.lock
+	$(COMPILE) --extra install --constraint requirements-dev.lock pyproject.toml -o requirements.lock
