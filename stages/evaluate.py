@@ -1,10 +1,12 @@
 """Stage `evaluate@NAME`: predictions of the saved model on val and test, judged, drawn, and timed."""
 
 import sys
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
 from meltpoint.errors import guarded
+from meltpoint.evaluate.repeats import write_repeats
 from meltpoint.files import write_json
 from meltpoint.images.views import open_views
 from meltpoint.params.read import read_params
@@ -23,6 +25,7 @@ def main() -> None:
     judgement = task.judge(predictions, predictor.card, params.evaluate)
     task.write(predictions, judgement, views, predictor, params.evaluate, folder)
     write_json(Path(f"reports/costs/predict-{name}.json"), measure(predictor, params.evaluate))
+    write_repeats(predictions, judgement, predictor.card, (), partial(task.judge, settings=params.evaluate), folder)
     watch.close(judgement.sentence(predictor.card.main_head), folder)
 
 
