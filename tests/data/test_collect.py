@@ -14,7 +14,7 @@ from meltpoint.data.labels import LabelError
 from meltpoint.data.listing import SourceError
 from meltpoint.images.masks import normalise
 from meltpoint.params.data import Data
-from meltpoint.tables import check_samples
+from meltpoint.tables import check_samples, read_samples, write_samples
 
 Draw = Callable[..., Path]
 Inspect = Callable[[Path, float], tuple[int, int]]
@@ -89,6 +89,38 @@ def test_splits_groups_and_missing_labels_arrive(photos: Path, inspect: Inspect)
     assert report()["unlabelled"] == {"y": 1}
     assert report()["splits"] == {"train": 1, "val": 1, "test": 1}
     assert report()["groups"] == 1
+
+
+def test_a_folder_called_nan_is_a_class(workplace: Path, draw: Draw, inspect: Inspect) -> None:
+    for number, name in enumerate(("nan/1.png", "roti/2.png", "puri/3.png", "null/4.png", "NA/5.png")):
+        draw(workplace / "photos" / name, number)
+    collected = collect(folder(), RAW, REPORT, inspect, normalise)
+    assert collected.report["labels"] == {"y": {"NA": 1, "nan": 1, "null": 1, "puri": 1, "roti": 1}}
+    write_samples(collected.samples, Path("samples.csv"))
+    assert sorted(read_samples(Path("samples.csv"), collected.classes)["y"]) == ["NA", "nan", "null", "puri", "roti"]
+
+
+def test_rows_without_a_label_are_said(
+    photos: Path, inspect: Inspect, draw: Draw, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw(photos / "cat/d.png", 7)
+    text = "path,y,who\ncat/a.png,nan,NaN\ncat/b.png,c,nan\ndog/c.png,d,w\ncat/d.png,,w\n"
+    collected = collect(table(text, group="who"), RAW, REPORT, inspect, normalise)
+    assert collected.sentence == "4 images from csv labels.csv, y (c 1 d 1), 0 unusable, 2 without y"
+    assert "1 rows of 'y' hold a word for a missing cell, and have no 'y': {'nan': 1}" in capsys.readouterr().out
+    assert collected.samples["group"].fillna("-").tolist() == ["-", "-", "w", "w"]
+
+
+def test_folders_that_hold_equal_folders_are_no_classes_unless_listed(
+    workplace: Path, draw: Draw, inspect: Inspect
+) -> None:
+    for number in range(8):
+        draw(workplace / f"photos/{'ab'[number % 2]}/{'cd'[number // 2 % 2]}/{number}.png", number)
+    with pytest.raises(SourceError, match=r"hold nothing but folders of equal names: \['c', 'd'\]"):
+        collect(folder(), RAW, REPORT, inspect, normalise)
+    listed = {"y": {"kind": "names", "column": "class", "classes": ["a", "b"]}}
+    collected = collect(data({"kind": "folder", "path": "photos"}, listed), RAW, REPORT, inspect, normalise)
+    assert collected.report["labels"] == {"y": {"a": 4, "b": 4}}
 
 
 def spoil(photos: Path) -> dict[str, str]:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meltpoint.data.labels import LabelError, build_labels, check_counts, count_classes
+from meltpoint.data.labels import LabelError, build_labels, check_counts, count_classes, written_missing
 from meltpoint.params.data import EqualsLabel, Label, MaskLabel, NamesLabel, ThresholdLabel, ValuesLabel
 
 THIRDS = {"sound": 0.0, "third": 1 / 3, "rather": 2 / 3, "broken": 1.0}
@@ -72,7 +72,13 @@ def test_rules(cells: list[str], label: Label, expected: list[str], classes: lis
         (["0", "brocken"], values(THIRDS), ["'brocken' in 1 row(s)", "or their names", "Did you mean 'broken'"]),
         (["0", "0,5"], threshold(0.5), ["'0,5' in 1 row(s)", "point for decimals"]),
         ([str(n) for n in range(2, 12)], values(THIRDS), ["and 5 more"]),
-        (["Cat", "cat", "dog"], names(), ["['Cat', 'cat']", "capitals"]),
+        (["Cat", "cat", "dog"], names(), ["'Cat' and 'cat'", "no person can tell apart", "capitals"]),
+        (["caf\xe9", "cafe\u0301"], names(), ["'cafe\\u0301' and 'caf\\xe9'", "no person can tell apart"]),
+        (["cat", "cat ", "dog"], names(), ["'cat' and 'cat '"]),
+        (["cat", "c\u200bat"], names(), ["'cat' and 'c\\u200bat'"]),
+        (["cat", "c\u0430t"], names(), ["'cat' and 'c\\u0430t'"]),
+        (["big cat", "big\xa0cat"], names(), ["'big cat' and 'big\\xa0cat'"]),
+        (["cafe\u0301", "tea"], names(["caf\xe9", "tea"]), ["look alike, and differ: 'cafe\\u0301' and 'caf\\xe9'"]),
         (["a"], names(["a", "a"]), ["stands twice"]),
         (["0"], values({"a": 0.5, "b": 0.5000000001}), ["one number"]),
     ],
@@ -85,6 +91,28 @@ def test_what_cannot_be_a_label_is_named(cells: list[str], label: Label, parts: 
 
 def test_capitals_may_tell_classes_apart_when_asked_to() -> None:
     assert built(["Cat", "cat"], names(["Cat", "cat"])) == (["Cat", "cat"], ["Cat", "cat"])
+
+
+def test_names_that_look_alike_are_classes_where_they_are_listed() -> None:
+    alike = ["cafe\u0301", "caf\xe9", "cat", "cat\u200b"]
+    assert built(alike, names(alike)) == (alike, alike)
+
+
+@pytest.mark.parametrize("word", ["nan", "NaN", "<NA>"])
+def test_words_for_missing_are_missing_in_tables_alone(word: str) -> None:
+    label = {"y": names()}
+    cells = rows(c=[word, "roti", "puri", "puri"])
+    assert build_labels(cells, label)[1] == {"y": ["puri", "roti"]}
+    assert build_labels(cells, label, ["c"])[1] == {"y": sorted([word, "puri", "roti"])}
+    assert build_labels(cells, {"y": names([word, "roti", "puri"])})[0]["y"].tolist() == [word, "roti", "puri", "puri"]
+
+
+def test_words_for_missing_are_counted() -> None:
+    cells = rows(c=["nan", "a", "b", "", "NaN"])
+    (note,) = written_missing(cells, {"y": names()}, [])
+    assert note.startswith("2 rows of 'c' hold a word for a missing cell, and have no 'y': {'NaN': 1, 'nan': 1}")
+    assert written_missing(cells, {"y": names()}, ["c"]) == []
+    assert written_missing(cells, {"y": names(["nan", "NaN", "a", "b"])}, []) == []
 
 
 def test_a_missing_column_names_the_nearest() -> None:

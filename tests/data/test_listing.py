@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meltpoint.data.listing import PathError, SourceError, locate, nearest, official_split, plain_path, read_source
+from meltpoint.data.listing import PathError, SourceError, locate, nearest, plain_path, read_source
 from meltpoint.params.data import FolderSource
 
 
@@ -46,14 +46,6 @@ def test_plain_paths(name: str, plain: str) -> None:
 def test_refused_paths_say_why(name: str, flaw: str) -> None:
     with pytest.raises(PathError, match=flaw):
         plain_path(name)
-
-
-@pytest.mark.parametrize(
-    ("name", "split"),
-    [("Train", "train"), ("valid", "val"), ("VALIDATION", "val"), ("dev", "val"), (" test ", "test"), ("cat", None)],
-)
-def test_official_splits(name: str, split: str | None) -> None:
-    assert official_split(name) == split
 
 
 def test_locate_looks_here_then_in_the_repository(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,11 @@ MAKERS: dict[str, Callable[[], tuple[dict[str, Cells], dict[str, Any]]]] = {
     ),
     "one class alone": lambda: ({"y": ["a"] * 30}, {}),
     "no label at all": lambda: ({"y": [""] * 30}, {}),
+    "a word for a missing cell": lambda: ({"y": [*ANIMALS[:28], "nan", ""]}, {}),
+    "a word for a missing cell that is listed as a class": lambda: (
+        {"y": ["nan", "b"] * 15},
+        {"y": {"kind": "names", "column": "y", "classes": ["nan", "b"]}},
+    ),
     "NaN in one head": lambda: ({"y": ANIMALS, "z": (["c", "nan", "d", "", "NaN"] * 6)}, {"z": None}),
     "only NaN in one head": lambda: ({"y": ANIMALS, "z": ["nan"] * 30}, {"z": None}),
     "an unknown class": lambda: (
@@ -90,9 +95,11 @@ def test_labels(row: Any, workplace: Any, check_refused: Any) -> None:
     code, said = workplace.stage("download")
     before = workplace.left()
     if code == 0:
-        code, said = workplace.stage("split")
+        code, more = workplace.stage("split")
+        said += more
     if row.fate == "read":
         assert code == 0, said
+        assert all(quote in said for quote in row.quotes)
         return
     assert row.fate == "refused"
     check_refused(row, code, said)

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from multiprocessing.pool import ThreadPool
@@ -14,14 +14,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from meltpoint.data.labels import build_labels, check_counts
+from meltpoint.data.labels import NO_NAME, build_labels, check_counts, written_missing
 from meltpoint.data.listing import Aside, Listing, SourceError, nearest, read_source
 from meltpoint.data.masks import FOLDER, Masked, count_pixels, mask_path, masked_label, palettes_of, with_masks
 from meltpoint.data.names import Names, read_names
 from meltpoint.data.report import build_report, closing_sentence
 from meltpoint.errors import UserError
 from meltpoint.files import whole_folder, write_json
-from meltpoint.params.data import Data, MaskLabel
+from meltpoint.params.data import Data, MaskLabel, NamesLabel
 from meltpoint.progress import track
 from meltpoint.tables import Classes, Palettes, check_samples
 
@@ -91,7 +91,8 @@ def collect(data: Data, raw: Path, report: Path, inspect: Inspect, normalise: No
         listing = read_source(data.source, SCRATCH.absolute())
         table, classes = _labelled(listing, data)
         named = read_names(data.names, classes)
-        listing = replace(listing, notes=listing.notes + named.notes)
+        missing = written_missing(listing.columns, data.labels, listing.stated)
+        listing = replace(listing, notes=listing.notes + named.notes + missing)
         table, repeated = _once(table)
         _check_room(table, raw)
         with whole_folder(raw) as folder:
@@ -119,15 +120,17 @@ def _labelled(listing: Listing, data: Data) -> tuple[pd.DataFrame, Classes]:
     """The columns path, origin, split, group and one per label, sorted by path."""
     if not len(listing.files) and not listing.unusable:
         raise CollectError(f"The source ({listing.title}) holds no images. Correct data.source in params.yaml.")
+    if listing.doubt and any(isinstance(label, NamesLabel) and label.classes is None for label in data.labels.values()):
+        raise SourceError(listing.doubt)
     columns = listing.columns.set_axis(pd.Index(listing.files["path"]), axis="index")
-    labels, classes = build_labels(columns, data.labels)
+    labels, classes = build_labels(columns, data.labels, listing.stated)
     table = pd.concat([listing.files, labels.reset_index(drop=True)], axis="columns")
-    table["group"] = _group(listing.columns, data.group)
+    table["group"] = _group(listing.columns, data.group, listing.stated)
     return table.sort_values("path", kind="stable", ignore_index=True), classes
 
 
-def _group(columns: pd.DataFrame, name: str | None) -> pd.Series:
-    """The raw column that keeps rows together, as strings; missing where the cell is empty or no column is named."""
+def _group(columns: pd.DataFrame, name: str | None, stated: Collection[str]) -> pd.Series:
+    """The raw column that keeps rows together, as strings; missing where the cell is, or no column is named."""
     if name is None:
         return pd.Series(pd.NA, index=columns.index, dtype="string")
     if name not in columns.columns:
@@ -136,7 +139,8 @@ def _group(columns: pd.DataFrame, name: str | None) -> pd.Series:
             f"data.group is {name!r}, and the source has no such column; it has {known}.{nearest(name, known)} "
             "Correct it, or set it to null."
         )
-    return columns[name].replace("", pd.NA).astype("string")
+    cells = columns[name].astype("string")
+    return cells.mask(cells.str.casefold().isin(NO_NAME) & (name not in stated))
 
 
 def _once(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:

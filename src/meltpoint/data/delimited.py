@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from meltpoint.data.listing import Listing, PathError, SourceError, files_table, nearest, official_split, plain_path
+from meltpoint.data.listing import Listing, PathError, SourceError, files_table, nearest, plain_path
+from meltpoint.data.split_names import official_split
 from meltpoint.params.data import CsvSource, PackageSource
 
 CANDIDATES = ("\t", ",", ";", "|", r"\s+")  # the order decides between equals

@@ -1,18 +1,19 @@
 """Raw text columns become labels: every cell is a class, or missing, or an error that names it."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from itertools import pairwise
 
 import pandas as pd
 
+from meltpoint.data.alike import escaped, find_alike, looks
 from meltpoint.data.listing import nearest, shortened
 from meltpoint.errors import UserError
 from meltpoint.params.data import EqualsLabel, Label, MaskLabel, NamesLabel, ThresholdLabel, ValuesLabel
 from meltpoint.tables import MEASURED, PRESENT, RESERVED, Classes, memberships
 
 SHOWN = 5  # unknown cells that a message lists
-NO_NAME = ("", "nan", "<na>")  # how a missing cell is written; a class may well be called `none` or `NA`
+NO_NAME = ("", "nan", "<na>")  # how a table writes a missing cell; a class may well be called `none` or `NA`
 NO_NUMBER = (*NO_NAME, "na", "n/a", "null", "none")
 
 ColumnLabel = NamesLabel | ValuesLabel | ThresholdLabel
@@ -23,12 +24,15 @@ class LabelError(UserError, ValueError):
     """A label cannot be made from the raw columns, or what it makes cannot be learned."""
 
 
-def build_labels(rows: pd.DataFrame, labels: dict[str, Label]) -> tuple[pd.DataFrame, Classes]:
+def build_labels(
+    rows: pd.DataFrame, labels: dict[str, Label], stated: Collection[str] = ()
+) -> tuple[pd.DataFrame, Classes]:
     """The label columns of raw text columns, row by row, as pandas strings; missing where the cell is.
 
     `rows` is indexed by path, which messages name. Numbers are compared to six digits, so that 0.3333333 is a third. A
     label may be made of another that stands anywhere in `labels`, which gives the order of the columns. A label of
-    masks has their paths in its cells, as no mask is open yet.
+    masks has their paths in its cells, as no mask is open yet. `nan` is missing, but not where it is listed as a class,
+    nor in the columns of `rows` that `stated` names, whose cells are names of folders.
 
     Raises:
         LabelError: a column or a label does not exist, a cell is no known class, two classes cannot be told apart, or
@@ -47,7 +51,7 @@ def build_labels(rows: pd.DataFrame, labels: dict[str, Label]) -> tuple[pd.DataF
                 check_mask_label(name, label)
                 built[name], classes[name] = _column(rows, name, label.column), list(label.classes)
             case label:
-                built[name], classes[name] = _from_column(rows, name, label)
+                built[name], classes[name] = _from_column(rows, name, label, label.column in stated)
     return pd.DataFrame({name: built[name] for name in labels}, index=rows.index), {
         name: classes[name] for name in labels
     }
@@ -125,10 +129,24 @@ def _in_order(labels: dict[str, Label]) -> list[str]:
     return order
 
 
-def _from_column(rows: pd.DataFrame, name: str, label: ColumnLabel) -> tuple[pd.Series, list[str]]:
-    """The label of each row as pandas strings, and its classes."""
+def written_missing(rows: pd.DataFrame, labels: dict[str, Label], stated: Collection[str]) -> list[str]:
+    """A note for each label with cells that hold a word and were taken as missing: which word, in how many rows."""
+    notes = []
+    for name, label in labels.items():
+        if isinstance(label, ColumnLabel) and label.column not in stated:
+            counts = rows[label.column].fillna("").value_counts().sort_index()
+            words = {str(cell): int(count) for cell, count in counts.items() if cell and _is_missing(str(cell), label)}
+            if words:
+                mend = "" if isinstance(label, ThresholdLabel) else f"; a class is listed in data.labels.{name}.classes"
+                told = f"{sum(words.values()):,} rows of {label.column!r} hold a word for a missing cell"
+                notes.append(f"{told}, and have no {name!r}: {words}{mend}")
+    return notes
+
+
+def _from_column(rows: pd.DataFrame, name: str, label: ColumnLabel, stated: bool) -> tuple[pd.Series, list[str]]:
+    """The label of each row as pandas strings, and its classes; no cell is missing where its column is `stated`."""
     cells = _column(rows, name, label.column)
-    known = [str(cell) for cell in cells.unique() if not _is_missing(str(cell), label)]
+    known = [str(cell) for cell in cells.unique() if stated or not _is_missing(str(cell), label)]
     classes, meaning = _rule(name, label, known)
     found = {cell: meaning(cell) for cell in known}
     unknown = [cell for cell, meant in found.items() if meant is None]
@@ -176,7 +194,7 @@ def _column(rows: pd.DataFrame, name: str, column: str) -> pd.Series:
 def _is_missing(cell: str, label: ColumnLabel) -> bool:
     match label:
         case NamesLabel():
-            return cell.casefold() in NO_NAME
+            return cell.casefold() in NO_NAME and cell not in (label.classes or ())
         case ValuesLabel():
             return cell.casefold() in NO_NUMBER and cell not in label.classes
         case ThresholdLabel():
@@ -196,12 +214,12 @@ def _rule(name: str, label: ColumnLabel, known: list[str]) -> Rule:
 def _by_name(name: str, label: NamesLabel, known: list[str]) -> Rule:
     names = sorted(known) if label.classes is None else label.classes
     _check_names(name, names)
-    folded = [one.casefold() for one in names]
-    if label.classes is None and len(set(folded)) < len(folded):
-        alike = sorted(one for one in names if folded.count(one.casefold()) > 1)
+    if label.classes is None and (alike := find_alike(names)):
+        told = "; ".join(escaped(group) for group in alike[:SHOWN])
         raise LabelError(
-            f"Label {name!r} has classes that differ in capitals alone: {alike}. They are most likely the same. "
-            f"Make them one in the source, or list them in data.labels.{name}.classes if they are meant."
+            f"Label {name!r} has classes that no person can tell apart: {told}. They are most likely the same, and "
+            "differ in capitals, blanks, or letters that look alike (here as escapes). Make them one in the source, or "
+            f"list them in data.labels.{name}.classes if they are meant."
         )
     return names, {one: one for one in names}.get
 
@@ -265,6 +283,9 @@ def _about_unknown(name: str, label: ColumnLabel, cells: pd.Series, unknown: lis
             allowed = f"these numbers for the classes, or their names: {label.classes}.{nearest(unknown[0], classes)}"
         case ThresholdLabel():
             allowed = "any number, with a point for decimals."
+    twins = [(cell, one) for cell in unknown[:SHOWN] for one in classes if looks(cell) == looks(one)]
+    if twins:
+        allowed += f" They look alike, and differ: {'; '.join(escaped(pair) for pair in twins)}."
     return (
         f"Label {name!r} is made of column {label.column!r}, which holds cells it does not know:\n"
         + "\n".join(shown)

@@ -54,6 +54,8 @@ class Listing:
     ignored: files that are no samples by their place or name.
     notes: what a reader of the report should know.
     coverage: by class, where the source has a published list; lines without an image are in none of the others.
+    stated: columns whose cells are names of folders or files, and never missing: a folder may be called `nan`.
+    doubt: why `columns` are most likely not the classes that are meant: an error, unless params list the classes.
     """
 
     title: str
@@ -63,6 +65,8 @@ class Listing:
     ignored: list[Aside] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     coverage: dict[str, Coverage] = field(default_factory=dict)
+    stated: tuple[str, ...] = ()
+    doubt: str | None = None
 
 
 def read_source(source: Source, work: Path) -> Listing:
@@ -74,19 +78,6 @@ def read_source(source: Source, work: Path) -> Listing:
 def files_table(paths: Sequence[str], origins: Sequence[str], splits: Sequence[str | None]) -> pd.DataFrame:
     """The `files` of a Listing."""
     return pd.DataFrame({"path": paths, "origin": origins, "split": splits}, dtype="string")
-
-
-def official_split(name: str) -> str | None:
-    """train, val or test for the names that datasets give them, in any case; None for other names."""
-    match name.strip().lower():
-        case "train" | "training":
-            return "train"
-        case "val" | "valid" | "validation" | "dev":
-            return "val"
-        case "test" | "testing":
-            return "test"
-        case _:
-            return None
 
 
 def repository() -> Path:

@@ -62,6 +62,7 @@ def closing_sentence(met: dict[str, Any]) -> str:
         say(_coverage(met["published"]))
     labels = ", ".join(f"{label} ({_counted(counts)})" for label, counts in met["labels"].items())
     aside = {"unusable": len(met["unusable"]), "ignored": len(met["ignored"]), "repeated rows": met["repeated"]["rows"]}
+    aside |= {f"without {label}": count for label, count in met["unlabelled"].items()}
     said = ", ".join(f"{count:,} {what}" for what, count in aside.items() if count or what == "unusable")
     return f"{met['images']:,} images from {met['source']}, {labels}, {said}"
 

@@ -58,6 +58,44 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     assert rows(listing) == [("bus/2.png", "-", "bus"), ("train/1.png", "-", "train")]
 
 
+@pytest.mark.parametrize(
+    "names", [("training_set", "test_set"), ("train2017", "val2017"), ("Train Images", "validation_data")]
+)
+def test_near_misses_of_split_names_are_understood(tmp_path: Path, names: tuple[str, str]) -> None:
+    listing = listed(make(tmp_path, *(f"{name}/{one}/1.png" for name in names for one in ("cats", "dogs"))))
+    assert [klass for _, _, klass in rows(listing)] == ["cats", "dogs"] * 2
+    assert "train" in listing.files["split"].tolist()
+    assert not listing.files["split"].isna().any()
+    assert listing.doubt is None
+
+
+@pytest.mark.parametrize("others", [("trian", "tset"), ("fold1", "fold2", "fold3"), ("Hospital A", "Hospital B")])
+def test_folders_of_equal_folders_are_doubted_as_classes(tmp_path: Path, others: tuple[str, ...]) -> None:
+    make(tmp_path, f"{others[0]}/birds/1.png", *(f"{name}/{one}/1.png" for name in others for one in ("cats", "dogs")))
+    doubt = listed(tmp_path).doubt
+    assert doubt is not None
+    assert all(repr(name) in doubt for name in (*others, "birds", "cats", "dogs"))
+    assert "train, val and test" in doubt
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ("cats/images/1.png", "dogs/images/1.png"),
+        ("cats/a/1.png", "cats/b/1.png", "dogs/c/1.png", "dogs/d/1.png"),
+        ("cats/2019/1.png", "cats/2020/1.png", "dogs/2019/1.png", "dogs/2020/1.png", "dogs/1.png"),
+    ],
+)
+def test_classes_may_be_parted_into_folders(tmp_path: Path, paths: tuple[str, ...]) -> None:
+    assert listed(make(tmp_path, *paths)).doubt is None
+
+
+@pytest.mark.parametrize("third", ["eval", "trainval", "extra"])
+def test_a_folder_beside_splits_that_could_be_several_is_refused(tmp_path: Path, third: str) -> None:
+    with pytest.raises(SourceError, match=rf"mixes split folders .*'{third}'.* rename those that are splits"):
+        listed(make(tmp_path, "train/cat/1.png", "test/cat/2.png", f"{third}/cat/3.png"))
+
+
 def test_whatever_is_left_aside_is_listed(tmp_path: Path) -> None:
     make(
         tmp_path, "README.md", ".git/config", "__MACOSX/._1.png", "cat/1.png", "cat/.DS_Store", "cat/Thumbs.db", "dog/"

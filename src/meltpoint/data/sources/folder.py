@@ -15,10 +15,11 @@ from meltpoint.data.listing import (
     files_table,
     is_text,
     locate,
-    official_split,
     plain_path,
     printable,
+    shortened,
 )
+from meltpoint.data.split_names import official_split
 from meltpoint.params.data import FolderSource
 
 # What desktops leave behind; names with a leading dot are hidden anyway.
@@ -70,7 +71,8 @@ def read(source: FolderSource, work: Path) -> Listing:  # noqa: ARG001  (every s
             f"data.source.path is {source.path!r}, which is a file. Name the folder that holds class folders."
         )
     walk = Walk(root)
-    for folder, split in _class_folders(walk):
+    folders = _class_folders(walk)
+    for folder, split in folders:
         label = Path(folder).name
         files = list(files_below(walk, folder, (os.path.realpath(folder),)))
         for path in files:
@@ -79,8 +81,15 @@ def read(source: FolderSource, work: Path) -> Listing:  # noqa: ARG001  (every s
             walk.ignore(folder, "a class folder without files")
     paths, origins, splits, labels = zip(*walk.rows, strict=True) if walk.rows else ((), (), (), ())
     columns = pd.DataFrame({"class": labels}, dtype="string")
-    title = f"folder {source.path}"
-    return Listing(title, files_table(paths, origins, splits), columns, walk.unusable, walk.ignored)
+    return Listing(
+        title=f"folder {source.path}",
+        files=files_table(paths, origins, splits),
+        columns=columns,
+        unusable=walk.unusable,
+        ignored=walk.ignored,
+        stated=("class",),
+        doubt=_doubt(root, [folder for folder, _ in folders]),
+    )
 
 
 def _class_folders(walk: Walk) -> list[tuple[str, str | None]]:
@@ -117,11 +126,35 @@ def _split_folders(root: Path, children: list[str]) -> dict[str, str]:
     if others:
         raise SourceError(
             f"{root.name!r} mixes split folders {_names(above)} with others: {_names(others)}. Allowed are either "
-            "split folders or class folders. Move the others away, or set data.source.path one folder deeper."
+            "split folders or class folders. Move the others away, or rename those that are splits to train, val and "
+            "test, or set data.source.path one folder deeper."
         )
     if len(set(above.values())) < len(above):
-        raise SourceError(f"{root.name!r} names one split twice: {_names(above)}. Keep one folder for each split.")
+        raise SourceError(
+            f"{root.name!r} names one split twice: {_names(above)} are {sorted(above.values())}. Keep one folder for "
+            "each split."
+        )
     return above
+
+
+def _doubt(root: Path, folders: list[str]) -> str | None:
+    """Why folders taken for classes are most likely splits, folds or places: they hold the same folders, and no file.
+
+    A class may be parted into folders, so one has to hold two of them at least, and all that the others hold.
+    """
+    held = [[entry for entry in _entries(folder) if not _is_junk(entry)] for folder in folders]
+    inside = [{entry.name.casefold() for entry in entries} for entries in held if entries]
+    most = max(inside, key=len, default=set())
+    if len(inside) < 2 or len(most) < 2 or not all(names <= most for names in inside):
+        return None
+    if any(not entry.is_dir() for entries in held for entry in entries):
+        return None
+    return (
+        f"The folders of {root.name!r} that would be classes are {shortened(_names(folders))}, and they hold nothing"
+        f" but folders of equal names: {shortened(sorted(map(printable, most)))}. Most likely those are the classes. Rename"
+        " the folders above them to train, val and test, or set data.source.path one folder deeper, or use `kind: csv`;"
+        " if they are classes after all, list them under `classes` of the label."
+    )
 
 
 def _folders(walk: Walk, folder: str) -> list[str]:

@@ -64,7 +64,7 @@ def read(source: MasksSource, work: Path) -> Listing:  # noqa: ARG001  (every so
     paths, origins, splits, found = zip(*walk.rows, strict=True)
     columns = pd.DataFrame({"mask": found, "split": [split or "" for split in splits]}, dtype="string")
     files, title = files_table(paths, origins, splits), f"masks {source.path}"
-    return Listing(title, files, columns, walk.unusable + absent, walk.ignored, _notes(walk))
+    return Listing(title, files, columns, walk.unusable + absent, walk.ignored, _notes(walk), stated=("mask",))
 
 
 def _check_parts(source: MasksSource) -> None:

@@ -46,7 +46,9 @@ def read(source: Yoga82Source, work: Path) -> Listing:  # noqa: ARG001  (every s
     files = files_table(list(rows["path"]), [str(root / path) for path in rows["path"]], list(rows["split"]))
     title = f"yoga82 {source.train} and {source.test}"
     coverage = _count(named["l82"], here)
-    return Listing(title, files, rows[list(LEVELS)], ignored=extra, notes=notes + more, coverage=coverage)
+    return Listing(
+        title, files, rows[list(LEVELS)], ignored=extra, notes=notes + more, coverage=coverage, stated=LEVELS
+    )
 
 
 def _read_lists(source: Yoga82Source) -> tuple[pd.DataFrame, list[str]]:

@@ -1,0 +1,40 @@
+"""Names that look the same to a person and differ to a program: capitals, blanks, accents, letters of two scripts."""
+
+import unicodedata
+from collections.abc import Iterable
+
+# Letters of Cyrillic and Greek that fonts draw as they draw a Latin one (Unicode Technical Standard 39, confusables).
+TWINS = str.maketrans(
+    "АВЕЅІЈКМНОРСТХаеѕіјорсухԁΑΒΕΖΗΙΚΜΝΟΡΤΥΧοа",
+    "ABESIJKMHOPCTXaesijopcyxdABEZHIKMNOPTYXoa",
+)
+
+
+def looks(name: str) -> str:
+    """What a person sees of a name: equal for two names that nobody can tell apart.
+
+    Accents are composed (NFC); what has no shape (a zero-width blank, a direction mark, a selector of variants) is
+    left out; blanks of any width count as one, and not at the ends; capitals, and twins of other scripts, make no
+    difference.
+    """
+    shown = [one for one in unicodedata.normalize("NFC", name) if not _is_invisible(one)]
+    plain = " ".join("".join(shown).split()).translate(TWINS)
+    return unicodedata.normalize("NFC", plain.casefold())
+
+
+def find_alike(names: Iterable[str]) -> list[list[str]]:
+    """The groups of names that look the same, each of two or more."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(looks(name), []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def escaped(names: Iterable[str]) -> str:
+    """Names in quotes, whatever is not plain ASCII as an escape, so that a person sees how they differ."""
+    return " and ".join(ascii(name) for name in names)
+
+
+def _is_invisible(one: str) -> bool:
+    """Format characters (Cf), variation selectors, and the joiner that is a mark."""
+    return unicodedata.category(one) == "Cf" or "\ufe00" <= one <= "\ufe0f" or one == "\u034f"

@@ -1,0 +1,48 @@
+"""Class folders of every sort, brought in by the stage `download`: which are classes, which are splits."""
+
+import shutil
+from typing import Any
+
+SECTION = "Folders"
+
+# Folders below the source, and what is expected of those that are read: classes and splits.
+MAKERS: dict[str, tuple[list[str], set[str], set[str]]] = {
+    "class folders called nan, null, NA and none": (["nan", "null", "NA", "none"], {"nan", "null", "NA", "none"}, {""}),
+    "folders called training_set and test_set above the classes": (
+        ["training_set/cat", "training_set/dog", "test_set/cat", "test_set/dog"],
+        {"cat", "dog"},
+        {"train", "test"},
+    ),
+    "folders of folds or places above the classes": (
+        ["fold1/cat", "fold1/dog", "fold2/cat", "fold2/dog"],
+        set(),
+        set(),
+    ),
+    "a folder that may be val or test beside a split": (["train/cat", "train/dog", "eval/cat"], set(), set()),
+    "class folders of one name, composed and decomposed": (["caf\xe9", "cafe\u0301"], set(), set()),
+    "class folders that differ in a blank at the end": (["cat", "cat "], set(), set()),
+    "class folders that differ in a zero-width blank": (["cat", "cat\u200b"], set(), set()),
+    "class folders that differ in a letter of another script": (["cat", "c\u0430t"], set(), set()),
+    "class folders that differ in capitals alone": (["cat", "Cat"], set(), set()),
+}
+
+
+def test_folders(row: Any, workplace: Any, check_refused: Any) -> None:
+    folders, classes, splits = MAKERS[row.name]
+    shutil.rmtree(workplace.photos)
+    for number in range(3 * len(folders)):
+        workplace.add_picture(f"{folders[number % len(folders)]}/{number}.png", number)
+    code, said = workplace.stage("download")
+    if row.fate == "refused":
+        check_refused(row, code, said)
+        assert not workplace.left()
+        return
+    assert code == 0, said
+    samples = workplace.samples()
+    assert len(samples) == 3 * len(folders)
+    assert set(samples["y"]) == classes
+    assert set(samples["split"]) == splits
+
+
+def test_every_row_has_its_folders(every_row: Any) -> None:
+    assert {row.name for row in every_row if row.section == SECTION} == set(MAKERS)
