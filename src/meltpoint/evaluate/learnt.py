@@ -26,11 +26,15 @@ def score_steps(counts: Ints, card: HeadCard) -> Scores:
 
 
 def score_likely(true: Ints, probabilities: Floats) -> Scores:
-    """Of a head with more than five classes: how often the true one is among the five most probable."""
+    """Of a head with more than five classes: how often the true one is among the five most probable.
+
+    Ties count against it: classes that are as probable stand before the true one, so that a head which tells nothing
+    apart is right in none, not in all.
+    """
     if probabilities.shape[1] <= LIKELY:
         return {}
     given = probabilities[np.arange(len(true)), true][:, None]
-    return {f"top_{LIKELY}_accuracy": _mean((probabilities > given).sum(1) < LIKELY)}
+    return {f"top_{LIKELY}_accuracy": _mean((probabilities >= given).sum(1) <= LIKELY)}
 
 
 def score_threshold(counts: Ints, card: HeadCard) -> Scores:
