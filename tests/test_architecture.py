@@ -16,8 +16,8 @@ LAYERS = [
     {"tables", "metrics", "trees", "grab", "borders"},
     {"data", "images", "model", "task"},
     {"train", "evaluate", "predict", "export"},
-    {"registry"},
-    {"api", "variants", "signing", "repeat"},
+    {"registry", "forecast"},
+    {"api", "variants", "signing", "repeat", "init"},
     {"commands"},
     {"cli", "__init__"},
 ]

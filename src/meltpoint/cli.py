@@ -9,6 +9,7 @@ from meltpoint.commands import (
     doctor,
     fetch_urls,
     history,
+    init,
     predict,
     preset,
     repeat,
@@ -25,6 +26,7 @@ from meltpoint.errors import guarded
 ABOUT = """\
 How far should you unfreeze? Meltpoint trains a backbone frozen and fine-tuned, and says which one to ship.
 
+  meltpoint init PATH  write a params.yaml for your own images
   dvc repro            run what params.yaml and the code make necessary
   meltpoint status     read the decision, and where everything is
   meltpoint ui         browse runs, curves, pictures and model versions
@@ -43,6 +45,7 @@ How far should you unfreeze? Meltpoint trains a backbone frozen and fine-tuned, 
 COMMANDS = {
     "status": status,
     "ui": ui,
+    "init": init,
     "preset": preset,
     "predict": predict,
     "history": history,

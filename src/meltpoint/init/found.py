@@ -1,0 +1,147 @@
+"""What was recognised at a path: how params.yaml names it, its rows as the pipeline will read them, and what to say."""
+
+import os
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+from pydantic import TypeAdapter
+
+from meltpoint.data.labels import build_labels
+from meltpoint.data.listing import Listing, read_source, repository
+from meltpoint.errors import UserError
+from meltpoint.params.data import Label, Source
+from meltpoint.tables import MEASURED, PRESENT, RESERVED, Classes
+
+SCRATCH = Path(".checkpoints/init")  # below the working directory: ignored by git and DVC
+GENERIC = {
+    "data", "dataset", "datasets", "images", "image", "imgs", "photos", "pictures", "jpegimages", "raw", "train",
+}  # fmt: skip
+TAKEN = {*RESERVED, *MEASURED, "size", "nfiles", "class", "classes"}  # of tables, of DVC, and what says nothing
+
+
+class InitError(UserError, ValueError):
+    """Nothing that the pipeline reads was found at a path."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user asks for: the label's name or column; where params.yaml goes; None where nothing is asked."""
+
+    label: str | None
+    folder: Path  # of params.yaml; a table that is written goes to data/ in it
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that the pipeline reads, made of what it cannot read itself."""
+
+    path: Path  # as params.yaml names it
+    rows: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Found:
+    """A layout that was recognised.
+
+    layout: in words. name: what the data are called. source, labels: sections of params.yaml as plain mappings.
+    main: the label that decides. listing: the rows, as the pipeline reads them. cells: of each label, the class of each
+    row or missing; of masks the classes that it shows, `PRESENT` between them. classes: of each label, in order.
+    levels: labels that form a tree, root first. group: the column whose rows belong together.
+    says: what was found and taken. warns: what the user had better mend, each with how.
+    """
+
+    layout: str
+    name: str
+    source: dict[str, Any]
+    labels: dict[str, dict[str, Any]]
+    main: str
+    listing: Listing
+    cells: pd.DataFrame
+    classes: Classes
+    task: Literal["classification", "segmentation"] = "classification"
+    levels: list[str] = field(default_factory=list)
+    group: str | None = None
+    table: Table | None = None
+    says: list[str] = field(default_factory=list)
+    warns: list[str] = field(default_factory=list)
+
+    def shown(self, label: str, name: str) -> "pd.Series[bool]":
+        """Whether each row belongs to a class, or shows it on its mask."""
+        cells = self.cells[label].fillna("")
+        if self.task == "classification":
+            return (cells == name).astype(bool)
+        return cells.map(lambda cell: name in cell.split(PRESENT)).astype(bool)
+
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """How many images each class of each label has."""
+        return {
+            label: {name: int(self.shown(label, name).sum()) for name in names} for label, names in self.classes.items()
+        }
+
+
+def label_cells(listing: Listing, labels: Mapping[str, Any]) -> tuple[pd.DataFrame, Classes]:
+    """The cells and classes of labels that are made of columns, as the download stage will make them.
+
+    Raises:
+        LabelError: a column holds what cannot be a class.
+    """
+    checked: dict[str, Label] = TypeAdapter(dict[str, Label]).validate_python(dict(labels))
+    rows = listing.columns.set_axis(pd.Index(listing.files["path"]), axis="index")
+    cells, classes = build_labels(rows, checked)
+    return cells.reset_index(drop=True), classes
+
+
+def read_listing(source: Mapping[str, Any]) -> Listing:
+    """The rows of a source, as the download stage will read them.
+
+    Raises:
+        UserError: the pipeline cannot read it.
+    """
+    checked: Source = TypeAdapter(Source).validate_python(source)
+    return read_source(checked, SCRATCH.absolute())
+
+
+def shown_path(path: Path) -> str:
+    """A path as params.yaml names it: relative to the repository where it lies in it, else absolute."""
+    absolute, root = Path(os.path.normpath(Path.cwd() / path)), repository()
+    return absolute.relative_to(root).as_posix() if absolute.is_relative_to(root) else str(absolute)
+
+
+def data_name(path: Path) -> str:
+    """What data at a path are called: the folder's or file's name, or that of the first one above that says more."""
+    absolute = Path(os.path.normpath(Path.cwd() / path))
+    stem = re.sub(r"(\.(tar|zip|csv|tsv|txt|json|parquet|gz|tgz|bz2|xz))+$", "", absolute.name, flags=re.I)
+    names = [stem, *(parent.name for parent in absolute.parents)]
+    return next((name for name in names if name and name.casefold() not in GENERIC), stem)
+
+
+def label_name(text: str, fallback: str = "label") -> str:
+    """A name that params.yaml takes, as like `text` as can be: letters, digits, `_` and `-`."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    name = re.sub(r"[^A-Za-z0-9_-]+", "_", plain).strip("_-").lower()
+    if not name:
+        return fallback
+    return f"{name}_label" if name in TAKEN else name
+
+
+def table_place(wish: Wish, name: str) -> Path:
+    """Where a table goes that is made for the pipeline."""
+    return wish.folder / "data" / f"{label_name(name, 'images')}-table.csv"
+
+
+def plural(count: int, word: str) -> str:
+    """`1 image`, `2,000 images`, `3 classes`."""
+    more = "es" if word.endswith(("s", "x", "ch")) else "s"
+    return f"{count:,} {word if count == 1 else word + more}"
+
+
+def examples(names: list[str], most: int = 3) -> str:
+    """The first few of many names."""
+    told = ", ".join(names[:most])
+    return told + (f" and {len(names) - most:,} more" if len(names) > most else "")

@@ -1,0 +1,163 @@
+"""The pictures themselves: sizes, formats, what cannot be read, exact copies; a sample where there are many."""
+
+import random
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from PIL import Image
+
+from meltpoint.data.listing import Aside
+from meltpoint.files import sha256_of
+from meltpoint.images.decode import ImageError, decode
+from meltpoint.progress import track
+
+SUFFIXES = {
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif", ".ppm", ".pgm", ".pbm",
+    ".jp2", ".j2k", ".avif",
+}  # fmt: skip
+HEADERS, CHUNK = 5_000, 16  # headers that are read at most, and pictures that are decoded between looks at the clock
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What was seen of the pictures.
+
+    decoded: how many were decoded to their end, and `seconds` for one of them on one thread. widths, heights: of those
+    whose header was read. unusable: those that cannot be used. copies: groups of paths with equal bytes.
+    """
+
+    total: int
+    decoded: int
+    seconds: float
+    widths: list[int]
+    heights: list[int]
+    formats: Counter[str]
+    grey: bool
+    unusable: list[Aside] = field(default_factory=list)
+    copies: list[list[str]] = field(default_factory=list)
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of them were decoded."""
+        return self.decoded == self.total
+
+    @property
+    def short_side(self) -> int:
+        """The median of the shorter sides, in pixels."""
+        return round(float(np.median(np.minimum(self.widths, self.heights)))) if self.widths else 0
+
+    @property
+    def aspect(self) -> float:
+        """The median of the longer side over the shorter."""
+        longer, shorter = np.maximum(self.widths, self.heights), np.minimum(self.widths, self.heights)
+        return float(np.median(longer / shorter)) if self.widths else 1.0
+
+    @property
+    def megapixels(self) -> float:
+        """The mean, in units of 10**6 pixels."""
+        return float(np.mean(np.multiply(self.widths, self.heights)) / 1e6) if self.widths else 0.0
+
+    @property
+    def largest(self) -> float:
+        """The largest, in units of 10**6 pixels."""
+        return float(np.max(np.multiply(self.widths, self.heights)) / 1e6) if self.widths else 0.0
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file is called like a picture that the pipeline reads."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def look_at(paths: Sequence[str], origins: Sequence[str], max_megapixels: float, seconds: float) -> Pictures:
+    """Read headers and decode pictures for so many seconds, in an order that mixes classes; odd names come first."""
+    order = list(range(len(paths)))
+    random.Random(0).shuffle(order)  # noqa: S311 - an order, no secret
+    order.sort(key=lambda number: is_picture(Path(paths[number])))
+    seen: list[tuple[int, int, str] | None] = []
+    for number in order[:HEADERS]:
+        seen.append(_header(Path(origins[number])))
+    sizes = [one for one in seen if one]
+    looked = _decode_some([(paths[number], origins[number]) for number in order], max_megapixels, seconds)
+    times = [one.seconds for one in looked if one.reason is None]
+    return Pictures(
+        total=len(paths),
+        decoded=len(looked),
+        seconds=float(np.median(times)) if times else 0.0,
+        widths=[width for width, _, _ in sizes],
+        heights=[height for _, height, _ in sizes],
+        formats=Counter(kind for _, _, kind in sizes),
+        grey=bool(times) and all(one.grey for one in looked if one.reason is None),
+        unusable=sorted((Aside(one.path, one.reason) for one in looked if one.reason), key=lambda aside: aside.path),
+        copies=_copies(paths, origins, seconds / 2),
+    )
+
+
+@dataclass(frozen=True)
+class _Look:
+    path: str
+    reason: str | None
+    seconds: float
+    grey: bool
+
+
+def _header(path: Path) -> tuple[int, int, str] | None:
+    try:
+        with Image.open(path) as image:
+            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+            width, height = image.size[::-1] if turned else image.size
+            return width, height, image.format or "?"
+    except Exception:  # noqa: BLE001 - Pillow raises nearly every kind for damaged files; the decoder will say which
+        return None
+
+
+def _decode_some(jobs: Sequence[tuple[str, str]], max_megapixels: float, seconds: float) -> list[_Look]:
+    def look(job: tuple[str, str]) -> _Look:
+        path, origin = job
+        start = time.thread_time()
+        try:
+            pixels = decode(Path(origin), max_megapixels)
+        except ImageError as error:
+            return _Look(path, error.reason, 0.0, grey=False)
+        spread = pixels[::8, ::8].max(axis=2).astype(int) - pixels[::8, ::8].min(axis=2)
+        return _Look(path, None, time.thread_time() - start, bool((spread < 8).all()))
+
+    looks: list[_Look] = []
+    with ThreadPoolExecutor() as pool:
+        for part in _until(track(range(0, len(jobs), CHUNK), "look at pictures", unit="chunk"), seconds):
+            looks += pool.map(look, jobs[part : part + CHUNK])
+    return looks
+
+
+def _copies(paths: Sequence[str], origins: Sequence[str], seconds: float) -> list[list[str]]:
+    """Groups of files of one size and one sha256, as far as the time allows."""
+    sized = sorted((size, path, origin) for path, origin in zip(paths, origins, strict=True) if (size := _size(origin)))
+    found: dict[str, list[str]] = {}
+    for _, members in _until(groupby(sized, key=lambda one: one[0]), seconds):
+        equal = list(members)
+        for _, path, origin in equal if len(equal) > 1 else []:
+            found.setdefault(sha256_of(Path(origin)), []).append(path)
+    return [group for group in found.values() if len(group) > 1]
+
+
+def _size(origin: str) -> int:
+    try:
+        return Path(origin).stat().st_size
+    except OSError:
+        return 0
+
+
+def _until(items: Iterable[Item], seconds: float) -> Iterable[Item]:
+    """Items until the time is up, and one at least."""
+    end = time.monotonic() + seconds
+    for item in items:
+        yield item
+        if time.monotonic() > end:
+            return

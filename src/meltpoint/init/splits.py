@@ -1,0 +1,74 @@
+"""Which splits the data bring, whether they can be kept, and which classes are too rare for any."""
+
+from dataclasses import dataclass
+
+from meltpoint.init.found import Found, examples, plural
+from meltpoint.tables import SPLITS
+
+RARE = 3  # images that a class needs: one for each split
+MANY = 20_000  # images from which on a tenth is enough for test
+
+
+@dataclass(frozen=True)
+class Splits:
+    """What split of params.yaml will say, why, and what stands against it."""
+
+    official: bool
+    ratios: dict[str, float]
+    why: str
+    warns: list[str]
+
+
+def choose_splits(found: Found) -> Splits:
+    """Keep what the data bring, unless a class would be missing from one of its splits."""
+    files = found.listing.files
+    counts = {split: int((files["split"] == split).sum()) for split in SPLITS}
+    ratios = (
+        {"train": 0.8, "val": 0.1, "test": 0.1} if len(files) >= MANY else {"train": 0.6, "val": 0.15, "test": 0.25}
+    )
+    warns = _rare(found)
+    brought = [split for split in SPLITS if counts[split]]
+    if not brought:
+        why = f"the data bring no splits: {_shares(ratios)} are drawn, each class and near-duplicates kept together"
+        return Splits(True, ratios, why, warns)
+    lacking = _lacking(found, [split for split in brought if split != "train"])
+    told = ", ".join(f"{split} {count:,}" for split, count in counts.items() if count)
+    if "train" not in brought or lacking:
+        reason = f"{lacking[0]} would not be told there" if lacking else "there is no train"
+        if len(lacking) > 1:
+            reason = f"{examples(lacking)} are missing there"
+        why = f"the data bring splits ({told}) that cannot be kept, as {reason}: all images are split anew"
+        return Splits(False, ratios, why, warns)
+    cut = [split for split in SPLITS if split not in brought]
+    rest = f"; {' and '.join(cut)} {'is' if len(cut) == 1 else 'are'} cut from train" if cut else ""
+    unnamed = int(files["split"].isna().sum())
+    more = f"; {plural(unnamed, 'image')} in no split count as train" if unnamed else ""
+    return Splits(True, ratios, f"the data bring splits, and they are kept: {told}{rest}{more}", warns)
+
+
+def _shares(ratios: dict[str, float]) -> str:
+    return ", ".join(f"{share:.0%} {split}" for split, share in ratios.items())
+
+
+def _lacking(found: Found, splits: list[str]) -> list[str]:
+    """Classes that a split of the data has no image of, in words."""
+    column = found.listing.files["split"]
+    return [
+        f"{name!r} of {split}"
+        for label, names in found.classes.items()
+        for name in names
+        for split in splits
+        if not found.shown(label, name)[(column == split).fillna(value=False)].any()
+    ]
+
+
+def _rare(found: Found) -> list[str]:
+    few = [
+        f"{name!r} ({count:,})" for counts in found.counts.values() for name, count in counts.items() if count < RARE
+    ]
+    if not few:
+        return []
+    return [
+        f"{plural(len(few), 'class')} with fewer than {RARE} images: {examples(few)}. Each needs one in train, val and"
+        " test, or the split stage refuses: add images, merge it with another class, or remove it from the data."
+    ]

@@ -1,0 +1,87 @@
+"""params.yaml as text: every key, a comment on each choice; checked by its reader before it is put in place."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from meltpoint.files import whole_file
+from meltpoint.init.found import Table
+from meltpoint.params.read import Params, read_params
+
+WIDTH = 120
+Comments = Mapping[str, str]  # by dotted key
+
+
+def render(raw: Mapping[str, Any], title: list[str], comments: Comments) -> str:
+    """The text of params.yaml: sections in their order, a comment above each key that has one."""
+    lines = [f"# {line}".rstrip() for line in title]
+    for key, value in raw.items():
+        block = _render(str(key), value, str(key), comments)
+        spaced = len(block) > 1 or key in ("seed", "data", "backbone", "embed", "evaluate")
+        lines += ["", *block] if spaced and lines else block
+    return "\n".join(lines) + "\n"
+
+
+def _render(key: str, value: Any, path: str, comments: Comments) -> list[str]:
+    """A key and its value: in one line where that is short and no key within has a comment."""
+    above = [f"# {line}" for line in _wrapped(comments[path])] if path in comments else []
+    flow = f"{_flow(key)}: {_flow(value)}"
+    inside = any(other.startswith(f"{path}.") for other in comments)
+    if not isinstance(value, Mapping | list) or not value or (len(flow) <= WIDTH - 12 and not inside):
+        return [*above, flow]
+    if isinstance(value, list):
+        return [*above, f"{_flow(key)}:", *(f"  - {_flow(item)}" for item in value)]
+    within = [line for name, one in value.items() for line in _render(str(name), one, f"{path}.{name}", comments)]
+    return [*above, f"{_flow(key)}:", *(f"  {line}" for line in within)]
+
+
+def _flow(value: Any) -> str:
+    """A value in one line of YAML."""
+    text = yaml.safe_dump(value, default_flow_style=True, width=10**9, sort_keys=False, allow_unicode=True)
+    return text.removesuffix("\n").removesuffix("\n...").strip()
+
+
+def _wrapped(text: str) -> list[str]:
+    lines, line = [], ""
+    for word in text.replace("\n", " ").split():
+        if line and len(line) + len(word) + 1 > WIDTH - 8:
+            lines.append(line)
+            line = word
+        else:
+            line = f"{line} {word}".strip()
+    return [*lines, line]
+
+
+def put(text: str, place: Path, table: Table | None) -> Path | None:
+    """Write the table, then `place`, whole and only if the pipeline reads it; where what was there is kept, or None.
+
+    Raises:
+        ParamsError: what was written is no params.yaml, which is a bug of ours.
+    """
+    if table is not None:
+        with whole_file(table.path) as temporary:
+            table.rows.to_csv(temporary, index=False, lineterminator="\n")
+    with whole_file(place) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+        read_params(temporary)
+        return _keep(place)
+
+
+def check(text: str, params: Params, work: Path) -> None:
+    """See that the text says what was chosen."""
+    with whole_file(work / "check.yaml") as temporary:
+        temporary.write_text(text, encoding="utf-8")
+        assert read_params(temporary) == params, "the text of params.yaml says something else than what was chosen"
+
+
+def _keep(place: Path) -> Path | None:
+    """Copy what is there to the next free name; it is never lost."""
+    if not place.exists():
+        return None
+    names = [f"{place.name}.bak", *(f"{place.name}.bak{number}" for number in range(2, 10_000))]
+    kept = next(path for path in map(place.with_name, names) if not path.exists())
+    with whole_file(kept) as temporary:
+        temporary.write_bytes(place.read_bytes())
+    return kept

@@ -1,0 +1,166 @@
+"""Class folders: the label is the folder's name, splits are kept where they can be, odd files are told."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from meltpoint.errors import UserError
+
+Draw = Callable[..., Path]
+Fill = Callable[[Path, dict[str, int]], Path]
+Init = Callable[..., Any]
+
+
+def test_class_folders(place: Path, fill: Fill, init: Init) -> None:
+    fill(place / "Pet Photos", {"cat": 6, "dog": 9})
+    ran = init("Pet Photos")
+    assert ran.raw["data"]["source"] == {"kind": "folder", "path": "Pet Photos"}
+    assert ran.raw["data"]["labels"] == {"pet_photos": {"kind": "names", "column": "class", "classes": None}}
+    assert ran.params.main_head == "pet_photos"
+    assert ran.params.register_.name == "pet_photos"
+    assert ran.params.register_.floors == {"pet_photos/accuracy": 0.6}
+    assert "15 images" in ran.out
+    assert "dog 9, cat 6" in ran.out
+    assert "bring no splits" in ran.out
+
+
+def test_comments_explain_the_choices(place: Path, fill: Fill, init: Init) -> None:
+    fill(place / "pets", {"cat": 6, "dog": 6})
+    text = init("pets").path.read_text()
+    lines = text.splitlines()
+    for key in ("split:", "images:", "augment:", "backbone:", "heads:", "strategies:", "  source:", "  metric:"):
+        at = next(number for number, line in enumerate(lines) if line.startswith(key))
+        assert lines[at - 1].lstrip().startswith("# "), f"nothing explains {key}"
+    assert "train@frozen" in text, "the estimate stands at the top"
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "test"),
+    [("train", "val", "test"), ("Training", "valid", "Testing")],
+)
+def test_splits_are_kept(place: Path, fill: Fill, init: Init, train: str, val: str, test: str) -> None:
+    for split, count in ((train, 5), (val, 2), (test, 3)):
+        fill(place / "pets" / split, {"cat": count, "dog": count})
+    ran = init("pets")
+    assert ran.params.split.official
+    assert "train 10, val 4, test 6" in ran.out
+    assert list(ran.raw["data"]["labels"]) == ["pets"]
+
+
+def test_a_missing_val_is_cut_from_train(place: Path, fill: Fill, init: Init) -> None:
+    for split in ("train", "test"):
+        fill(place / "pets" / split, {"cat": 5, "dog": 5})
+    ran = init("pets")
+    assert ran.params.split.official
+    assert "val is cut from train" in ran.out
+
+
+def test_a_split_that_lacks_a_class_is_not_kept(place: Path, fill: Fill, init: Init) -> None:
+    fill(place / "pets" / "train", {"cat": 5, "dog": 5})
+    fill(place / "pets" / "test", {"cat": 5})
+    ran = init("pets")
+    assert not ran.params.split.official
+    assert "'dog' of test" in ran.out
+
+
+def test_a_folder_around_it_is_looked_through(place: Path, fill: Fill, init: Init) -> None:
+    fill(place / "download" / "flowers", {"rose": 4, "tulip": 4})
+    ran = init("download")
+    assert ran.raw["data"]["source"]["path"] == "download/flowers"
+    assert ran.params.main_head == "flowers"
+
+
+def test_a_folder_that_says_nothing_is_called_as_the_one_above(place: Path, fill: Fill, init: Init) -> None:
+    fill(place / "flowers" / "images", {"rose": 4, "tulip": 4})
+    assert init("flowers/images").params.main_head == "flowers"
+
+
+def test_the_label_can_be_named(place: Path, fill: Fill, init: Init) -> None:
+    fill(place / "x", {"rose": 4, "tulip": 4})
+    assert init("x", "--label", "kind of flower").params.main_head == "kind_of_flower"
+
+
+def test_data_outside_are_named_by_their_whole_path(
+    place: Path, fill: Fill, init: Init, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    outside = fill(tmp_path_factory.mktemp("far") / "pets", {"cat": 4, "dog": 4})
+    assert init(outside).raw["data"]["source"]["path"] == str(outside)
+
+
+def test_odd_files_are_told_and_tolerated_by_number(place: Path, fill: Fill, init: Init) -> None:
+    root = fill(place / "pets", {"cat": 15, "dog": 15})
+    (root / "cat" / "notes.txt").write_text("hello")
+    (root / "readme.md").write_text("hello")
+    ran = init("pets")
+    assert "cat/notes.txt (not an image)" in ran.out
+    assert "readme.md (in no class folder)" in ran.out
+    assert ran.params.data.max_bad == 1
+
+
+def test_many_bad_files_are_not_tolerated(place: Path, fill: Fill, init: Init) -> None:
+    root = fill(place / "pets", {"cat": 6, "dog": 6})
+    for number in range(3):
+        (root / "dog" / f"bad{number}.jpg").write_bytes(b"not a picture")
+    ran = init("pets")
+    assert ran.params.data.max_bad == 0
+    assert "look here: 3 files of 15 cannot be used" in ran.out
+
+
+def test_rare_classes_are_told(place: Path, fill: Fill, init: Init) -> None:
+    fill(place / "pets", {"cat": 6, "dog": 6, "emu": 2})
+    assert "look here: 1 class with fewer than 3 images: 'emu' (2)" in init("pets").out
+
+
+def test_copies_with_two_labels_are_told(place: Path, fill: Fill, init: Init) -> None:
+    root = fill(place / "pets", {"cat": 6, "dog": 6})
+    shutil.copy(root / "cat" / "0.png", root / "dog" / "copy.png")
+    out = init("pets").out
+    assert "exact copies: 1, as cat/0.png and dog/copy.png" in out
+    assert "1 picture of equal bytes with different labels" in " ".join(out.split())
+
+
+def test_one_class_with_nearly_all_images_changes_the_metric(place: Path, fill: Fill, init: Init) -> None:
+    fill(place / "parts", {"good": 45, "broken": 5})
+    ran = init("parts")
+    assert ran.params.compare.metric == "balanced_accuracy"
+    assert ran.raw["heads"]["parts"]["class_weights"] == "balanced"
+    assert ran.raw["register"]["floors"] == {"parts/balanced_accuracy": 0.5}
+
+
+@pytest.mark.parametrize("names", [("0", "1"), ("turn_left", "turn_right"), ("a", "b")])
+def test_letters_and_sides_are_not_mirrored(place: Path, fill: Fill, init: Init, names: tuple[str, str]) -> None:
+    fill(place / "signs", dict.fromkeys(names, 4))
+    transforms = [next(iter(one)) for one in init("signs").raw["augment"]["transforms"]]
+    assert transforms == ["RandomResizedCrop", "RandomBrightnessContrast"]
+
+
+def test_what_no_class_says_is_refused_kindly(place: Path, draw: Draw, fill: Fill, init: Init) -> None:
+    draw(place / "flat" / "a.png")
+    (place / "empty").mkdir()
+    (place / "words" / "cat").mkdir(parents=True)
+    (place / "words" / "cat" / "a.txt").write_text("a")
+    fill(place / "single", {"cat": 4})
+    for path, told, mend in (
+        ("flat", "holds 1 picture and nothing that says what they show", "Sort them into a folder for each class"),
+        ("empty", "is an empty folder", "Allowed are"),
+        ("words", "no pictures that are known", "Allowed are"),
+        ("single", "one class alone, 'cat' with 4 images", "a folder for each"),
+        ("flta", "There is no 'flta'. Did you mean 'flat'?", "Name a folder"),
+        ("flat/a.png", "is a single picture", "Allowed are"),
+    ):
+        with pytest.raises(UserError) as error:
+            init(path)
+        message = " ".join(str(error.value).split())
+        assert told in message
+        assert mend in message
+    assert not (place / "params.yaml").exists()
+
+
+def test_the_command_wants_presets(tmp_path: Path, fill: Fill, init: Init, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path / "pets", {"cat": 4, "dog": 4})
+    monkeypatch.chdir(tmp_path / "pets")
+    with pytest.raises(UserError, match="Run this in Meltpoint's own folder"):
+        init(".")

@@ -1,0 +1,90 @@
+"""The command as a whole: what it writes, keeps, and leaves alone; the machine really timed; stages run on it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from meltpoint.cli import run
+from meltpoint.errors import UserError
+from meltpoint.forecast.speeds import PLACE, USUAL, read_speeds
+from meltpoint.params.read import read_params
+
+ROOT = Path(__file__).parents[2]
+Draw = Callable[..., Path]
+Fill = Callable[[Path, dict[str, int]], Path]
+Init = Callable[..., Any]
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and "presets" not in path.parts
+    }
+
+
+def test_a_dry_run_writes_nothing(place: Path, fill: Fill, init: Init) -> None:
+    fill(place / "pets", {"cat": 4, "dog": 4})
+    (place / "params.yaml").write_text("mine")
+    before = everything(place)
+    assert "nothing is written" in init("pets", "--dry-run").out
+    assert everything(place) == before
+
+
+def test_what_was_there_is_never_lost(place: Path, fill: Fill, init: Init) -> None:
+    fill(place / "pets", {"cat": 4, "dog": 4})
+    for text in ("first", "second"):
+        (place / "params.yaml").write_text(text)
+        init("pets")
+    assert (place / "params.yaml.bak").read_text() == "first"
+    assert (place / "params.yaml.bak2").read_text() == "second"
+    assert read_params(place / "params.yaml").main_head == "pets"
+
+
+def test_it_can_be_written_elsewhere(place: Path, fill: Fill, init: Init) -> None:
+    fill(place / "pets", {"cat": 4, "dog": 4})
+    init("pets", "--output", "variants/pets.yaml")
+    assert read_params(place / "variants" / "pets.yaml").main_head == "pets"
+    assert not (place / "params.yaml").exists()
+
+
+@pytest.mark.parametrize("minutes", ["0", "-5", "nan"])
+def test_minutes_are_checked(place: Path, fill: Fill, init: Init, minutes: str) -> None:
+    fill(place / "pets", {"cat": 4, "dog": 4})
+    with pytest.raises(UserError, match="--minutes"):
+        init("pets", f"--minutes={minutes}")
+
+
+@pytest.mark.slow
+def test_the_machine_is_timed_and_the_first_stages_run(
+    place: Path, draw: Draw, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for split, count in (("training", 8), ("test", 4)):
+        for name, size in (("cat", (160, 120)), ("dog", (120, 160))):
+            for number in range(count):
+                draw(place / "pets" / split / name / f"{number}.png", size)
+    run(["init", "pets", "--minutes", "20"])
+    out = capsys.readouterr().out
+    assert "train@frozen" in out
+    assert (place / PLACE).exists()
+    speeds = read_speeds()
+    assert speeds.measured
+    assert speeds != USUAL
+    assert 0 < speeds.forward < speeds.step
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    environment.pop("DVC_ROOT", None)
+    for stage in ("download", "split"):
+        script = ROOT / "stages" / f"{stage}.py"
+        subprocess.run([sys.executable, str(script)], cwd=place, env=environment, check=True, timeout=300)
+    counts = {
+        split: len((place / "data/splits" / f"{split}.csv").read_text().splitlines()) - 1
+        for split in ("train", "val", "test")
+    }
+    assert counts["test"] == 8
+    assert counts["train"] + counts["val"] == 16
+    assert counts["val"] > 0
