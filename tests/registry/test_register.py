@@ -189,6 +189,60 @@ def test_two_at_once_end_with_one_champion(house: Any, tmp_path: Path) -> None:
     assert not (house.folder / ".checkpoints" / "promotion.json").exists()
 
 
+def test_a_champion_whose_alias_was_deleted_is_put_back(house: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    register(house.params)
+    store, ledger = open_store("shapes"), house.ledger()
+    store.client.delete_registered_model_alias("shapes", "champion")
+    outcome = register(house.params)
+    assert outcome.sentence == "shapes version 1 (frozen) is the champion already"
+    said = "champion of shapes had been deleted in MLflow; it is put back: version 1, as in promotions.jsonl"
+    assert said in capsys.readouterr().out
+    assert aliases(store) == {"champion": "1"}
+    assert house.ledger() == ledger, "nothing was decided"
+    register(house.params)
+    assert "put back" not in capsys.readouterr().out
+
+
+def test_all_aliases_deleted_and_another_winner(house: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """The new winner is compared with the champion that the ledger knows, and takes its place in the history."""
+    register(house.params)
+    house.train("frozen", 3)
+    register(house.params)
+    store = open_store("shapes")
+    for alias in ("champion", "previous"):
+        store.client.delete_registered_model_alias("shapes", alias)
+    house.train("frozen", 4)
+    sentence = register(house.params).sentence
+    assert "against the champion's" in sentence
+    assert "first" not in sentence
+    said = capsys.readouterr().out
+    assert "champion of shapes had been deleted in MLflow; it is put back: version 2" in said
+    assert "previous of shapes had been deleted in MLflow; it is put back: version 1" in said
+    assert [move for move in moves(house) if move[0] == "champion"] == [
+        ("champion", None, "1"), ("champion", "1", "2"), ("champion", "2", "3"),
+    ]  # fmt: skip
+
+
+def test_a_champion_moved_or_deleted_with_its_version_is_told(house: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    register(house.params)
+    house.train("frozen", 3)
+    register(house.params)
+    store = open_store("shapes")
+    store.client.set_registered_model_alias("shapes", "champion", "1")
+    house.train("frozen", 4)
+    register(house.params)
+    said = capsys.readouterr().out
+    assert "champion of shapes is version 1 in MLflow and version 2 in promotions.jsonl" in said
+    assert ("champion", "1", "3") in moves(house), "it was compared with the one that MLflow names"
+
+    store.client.delete_registered_model_alias("shapes", "champion")
+    store.client.delete_model_version("shapes", "3")
+    house.train("frozen", 5)
+    sentence = register(house.params).sentence
+    assert "compared with nobody: the champion of promotions.jsonl, version 3, is no longer in MLflow" in sentence
+    assert "MLflow has no such version of that model" in capsys.readouterr().out
+
+
 def test_what_was_shown_live_is_completed(house: Any) -> None:
     store, state = open_store("shapes"), read_state(house.params)
     live = open_child(store, state, "frozen", FROZEN_1)

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from meltpoint.errors import UserError
 from meltpoint.files import read_json, write_json
 from meltpoint.progress import say
-from meltpoint.registry.ledger import Change, append, line_of, read
+from meltpoint.registry.ledger import LEDGER, Change, append, holder, line_of, read
 from meltpoint.registry.store import Store
 from meltpoint.registry.versions import CANDIDATE, CHAMPION, KEY, PREVIOUS, aliases, identity
 
@@ -87,6 +87,34 @@ def take_place(
         yield Move(PREVIOUS, before, f"version {version} took its place", old)
     if seen.get(CANDIDATE) == version:
         yield Move(CANDIDATE, None, "it is the champion now", note)
+
+
+def put_back(store: Store) -> list[str]:
+    """Let aliases that were deleted behind the ledger point to where it says; inside of `one_act`. What was found.
+
+    A deleted alias is nobody's decision: which version it belongs to is known. One that was moved to another version
+    stays there, as somebody may have written that down in another clone; it is told.
+    """
+    now, told = aliases(store), list[str]()
+    for alias in (CHAMPION, PREVIOUS, CANDIDATE):
+        line, found = holder(store.root, store.name, alias), now.get(alias)
+        if line is None or found == line["to"]:
+            continue
+        where = f"version {line['to']}" if line["to"] else "nowhere"
+        if found is not None:
+            told.append(
+                f"{alias} of {store.name} is version {found} in MLflow and {where} in {LEDGER}: it was moved by other "
+                "hands. It stays there; to put it back: meltpoint doctor --repair"
+            )
+        elif _fits(store, line["to"], line["key"]):
+            store.client.set_registered_model_alias(store.name, alias, line["to"])
+            told.append(f"{alias} of {store.name} had been deleted in MLflow; it is put back: {where}, as in {LEDGER}")
+        else:
+            told.append(
+                f"{alias} of {store.name} is {where} in {LEDGER}, and MLflow has no such version of that model. To "
+                "write it again: meltpoint sync"
+            )
+    return told
 
 
 def unfinished(root: Path) -> str | None:

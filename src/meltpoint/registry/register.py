@@ -9,12 +9,12 @@ from meltpoint.errors import UserError
 from meltpoint.files import read_json
 from meltpoint.model.card import read_card
 from meltpoint.params.read import Params
-from meltpoint.progress import track
+from meltpoint.progress import say, track
 from meltpoint.registry.gate import Verdict, check_age, check_ceilings, check_champion, check_floors, check_split
-from meltpoint.registry.ledger import holder
+from meltpoint.registry.ledger import LEDGER, holder
 from meltpoint.registry.package import fingerprint
 from meltpoint.registry.pages import save_view
-from meltpoint.registry.promotion import Move, one_act, promote, take_place
+from meltpoint.registry.promotion import Move, one_act, promote, put_back, take_place
 from meltpoint.registry.scores import read_costs, read_scores
 from meltpoint.registry.show import show_decision, show_strategy
 from meltpoint.registry.state import State, git_revision, read_state
@@ -70,6 +70,8 @@ def register(params: Params, folder: Path = Path()) -> Outcome:
     store = open_store(state.name)
     main = f"{params.main_head}/{params.compare.metric}"
     with one_act(store):
+        for told in put_back(store):
+            say(told)
         shown = track(state.strategies, "showing in MLflow", unit="strategy")
         runs = {name: show_strategy(store, state, name, decision, params.evaluate.worst) for name in shown}
         show_decision(store, state, decision, main)
@@ -140,7 +142,15 @@ def _judge(store: Store, state: State, challenger: Challenger, champion: str | N
         return refused
     limits = "every floor and ceiling holds" if settings.ceilings else "every floor holds"
     if champion is None:
-        return Verdict(True, f"the first version to pass; {limits}")
+        return Verdict(True, f"{_reason_without(store)}; {limits}")
     files = fetch(f"models:/{store.name}/{champion}", store.uri)
     against = check_champion(state.folder, strategy, files, params)
     return Verdict(against.passed, f"{against.why}; {limits}" if against.passed else against.why)
+
+
+def _reason_without(store: Store) -> str:
+    """Why there is no champion to compare with."""
+    line = holder(store.root, store.name, CHAMPION)
+    if line is None or line["to"] is None:
+        return "the first version to pass"
+    return f"compared with nobody: the champion of {LEDGER}, version {line['to']}, is no longer in MLflow"

@@ -8,7 +8,7 @@ from meltpoint.progress import say
 from meltpoint.registry.check import check_version
 from meltpoint.registry.ledger import lines_of
 from meltpoint.registry.package import fingerprint
-from meltpoint.registry.promotion import one_act, promote, take_place
+from meltpoint.registry.promotion import one_act, promote, put_back, take_place
 from meltpoint.registry.state import git_revision
 from meltpoint.registry.store import Store
 from meltpoint.registry.versions import CHAMPION, PREVIOUS, aliases, fetch, identity
@@ -30,6 +30,8 @@ def rollback(store: Store, to: str | None, why: str | None) -> str:
         PromotionError: aliases could not be moved.
     """
     with one_act(store):
+        for told in put_back(store):
+            say(told)
         seen = aliases(store)
         target = _choose(store, seen, to)
         say(f"loading version {target} of {store.name} and comparing it with the predictions stored with it")
