@@ -39,7 +39,7 @@ def test_comments_explain_the_choices(place: Path, fill: Fill, init: Init) -> No
 
 @pytest.mark.parametrize(
     ("train", "val", "test"),
-    [("train", "val", "test"), ("Training", "valid", "Testing")],
+    [("train", "val", "test"), ("training_set", "valid", "test_set"), ("Training", "validation_set", "Testing")],
 )
 def test_splits_are_kept(place: Path, fill: Fill, init: Init, train: str, val: str, test: str) -> None:
     for split, count in ((train, 5), (val, 2), (test, 3)):

@@ -17,7 +17,7 @@ from meltpoint.params.model import Backbone, Head, RandomWeights
 from meltpoint.progress import track
 from meltpoint.train.folded import Folded
 
-ROUNDS = 3
+ROUNDS = 2
 BATCH = {"forward": 8, "step": 4}
 TRAINED = 0.85  # of the cores' power is what a training step reaches for each doubling of cores
 

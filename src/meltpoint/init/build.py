@@ -34,7 +34,8 @@ def build(found: Found, pictures: Pictures, splits: Splits, plan: Plan) -> dict[
         "max_megapixels": max(100, -(-round(pictures.largest) // 50) * 50),
     }
     raw["split"] = {**raw["split"], "official": splits.official, "ratios": splits.ratios}
-    raw["split"]["duplicates"] = {"hash_distance": 64, "correlation": 0.8, "common": 0.005}
+    if found.task == "classification":
+        raw["split"]["duplicates"] = {"hash_distance": 64, "correlation": 0.8, "common": 0.005}
     raw["images"] = {**raw["images"], "side": plan.side, "resize": "letterbox" if pictures.aspect >= 1.8 else "squash"}
     if pictures.short_side < plan.side:
         raw["images"]["interpolation"] = "bicubic"

@@ -12,8 +12,9 @@ import pandas as pd
 from pydantic import TypeAdapter
 
 from meltpoint.data.labels import build_labels
-from meltpoint.data.listing import Listing, read_source, repository
+from meltpoint.data.listing import Listing, SourceError, read_source, repository
 from meltpoint.errors import UserError
+from meltpoint.files import whole_file
 from meltpoint.params.data import Label, Source
 from meltpoint.tables import MEASURED, PRESENT, RESERVED, Classes
 
@@ -38,10 +39,11 @@ class Wish:
 
 @dataclass(frozen=True)
 class Table:
-    """A table that the pipeline reads, made of what it cannot read itself."""
+    """A table that the pipeline reads, made of what it cannot read itself; `listing` is how it will."""
 
-    path: Path  # as params.yaml names it
+    path: Path
     rows: pd.DataFrame
+    listing: Listing
 
 
 @dataclass(frozen=True)
@@ -89,11 +91,13 @@ def label_cells(listing: Listing, labels: Mapping[str, Any]) -> tuple[pd.DataFra
     """The cells and classes of labels that are made of columns, as the download stage will make them.
 
     Raises:
-        LabelError: a column holds what cannot be a class.
+        LabelError, SourceError: a column holds what cannot be a class, or folders that are most likely none.
     """
     checked: dict[str, Label] = TypeAdapter(dict[str, Label]).validate_python(dict(labels))
+    if listing.doubt:
+        raise SourceError(listing.doubt)
     rows = listing.columns.set_axis(pd.Index(listing.files["path"]), axis="index")
-    cells, classes = build_labels(rows, checked)
+    cells, classes = build_labels(rows, checked, listing.stated)
     return cells.reset_index(drop=True), classes
 
 
@@ -128,6 +132,16 @@ def label_name(text: str, fallback: str = "label") -> str:
     if not name:
         return fallback
     return f"{name}_label" if name in TAKEN else name
+
+
+def made_table(place: Path, rows: pd.DataFrame, source: Mapping[str, Any]) -> tuple[Table, dict[str, Any]]:
+    """A table to be written at `place`, and the source that names it; `source` tells the rest of it."""
+    scratch = SCRATCH / place.name
+    with whole_file(scratch) as temporary:
+        rows.to_csv(temporary, index=False, lineterminator="\n")
+    made = {**source, "table": str(scratch.absolute()), "separator": ",", "header": None}
+    listing = read_listing(made)
+    return Table(place, rows, listing), {**made, "table": shown_path(place)}
 
 
 def table_place(wish: Wish, name: str) -> Path:

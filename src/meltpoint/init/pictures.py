@@ -80,7 +80,7 @@ def look_at(paths: Sequence[str], origins: Sequence[str], max_megapixels: float,
     """Read headers and decode pictures for so many seconds, in an order that mixes classes; odd names come first."""
     order = list(range(len(paths)))
     random.Random(0).shuffle(order)  # noqa: S311 - an order, no secret
-    order.sort(key=lambda number: is_picture(Path(paths[number])))
+    order.sort(key=lambda number: (Path(origins[number]).exists(), is_picture(Path(paths[number]))))
     seen: list[tuple[int, int, str] | None] = []
     for number in order[:HEADERS]:
         seen.append(_header(Path(origins[number])))

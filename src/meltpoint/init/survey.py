@@ -7,7 +7,7 @@ from meltpoint.data.listing import nearest
 from meltpoint.init.found import Found, InitError, Wish, plural
 from meltpoint.init.pictures import is_picture
 
-LAYOUTS = ("folder",)  # in this order: each knows more of what it looks for than the next
+LAYOUTS = ("archive", "masks", "table", "folder")  # in this order: each knows more of what it looks for than the next
 ALLOWED = (
     "Allowed are a folder of class folders, with or without train, val and test above them; a table (csv, tsv) with a"
     " column of image paths; folders of images and of masks; COCO and PASCAL VOC layouts; a zip or tar of class"
@@ -26,7 +26,7 @@ def survey(path: Path, wish: Wish) -> Found:
     if not place.exists():
         known = [entry.name for entry in place.parent.iterdir()] if place.parent.is_dir() else []
         raise InitError(f"There is no {str(path)!r}.{nearest(place.name, known)} Name a folder, a table or an archive.")
-    for kind in LAYOUTS if place.is_dir() else ():
+    for kind in LAYOUTS:
         found: Found | None = import_module(f"meltpoint.init.layouts.{kind}").find(place, wish)
         if found is not None:
             return found

@@ -27,6 +27,8 @@ def find(root: Path, wish: Wish) -> Found | None:
         SourceError: split folders and class folders are mixed.
         InitError: there is one class alone.
     """
+    if not root.is_dir():
+        return None
     inner = unwrapped(root)
     if not any(holds_pictures(folder) for folder in folders_in(inner)):
         return None

@@ -1,0 +1,246 @@
+"""What the columns of a table are: labels, a tree of labels, tags, a split, a group; or none of these."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from meltpoint.data.labels import NO_NAME
+from meltpoint.data.listing import nearest
+from meltpoint.data.split_names import official_split
+from meltpoint.init.found import InitError, examples, label_name
+from meltpoint.init.splits import RARE
+
+KNOWN = ("label", "labels", "class", "class_name", "category", "target", "y", "species", "diagnosis", "dx", "tags")
+SPLIT = ("split", "set", "subset", "partition", "fold", "dataset", "usage", "phase")
+GROUP = re.compile(
+    r"(^|_)(patient|subject|person|case|lesion|group|video|clip|sequence|series|scene|site|session|burst)(_?(id|nr|no|name))?$"
+)
+YES, NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")
+SEPARATORS = ("|", ";", ",")
+OFTEN = 3.0  # images that a class of a label has at least, on average
+NUMBERS = 30  # different numbers from which on a column measures something
+TAGS, TAGGED = 20, 6  # tags that are taken at most, and images that one needs
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What was taken. `rows`: columns that take the place of all others but the paths, where some had to be made."""
+
+    labels: dict[str, dict[str, Any]]
+    main: str
+    split: str | None
+    group: str | None
+    levels: list[str]
+    rows: pd.DataFrame | None
+    says: list[str] = field(default_factory=list)
+
+
+def read_columns(table: pd.DataFrame, wish: str | None, title: str) -> Columns:
+    """Take the columns of a table, text without the column of paths, for what they are.
+
+    Raises:
+        InitError: none is a label, or the wished one is not there.
+    """
+    split = next((str(column) for column in table if _is_split(table[column], str(column))), None)
+    rest = [str(column) for column in table if str(column) != split]
+    if wish is not None:
+        rest = [_wished(wish, rest)]
+    binary = [column for column in rest if _is_binary(table[column])]
+    labels = [column for column in rest if column not in binary and _is_label(table[column], column)]
+    tagged = next((column for column in rest if _tags(table[column])), None)
+    group = next((str(column) for column in table if _is_group(table[column], str(column))), None)
+    labels = [column for column in labels if column != group or wish is not None]
+    if tagged is not None and (tagged in labels or not labels) and (tagged in KNOWN or not binary):
+        return _of_tags(table, tagged, split, group)
+    if len(binary) >= 3 and not any(column.casefold() in KNOWN for column in labels):
+        return _of_binaries(table, binary, split, group, label_name(Path(title).stem))
+    if not labels and not binary:
+        raise InitError(_about_none(table, title, wish))
+    return _of_labels(table, labels, binary, split, group, wish)
+
+
+def _of_labels(
+    table: pd.DataFrame, labels: list[str], binary: list[str], split: str | None, group: str | None, wish: str | None
+) -> Columns:
+    kept = _without_twins(table, labels) if wish is None else labels
+    sure = [column for column in kept if column.casefold() in KNOWN]
+    levels = _chain(table, kept)
+    chosen = [*kept, *binary]
+    main = sure[0] if sure else levels[-1] if levels else chosen[0]
+    names = {
+        column: _free_name(column, [label_name(one) for one in chosen[:number]]) for number, column in enumerate(chosen)
+    }
+    left = [str(column) for column in table if str(column) not in (*chosen, split, group)]
+    says = (
+        [f"columns left aside: {examples(left, 6)}; they name or measure each image, or say another column again"]
+        if left
+        else []
+    )
+    if len(chosen) > 1:
+        says.append(f"--label NAME takes one column alone, of {', '.join(chosen)}")
+    return Columns(
+        labels={name: _label(table[column], column, column in binary) for column, name in names.items()},
+        main=names[main],
+        split=split,
+        group=group,
+        levels=[names[level] for level in levels],
+        rows=None,
+        says=says if wish is None else [],
+    )
+
+
+def _of_tags(table: pd.DataFrame, column: str, split: str | None, group: str | None) -> Columns:
+    """A yes or no for each of the frequent tags of a column that holds several."""
+    sets = [set(_cut(str(cell), _separator(table[column]))) for cell in table[column].fillna("")]
+    return tag_columns(sets, table[[one for one in (split, group) if one]], split, group, f"column {column!r}")
+
+
+def tag_columns(sets: list[set[str]], beside: pd.DataFrame, split: str | None, group: str | None, what: str) -> Columns:
+    """A label `no`, `yes` for each tag that enough images have and lack; `sets` are the tags of each row.
+
+    Raises:
+        InitError: no tag is that frequent.
+    """
+    counts = Counter(tag for tags in sets for tag in tags)
+    able = [(tag, count) for tag, count in counts.most_common() if min(count, len(sets) - count) >= TAGGED]
+    taken = able[:TAGS]
+    if not taken:
+        raise InitError(
+            f"{what} holds tags, and none of them is on {TAGGED} images and missing from as many others: "
+            f"{examples([f'{tag} {count}' for tag, count in counts.most_common()], 6)}. Add images."
+        )
+    names: dict[str, str] = {}
+    for tag, _ in taken:
+        names[tag] = _free_name(tag, list(names.values()))
+    rows = beside.assign(**{name: ["1" if tag in tags else "0" for tags in sets] for tag, name in names.items()})
+    says = [f"{what} has several tags for an image: each of {len(taken)} is a label of its own, no or yes"]
+    if len(counts) > len(taken):
+        left = [f"{tag} {count:,}" for tag, count in counts.most_common() if tag not in names]
+        says.append(f"tags left aside, as too rare, too frequent, or more than {TAGS}: {examples(left, 6)}")
+    labels = {name: {"kind": "values", "column": name, "classes": {"no": 0.0, "yes": 1.0}} for name in names.values()}
+    return Columns(labels, next(iter(labels)), split, group, [], rows.astype("string"), says)
+
+
+def _of_binaries(table: pd.DataFrame, binary: list[str], split: str | None, group: str | None, name: str) -> Columns:
+    """A column for each class: one label, if each row is of one class, else tags."""
+    beside = table[[one for one in (split, group) if one]]
+    on = pd.DataFrame({column: table[column].str.casefold().isin(YES) for column in binary})
+    if (on.sum(axis=1) != 1).any():
+        return tag_columns([set(on.columns[row]) for row in on.to_numpy()], beside, split, group, "the table")
+    rows = beside.assign(**{name: on.idxmax(axis=1)}).astype("string")
+    label = {"kind": "names", "column": name, "classes": None}
+    says = [f"{len(binary)} columns of 0 and 1, of which each row has one 1, are the classes of one label"]
+    return Columns({name: label}, name, split, group, [], rows, says)
+
+
+def _label(cells: pd.Series, column: str, binary: bool) -> dict[str, Any]:
+    if binary and {cell for cell in cells.str.casefold().unique() if cell} <= {"0", "1", "0.0", "1.0"}:
+        return {"kind": "values", "column": column, "classes": {"no": 0.0, "yes": 1.0}}
+    return {"kind": "names", "column": column, "classes": None}
+
+
+def _wished(wish: str, columns: list[str]) -> str:
+    found = {column.casefold(): column for column in reversed(columns)} | {column: column for column in columns}
+    if (column := found.get(wish) or found.get(wish.casefold())) is None:
+        raise InitError(
+            f"--label is {wish!r}, and there is no such column; there are {columns}.{nearest(wish, columns)}"
+        )
+    return column
+
+
+def _known(cells: pd.Series) -> pd.Series:
+    return cells[~cells.fillna("").str.casefold().isin(NO_NAME)]
+
+
+def _is_split(cells: pd.Series, column: str) -> bool:
+    values = {str(cell) for cell in _known(cells).unique()}
+    return column.casefold() in SPLIT and bool(values) and all(official_split(value) for value in values)
+
+
+def _is_group(cells: pd.Series, column: str) -> bool:
+    known = _known(cells)
+    return bool(GROUP.search(column.casefold())) and 1 < known.nunique() < len(known)
+
+
+def _is_binary(cells: pd.Series) -> bool:
+    values = {str(cell).casefold() for cell in _known(cells).unique()}
+    return len(values) == 2 and values <= {*YES, *NO}
+
+
+def _is_label(cells: pd.Series, column: str) -> bool:
+    """Whether a column's cells come often enough to be classes, and are no measurements."""
+    known = _known(cells)
+    classes = known.nunique()
+    if classes < 2 or (len(known) / classes < OFTEN and column.casefold() not in KNOWN):
+        return False
+    numbers = pd.to_numeric(known, errors="coerce")
+    measured = numbers.notna().all() and (classes > NUMBERS or bool((numbers % 1 != 0).any()))
+    return not measured or column.casefold() in KNOWN
+
+
+def _separator(cells: pd.Series) -> str | None:
+    return next((one for one in SEPARATORS if cells.fillna("").str.contains(one, regex=False).mean() >= 0.05), None)
+
+
+def _cut(cell: str, separator: str | None) -> list[str]:
+    return [part.strip() for part in cell.split(separator) if part.strip()] if separator else [cell.strip()]
+
+
+def _tags(cells: pd.Series) -> bool:
+    """Whether cells hold several tags each, out of fewer than there are combinations."""
+    separator = _separator(cells)
+    if separator is None:
+        return False
+    counts = Counter(tag for cell in _known(cells) for tag in _cut(str(cell), separator))
+    few = len(counts) < _known(cells).nunique() and sum(counts.values()) >= RARE * len(counts)
+    return few and all(len(tag) <= 60 for tag in counts)
+
+
+def _without_twins(table: pd.DataFrame, labels: list[str]) -> list[str]:
+    """Columns without those that say another one again, as ids beside names; text and known names are kept first."""
+
+    def is_number(column: str) -> bool:
+        return bool(pd.to_numeric(_known(table[column]), errors="coerce").notna().all())
+
+    order = sorted(labels, key=lambda one: (is_number(one), labels.index(one)))
+    kept: list[str] = []
+    for column in order:
+        if not any(_refines(table, column, other) and _refines(table, other, column) for other in kept):
+            kept.append(column)
+    return [column for column in labels if column in kept]
+
+
+def _refines(table: pd.DataFrame, finer: str, coarser: str) -> bool:
+    """Whether each class of `finer` lies in one of `coarser`."""
+    rows = table[[finer, coarser]].drop_duplicates()
+    return not rows[finer].duplicated().any()
+
+
+def _chain(table: pd.DataFrame, labels: list[str]) -> list[str]:
+    """Labels of which each class lies in one of the label before, root first: the longest chain from the finest."""
+    order = sorted(labels, key=lambda one: -table[one].nunique())
+    chain = order[:1]
+    for column in order[1:]:
+        if _refines(table, chain[-1], column):
+            chain.append(column)
+    return chain[::-1] if len(chain) > 1 else []
+
+
+def _free_name(text: str, taken: list[str]) -> str:
+    name = label_name(text)
+    names = [name, *(f"{name}_{number}" for number in range(2, 1000))]
+    return next(one for one in names if one not in taken)
+
+
+def _about_none(table: pd.DataFrame, title: str, wish: str | None) -> str:
+    held = ", ".join(f"{column} ({table[column].nunique():,} different cells)" for column in list(table)[:12])
+    which = f"column {wish!r}" if wish else "none of its columns"
+    return (
+        f"{title} names images, and {which} {'is no' if wish else 'is a'} label: {held or 'it has paths alone'}."
+        f" A label's cells come again and again, on {OFTEN:g} images each or more. Add such a column, or name"
+        " one with --label."
+    )

@@ -1,0 +1,63 @@
+"""A zip or tar of class folders, or of a table with its images: unpacked to look, and left as it is."""
+
+import shutil
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from meltpoint.data.unpack import Limits, unpack
+from meltpoint.files import sha256_of
+from meltpoint.init.found import SCRATCH, Found, InitError, Wish, data_name, shown_path
+
+STARTS = (b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ")  # zip, gzip, bzip2, xz; a plain tar has its mark further on
+INSIDE = ("masks", "table", "folder")
+MEMBERS = 1_000_000
+HINT = "Unpack it yourself, for example into datasets/, and run `meltpoint init` on the folder."
+
+
+def find(root: Path, wish: Wish) -> Found | None:
+    """The archive at `root`, by what is in it; None if it is none.
+
+    Raises:
+        ArchiveError: it is damaged or dangerous.
+        InitError: it holds what the pipeline reads from a folder only, or nothing that is known.
+    """
+    if not root.is_file() or not _is_archive(root):
+        return None
+    limits = Limits(MEMBERS, shutil.disk_usage(Path()).free // 2)
+    inner = unpack(root, SCRATCH.absolute() / "unpacked" / data_name(root), limits)
+    for kind in INSIDE:
+        found: Found | None = import_module(f"meltpoint.init.layouts.{kind}").find(inner, wish)
+        if found is None:
+            continue
+        if found.table is not None or found.source["kind"] not in ("folder", "csv"):
+            raise InitError(f"{root} holds {found.layout}, which is read from a folder only. {HINT}")
+        return _packed(found, root, inner)
+    raise InitError(f"{root} holds neither class folders nor a table of images. {HINT}")
+
+
+def _packed(found: Found, root: Path, inner: Path) -> Found:
+    held = list(inner.rglob("*"))
+    size = sum(path.stat().st_size for path in held if path.is_file())
+    keys = ("path",) if found.source["kind"] == "folder" else ("table", "images")
+    inside: dict[str, Any] = {**found.source, **{key: _relative(found.source[key], inner) for key in keys}}
+    source = {
+        "kind": "archive",
+        "location": shown_path(root),
+        "sha256": sha256_of(root),
+        "max_members": max(1000, 2 * len(held)),
+        "max_gigabytes": max(1.0, round(2 * size / 1e9, 1)),
+        "inside": inside,
+    }
+    return replace(found, source=source, layout=f"an archive of {found.layout}")
+
+
+def _relative(shown: str, inner: Path) -> str:
+    return str(PurePosixPath(Path(Path.cwd() / shown).relative_to(inner).as_posix()))
+
+
+def _is_archive(file: Path) -> bool:
+    with file.open("rb") as opened:
+        start = opened.read(262)
+    return start.startswith(STARTS) or start[257:262] == b"ustar"

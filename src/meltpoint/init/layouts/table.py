@@ -1,0 +1,220 @@
+"""A table with a column of image paths and columns of labels: one, several, a tree of them, or tags."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from meltpoint.data.delimited import read_table
+from meltpoint.data.listing import SourceError, nearest
+from meltpoint.data.split_names import official_split
+from meltpoint.init.columns import Columns, read_columns
+from meltpoint.init.found import (
+    Found,
+    InitError,
+    Wish,
+    data_name,
+    examples,
+    label_cells,
+    made_table,
+    plural,
+    read_listing,
+    shown_path,
+    table_place,
+)
+from meltpoint.init.layouts.folder import folders_in, unwrapped
+from meltpoint.init.pictures import is_picture
+
+SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".parquet")
+ADDED = (
+    "",
+    ".jpg",
+    ".jpeg",
+    ".png",
+    ".JPG",
+    ".JPEG",
+    ".PNG",
+    ".webp",
+    ".bmp",
+    ".tif",
+    ".tiff",
+)  # to ids without suffix
+TRIED, ENOUGH = 40, 0.5  # cells that are looked for, and the share of them that has to be there
+FOLDERS = 60  # that a path may start at
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table that names images: its cells, the column of paths, where they start, and what is missing at their end."""
+
+    file: Path
+    rows: pd.DataFrame
+    header: list[str] | None
+    path: str
+    images: Path
+    suffix: str
+
+
+def find(root: Path, wish: Wish) -> Found | None:
+    """The table at `root`, or in it; None if no table there names images.
+
+    Raises:
+        InitError: a file that was named has no column of images or of labels.
+        SourceError: a file that was named cannot be read.
+    """
+    named = root.is_file()
+    if named and root.suffix.lower() in (".xlsx", ".xls", ".ods"):
+        raise InitError(f"{root} is a spreadsheet, and tables of text are read. Save it as CSV (UTF-8), and name that.")
+    if named and root.suffix.lower() not in SUFFIXES:
+        return None
+    sheets = list(_sheets([root] if named else _tables(unwrapped(root)), named))
+    if not sheets:
+        if named:
+            raise InitError(_about_no_images(root))
+        return None
+    sheet, says, warns = _joined(sheets)
+    columns = read_columns(sheet.rows.drop(columns=sheet.path), wish.label, sheet.file.name)
+    return _found(sheet, columns, wish, says, warns)
+
+
+def _tables(folder: Path) -> list[Path]:
+    """Tables in a folder, or in one of its folders."""
+    places = [folder, *folders_in(folder)]
+    files = [file for place in places for file in sorted(place.iterdir()) if file.suffix.lower() in SUFFIXES]
+    return [file for file in files if file.is_file() and not file.name.startswith(".")]
+
+
+def _sheets(files: list[Path], named: bool) -> Iterator[Sheet]:
+    for file in files:
+        try:
+            sheet = _sheet(file)
+        except SourceError:
+            if named:
+                raise
+            continue
+        if sheet is not None:
+            yield sheet
+
+
+def _sheet(file: Path) -> Sheet | None:
+    rows, header = _read(file)
+    bases = _bases(file)
+    best: tuple[float, Sheet] | None = None
+    for column in rows.columns:
+        cells = [cell for cell in rows[column].unique() if cell][:: max(1, rows[column].nunique() // TRIED)][:TRIED]
+        for base in bases if cells and max(map(len, cells)) < 1000 else ():
+            for suffix in ADDED if not any(is_picture(Path(cell)) for cell in cells) else ("",):
+                share = sum((base / f"{cell}{suffix}").is_file() for cell in cells) / len(cells)
+                if share >= ENOUGH and (best is None or share > best[0]):
+                    best = share, Sheet(file, rows, header, str(column), base, suffix)
+    return best[1] if best else None
+
+
+def _read(file: Path) -> tuple[pd.DataFrame, list[str] | None]:
+    """The cells as text; the names of columns, if the table has no line of them."""
+    if file.suffix.lower() == ".parquet":
+        try:
+            table = pd.read_parquet(file)
+        except Exception as error:  # pyarrow raises what it likes
+            raise SourceError(f"{file} cannot be read as Parquet: {error}. Save it as CSV, and name that.") from error
+        return table.astype("string").fillna(""), None
+    rows, _ = read_table(file, None, None)
+    if not any(is_picture(Path(str(name))) for name in rows.columns):
+        return rows, None
+    header = [f"column_{number}" for number in range(1, len(rows.columns) + 1)]
+    rows, _ = read_table(file, None, header)
+    return rows, header
+
+
+def _bases(file: Path) -> list[Path]:
+    """Folders that paths may start at, the nearest first."""
+    near = file.parent
+    below = [folder for one in folders_in(near) for folder in (one, *folders_in(one))]
+    return [near, *sorted(below, key=lambda folder: len(folder.parts)), near.parent, *folders_in(near.parent)][:FOLDERS]
+
+
+def _joined(sheets: list[Sheet]) -> tuple[Sheet, list[str], list[str]]:
+    """One table of several: those of train, val and test together, else the longest; and what was left aside."""
+    sheet = max(sheets, key=lambda one: (len(one.rows.columns), len(one.rows)))
+    alike = [one for one in sheets if list(one.rows.columns) == list(sheet.rows.columns) and one.suffix == sheet.suffix]
+    splits = {official_split(one.file.stem): one for one in alike}
+    others = [one.file.name for one in sheets if one is not sheet]
+    if len(alike) < 2 or None in splits or len(splits) < len(alike) or len({one.images for one in alike}) > 1:
+        says = [f"tables left aside: {examples(others)}; {sheet.file.name} has the most columns and rows"]
+        return sheet, says if others else [], []
+    parts = [one.rows.assign(split=str(split)) for split, one in splits.items()]
+    names = " and ".join(one.file.name for one in splits.values())
+    rows = pd.concat(parts, ignore_index=True).astype("string")
+    return (
+        Sheet(Path(sheet.file.parent), rows, None, sheet.path, sheet.images, sheet.suffix),
+        [f"{names} are joined"],
+        [],
+    )
+
+
+def _found(sheet: Sheet, columns: Columns, wish: Wish, says: list[str], warns: list[str]) -> Found:
+    name = data_name(sheet.file)
+    source: dict[str, Any] = {
+        "kind": "csv",
+        "table": shown_path(sheet.file),
+        "images": shown_path(sheet.images),
+        "separator": None,
+        "header": sheet.header,
+        "path": sheet.path,
+        "split": columns.split,
+    }
+    table = None
+    if sheet.suffix or columns.rows is not None or sheet.file.is_dir() or sheet.file.suffix.lower() == ".parquet":
+        rows = sheet.rows if columns.rows is None else sheet.rows[[sheet.path]].join(columns.rows)
+        rows = rows.assign(**{sheet.path: rows[sheet.path] + sheet.suffix})
+        table, source = made_table(table_place(wish, name), rows, source)
+        listing = table.listing
+        if sheet.suffix:
+            says = [*says, f"column {sheet.path!r} has names without suffix: {sheet.suffix} is added to each"]
+    else:
+        listing = read_listing(source)
+    cells, classes = label_cells(listing, columns.labels)
+    missing = int(cells[columns.main].isna().sum())
+    if missing:
+        says = [*says, f"{plural(missing, 'row')} without a {columns.main}: no part in training"]
+    return Found(
+        layout=f"a table, {sheet.file.name}, of images in {sheet.images.name}/"
+        if table is None
+        else "a table of images",
+        name=name,
+        source=source,
+        labels=columns.labels,
+        main=columns.main,
+        listing=listing,
+        cells=cells,
+        classes=classes,
+        levels=columns.levels,
+        group=columns.group,
+        table=table,
+        says=[*says, *columns.says],
+        warns=warns,
+    )
+
+
+def _about_no_images(file: Path) -> str:
+    rows, _ = _read(file)
+    columns = [str(column) for column in rows.columns]
+    cells = [str(cell) for column in columns for cell in rows[column].head(3)]
+    if any(cell.startswith(("http://", "https://")) for cell in cells):
+        return (
+            f"{file} names images by address. Bring them first, `meltpoint fetch-urls LISTS --into photos/`, and name a"
+            " table of the files."
+        )
+    pictures = [cell for cell in cells if is_picture(Path(cell))]
+    folders = examples([str(base) for base in _bases(file)[:3]])
+    hint = ""
+    if pictures:
+        beside = [entry.name for entry in os.scandir(file.parent)]
+        hint = f" {pictures[0]!r} was looked for below {folders}.{nearest(Path(pictures[0]).name, beside)}"
+    return (
+        f"{file} has the columns {columns}, and none names images that are there.{hint} A column has to hold paths of"
+        " images, relative to the table's folder or to one beside it. Put both together, or correct the paths."
+    )

@@ -1,0 +1,224 @@
+"""What stands in masks: ids or colours, how often, and what they are called where a list beside them says so."""
+
+import re
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from meltpoint.init.found import InitError, examples
+from meltpoint.progress import track
+from meltpoint.tables import PRESENT
+
+LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm")
+MOST = 64  # values that a mask has at most; a photograph has more
+LOOK = 20.0  # seconds for reading masks
+VOID = 255
+SINGLE = ("1", "L", "P", "I", "I;16", "I;16B")
+LISTS = (
+    "classes.txt",
+    "class_dict.csv",
+    "label_colors.txt",
+    "labelmap.txt",
+    "labels.txt",
+    "codes.txt",
+    "class_names.txt",
+)
+VOC = (
+    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
+    "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class MaskClasses:
+    """The label of params.yaml, the classes that each mask shows, and what to say."""
+
+    label: dict[str, Any]
+    cells: pd.Series
+    says: list[str] = field(default_factory=list)
+    warns: list[str] = field(default_factory=list)
+
+
+def is_mask(path: Path) -> bool:
+    """Whether a picture has few values, kept without loss, as masks have."""
+    if path.suffix.lower() not in LOSSLESS:
+        return False
+    try:
+        values = _values(path)
+    except OSError:
+        return False
+    return len(values) <= MOST
+
+
+def read_classes(masks: Sequence[str], top: Path) -> MaskClasses:
+    """The classes of masks, which are read for some seconds, those of all parts of the dataset first.
+
+    Raises:
+        InitError: they hold neither ids nor few colours.
+    """
+    shown: dict[int, list[int]] = {}
+    pixels: Counter[int] = Counter()
+    modes: Counter[str] = Counter()
+    order = np.random.default_rng(0).permutation(len(masks))
+    for place in _until(track(order.tolist(), "read masks", unit="mask"), LOOK):
+        try:
+            mode, values, counts = _read(Path(masks[place]))
+        except OSError:
+            continue  # the download stage says why
+        modes[mode] += 1
+        shown[place] = values.tolist()
+        pixels.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+    if not pixels:
+        raise InitError(f"None of the masks, such as {masks[0]}, can be read. Replace them.")
+    if len(modes) > 1:
+        raise InitError(
+            f"Some masks hold a value for each pixel and others colours: {dict(modes)}. Save all in one way, best as"
+            " 8-bit grey PNG of ids."
+        )
+    if len(pixels) > VOID:
+        raise InitError(
+            f"The masks hold {len(pixels):,} different {' and '.join(modes)}, too many for classes:"
+            " they were smoothed or saved with loss. Save the original masks without interpolation, as PNG."
+        )
+    kind = next(iter(modes))
+    found = _named(sorted(pixels), kind, top)
+    names = {value: name for name, value in found.values.items()}
+    cells = [
+        PRESENT.join(names[value] for value in shown.get(place, ()) if value in names) for place in range(len(masks))
+    ]
+    share = {name: pixels[value] / sum(pixels.values()) for name, value in found.values.items()}
+    says = [f"masks hold {kind}; share of pixels: " + ", ".join(f"{name} {part:.1%}" for name, part in share.items())]
+    if len(shown) < len(masks):
+        says.append(
+            f"{len(shown):,} of {len(masks):,} masks were read; the download stage reads all, and names what is new"
+        )
+    return MaskClasses(
+        {"kind": "mask", "column": "mask", "pixels": kind, "classes": found.classes, "void": found.void},
+        pd.Series([cell or None for cell in cells], dtype="string"),
+        [*says, *found.says],
+        found.warns,
+    )
+
+
+@dataclass(frozen=True)
+class _Named:
+    classes: dict[str, dict[str, Any]]
+    values: dict[str, int]
+    void: list[Any]
+    says: list[str]
+    warns: list[str]
+
+
+def _named(values: list[int], kind: str, top: Path) -> _Named:
+    """A name and a colour for each value that occurs; 255 is void, unless it is the other class of 0."""
+    listed, origin = _listed(top, kind)
+    void: list[int] = []
+    if kind == "ids" and VOID in values and len(values) > 2 and VOID not in listed:
+        void = [VOID]
+    if not listed and kind == "ids" and _is_voc(top) and set(values) - {VOID} <= set(range(len(VOC))):
+        listed, origin, void = dict(enumerate(VOC)), "PASCAL VOC's own classes", [VOID]
+    kept = [value for value in values if value not in void]
+    names = {value: listed.get(value) or _invented(value, kept, kind) for value in kept}
+    if len(kept) < 2:
+        raise InitError(f"The masks hold one class alone: {values}. A label needs two. Are these the masks?")
+    says = [f"names of classes are those of {origin}"] if listed else []
+    says += [f"{VOID} is taken for void: such pixels are ignored"] if void else []
+    strange = [names[value] for value in kept if value not in listed]
+    warns = [] if not strange else [
+        f"nothing names the classes {examples(strange)}: rename them in"
+        " data.labels, or put a classes.txt with a name a line beside the folders; what is to be ignored goes to void."
+    ]  # fmt: skip
+    if VOID in kept and kind == "ids":
+        says.append("0 is the background and 255 the object")
+    classes = {
+        names[value]: {
+            "id": value if kind == "ids" else None,
+            "colour": _colour(value if kind == "colours" else None, place),
+        }
+        for place, value in enumerate(kept)
+    }
+    return _Named(classes, {names[value]: value for value in kept}, list(void), says, warns)
+
+
+def _invented(value: int, values: list[int], kind: str) -> str:
+    if len(values) == 2:
+        return "background" if value == min(values) else "object"
+    if value == 0 and kind == "colours":
+        return "background"
+    return f"class_{value}" if kind == "ids" else f"colour_{value:06x}"
+
+
+def _colour(value: int | None, place: int) -> str:
+    """A colour of a mask, or the `place`-th of PASCAL VOC's, which are all different."""
+    if value is not None:
+        return f"#{value:06x}"
+    red = green = blue = 0
+    for bit in range(8):
+        red |= (place & 1) << (7 - bit)
+        green |= (place >> 1 & 1) << (7 - bit)
+        blue |= (place >> 2 & 1) << (7 - bit)
+        place >>= 3
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def _listed(top: Path, kind: str) -> tuple[dict[int, str], str]:
+    """Names by id or colour from a list beside the folders, and the list's name."""
+    for name in LISTS:
+        for file in (top / name, top.parent / name):
+            if file.is_file() and (found := _parsed(file.read_text("utf-8", "replace").splitlines(), kind)):
+                return found, file.name
+    return {}, ""
+
+
+def _parsed(lines: list[str], kind: str) -> dict[int, str]:
+    """`name` a line, `id name`, `name,r,g,b`, `name:r,g,b::` or `r g b name`."""
+    rows = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    if kind == "colours":
+        found: dict[int, str] = {}
+        for row in rows:
+            numbers = [int(number) for number in re.findall(r"(?<![\w.])\d{1,3}(?![\w.])", row)]
+            name = re.sub(r"[\d,;:\t]+", " ", row).strip()
+            if len(numbers) >= 3 and name and max(numbers[:3]) < 256:
+                found[numbers[0] << 16 | numbers[1] << 8 | numbers[2]] = name.replace(PRESENT, "/")
+        return found
+    by_id = [re.fullmatch(r"(\d+)[\s,;:]+(\S.*)", row) for row in rows]
+    if rows and all(by_id):
+        return {int(one[1]): one[2].strip() for one in by_id if one}
+    plain = [re.split(r"[,;:\t]", row)[0].strip() for row in rows]
+    plain = plain[1:] if plain[:1] in (["name"], ["class"], ["label"]) else plain
+    return dict(enumerate(plain)) if len(set(plain)) == len(plain) else {}
+
+
+def _is_voc(top: Path) -> bool:
+    return (top / "JPEGImages").is_dir() and (top / "SegmentationClass").is_dir()
+
+
+def _values(path: Path) -> NDArray[np.int64]:
+    return _read(path)[1]
+
+
+def _read(path: Path) -> tuple[str, NDArray[np.int64], NDArray[np.int64]]:
+    """`ids` or `colours`, the values that a mask holds (a colour as 0xRRGGBB), and on how many pixels each."""
+    with Image.open(path) as image:
+        if image.mode in SINGLE:
+            values, counts = np.unique(np.asarray(image).astype(np.int64), return_counts=True)
+            return "ids", values, counts
+        red, green, blue = np.moveaxis(np.asarray(image.convert("RGB")).astype(np.int64), 2, 0)
+        values, counts = np.unique(red << 16 | green << 8 | blue, return_counts=True)
+        return "colours", values, counts
+
+
+def _until(items: "Iterator[int] | Any", seconds: float) -> Iterator[int]:
+    end = time.monotonic() + seconds
+    for item in items:
+        yield item
+        if time.monotonic() > end:
+            return

@@ -1,0 +1,192 @@
+"""Tables: what is the path, what are labels, tags, a tree, a split, a group; and what has to be written anew."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from meltpoint.errors import UserError
+
+Draw = Callable[..., Path]
+Init = Callable[..., Any]
+KINDS = ("cat", "dog", "emu")
+
+
+def write(path: Path, header: str, rows: Sequence[str]) -> Path:
+    path.write_text("\n".join([*([header] if header else []), *rows]) + "\n")
+    return path
+
+
+@pytest.fixture
+def photos(place: Path, draw: Draw) -> list[str]:
+    """Names of 24 pictures in pets/photos/."""
+    names = [f"{number:02d}.png" for number in range(24)]
+    for name in names:
+        draw(place / "pets" / "photos" / name)
+    return names
+
+
+def test_a_label_column(place: Path, photos: list[str], init: Init) -> None:
+    rows = [f"{name},{KINDS[number % 3]},a note on {name}" for number, name in enumerate(photos)]
+    write(place / "pets" / "list.csv", "file,species,remark", rows)
+    ran = init("pets")
+    assert ran.raw["data"]["source"] == {
+        "kind": "csv", "table": "pets/list.csv", "images": "pets/photos", "separator": None, "header": None,
+        "path": "file", "split": None,
+    }  # fmt: skip
+    assert ran.raw["data"]["labels"] == {"species": {"kind": "names", "column": "species", "classes": None}}
+    assert ran.params.main_head == "species"
+    assert ran.params.register_.name == "list"
+    assert "columns left aside: remark" in ran.out
+    assert not (place / "data").exists()
+
+
+def test_the_label_is_the_column_that_is_asked_for(place: Path, photos: list[str], init: Init) -> None:
+    rows = [f"{name},{KINDS[number % 3]},{'ab'[number % 2]}" for number, name in enumerate(photos)]
+    table = write(place / "pets" / "list.csv", "file,species,Coat", rows)
+    assert list(init(table).raw["heads"]) == ["species", "coat"]
+    assert list(init(table, "--label", "coat").raw["heads"]) == ["coat"]
+    with pytest.raises(UserError, match="Did you mean 'species'"):
+        init(table, "--label", "specie")
+
+
+def test_splits_and_groups_are_columns(place: Path, photos: list[str], init: Init) -> None:
+    split = ["train"] * 12 + ["Validation"] * 6 + ["test"] * 6
+    rows = [f"{name};{KINDS[number % 3]};{split[number]};p{number // 2}" for number, name in enumerate(photos)]
+    write(place / "pets" / "list.csv", "file;label;subset;patient_id", rows)
+    ran = init("pets")
+    assert ran.params.data.source.split == "subset"
+    assert ran.params.data.group == "patient_id"
+    assert ran.params.main_head == "label"
+    assert "train 12, val 6, test 6" in ran.out
+
+
+def test_no_line_of_names(place: Path, photos: list[str], init: Init) -> None:
+    write(
+        place / "pets" / "list.tsv", "", [f"photos/{name}\t{KINDS[number % 3]}" for number, name in enumerate(photos)]
+    )
+    ran = init("pets/list.tsv")
+    assert ran.raw["data"]["source"]["header"] == ["column_1", "column_2"]
+    assert ran.raw["data"]["source"]["images"] == "pets"
+    assert ran.params.main_head == "column_2"
+    assert "24 images" in ran.out
+
+
+def test_a_tree(place: Path, photos: list[str], init: Init) -> None:
+    fine = ["tabby", "siamese", "poodle", "beagle"]
+    rows = [f"{name},{fine[number % 4]},{'cat' if number % 4 < 2 else 'dog'}" for number, name in enumerate(photos)]
+    write(place / "pets" / "list.csv", "file,breed,kind", rows)
+    ran = init("pets")
+    assert ran.raw["tree"] == {"levels": ["kind", "breed"], "parents": None}
+    assert ran.params.main_head == "breed"
+
+
+def test_an_id_beside_a_name_is_no_label_of_its_own(place: Path, photos: list[str], init: Init) -> None:
+    rows = [f"{name},{number % 3},{KINDS[number % 3]}" for number, name in enumerate(photos)]
+    write(place / "pets" / "list.csv", "file,kind_id,kind", rows)
+    ran = init("pets")
+    assert list(ran.raw["heads"]) == ["kind"]
+    assert ran.raw["tree"] is None
+
+
+def test_tags_in_a_cell(place: Path, photos: list[str], init: Init) -> None:
+    rows = [
+        f"{name},{'|'.join([*['indoor'] * (number % 2), *['at night'] * (number % 3 == 0), *['red'] * (number == 1)])}"
+        for number, name in enumerate(photos)
+    ]
+    write(place / "pets" / "list.csv", "file,tags", rows)
+    ran = init("pets")
+    table = pd.read_csv(place / "data" / "list-table.csv", dtype=str)
+    assert list(table) == ["file", "indoor", "at_night"]
+    assert table["at_night"].tolist() == ["1" if number % 3 == 0 else "0" for number in range(24)]
+    assert ran.raw["data"]["source"]["table"] == "data/list-table.csv"
+    assert ran.raw["data"]["labels"]["indoor"] == {
+        "kind": "values", "column": "indoor", "classes": {"no": 0.0, "yes": 1.0},
+    }  # fmt: skip
+    assert "tags left aside, as too rare" in ran.out
+    assert "red 1" in ran.out
+
+
+@pytest.mark.parametrize("one_each", [True, False])
+def test_a_column_for_each_class(place: Path, photos: list[str], init: Init, one_each: bool) -> None:
+    rows = []
+    for number, name in enumerate(photos):
+        on = [number % 3 == kind or (not one_each and number % 2 == 0 and kind == 0) for kind in range(3)]
+        rows.append(",".join([name, *(str(float(one)) for one in on)]))
+    write(place / "pets" / "truth.csv", "image,MEL,NV,BCC", rows)
+    ran = init("pets")
+    if one_each:
+        assert ran.params.main_head == "truth"
+        assert "BCC 8, MEL 8, NV 8" in ran.out
+    else:
+        assert set(ran.raw["heads"]) == {"mel", "nv", "bcc"}
+
+
+def test_names_without_suffix(place: Path, photos: list[str], init: Init) -> None:
+    write(place / "pets" / "list.csv", "id,dx", [f"{name[:-4]},{KINDS[n % 3]}" for n, name in enumerate(photos)])
+    ran = init("pets")
+    table = pd.read_csv(place / "data" / "list-table.csv", dtype=str)
+    assert table["id"].tolist() == photos
+    assert ".png is added" in ran.out
+    assert ran.params.main_head == "dx"
+
+
+def test_tables_of_splits_are_joined(place: Path, photos: list[str], init: Init) -> None:
+    for name, part in (("train", photos[:15]), ("test", photos[15:])):
+        write(place / "pets" / f"{name}.csv", "file,kind", [f"{one},{KINDS[n % 3]}" for n, one in enumerate(part)])
+    ran = init("pets")
+    assert "train 15, test 9; val is cut from train" in ran.out
+    assert ran.params.data.source.split == "split"
+    assert len(pd.read_csv(place / "data" / "pets-table.csv")) == 24
+
+
+def test_parquet_becomes_a_table_of_text(place: Path, photos: list[str], init: Init) -> None:
+    frame = pd.DataFrame({"file": photos, "kind": [KINDS[number % 3] for number in range(24)]})
+    frame.to_parquet(place / "pets" / "list.parquet")
+    assert init("pets/list.parquet").raw["data"]["source"]["table"] == "data/list-table.csv"
+
+
+def test_missing_pictures_and_labels_are_counted(place: Path, photos: list[str], init: Init) -> None:
+    rows = [f"{name},{KINDS[number % 3] if number else ''}" for number, name in enumerate([*photos, "gone.png"])]
+    write(place / "pets" / "list.csv", "file,kind", rows)
+    ran = init("pets")
+    assert "gone.png (unreadable file)" in ran.out
+    assert ran.params.data.max_bad == 1
+    assert "1 row without a kind" in ran.out
+
+
+def test_measurements_are_no_labels(place: Path, photos: list[str], init: Init) -> None:
+    rows = [f"{name},{number % 4 + 0.5},{KINDS[number % 3]}" for number, name in enumerate(photos)]
+    write(place / "pets" / "list.csv", "file,weight,kind", rows)
+    assert list(init("pets").raw["heads"]) == ["kind"]
+
+
+def test_refusals_say_what_to_do(place: Path, photos: list[str], init: Init) -> None:
+    write(place / "far.csv", "file,kind", [f"x/{name},cat" for name in photos])
+    write(place / "web.csv", "url,kind", [f"https://example.org/{name},cat" for name in photos])
+    write(place / "pets" / "bare.csv", "file,note", [f"{name},note {name}" for name in photos])
+    (place / "a.xlsx").write_bytes(b"PK..")
+    for path, told in (
+        ("far.csv", "none names images that are there. 'x/00.png' was looked for below"),
+        ("web.csv", "meltpoint fetch-urls"),
+        ("pets/bare.csv", "none of its columns is a label: note (24 different cells)"),
+        ("a.xlsx", "Save it as CSV"),
+    ):
+        with pytest.raises(UserError) as error:
+            init(path)
+        assert told in " ".join(str(error.value).split())
+
+
+@pytest.mark.slow
+def test_the_download_stage_reads_a_table_that_was_written(place: Path, photos: list[str], init: Init) -> None:
+    rows = [f"{name[:-4]},{'|'.join([*['a'] * (n % 2), *['b'] * (n % 3 == 0)])}" for n, name in enumerate(photos)]
+    write(place / "pets" / "list.csv", "id,tags", rows)
+    init("pets")
+    script = Path(__file__).parents[2] / "stages" / "download.py"
+    subprocess.run([sys.executable, str(script)], cwd=place, check=True, timeout=300)
+    samples = pd.read_csv(place / "data" / "samples.csv", dtype=str)
+    assert samples["a"].tolist() == ["yes" if number % 2 else "no" for number in range(24)]
