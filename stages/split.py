@@ -20,7 +20,7 @@ def main() -> None:
     watch, params, classes = Stopwatch("split"), read_params(), read_classes(Path("data/classes.json"))
     samples = read_samples(Path("data/samples.csv"), classes)
     pairs = find_duplicates(list(map(RAW.joinpath, samples["path"])), read_grey, params.split.duplicates)
-    result = split_samples(samples, classes, pairs, params.split, params.seed)
+    result = split_samples(samples, classes, pairs, params.split)
     write_splits(result.samples, Path("data/splits"))
     draw_pairs(RAW, samples, pairs, result.parted, Path("reports/duplicates.png"))
     write_json(Path("reports/split.json"), result.report)

@@ -2,6 +2,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("untimed", deadline=None)  # no timing in a test: a busy machine is no fault
+settings.load_profile("untimed")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meltpoint.data.groups import join_groups, name_groups, pair_links
+from meltpoint.data.groups import draw_groups, join_groups, name_groups, pair_links
 
 
 def table(groups: list[str | None]) -> pd.DataFrame:
@@ -50,3 +50,39 @@ def test_the_order_of_rows_changes_nothing(links: list[tuple[int, int]], order: 
     names = name_groups(samples, join_groups(samples, pair_links(links)))
     again = name_groups(moved, join_groups(moved, place[pair_links(links)]))
     assert again.tolist() == names.iloc[order].tolist()
+
+
+def draws(
+    paths: list[str], hashes: list[str], groups: list[str | None], numbers: list[int], seed: int = 7
+) -> list[float]:
+    samples = pd.DataFrame({"path": paths, "sha256": hashes, "group": groups}, dtype="string")
+    return draw_groups(samples, np.array(numbers), seed).tolist()
+
+
+def test_an_image_draws_by_its_bytes_alone() -> None:
+    alone = draws(["cat/1.png"], ["aa"], [None], [0])
+    assert draws(["dog/9.png"], ["aa"], [None], [0]) == alone
+    assert draws(["a.png", "cat/1.png"], ["bb", "aa"], [None, None], [0, 1])[1:] == alone
+    assert draws(["cat/1.png"], ["bb"], [None], [0]) != alone
+    assert draws(["cat/1.png"], ["aa"], [None], [0], seed=8) != alone
+
+
+def test_a_group_draws_by_the_first_of_its_paths_whatever_joins_after() -> None:
+    alone = draws(["1.png"], ["aa"], [None], [0])
+    assert draws(["3.png", "1.png", "2.png"], ["cc", "aa", "bb"], [None] * 3, [0, 0, 0]) == alone * 3
+    assert draws(["0.png", "1.png"], ["aa", "aa"], [None] * 2, [0, 0]) == alone * 2  # a copy of it
+
+
+def test_a_declared_group_draws_by_its_name_and_of_two_by_the_first() -> None:
+    alone = draws(["1.png"], ["aa"], ["p1"], [0])
+    assert draws(["0.png", "1.png", "2.png"], ["bb", "cc", "dd"], [None, "p2", "p1"], [4, 4, 4]) == alone * 3
+    assert draws(["1.png"], ["p1"], [None], [0]) != alone  # no bytes can be taken for a name
+
+
+def test_draws_are_even() -> None:
+    count = 4000
+    found = draws(
+        [f"{number}" for number in range(count)], [f"{n:x}" for n in range(count)], [None] * count, list(range(count))
+    )
+    assert np.abs(np.histogram(found, 10, (0, 1))[0] - count / 10).max() < 80
+    assert 0 <= min(found) < max(found) < 1

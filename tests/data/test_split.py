@@ -15,6 +15,7 @@ from meltpoint.tables import SPLITS, Classes, check_samples
 
 CLASSES: Classes = {"kind": ["cat", "dog"], "mood": ["calm", "wild", "odd"]}
 SPLIT = Split(
+    seed=7,
     official=True,
     ratios=Ratios(train=0.64, val=0.11, test=0.25),
     duplicates=Duplicates(hash_distance=88, correlation=0.6, common=0.005),
@@ -43,7 +44,7 @@ def pair(first: int, second: int, exact: bool = False) -> Pair:
 
 
 def run(samples: pd.DataFrame, pairs: list[Pair] | None = None, split: Split = SPLIT, seed: int = 7) -> SplitResult:
-    return split_samples(samples, CLASSES, pairs or [], split, seed)
+    return split_samples(samples, CLASSES, pairs or [], split.model_copy(update={"seed": seed}))
 
 
 def make_case(seed: int, names: int, links: list[tuple[int, int]]) -> tuple[pd.DataFrame, list[Pair]]:
@@ -112,6 +113,54 @@ def test_columns_and_order_of_the_table_are_kept() -> None:
 def test_seeds_give_different_splits() -> None:
     splits = {tuple(run(make_samples(100), seed=seed).samples["split"]) for seed in range(5)}
     assert len(splits) == 5
+
+
+def moved(before: SplitResult, after: SplitResult) -> float:
+    """The share of the images of both that are in another split, by their bytes."""
+    first, second = (one.samples.set_index("sha256")["split"] for one in (before, after))
+    both = first.index.intersection(second.index)
+    return float((first[both] != second[both]).mean())
+
+
+def take(samples: pd.DataFrame, kept: np.ndarray) -> pd.DataFrame:
+    """Some of the rows with new ids, as the download stage gives them."""
+    rows = samples[kept].reset_index(drop=True)
+    return rows.assign(id=np.arange(len(rows)))
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("more", "most"), [(1, 0.005), (10, 0.01), (100, 0.03)])
+def test_adding_and_removing_images_moves_few_others(seed: int, more: int, most: float) -> None:
+    whole = make_samples(1000, seed, group=[f"g{number // 3}" if number < 150 else None for number in range(1000)])
+    kept = np.ones(1000, dtype=bool)
+    kept[np.random.default_rng(seed).choice(1000, more, replace=False)] = False
+    assert moved(run(whole), run(take(whole, kept))) <= most
+
+
+def test_a_pair_that_is_found_anew_stays_where_its_first_image_was() -> None:
+    samples = make_samples(600)
+    before = run(samples)
+    split = before.samples["split"]
+    first = 10
+    second = next(number for number in range(11, 600) if split[number] != split[first])
+    after = run(samples, [pair(first, second)])
+    assert after.samples["split"][second] == after.samples["split"][first] == split[first]
+    assert moved(before, after) <= 3 / 600
+
+
+def test_new_names_and_folders_change_no_split() -> None:
+    samples = make_samples(300)
+    renamed = samples.assign(path=[f"new/{number:04d}.jpg" for number in reversed(range(300))])
+    assert run(renamed).samples["split"].tolist() == run(samples).samples["split"].tolist()
+
+
+def test_new_images_get_their_share_of_test() -> None:
+    whole = make_samples(2000)
+    before, after = run(take(whole, np.arange(2000) < 1000)), run(whole)
+    new = after.samples["split"][1000:]
+    assert moved(before, after) <= 0.03
+    assert (new == "test").mean() == pytest.approx(SPLIT.ratios.test, abs=0.04)
+    assert (new == "val").mean() == pytest.approx(SPLIT.ratios.val, abs=0.04)
 
 
 def test_a_class_that_would_be_missing_is_refused_by_name() -> None:
@@ -220,7 +269,7 @@ SCENE: Classes = {"scene": ["sky", "road", "car"]}
 
 def test_masks_are_split_so_that_every_class_shows_in_every_split() -> None:
     shown = ["sky|road"] * 60 + ["road"] * 30 + ["sky|car"] * 3
-    result = split_samples(make_scenes(shown, [None] * 93), SCENE, [], SPLIT, 7)
+    result = split_samples(make_scenes(shown, [None] * 93), SCENE, [], SPLIT)
     assert result.report["classes"]["scene"]["car"] == {"train": 1, "val": 1, "test": 1}
     sky = result.report["classes"]["scene"]["sky"]
     assert sum(sky.values()) == 63
@@ -231,4 +280,4 @@ def test_masks_are_split_so_that_every_class_shows_in_every_split() -> None:
 def test_a_class_of_masks_that_misses_a_split_is_told() -> None:
     shown, splits = ["sky|road|car", "sky|road", "sky|road|car"], ["train", "val", "test"]
     with pytest.raises(SplitError, match=r"class 'car' of 'scene' would be missing from val \(2 images"):
-        split_samples(make_scenes(shown, splits), SCENE, [], SPLIT, 7)
+        split_samples(make_scenes(shown, splits), SCENE, [], SPLIT)

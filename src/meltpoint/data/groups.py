@@ -1,5 +1,6 @@
 """Images that must stay together: those of one `group`, and duplicates of each other, also by way of third ones."""
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -34,6 +35,30 @@ def name_groups(samples: pd.DataFrame, numbers: NDArray[np.int64]) -> pd.Series:
     taken = declared.str.startswith((OF_IMAGE, DECLARED)).fillna(value=False)
     names = declared.mask(taken, DECLARED + declared).fillna(OF_IMAGE + first["path"].astype("string"))
     return pd.Series(names.array[numbers], index=samples.index, dtype="string")
+
+
+def draw_groups(samples: pd.DataFrame, numbers: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
+    """A number in 0..1 for each row, float64 (N,), that is the same in a group and random over groups and seeds.
+
+    It is made of the group's name where one is declared (of several the first), or else of the bytes of that of its
+    images whose path is the first. Nothing else counts, so it stays as it is while other groups come and go, and where
+    an image has another name, folder or label. A picture that joins others (a near-duplicate) changes their number only
+    if its path is before all of theirs and its bytes are others.
+    """
+    paths, names, hashes = (samples[column].to_numpy(dtype=object) for column in ("path", "group", "sha256"))
+    spoken: dict[int, str] = {}  # what is drawn from for each group
+    for row in np.argsort(paths, kind="stable"):
+        spoken.setdefault(int(numbers[row]), f"image:{hashes[row]}")
+    declared = samples["group"].notna().to_numpy(dtype=bool)
+    named = sorted(((str(names[row]), int(numbers[row])) for row in np.flatnonzero(declared)), reverse=True)
+    spoken |= {number: f"group:{name}" for name, number in named}  # the first name comes last, and stays
+    drawn = {number: _draw(f"{seed}/{text}") for number, text in spoken.items()}
+    return np.array([drawn[number] for number in numbers.tolist()], dtype=np.float64)
+
+
+def _draw(text: str) -> float:
+    """A number in 0..1, made of the first 53 bits of a hash."""
+    return (int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 11) / 2**53
 
 
 def pair_links(pairs: Sequence[tuple[int, int]]) -> Links:

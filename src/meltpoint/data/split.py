@@ -1,6 +1,5 @@
 """Parts a dataset into train, val and test: stratified, without leaks, every class everywhere, or a refusal."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,14 +8,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from meltpoint.data.deal import deal
 from meltpoint.data.duplicates import Pair
-from meltpoint.data.groups import join_groups, name_groups, pair_links
-from meltpoint.data.strata import combine_labels, part_groups, part_plainly
+from meltpoint.data.groups import draw_groups, join_groups, name_groups, pair_links
+from meltpoint.data.strata import build_strata, combine_labels, part_plainly
 from meltpoint.errors import UserError
 from meltpoint.params.data import Split
 from meltpoint.tables import SPLITS, Classes, memberships
 
 Integers = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 RANDOM_SPLITS = 20  # plain random splits over which their leak is averaged
 GLUED = 0.5  # of all images in one group of duplicates: then something common was taken for a duplicate
@@ -41,31 +42,32 @@ class SplitResult:
     sentence: str
 
 
-def split_samples(
-    samples: pd.DataFrame, classes: Classes, pairs: Sequence[Pair], split: Split, seed: int
-) -> SplitResult:
+def split_samples(samples: pd.DataFrame, classes: Classes, pairs: Sequence[Pair], split: Split) -> SplitResult:
     """Split a table of samples; `pairs` are positions of its rows that are duplicates of each other.
 
-    The result depends on the seed and on each image's path and bytes, not on the order of rows. Images of one group
-    and duplicates stay in one split. With `split.official` the splits that the source names are kept as they are,
-    and only what it lacks is cut from train; pairs that they part are reported.
+    The result depends on `split.seed` and on each image's path and bytes, not on the order of rows. Images of one group
+    and duplicates stay in one split, and a group keeps its split while others come and go (`deal` says how well). With
+    `split.official` the splits that the source names are kept as they are, and only what it lacks is cut from train;
+    pairs that they part are reported.
 
     Raises:
         SplitError: a class would be missing from a split, an unknown split is named, or half of the images are glued
             together as duplicates.
     """
-    order = _order(samples, seed)
+    links = pair_links([(pair.first, pair.second) for pair in pairs])
+    numbers = join_groups(samples, links)
+    draws = draw_groups(samples, numbers, split.seed)
+    order = np.lexsort((samples["path"].to_numpy(dtype=object), draws))  # the same however the table is sorted
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
-    links = rank[pair_links([(pair.first, pair.second) for pair in pairs])]
-    table = samples.iloc[order].reset_index(drop=True)
-    groups = join_groups(table, links)
+    table, links, draws = samples.iloc[order].reset_index(drop=True), rank[links], draws[order]
+    groups = _by_appearance(numbers[order])
     _check_glue(table, links)
     official = table["split"].notna().to_numpy() & split.official
-    parts = _part(table, classes, groups, official, split)
+    parts = _part(table, classes, groups, draws, official, split)
     result = table.assign(split=pd.Series(np.array(SPLITS)[parts], dtype="string"), group=name_groups(table, groups))
     _check_classes(result, classes)
-    random_parts = _random_parts(table, classes, split, seed)
+    random_parts = _random_parts(table, classes, split)
     report = _report(result, classes, groups, pairs, links)
     report["leaked_by_random_split"] = round(float(np.mean([_leaked(one, groups).sum() for one in random_parts])), 1)
     report["official"] = _official(table, result, official, groups, parts)
@@ -73,19 +75,10 @@ def split_samples(
     return SplitResult(result.iloc[rank].set_axis(samples.index), report, parted, _sentence(report))
 
 
-def _order(samples: pd.DataFrame, seed: int) -> Integers:
-    """Positions of the rows in an order that is random in the seed and the same however the table is sorted."""
-    keys = [
-        hashlib.sha256(f"{seed}/{sha256}/{path}".encode()).digest()
-        for sha256, path in zip(samples["sha256"], samples["path"], strict=True)
-    ]
-    return np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.int64)
-
-
 def _part(
-    table: pd.DataFrame, classes: Classes, groups: Integers, official: NDArray[np.bool_], split: Split
+    table: pd.DataFrame, classes: Classes, groups: Integers, draws: Floats, official: NDArray[np.bool_], split: Split
 ) -> Integers:
-    """The split of each row as a position in SPLITS, (N,)."""
+    """The split of each row as a position in SPLITS, (N,); `draws` (N,) are those of the rows' groups."""
     unknown = sorted(set(table["split"][official]) - set(SPLITS))
     if unknown:
         raise SplitError(
@@ -99,23 +92,27 @@ def _part(
     shares[np.unique(parts[kept])] = 0.0  # a split that the source brings takes nothing from train
     if shares.sum() > 0 and not kept.all():
         codes, combined = combine_labels(table[~kept], classes)
-        _, numbers = np.unique(groups[~kept], return_inverse=True)
-        chosen = part_groups(codes, combined, _by_appearance(numbers), shares / shares.sum())
-        parts[~kept] = chosen[_by_appearance(numbers)]
+        shares = shares / shares.sum()
+        numbers = _by_appearance(groups[~kept])
+        _, first = np.unique(numbers, return_index=True)
+        strata = build_strata(codes, combined, numbers, shares)
+        parts[~kept] = deal(strata, shares, draws[~kept][first])[numbers]
     return parts
 
 
 def _by_appearance(numbers: Integers) -> Integers:
-    """Group numbers 0..G-1 renumbered in the order of their first rows."""
+    """Numbers of groups, made 0..G-1 in the order of their first rows."""
     codes, _ = pd.factorize(numbers)
     return np.asarray(codes, dtype=np.int64)
 
 
-def _random_parts(table: pd.DataFrame, classes: Classes, split: Split, seed: int) -> list[Integers]:
+def _random_parts(table: pd.DataFrame, classes: Classes, split: Split) -> list[Integers]:
     """What a split that knows neither groups nor duplicates would do, several times."""
     shares = np.array([split.ratios.train, split.ratios.val, split.ratios.test])
     _, combined = combine_labels(table, classes)
-    return [part_plainly(combined, shares, np.random.default_rng([seed, number])) for number in range(RANDOM_SPLITS)]
+    return [
+        part_plainly(combined, shares, np.random.default_rng([split.seed, number])) for number in range(RANDOM_SPLITS)
+    ]
 
 
 def _leaked(parts: Integers, groups: Integers, later: tuple[str, ...] = ("test",)) -> NDArray[np.bool_]:

@@ -186,6 +186,7 @@ class Duplicates(Section):
 class Split(Section):
     """How images part into train, val and test."""
 
+    seed: Count  # of the split alone: another `seed` of training leaves it as it is
     official: bool  # keep the splits a source brings; a missing val is cut from train
     ratios: Ratios
     duplicates: Duplicates
