@@ -11,7 +11,6 @@ from meltpoint.files import write_json
 from meltpoint.images.views import open_views
 from meltpoint.params.read import read_params
 from meltpoint.predict.predictor import open_predictor
-from meltpoint.predict.repeats import predict_repeats
 from meltpoint.predict.speed import measure
 from meltpoint.progress import Stopwatch
 
@@ -26,9 +25,7 @@ def main() -> None:
     judgement = task.judge(predictions, predictor.card, params.evaluate)
     task.write(predictions, judgement, views, predictor, params.evaluate, folder)
     write_json(Path(f"reports/costs/predict-{name}.json"), measure(predictor, params.evaluate))
-    others = predict_repeats(predictor, Path("repeats") / name, views, ("val", "test"), params.evaluate.batch)
-    judge = partial(task.judge, settings=params.evaluate)
-    write_repeats(predictions, judgement, predictor.card, others, judge, folder)
+    write_repeats(predictions, judgement, predictor.card, (), partial(task.judge, settings=params.evaluate), folder)
     watch.close(judgement.sentence(predictor.card.main_head), folder)
 
 

@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from PIL import Image, ImageDraw
 
 from meltpoint.errors import UserError
 from meltpoint.files import read_json
+from meltpoint.params.yaml12 import QuickLoader, dump, load
 from meltpoint.progress import say
 
 # What a clock or a memory meter says, and what is made of that. Nothing that is trained or predicted is among them.
 MEASURED = ("reports/costs", "reports/compare.json", "reports/compare.md", "reports/compare.html")
 METERS = (
-    "seconds", "seconds_all_repeats", "train_seconds", "peak_megabytes", "predict_megabytes", "latency_p50_ms",
-    "latency_p95_ms", "throughput_per_second",
+    "seconds", "train_seconds", "peak_megabytes", "predict_megabytes", "latency_p50_ms", "latency_p95_ms",
+    "throughput_per_second",
 )  # fmt: skip
 SHOWN = 30  # lines of what differs
 TOLD = "sentence"  # of compare.json: quotes what was measured
@@ -111,7 +111,6 @@ def small_params(preset: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
     params["heads"] = {name: {**HEAD, "label": name, "main": name == "shape"} for name in ("shape", "colour")}
     for strategy in params["strategies"].values():
-        strategy["repeats"] = 2
         strategy["probe"] |= PROBE
     params["strategies"]["finetune"] |= {"epochs": 3, "batch": 16}
     params["evaluate"] |= {"latency_runs": 3, "worst": 4}
@@ -145,9 +144,9 @@ def _prepare(folder: Path, root: Path, threads: int) -> None:
             shutil.copytree(root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
         else:
             shutil.copy(root / name, folder / name)
-    params = small_params(yaml.safe_load((root / "presets" / "elpv.yaml").read_text(encoding="utf-8")))
+    params = small_params(load((root / "presets" / "elpv.yaml").read_text(encoding="utf-8")))
     params["train"]["threads"] = threads
-    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+    (folder / "params.yaml").write_text(dump(params), encoding="utf-8")
     _dvc(folder, threads, "init", "--no-scm", "--quiet")
     _dvc(folder, threads, "config", "core.analytics", "false")
 
@@ -167,7 +166,7 @@ def _dvc(folder: Path, threads: int, *words: str) -> None:
 def _facts(lock: Path) -> dict[str, object]:
     """A dvc.lock as flat facts, "stage: field path" to what is written of it; digests of what was measured left out."""
     facts: dict[str, object] = {}
-    for stage, entry in yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"].items():
+    for stage, entry in load(lock.read_text(encoding="utf-8"), QuickLoader)["stages"].items():
         facts |= {f"{stage}: {field}": entry[field] for field in ("cmd", "params") if field in entry}
         for field in ("deps", "outs"):
             for file in entry.get(field, []):

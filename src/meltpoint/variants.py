@@ -12,12 +12,12 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-import yaml
 
 from meltpoint.errors import UserError
 from meltpoint.files import read_json, whole_file
 from meltpoint.model.nets import BackboneError
 from meltpoint.params.read import read_params
+from meltpoint.params.yaml12 import dump, load
 from meltpoint.predict.predictor import Predictor, open_predictor
 from meltpoint.progress import megabytes, say, track
 
@@ -73,7 +73,7 @@ def _read(file: Path, root: Path) -> dict[str, Any]:
     if not file.exists():
         raise VariantError(f"There is no params file {file}. Known ones are in presets/, as presets/documents.yaml.")
     read_params(file)  # says what is wrong with it
-    params: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    params: dict[str, Any] = load(file.read_text(encoding="utf-8"))
     params["data"] = _absolute(params["data"], root)
     return params
 
@@ -115,7 +115,7 @@ def _prepare(folder: Path, params: dict[str, Any], root: Path) -> None:
     for copied in COPIED:
         shutil.copy(root / copied, folder / copied)
     with whole_file(folder / "params.yaml") as temporary:
-        temporary.write_text(yaml.safe_dump(params, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        temporary.write_text(dump(params), encoding="utf-8")
     if not (folder / ".dvc").exists():
         _dvc(folder, folder.name, "init", "--no-scm", "--quiet")
         _dvc(folder, folder.name, "config", "core.analytics", "false")

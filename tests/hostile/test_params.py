@@ -73,6 +73,11 @@ MAKERS: dict[str, Callable[[Raw], str | bytes | None]] = {
     "a head of a label that does not exist": changed(heads__y__label="z"),
     "a metric that does not fit the task": changed(compare__metric="miou"),
     "a name that leads out of the folder": changed(strategies={"../../evil": None}),
+    "an argument of the backbone that loads a file": changed(backbone__args={"checkpoint_path": "good.pth"}),
+    "an argument of the backbone that changes what heads read": changed(backbone__args={"features_only": True}),
+    "a class that YAML takes for a number": changed(data__labels__y__classes=["cat", 3]),
+    "a class that YAML takes for true": changed(data__labels__y__classes=["cat", True]),
+    "a yes that a transform is given": changed(augment__transforms=[{"HorizontalFlip": {"p": "yes"}}]),
     "several slips at once": changed(seed="seven", images__side=0, split__ratios=RATIOS),
 }
 

@@ -1,12 +1,15 @@
 import re
+from inspect import getsource, signature
 from typing import Any
 
 import pytest
 import timm
 import torch
+from timm.models._builder import _update_default_model_kwargs, build_model_with_cfg, load_pretrained
 
 from meltpoint.model.nets import BackboneError, count_stages, create_net, group_by_depth, pre_logits, prune_net, run_net
 from meltpoint.model.weights import WeightsError
+from meltpoint.params.checks import BYPASSING
 from meltpoint.params.model import Backbone, RandomWeights
 
 FAMILIES = {  # a tiny model of each family, and a size it takes
@@ -69,19 +72,66 @@ def test_an_unknown_name_gets_the_nearest(name: str, near: str) -> None:
         create_net(params(name), 64, from_hub=False)
 
 
-def test_a_path_or_hub_address_is_no_name() -> None:
-    with pytest.raises(BackboneError, match="no model"):
-        create_net(params("hf-hub:someone/something"), 64, from_hub=False)
+@pytest.mark.parametrize("name", ["timm/test_resnet", "hf-hub:timm/test_resnet.r160_in1k", "hf_hub:timm/test_resnet"])
+def test_names_as_hubs_write_them_are_the_plain_ones(name: str) -> None:
+    net = create_net(params(name), 64, from_hub=False)
+    assert type(net) is type(create_net(params("test_resnet"), 64, from_hub=False))
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("hf-hub:someone/something", "of another owner than timm"),
+        ("hf-hub:laion/CLIP-ViT-B-32-laion2B-s34B-b79K", r"near: .*vit_base_patch32_clip_224\.laion2b"),
+        ("naver-ai/rdnet_tiny.nv_in1k", "Write that name: backbone.name: rdnet_tiny.nv_in1k"),
+        ("hf_hub:naver-ai/rdnet_small.nv_in1k", "is the repository of timm's rdnet_small"),
+        ("../evil", "of another owner than timm"),
+        ("local-dir:here", "no model 'local-dir:here'"),
+    ],
+)
+def test_other_repositories_are_refused_with_timms_names(name: str, told: str) -> None:
+    with pytest.raises(BackboneError, match=told):
+        create_net(params(name), 64, from_hub=False)
 
 
 def test_a_name_with_a_known_tag_is_taken() -> None:
     assert count_stages(create_net(params("test_resnet.r160_in1k"), 64, from_hub=False)) == 5
 
 
-@pytest.mark.parametrize("key", ["num_classes", "img_size", "in_chans", "pretrained"])
+@pytest.mark.parametrize("key", sorted(BYPASSING))
 def test_arguments_that_other_params_decide_are_refused(key: str) -> None:
-    with pytest.raises(BackboneError, match=key):
+    with pytest.raises(BackboneError, match=f"backbone.args.{key}: "):
         create_net(params("test_resnet", **{key: 1}), 64, from_hub=False)
+
+
+def test_every_argument_of_timms_own_calls_is_one_of_those() -> None:
+    """What a net's class takes beyond them is the net's own; a new argument of these calls has to be thought about."""
+    own = {"model_name", "model_cls", "variant", "kwargs"}
+    for call in (timm.create_model, build_model_with_cfg, load_pretrained):
+        wanted = set(signature(call).parameters) - own - {"model", "filter_fn", "strict"}
+        assert wanted <= set(BYPASSING), call
+    assert set(filled_in()) <= set(BYPASSING)
+
+
+def filled_in() -> tuple[str, ...]:
+    """What timm fills in from the description of weights, where nobody says otherwise."""
+    found: list[tuple[str, ...]] = re.findall(
+        r"default_kwarg_names = \('(\w+)', '(\w+)', '(\w+)'\)", getsource(_update_default_model_kwargs)
+    )
+    return found[0]
+
+
+@pytest.mark.parametrize(("name", "size"), [("pvt_v2_b0", 256), ("mvitv2_tiny", 224), ("twins_pcpvt_small", 224)])
+def test_patches_that_overlap_are_counted_by_their_stride(name: str, size: int) -> None:
+    with torch.device("meta"):
+        assert count_stages(create_net(params(name), size, from_hub=False))
+
+
+@pytest.mark.parametrize("args", [{"act_layer": "wibble"}, {"norm_layer": "wibble"}, {"output_stride": 3}])
+def test_a_wrong_argument_is_not_blamed_on_the_size(args: dict[str, Any]) -> None:
+    with pytest.raises(BackboneError, match="images.side is not the reason") as caught:
+        create_net(params("test_resnet", **args), 64, from_hub=False)
+    assert str(next(iter(args.values()))) in str(caught.value)
 
 
 def test_an_unknown_argument_is_named() -> None:

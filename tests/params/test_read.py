@@ -191,3 +191,74 @@ def test_a_broken_file_is_told(tmp_path: Path, text: str, message: str) -> None:
 def test_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(ParamsError, match="make preset"):
         read_params(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [
+        ("[true, false]", r"classes\.0: this is text, and YAML reads true as true or false; quote it: 'true'"),
+        ("[a, 3]", r"classes\.1: this is text, and YAML reads 3 as a number; quote it: '3'"),
+        ("[a, null]", r"classes\.1: this is text, and YAML reads null as nothing; quote it: 'null'"),
+        ("[2024-01-01, a]", r"classes\.0: .* reads 2024-01-01 as a date; quote it: '2024-01-01'"),
+    ],
+)
+def test_a_class_that_yaml_takes_for_something_else(tmp_path: Path, classes: str, said: str) -> None:
+    text = (ROOT / "presets" / "elpv.yaml").read_text()
+    assert "classes: [mono, poly]" in text
+    (tmp_path / "params.yaml").write_text(text.replace("classes: [mono, poly]", f"classes: {classes}"))
+    with pytest.raises(ParamsError, match=said):
+        read_params(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize("classes", ["[no, yes]", "['no', 'yes']", "[off, on]", "[y, n]", "['1', '2']"])
+def test_classes_that_are_called_yes_and_no(tmp_path: Path, classes: str) -> None:
+    text = (ROOT / "presets" / "elpv.yaml").read_text().replace("classes: [mono, poly]", f"classes: {classes}")
+    (tmp_path / "params.yaml").write_text(text)
+    label = read_params(tmp_path / "params.yaml").data.labels["wafer"]
+    assert label.classes == [name.strip("' ") for name in classes.strip("[]").split(",")]
+
+
+def test_numbers_with_an_exponent_are_numbers_everywhere(tmp_path: Path) -> None:
+    text = (ROOT / "presets" / "elpv.yaml").read_text()
+    text = text.replace("args: {}", "args: {drop_rate: 1e-1, drop_path_rate: .5e-1, pad_type: same}")
+    text = text.replace("resamples: 10000", "resamples: 1E4").replace("official: true", "official: no")
+    text = text.replace("brightness_limit: 0.15", "brightness_limit: 15e-2")
+    (tmp_path / "params.yaml").write_text(text)
+    params = read_params(tmp_path / "params.yaml")
+    assert params.backbone.args == {"drop_rate": 0.1, "drop_path_rate": 0.05, "pad_type": "same"}
+    assert params.compare.resamples == 10000
+    assert params.split.official is False
+    assert params.augment.transforms[1]["RandomBrightnessContrast"]["brightness_limit"] == 0.15
+
+
+@pytest.mark.parametrize("word", ["yes", "No", "off"])
+def test_a_yes_where_anything_is_taken_is_refused(raw: dict[str, Any], word: str) -> None:
+    raw["backbone"]["args"] = {"act_first": word}
+    raw["augment"]["transforms"][1]["RandomBrightnessContrast"]["brightness_by_max"] = word
+    with pytest.raises(ParamsError, match=f"backbone.args.act_first: '{word}' is text in YAML 1.2") as caught:
+        parse_params(raw, "params.yaml")
+    assert "augment.transforms.1.RandomBrightnessContrast.brightness_by_max" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "decides"),
+    [("checkpoint_path", "backbone.weights"), ("pretrained_cfg", "backbone.weights"),
+     ("features_only", "the taps of heads"),
+     ("num_classes", "heads"), ("img_size", "images.side"), ("cache_dir", "the environment variable HF_HOME")],
+)  # fmt: skip
+def test_arguments_that_bypass_another_section_are_refused(raw: dict[str, Any], name: str, decides: str) -> None:
+    raw["backbone"]["args"] = {name: "good.pth", "drop_rate": 0.1}
+    with pytest.raises(ParamsError, match=rf"backbone\.args\.{name}: that is for {decides} to decide") as caught:
+        parse_params(raw, "params.yaml")
+    assert "has 1 slip(s)" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [("timm/convnext_tiny.fb_in22k", "convnext_tiny.fb_in22k"), ("hf-hub:timm/resnet18.a1_in1k", "resnet18.a1_in1k"),
+     ("hf_hub:timm/resnet18", "resnet18"), ("HF-hub:timm/resnet18", "resnet18"), ("resnet18", "resnet18"),
+     ("hf-hub:laion/x", "hf-hub:laion/x"), ("other/timm/x", "other/timm/x"), ("local-dir:timm/x", "local-dir:timm/x")],
+)  # fmt: skip
+def test_names_as_hubs_write_them(raw: dict[str, Any], name: str, plain: str) -> None:
+    raw["backbone"]["name"] = name
+    assert parse_params(raw, "params.yaml").backbone.name == plain

@@ -5,12 +5,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from meltpoint.init.choose import Plan
 from meltpoint.init.found import Found, InitError, label_name
 from meltpoint.init.pictures import Pictures
 from meltpoint.init.splits import Splits
+from meltpoint.params.yaml12 import load
 
 BASE = {"classification": Path("presets/elpv.yaml"), "segmentation": Path("presets/camvid.yaml")}
 TOLERATED = 0.05  # share of unusable images that is written down as tolerated
@@ -93,7 +92,7 @@ def keeps_sides(found: Found) -> bool:
 
 def _base(task: str) -> dict[str, Any]:
     try:
-        raw: dict[str, Any] = yaml.safe_load(BASE[task].read_text(encoding="utf-8"))
+        raw: dict[str, Any] = load(BASE[task].read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InitError(
             f"There is no {BASE[task]} here, which a new params.yaml starts from. Run this in Meltpoint's own folder,"

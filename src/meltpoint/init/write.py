@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from meltpoint.files import whole_file
 from meltpoint.init.found import Table
 from meltpoint.params.read import Params, read_params
+from meltpoint.params.yaml12 import dump
 
 WIDTH = 120
 Comments = Mapping[str, str]  # by dotted key
@@ -39,7 +38,7 @@ def _render(key: str, value: Any, path: str, comments: Comments) -> list[str]:
 
 def _flow(value: Any) -> str:
     """A value in one line of YAML."""
-    text = yaml.safe_dump(value, default_flow_style=True, width=10**9, sort_keys=False, allow_unicode=True)
+    text = dump(value, default_flow_style=True, width=10**9)
     return text.removesuffix("\n").removesuffix("\n...").strip()
 
 

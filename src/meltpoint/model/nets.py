@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from meltpoint.errors import UserError
 from meltpoint.model.weights import WeightsError
+from meltpoint.params.checks import check_arguments
+from meltpoint.params.model import HUBS
 from meltpoint.params.model import Backbone as BackboneParams
-
-OURS = ("img_size", "in_chans", "num_classes", "pretrained")  # arguments of create_model that other params decide
 
 
 class BackboneError(UserError, ValueError):
@@ -29,11 +29,8 @@ def create_net(params: BackboneParams, size: int, from_hub: bool) -> nn.Module:
         WeightsError: the hub does not answer or has no such weights.
     """
     _check_name(params.name)
-    ours = sorted(set(OURS) & set(params.args))
-    if ours:
-        raise BackboneError(
-            f"backbone.args has {ours}; images.side and backbone.weights decide these. Leave them out of backbone.args."
-        )
+    if slips := list(check_arguments(params.args)):
+        raise BackboneError("; ".join(slips))
     try:
         return _instantiate(params, size, from_hub)
     except TypeError as error:
@@ -120,9 +117,24 @@ def prune_net(net: nn.Module, indices: list[int]) -> None:
 
 
 def group_by_depth(net: nn.Module) -> list[list[str]]:
-    """Names of the parameters as timm groups them for layer-wise learning rates: stem, stages or blocks, the rest."""
+    """Names of the parameters as timm groups them for layer-wise learning rates: stem, stages or blocks, the rest.
+
+    Where timm does not group them, each numbered part (`stages.0`) is a group, and what stands before, between and
+    after those: a net holds its parts in the order in which images pass them.
+    """
+    if not hasattr(net, "group_matcher"):
+        return _group_by_part(net)
     grouped = group_parameters(net, cast(Any, net).group_matcher(coarse=True))
     return [list(grouped[depth]) for depth in sorted(grouped)]
+
+
+def _group_by_part(net: nn.Module) -> list[list[str]]:
+    groups: dict[str, list[str]] = {}
+    for name, _ in net.named_parameters():
+        part, _, rest = name.partition(".")
+        number = rest.partition(".")[0]
+        groups.setdefault(f"{part}.{number}" if number.isdigit() else part, []).append(name)
+    return list(groups.values())
 
 
 def next_size(params: BackboneParams, size: int) -> int:
@@ -136,10 +148,16 @@ def pretrained_config(net: nn.Module) -> dict[str, Any]:
 
 
 def wrong_size(params: BackboneParams, size: int, error: Exception) -> BackboneError:
-    """The error that names the nearest working sizes below and above."""
+    """The error that names the nearest working sizes below and above; of a net that takes none, the error says so."""
     reason = str(error).partition("\n")[0] or type(error).__name__
-    near = _nearest_size(params, size, -1), _nearest_size(params, size, +1)
     native = _native_size(params.name)
+    if not _works(params, native):
+        return BackboneError(
+            f"{params.name} cannot be used with backbone.args {params.args}: {type(error).__name__}: {reason}. Images"
+            f" of {native} pixels, at which it was pretrained, do not work either: images.side is not the reason."
+            " Correct backbone.args, or take another backbone: timm.list_models() lists them."
+        )
+    near = _nearest_size(params, size, -1), _nearest_size(params, size, +1)
     allowed = " or ".join(str(found) for found in near if found) or native
     return BackboneError(
         f"{params.name} cannot take images of {size} pixels with backbone.args {params.args}: {reason}. The nearest"
@@ -155,14 +173,32 @@ def _instantiate(params: BackboneParams, size: int, from_hub: bool) -> nn.Module
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # every stage that asks for random weights gets the same
         net = timm.create_model(params.name, pretrained=from_hub, num_classes=0, **arguments)
-    patch = getattr(getattr(net, "patch_embed", None), "patch_size", 1)
-    patch = patch[0] if isinstance(patch, tuple) else patch
-    if size % patch and not arguments.get("dynamic_img_pad"):  # timm would cut the border off in silence
-        raise ValueError(f"its patches are {patch} pixels wide, and {size} is no multiple of that")
+    if not arguments.get("dynamic_img_pad"):
+        _check_border(net, size)
     return net.eval()
 
 
+def _check_border(net: nn.Module, size: int) -> None:
+    """No patch is left over at the border: timm would cut that off in silence. Patches that overlap leave nothing."""
+    embed = getattr(net, "patch_embed", None)
+    proj, patch = getattr(embed, "proj", None), getattr(embed, "patch_size", 1)
+    patch = patch[0] if isinstance(patch, tuple) else patch
+    if isinstance(proj, nn.Conv2d) and proj.kernel_size[0] == patch and isinstance(proj.padding[0], int):
+        stride, padding = proj.stride[0], proj.padding[0]
+        seen = (size + 2 * padding - patch) // stride * stride + patch - padding  # pixels up to the last patch's end
+        if seen >= size:
+            return
+        raise ValueError(
+            f"its patches are {patch} pixels wide, {stride} apart, and would leave out {size - seen} of {size}"
+        )
+    if size % patch:
+        raise ValueError(f"its patches are {patch} pixels wide, and {size} is no multiple of that")
+
+
 def _check_name(name: str) -> None:
+    source, _, repository = name.partition(":")
+    if source.lower() in HUBS or "/" in name:
+        raise BackboneError(_elsewhere(name, repository or name))
     architecture = name.partition(".")[0]
     tagged = timm.list_models(f"{architecture}*", pretrained=True) if timm.is_model(architecture) else []
     if timm.is_model(architecture) and name in [architecture, *tagged]:
@@ -172,6 +208,26 @@ def _check_name(name: str) -> None:
         f"timm {timm.__version__} has no model {name!r}.{' Did you mean ' + ' or '.join(near) + '?' if near else ''}"
         " timm.list_models() lists them all; correct backbone.name."
     )
+
+
+def _elsewhere(name: str, repository: str) -> str:
+    """What to do about the name of a hub's repository that is not timm's own."""
+    known = [model for model in timm.list_models(pretrained=True) if _hub_id(model) == repository]
+    if known:
+        return f"{name!r} is the repository of timm's {' or '.join(known)}. Write that name: backbone.name: {known[0]}"
+    wanted = repository.rpartition("/")[2].lower().replace("-", "_")
+    near = difflib.get_close_matches(wanted, timm.list_models(pretrained=True), n=3, cutoff=0.3)
+    return (
+        f"{name!r} is a hub's repository of another owner than timm. Understood are timm's own models, as `NAME`,"
+        f" `timm/NAME` or `hf-hub:timm/NAME`{', near: ' + ', '.join(near) if near else ''}. timm has the image part of"
+        " most CLIP models, also open_clip's: timm.list_models('*clip*', pretrained=True). Or download the file, and"
+        " give it as backbone.weights {kind: file, ...} with the architecture's name."
+    )
+
+
+def _hub_id(model: str) -> str | None:
+    config = get_pretrained_cfg(model)
+    return None if config is None else config.hf_hub_id
 
 
 def _unreachable(params: BackboneParams, error: Exception) -> WeightsError:
@@ -189,14 +245,20 @@ def _nearest_size(params: BackboneParams, size: int, direction: int) -> int | No
 
 
 def _works(params: BackboneParams, size: int) -> bool:
-    """Whether the net takes images of that size; tried on torch's meta device, which computes shapes only."""
-    try:
-        with torch.device("meta"), torch.inference_mode():
-            net = _instantiate(params, size, from_hub=False)
-            pre_logits(net, run_net(net, torch.zeros(1, 3, size, size), [], whole=True)[0])
-    except Exception:  # noqa: BLE001 - whatever a net says of it, the size does not work
-        return False
-    return True
+    """Whether the net takes images of that size; tried on torch's meta device, which computes shapes only.
+
+    A net that asks for values, which that device has not, is tried in earnest.
+    """
+    for device in ("meta", "cpu"):
+        try:
+            with torch.device(device), torch.inference_mode():
+                net = _instantiate(params, size, from_hub=False)
+                pre_logits(net, run_net(net, torch.zeros(1, 3, size, size), [], whole=True)[0])
+            return True
+        except Exception as error:  # noqa: BLE001 - whatever a net says of it, the size does not work
+            if "meta tensor" not in str(error):
+                return False
+    return False
 
 
 def _native_size(name: str) -> int:

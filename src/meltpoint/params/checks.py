@@ -9,6 +9,29 @@ from meltpoint.params.model import Head, Task, Tree
 
 OVERLOOKED = ("size", "nfiles")  # DVC leaves keys of these names out where it looks for an earlier run of a stage
 
+# Arguments of timm.create_model, or of what it calls, that would decide what another section says: and that section.
+# A test holds the list against timm's signatures.
+BYPASSING = {
+    **dict.fromkeys(
+        (
+            "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "pretrained_strict", "pretrained_filter_fn",
+            "pretrained_model_args", "pretrained_custom_load", "checkpoint_path", "weights",
+        ),
+        "backbone.weights",
+    ),
+    "cache_dir": "the environment variable HF_HOME",
+    **dict.fromkeys(("model_name", "model_cls", "model_cfg", "variant", "kwargs_filter"), "backbone.name"),
+    **dict.fromkeys(("mean", "std"), "backbone.mean and backbone.std"),
+    "num_classes": "heads",
+    **dict.fromkeys(("features_only", "feature_cfg", "feature_cls", "out_indices", "global_pool"), "the taps of heads"),
+    **dict.fromkeys(("img_size", "input_size"), "images.side"),
+    "in_chans": "images, which are read in three channels",
+    **dict.fromkeys(("device", "dtype"), "train.precision and the hardware"),
+    **dict.fromkeys(("scriptable", "exportable", "no_jit"), "Meltpoint itself, which takes layers as they are trained"),
+}  # fmt: skip
+
+SWITCHES = ("yes", "no", "on", "off")  # YAML 1.1 read true and false of them
+
 Classes = dict[str, list[str] | None]  # by label; None: only the data know them
 
 
@@ -21,6 +44,26 @@ def check_keys(values: Any, where: str) -> Iterator[str]:
         if key in OVERLOOKED:
             yield f"{here}: DVC keeps the words {' and '.join(OVERLOOKED)} for itself; call it otherwise"
         yield from check_keys(value, here)
+
+
+def check_arguments(args: Iterable[str]) -> Iterator[str]:
+    """No argument of the backbone by which it would become something else than the other sections say."""
+    for name in args:
+        if name in BYPASSING:
+            yield f"backbone.args.{name}: that is for {BYPASSING[name]} to decide; leave it out of backbone.args"
+
+
+def check_switches(values: Any, where: str) -> Iterator[str]:
+    """No yes or no where any value is taken, as by other libraries: it would be text there, and text counts as true."""
+    match values:
+        case Mapping():
+            for key, value in values.items():
+                yield from check_switches(value, f"{where}.{key}")
+        case list():
+            for number, value in enumerate(values):
+                yield from check_switches(value, f"{where}.{number}")
+        case str() if values.lower() in SWITCHES:
+            yield f"{where}: {values!r} is text in YAML 1.2, as DVC reads params.yaml; write true or false"
 
 
 def known_classes(labels: Mapping[str, Label]) -> Classes:

@@ -1,10 +1,12 @@
 """The backbone, where its weights come from, and the heads over it."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from meltpoint.params.base import AtLeastOne, Fraction, Name, NonNegative, Positive, Section, Whole
+
+HUBS, OWNER = ("hf-hub", "hf_hub"), "timm/"  # a model hub writes timm's names so: hf-hub:timm/resnet18.a1_in1k
 
 
 class HubWeights(Section):
@@ -41,10 +43,20 @@ class RandomWeights(Section):
 Weights = Annotated[HubWeights | FileWeights | PackageWeights | RandomWeights, Field(discriminator="kind")]
 
 
+def plain_name(name: Any) -> Any:
+    """`timm/x`, `hf-hub:timm/x` and `hf_hub:timm/x` are how model hubs write timm's `x`."""
+    if not isinstance(name, str):
+        return name
+    source, separator, rest = name.partition(":")
+    on_hub = separator and source.lower() in HUBS
+    found = (rest if on_hub else name).strip()
+    return found.removeprefix(OWNER) if found.startswith(OWNER) else name
+
+
 class Backbone(Section):
     """A timm model, and what it knows already."""
 
-    name: str  # a timm model name
+    name: Annotated[str, BeforeValidator(plain_name)]  # a timm model name, as timm or as a hub writes it
     args: dict[str, bool | int | float | str]  # further arguments of timm.create_model
     weights: Weights
     mean: list[float] | None  # null: as the backbone was pretrained

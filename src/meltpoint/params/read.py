@@ -10,11 +10,20 @@ from pydantic import Field, ValidationError, model_validator
 
 from meltpoint.errors import UserError
 from meltpoint.params.base import Count, Name, Section
-from meltpoint.params.checks import check_heads, check_keys, check_labels, check_task, check_tree
+from meltpoint.params.checks import (
+    check_arguments,
+    check_heads,
+    check_keys,
+    check_labels,
+    check_switches,
+    check_task,
+    check_tree,
+)
 from meltpoint.params.data import Augment, Data, Images, Split
 from meltpoint.params.judging import Compare, Evaluate, Register
 from meltpoint.params.model import Backbone, Head, Task, Tree
 from meltpoint.params.training import Embed, Strategy, Train
+from meltpoint.params.yaml12 import dump, load
 
 
 class ParamsError(UserError, ValueError):
@@ -45,6 +54,9 @@ class Params(Section):
         labels, metric = self.data.labels, self.compare.metric
         slips = [
             *check_keys(self.model_dump(exclude={"augment"}), ""),  # a crop is as large as images.side
+            *check_arguments(self.backbone.args),
+            *check_switches(self.backbone.args, "backbone.args"),
+            *check_switches(dict(enumerate(self.augment.transforms)), "augment.transforms"),
             *check_labels(self.data),
             *check_heads(self.heads, labels, metric),
             *check_tree(self.tree, self.heads),
@@ -67,7 +79,7 @@ def read_params(path: Path = Path("params.yaml")) -> Params:
         ParamsError: the file is missing, is no YAML, or breaks the schema; all slips are listed.
     """
     try:
-        raw = _load(path.read_text(encoding="utf-8"))
+        raw = load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ParamsError(f"There is no {path}. Put a preset in place: make preset NAME=elpv") from None
     except UnicodeDecodeError as error:
@@ -79,22 +91,6 @@ def read_params(path: Path = Path("params.yaml")) -> Params:
     if not isinstance(raw, dict):
         raise ParamsError(f"{path} holds no mapping of sections. Put a preset in place: make preset NAME=elpv")
     return parse_params(raw, str(path))
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML without tags of Python and without keys that stand twice: PyYAML would keep the last in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """A mapping; keys that come through `<<` may be said again."""
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
-        if twice := sorted({key for key in keys if keys.count(key) > 1}):
-            told = f"{twice[0]!r} stands there twice; give it once"
-            raise yaml.constructor.ConstructorError("while reading a mapping", node.start_mark, told, node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-def _load(text: str) -> Any:
-    return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
 
 
 def parse_params(raw: dict[str, Any], source: str) -> Params:
@@ -120,8 +116,24 @@ def _explain(slip: Any) -> str:
             return f"{where}: missing. params.yaml is complete on purpose; presets/ show every key"
         case "value_error":
             return f"{where}: {slip['ctx']['error']}" if where else str(slip["ctx"]["error"])
+        case "string_type" if not isinstance(slip["input"], dict | list):
+            read = dump(slip["input"]).partition("\n")[0]
+            return f"{where}: this is text, and YAML reads {read} as {_kind(slip['input'])}; quote it: '{read}'"
         case _:
             return f"{where}: {slip['msg']}, and got {reprlib.repr(slip['input'])}"
+
+
+def _kind(value: Any) -> str:
+    """What YAML made of something that was meant as text."""
+    match value:
+        case bool():
+            return "true or false"
+        case int() | float():
+            return "a number"
+        case None:
+            return "nothing"
+        case _:
+            return "a date"
 
 
 def _nearest(key: str) -> str:
