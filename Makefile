@@ -52,7 +52,7 @@ preset: $(READY)  ## put presets/NAME.yaml in place: make preset NAME=elpv
 	meltpoint preset $(NAME)
 
 clean:  ## remove what the pipeline made, but neither DVC's cache nor mlruns/
-	rm -rf data/raw data/views data/features data/splits data/samples.csv data/classes.json data/names.json data/palettes.json models reports .checkpoints
+	rm -rf data/raw data/views data/features data/splits data/samples.csv data/classes.json data/names.json data/palettes.json models repeats reports .checkpoints
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage htmlcov
 
 lock: $(READY)  ## write both locks anew from pyproject.toml; extras stay, or the pip of Python 3.11 refuses them one day

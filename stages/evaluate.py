@@ -11,6 +11,7 @@ from meltpoint.files import write_json
 from meltpoint.images.views import open_views
 from meltpoint.params.read import read_params
 from meltpoint.predict.predictor import open_predictor
+from meltpoint.predict.repeats import predict_repeats
 from meltpoint.predict.speed import measure
 from meltpoint.progress import Stopwatch
 
@@ -25,7 +26,9 @@ def main() -> None:
     judgement = task.judge(predictions, predictor.card, params.evaluate)
     task.write(predictions, judgement, views, predictor, params.evaluate, folder)
     write_json(Path(f"reports/costs/predict-{name}.json"), measure(predictor, params.evaluate))
-    write_repeats(predictions, judgement, predictor.card, (), partial(task.judge, settings=params.evaluate), folder)
+    others = predict_repeats(predictor, Path("repeats") / name, views, ("val", "test"), params.evaluate.batch)
+    judge = partial(task.judge, settings=params.evaluate)
+    write_repeats(predictions, judgement, predictor.card, others, judge, folder)
     watch.close(judgement.sentence(predictor.card.main_head), folder)
 
 

@@ -1,4 +1,4 @@
-"""Stage `train@NAME`: the strategy of that name, from features or views to a model folder."""
+"""Stage `train@NAME`: the strategy of that name, from features or views to a model folder, and those of its repeats."""
 
 import sys
 from pathlib import Path
@@ -15,7 +15,7 @@ def main() -> None:
     """Train, or continue where a killed training stopped."""
     name = sys.argv[1]
     watch, params, folder = Stopwatch(f"train@{name}"), read_params(), Path("models") / sys.argv[1]
-    trained = train_strategy(name, params, Inputs.below(Path("data")), folder)
+    trained = train_strategy(name, params, Inputs.below(Path("data")), folder, Path("repeats") / name)
     write_json(Path(f"reports/costs/train-{name}.json"), trained.costs)
     write_curves(folder / HISTORY, Path(f"reports/curves/{name}.csv"))
     watch.close(trained.sentence, folder)

@@ -65,8 +65,9 @@ def small_params() -> dict[str, Any]:
     params["heads"] = {"y": HEAD}
     params["train"] |= {"threads": 1, "checkpoint_steps": 1}
     probe = {"epochs": 8, "batch": 32, "lr": 0.01, "weight_decays": [0.0, 0.1]}
-    params["strategies"]["frozen"]["probe"] |= probe
+    params["strategies"]["frozen"] |= {"repeats": 3, "probe": {**params["strategies"]["frozen"]["probe"], **probe}}
     params["strategies"]["finetune"] |= {
+        "repeats": 2,
         "epochs": 3,
         "batch": 16,
         "probe": {**params["strategies"]["finetune"]["probe"], **probe},

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from PIL import Image, ImageDraw
@@ -204,6 +205,24 @@ def test_one_learning_rate_edited_and_back(house: House) -> None:
     assert ran <= {"register"}
     assert house.trained("finetune") == before
     assert len(house.ledger()) == 1
+
+
+def test_more_repeats_make_no_new_version(house: House) -> None:
+    before, reports = house.trained("frozen"), house.folder / "reports" / "strategies" / "frozen"
+    assert house.json("reports/strategies/frozen/repeats.json")["repeats"] == 1
+    house.params["strategies"]["frozen"]["repeats"] = 3
+    house.edit()
+    ran, output = house.repro()
+    assert ran == {"train@frozen", "evaluate@frozen", "compare", "register"}
+    assert "repeat 3 of 3" in output
+    assert house.trained("frozen") == before
+    assert len(house.ledger()) == 1
+    told, rows = house.json("reports/strategies/frozen/repeats.json"), pd.read_parquet(reports / "repeats.parquet")
+    assert told["seeds"][0] == house.params["seed"]
+    assert len(set(told["seeds"])) == told["repeats"] == 3
+    once = pd.read_parquet(reports / "predictions.parquet")
+    assert rows.groupby("repeat").size().to_dict() == {2: len(once), 3: len(once)}
+    assert not rows[list(once)].equals(pd.concat([once, once], ignore_index=True))
 
 
 def test_promoted_twice(house: House) -> None:

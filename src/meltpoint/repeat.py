@@ -20,8 +20,8 @@ from meltpoint.progress import say
 # What a clock or a memory meter says, and what is made of that. Nothing that is trained or predicted is among them.
 MEASURED = ("reports/costs", "reports/compare.json", "reports/compare.md", "reports/compare.html")
 METERS = (
-    "seconds", "train_seconds", "peak_megabytes", "predict_megabytes", "latency_p50_ms", "latency_p95_ms",
-    "throughput_per_second",
+    "seconds", "seconds_all_repeats", "train_seconds", "peak_megabytes", "predict_megabytes", "latency_p50_ms",
+    "latency_p95_ms", "throughput_per_second",
 )  # fmt: skip
 SHOWN = 30  # lines of what differs
 TOLD = "sentence"  # of compare.json: quotes what was measured
@@ -111,6 +111,7 @@ def small_params(preset: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
     params["heads"] = {name: {**HEAD, "label": name, "main": name == "shape"} for name in ("shape", "colour")}
     for strategy in params["strategies"].values():
+        strategy["repeats"] = 2
         strategy["probe"] |= PROBE
     params["strategies"]["finetune"] |= {"epochs": 3, "batch": 16}
     params["evaluate"] |= {"latency_runs": 3, "worst": 4}

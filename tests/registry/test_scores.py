@@ -5,7 +5,7 @@ from typing import Any
 
 from meltpoint.evaluate.hierarchy import Decoding, TreeJudgement
 from meltpoint.files import write_json
-from meltpoint.registry.scores import MOST_CLASSES, read_costs, read_scores
+from meltpoint.registry.scores import MOST_CLASSES, read_costs, read_repeats, read_scores
 
 
 def scores_of(folder: Path, classes: dict[str, Any], trees: dict[str, Any] | None = None) -> dict[str, float]:
@@ -50,3 +50,16 @@ def test_a_tree_has_scores_of_both_ways(tmp_path: Path) -> None:
         "test/tree/hierarchical_precision together": 1.0, "test/tree/hierarchical_recall together": 1.0,
         "test/tree/hierarchical_f1 together": 1.0, "test/tree/shape accuracy together": 1.0,
     }  # fmt: skip
+
+
+def test_repeats_are_told_by_the_metric_that_chose_them(tmp_path: Path) -> None:
+    assert read_repeats(tmp_path, "frozen", "f1") == {}
+    heads = {"shape (a)": {"f1": [0.5, 0.25, 0.75], "accuracy": [1.0, 1.0, 1.0]}, "colour": {"accuracy": [1.0] * 3}}
+    told = {"repeats": 3, "seeds": [7, 8, 9], "scores": {"val": {}, "test": heads}}
+    write_json(tmp_path / "reports/strategies/frozen/repeats.json", told)
+    assert read_repeats(tmp_path, "frozen", "f1") == {
+        "repeat 2/test/shape _a_/f1": 0.25, "repeat 3/test/shape _a_/f1": 0.75,
+    }  # fmt: skip
+    told["scores"] = {"test": {"colour": {"f1": [0.5]}}}
+    write_json(tmp_path / "reports/strategies/frozen/repeats.json", told | {"repeats": 1})
+    assert read_repeats(tmp_path, "frozen", "f1") == {}

@@ -31,9 +31,10 @@ from meltpoint.train.checkpoint import Checkpoint
 from meltpoint.train.embed import embed
 from meltpoint.train.frozen import Fit, probe
 from meltpoint.train.goal import build_goal
+from meltpoint.train.repeats import Trained
 from meltpoint.train.scores import Losses
 from meltpoint.train.sinks import read_history
-from meltpoint.train.strategy import Inputs, Trained, train_strategy
+from meltpoint.train.strategy import Inputs, train_strategy
 
 PRESET = Path(__file__).parents[2] / "presets" / "elpv.yaml"
 CLASSES = ["noise", "square", "disc"]
@@ -153,7 +154,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Shapes:
 
 
 def train(shapes: Shapes, name: str, folder: str = "model", change: Change = lambda raw: None) -> Trained:
-    return train_strategy(name, shapes.params(change), shapes.inputs, Path(folder))
+    return train_strategy(name, shapes.params(change), shapes.inputs, Path(folder), Path("others"))
 
 
 def history(folder: str = "model") -> list[dict[str, Any]]:
@@ -240,7 +241,7 @@ def log_and_die(self, metrics, step, log=History.log):
 
 History.log = log_and_die
 params = parse_params(json.loads(Path(sys.argv[1]).read_text()), "test")
-train_strategy("finetune", params, Inputs.below(Path(sys.argv[2])), Path("model"))
+train_strategy("finetune", params, Inputs.below(Path(sys.argv[2])), Path("model"), Path("others"))
 """
     train(shapes, "finetune", "whole")
     Path("params.json").write_text(shapes.params().model_dump_json(by_alias=True))

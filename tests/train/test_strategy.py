@@ -23,9 +23,10 @@ from meltpoint.train.finite import TrainingError
 from meltpoint.train.frozen import Fit
 from meltpoint.train.goal import build_goal
 from meltpoint.train.key import compute_key
+from meltpoint.train.repeats import Trained
 from meltpoint.train.scores import Losses, score
 from meltpoint.train.sinks import read_history, write_curves
-from meltpoint.train.strategy import Inputs, InputsError, Trained, train_strategy
+from meltpoint.train.strategy import Inputs, InputsError, train_strategy
 from meltpoint.trees import TreeError
 
 Change = Callable[[dict[str, Any]], None]
@@ -38,7 +39,7 @@ def tuned(**fields: Any) -> Change:
 
 
 def train(scene: Any, name: str, folder: str = "model", change: Change = lambda raw: None) -> Trained:
-    return train_strategy(name, scene.params(change), scene.inputs, Path(folder))
+    return train_strategy(name, scene.params(change), scene.inputs, Path(folder), Path("others"))
 
 
 def history(folder: str = "model") -> list[dict[str, Any]]:
@@ -153,7 +154,7 @@ def log_and_die(self, metrics, step, log=History.log):
 
 History.log = log_and_die
 params = parse_params(json.loads(Path(sys.argv[1]).read_text()), "test")
-train_strategy("finetune", params, Inputs.below(Path(sys.argv[2])), Path("model"))
+train_strategy("finetune", params, Inputs.below(Path(sys.argv[2])), Path("model"), Path("others"))
 """
     Path("params.json").write_text(scene.params().model_dump_json(by_alias=True))
     command = [sys.executable, "-c", code, "params.json", str(scene.folder)]
@@ -242,6 +243,7 @@ def test_settings_that_change_no_result_keep_the_key(scene: Any) -> None:
 
     assert key() == key(lambda raw: raw["train"].update(workers=3, checkpoint_steps=77))
     assert key() == key(lambda raw: raw["strategies"]["frozen"]["probe"].update(epochs=9))
+    assert key() == key(tuned(repeats=3))
     assert key() == key(lambda raw: raw["heads"]["shade"].update(unknown=0.9, threshold=RECALL))
     changes: list[Change] = [
         tuned(lr=0.123),
@@ -277,7 +279,7 @@ def test_the_card_says_how_to_answer(scene: Any, name: str) -> None:
     samples = views.samples.assign(warmth=views.samples["colour"].map(WARMTH).astype("string"))
     views = replace(views, samples=samples, classes={**views.classes, "warmth": ["warm", "cold"]})
     params = scene.params(wishes)
-    train_strategy(name, params, replace(scene.inputs, views=views), Path("model"))
+    train_strategy(name, params, replace(scene.inputs, views=views), Path("model"), Path("others"))
     model, card = load_model(Path("model"))
     assert card.tree is not None
     assert card.tree.parents == {"colour": WARMTH}
@@ -318,7 +320,7 @@ def test_a_rare_class_fills_its_share_of_the_batches(
 
     monkeypatch.setattr(Fit, "_step", probing)
     monkeypatch.setattr(Losses, "__call__", tuning)
-    train_strategy("finetune", scene.params(tuned(sampling=sampling, epochs=4)), inputs, Path("model"))
+    train_strategy("finetune", scene.params(tuned(sampling=sampling, epochs=4)), inputs, Path("model"), Path("others"))
     assert len(seen["probe"]) == 4 * 41
     assert len(seen["finetune"]) == 4 * 36
     assert {name: sum(rows) / len(rows) for name, rows in seen.items()} == pytest.approx(
@@ -342,7 +344,14 @@ def test_missing_names_are_told(scene: Any, tmp_path: Path) -> None:
 def test_costs_are_numbers_for_json(scene: Any) -> None:
     costs = train(scene, "frozen").costs
     assert json.loads(json.dumps(costs)) == costs
-    assert set(costs) == {"seconds", "peak_megabytes", "epochs", "parameters", "trainable_parameters"}
+    assert set(costs) == {
+        "seconds",
+        "seconds_all_repeats",
+        "peak_megabytes",
+        "epochs",
+        "parameters",
+        "trainable_parameters",
+    }
 
 
 @pytest.mark.slow

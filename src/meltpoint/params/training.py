@@ -33,6 +33,7 @@ class FrozenStrategy(Section):
     """Heads over the backbone as it came."""
 
     kind: Literal["frozen"]
+    repeats: AtLeastOne  # trainings, each with a seed of its own; the first one's model ships
     sampling: Sampling
     probe: Probe
 
@@ -41,6 +42,7 @@ class FinetuneStrategy(Section):
     """Starts from probed heads, then trains the backbone too, AdamW with a warm-up and a cosine."""
 
     kind: Literal["finetune"]
+    repeats: AtLeastOne  # as of frozen
     sampling: Sampling
     probe: Probe
     unfreeze: Literal["all"] | AtLeastOne  # how many of the last stages or blocks learn

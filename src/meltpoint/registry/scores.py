@@ -46,6 +46,22 @@ def read_scores(folder: Path, strategy: str) -> dict[str, float]:
     }
 
 
+def read_repeats(folder: Path, strategy: str, metric: str) -> dict[str, float]:
+    """What the trainings of a strategy with other seeds reach: `repeat 2/test/defective/accuracy` ...
+
+    It is `metric`, which chose their checkpoints, of each head that has it. A strategy trained once has none.
+    """
+    path = folder / "reports" / "strategies" / strategy / "repeats.json"
+    scores = read_json(path)["scores"] if path.exists() else {}  # reports of older versions lack it
+    return {
+        allowed_name(f"repeat {number}/{split}/{head}/{metric}"): float(value)
+        for split, heads in scores.items()
+        for head, own in heads.items()
+        for number, value in enumerate(own.get(metric, ()), start=1)
+        if number > 1
+    }
+
+
 def _class_scores(
     split: str, head: str, classes: Mapping[str, Mapping[str, float | None]]
 ) -> Iterator[tuple[str, float | None]]:

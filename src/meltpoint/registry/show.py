@@ -15,7 +15,7 @@ from meltpoint.model.card import Card, read_card
 from meltpoint.registry.gallery import IMAGES_TAG, MISTAKES, TABLES_TAG, TEST, hang, table_tag
 from meltpoint.registry.history import Tail, Written, now, points_of
 from meltpoint.registry.runs import FINISHED, changes_before, close, open_child, open_parent, parent_name, retire_others
-from meltpoint.registry.scores import read_costs, read_scores, read_seconds
+from meltpoint.registry.scores import read_costs, read_repeats, read_scores, read_seconds
 from meltpoint.registry.state import State, allowed_name
 from meltpoint.registry.store import Point, Store
 from meltpoint.registry.words import describe_changes, describe_decision, describe_strategy, name_decision
@@ -48,7 +48,8 @@ def show_strategy(store: Store, state: State, strategy: str, decision: Mapping[s
     run = open_child(store, state, strategy, card.key, end - int(read_seconds(state.folder, strategy) * 1000))
     lines, _ = Tail(model / "history.jsonl").read()
     Written.of(store, run.info.run_id).add(points_of(lines, run.info.start_time, run.info.end_time or end))
-    _log_changed(store, run, {**scores, **costs}, _last_steps(lines))
+    repeats = read_repeats(state.folder, strategy, card.metric)
+    _log_changed(store, run, {**scores, **costs, **repeats}, _last_steps(lines))
     _log_data(store, state, run)
     _log_strategy_files(store, state, run, card, worst)
     store.log(run.info.run_id, tags={NOTE: describe_strategy(card, scores, costs)})

@@ -19,6 +19,7 @@ from meltpoint.registry.state import git_revision
 LOCK, PARAMS = "dvc.lock", "params.yaml"
 STAGES = ("download", "split", "augment", "embed", "compare")  # and two for each strategy
 UNREAD = ("data/raw", "data/features", "data/splits", "data/samples.csv")  # nothing that is shown needs them
+REPEATS = "repeats/"  # of these neither: what they reach stands in the reports
 
 
 class SnapshotError(UserError, RuntimeError):
@@ -51,7 +52,7 @@ def lay(snapshot: Snapshot, cache: "Cache", folder: Path) -> None:
     """
     missing = []
     for path, md5 in snapshot.outs.items():
-        if path in UNREAD:
+        if path in UNREAD or path.startswith(REPEATS):
             continue
         for place, content in cache.files(Path(path), md5):
             if content is None or not content.exists():

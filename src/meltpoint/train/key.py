@@ -13,6 +13,7 @@ from meltpoint.params.read import Params
 ROOMS = ("images", "model", "task", "train")
 FREE = {"workers", "checkpoint_steps"}  # of `train`: they change no result
 OF_CARD = {"threshold", "unknown"}  # of a head: they change what is learnt of the trained model, and no weight
+OF_OTHERS = {"repeats"}  # of a strategy: it says how many more are trained, and changes nothing of this one
 MODULES = ("metrics.py", "tables.py")
 LIBRARIES = ("meltpoint", "torch", "timm")
 
@@ -30,7 +31,8 @@ def compute_key(strategy: str, params: Params, views: str, features: str) -> str
     used = {name: values[name] for name in ("seed", "images", "augment", "task", "backbone")}
     used["heads"] = {head: _without(own, OF_CARD) for head, own in values["heads"].items()}
     used["train"] = _without(values["train"], FREE)
-    used["strategy"], used["metric"] = values["strategies"][strategy], values["compare"]["metric"]
+    used["strategy"] = _without(values["strategies"][strategy], OF_OTHERS)
+    used["metric"] = values["compare"]["metric"]
     facts = [strategy, used, views, features, list_versions(), _hash_source(Path(meltpoint.__path__[0]))]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 

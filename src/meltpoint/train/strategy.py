@@ -1,19 +1,22 @@
-"""A row of `strategies` in params.yaml, from stored views and features to a model folder."""
+"""A row of `strategies` in params.yaml, from stored views and features to a model folder, and those of its repeats."""
 
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import assert_never
 
 import torch
 
 from meltpoint.errors import UserError
-from meltpoint.files import read_json, whole_folder, write_json
+from meltpoint.files import read_json, write_json
 from meltpoint.images.views import Views, open_views
 from meltpoint.model.card import FORMAT, Card, HeadCard
 from meltpoint.model.model import Model, save_model
+from meltpoint.model.repeats import save_repeat
 from meltpoint.params.read import Params
 from meltpoint.params.training import FinetuneStrategy, FrozenStrategy
 from meltpoint.progress import peak_megabytes, say
@@ -27,6 +30,7 @@ from meltpoint.train.goal import Goal, build_goal
 from meltpoint.train.key import compute_key, list_versions
 from meltpoint.train.launch import launch
 from meltpoint.train.live import follow
+from meltpoint.train.repeats import Trained, derive_seeds, finish, lay_out, place_of, read_finished, saved_model
 from meltpoint.train.sinks import HISTORY
 from meltpoint.train.worker import describe_job
 
@@ -59,27 +63,19 @@ class Inputs:
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What training says at the end.
-
-    `costs`: `seconds` (of all parts of an interrupted training together), `peak_megabytes`, `epochs`, `parameters`,
-    `trainable_parameters`.
-    """
-
-    sentence: str
-    costs: dict[str, float]
-
-
-@dataclass(frozen=True)
 class Job:
-    """One strategy with everything it trains on."""
+    """One training of a strategy with everything it trains on."""
 
     name: str
-    params: Params
+    params: Params  # with the seed of this training
     inputs: Inputs
     goal: Goal
     checkpoint: Checkpoint
-    key: str
+
+    @property
+    def key(self) -> str:
+        """The fingerprint of all that it depends on."""
+        return compute_key(self.name, self.params, self.inputs.views.fingerprint, self.inputs.features.fingerprint)
 
 
 @dataclass(frozen=True)
@@ -94,11 +90,13 @@ class Outcome:
     sentence: str
 
 
-def train_strategy(name: str, params: Params, inputs: Inputs, folder: Path) -> Trained:
-    """Train the strategy `name`, or continue it where a killed training stopped; write the model into `folder`.
+def train_strategy(name: str, params: Params, inputs: Inputs, folder: Path, others: Path) -> Trained:
+    """Train the strategy `name` as often as its `repeats` say, or continue where a killed training stopped.
 
-    The folder holds model.safetensors, card.json, history.jsonl and the manifest of them. Curves appear in MLflow
-    meanwhile. Thresholds in the card are learnt at the end, on val.
+    `folder` then holds the first one's model.safetensors, card.json, history.jsonl and the manifest of them; `others`
+    repeats.json, and what differs in the others' models (see `model.repeats`). Curves of the first appear in MLflow
+    meanwhile. Thresholds in a card are learnt at the end, on val. The costs are those of the first, and besides
+    `seconds_all_repeats`.
 
     Raises:
         TrainingError: the loss is no number.
@@ -107,25 +105,58 @@ def train_strategy(name: str, params: Params, inputs: Inputs, folder: Path) -> T
     """
     if params.train.threads:
         torch.set_num_threads(params.train.threads)
+    root, seeds = (
+        Path(os.environ.get("DVC_ROOT", ".")) / CHECKPOINTS,
+        derive_seeds(params.seed, params.strategies[name].repeats),
+    )
     key = compute_key(name, params, inputs.views.fingerprint, inputs.features.fingerprint)
-    root = Path(os.environ.get("DVC_ROOT", ".")) / CHECKPOINTS
     with open_checkpoint(root, name, key) as checkpoint:
-        job = Job(name, params, inputs, build_goal(inputs.views, params), checkpoint, key)
-        with follow(checkpoint.folder):
-            outcome = _train(job)
-        learnt = learn_answers(outcome.model, job.goal, inputs.views)
-        with whole_folder(folder) as temporary:
-            shutil.copy(checkpoint.folder / HISTORY, temporary / HISTORY)
-            save_model(outcome.model, _write_card(job, outcome, learnt), temporary)  # last: it lists all files
+        goal, done = build_goal(inputs.views, params), []
+        for number, seed in enumerate(seeds, start=1):
+            own = params.model_copy(update={"seed": seed})
+            done.append(_repeat(Job(name, own, inputs, goal, place_of(checkpoint, number)), number, checkpoint))
+        lay_out(checkpoint, seeds, folder, others)
         checkpoint.remove()
-    costs = {
+    first = done[0]
+    costs = {**first.costs, "seconds_all_repeats": round(sum(trained.costs["seconds"] for trained in done), 3)}
+    more = f"; {len(done) - 1} more trained with other seeds" if len(done) > 1 else ""
+    return Trained(first.sentence + more, costs)
+
+
+def _repeat(job: Job, number: int, first: Checkpoint) -> Trained:
+    """The training of that number, which is left as it is if it is finished; `first` is where the first one is."""
+    repeats = job.params.strategies[job.name].repeats
+    title = f"repeat {number} of {repeats}, seed {job.params.seed}"
+    if (finished := read_finished(job.checkpoint)) is not None:
+        say(f"{title}: finished before it was interrupted")
+        return finished
+    if repeats > 1:
+        say(f"{title}: begins")
+    with follow(job.checkpoint.folder) if number == 1 else nullcontext():
+        outcome = _train(job)
+    card = _write_card(job, outcome, learn_answers(outcome.model, job.goal, job.inputs.views))
+    trained = Trained(outcome.sentence, _measure(outcome))
+    made = (outcome.model, card)
+    save = partial(_save_first, job, *made) if number == 1 else partial(save_repeat, *made, saved_model(first))
+    finish(job.checkpoint, trained, save)
+    if repeats > 1:
+        say(f"{title}: {outcome.sentence}")
+    return trained
+
+
+def _save_first(job: Job, model: Model, card: Card, folder: Path) -> None:
+    shutil.copy(job.checkpoint.folder / HISTORY, folder / HISTORY)
+    save_model(model, card, folder)  # last: it lists all files
+
+
+def _measure(outcome: Outcome) -> dict[str, float]:
+    return {
         "seconds": round(outcome.seconds, 3),
         "peak_megabytes": round(max(outcome.peak_megabytes, peak_megabytes()), 1),
         "epochs": outcome.epochs,
         "parameters": count_parameters(outcome.model),
         "trainable_parameters": outcome.trainable,
     }
-    return Trained(outcome.sentence, costs)
 
 
 def _train(job: Job) -> Outcome:

@@ -1,0 +1,79 @@
+"""Predictions of the models that were trained with other seeds, one after the other."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from torch import Tensor, nn
+
+from meltpoint.model.card import Card
+from meltpoint.model.fuse import fuse
+from meltpoint.model.model import Model
+from meltpoint.model.repeats import list_repeats, load_repeat
+from meltpoint.predict.predictor import Predictor
+from meltpoint.progress import say
+
+if TYPE_CHECKING:
+    from meltpoint.images.views import Views
+
+MOST = 10**9  # bytes of features that are kept for the next repeat
+
+
+class Memory:
+    """Features of images, as far as they fit into `most` bytes, found by the images' own bytes."""
+
+    def __init__(self, most: int) -> None:
+        self.free, self.known = most, dict[bytes, dict[str, Tensor]]()
+
+    def keep(self, key: bytes, features: dict[str, Tensor]) -> None:
+        """Keep features unless they are too large."""
+        needed = sum(value.nbytes for value in features.values())
+        if needed <= self.free:
+            self.free -= needed
+            self.known[key] = features
+
+
+class Recalling(Model):
+    """A model whose backbone runs once over each image, together with all others that share the memory.
+
+    Their backbones have to be equal.
+    """
+
+    def __init__(self, model: Model, memory: Memory) -> None:
+        nn.Module.__init__(self)
+        self.backbone, self.heads, self.head_taps, self.memory = model.backbone, model.heads, model.head_taps, memory
+
+    def features(self, images: Tensor) -> dict[str, Tensor]:
+        """Images uint8 (N, S, S, 3) to features float (N, *spec.shape) for each tap key, from memory if they are there.
+
+        Those that are made anew and those from memory are equal to the bit.
+        """
+        key = hashlib.sha256(images.cpu().contiguous().numpy().data).digest()
+        found = self.memory.known.get(key)
+        if found is None:
+            found = super().features(images)
+            self.memory.keep(key, found)
+        return found
+
+
+def predict_repeats(
+    first: Predictor, folder: Path, views: "Views", splits: Sequence[str], batch: int
+) -> Iterator[tuple[Card, pd.DataFrame]]:
+    """Card and predictions (see `Predictor.predict_views`) of the repeats 2 to n in `folder`, in order.
+
+    `first` is the predictor of the model that they repeat. Frozen backbones are equal: they run once for all of them.
+
+    Raises:
+        ModelError, ManifestError: a repeat is missing or damaged, or belongs to another model.
+    """
+    repeats, memory = list_repeats(folder), Memory(MOST)
+    for number, path in enumerate(repeats, start=2):
+        say(f"repeat {number} of {len(repeats) + 1}")
+        repeat = load_repeat(path, first.folder)
+        model = fuse(repeat.model).to(first.device)
+        shown = Recalling(model, memory).eval() if repeat.keeps_backbone else model
+        own = replace(first, card=repeat.card, model=shown, folder=path)
+        yield repeat.card, own.predict_views(views, splits, batch)
