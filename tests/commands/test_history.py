@@ -50,6 +50,7 @@ def test_one_alias(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_nothing_has_happened_yet(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (house / "promotions.jsonl").unlink()
+    (house / "dvc.lock").write_text("")
     run(["history"])
     assert capsys.readouterr().out.startswith("No alias of elpv-cells has moved yet: ")
 

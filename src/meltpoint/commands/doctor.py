@@ -20,6 +20,7 @@ def run(asked: argparse.Namespace) -> None:
     """Print what was found, and what was mended."""
     from meltpoint.params.read import read_params
     from meltpoint.registry.doctor import REPAIR, doctor
+    from meltpoint.registry.fresh import BEGIN
     from meltpoint.registry.store import repository_root
 
     root = repository_root()
@@ -32,4 +33,4 @@ def run(asked: argparse.Namespace) -> None:
         print(f"\nWhat can be mended is mended by: {REPAIR}")
     if report.left:
         raise SystemExit(1)
-    print("Nothing is wrong." if not report.mended else "Nothing else is wrong.")
+    print(BEGIN if report.fresh else "Nothing is wrong." if not report.mended else "Nothing else is wrong.")

@@ -35,11 +35,14 @@ def history(folder: Path, alias: str | None) -> str:
         LedgerError: a line of the ledger is none.
     """
     from meltpoint.params.read import read_params
+    from meltpoint.registry.fresh import BEGIN, is_fresh
     from meltpoint.registry.ledger import LEDGER, read
     from meltpoint.registry.store import repository_root
 
     name, root = read_params(folder / "params.yaml").register_.name, repository_root()
     lines = [line for line in read(root) if line["model"] == name and alias in (None, line["alias"])]
+    if not lines and is_fresh(root):
+        return BEGIN
     if not lines:
         return f"No alias{f' {alias}' if alias else ''} of {name} has moved yet: {root / LEDGER} says nothing of it."
     return "\n".join(_columns([TITLES, *map(_row, lines)]))

@@ -32,6 +32,7 @@ def status(folder: Path) -> str:
         CommandError: there is no decision.
     """
     from meltpoint.params.read import read_params
+    from meltpoint.registry.fresh import BEGIN, is_fresh
     from meltpoint.registry.ledger import holder
     from meltpoint.registry.store import repository_root
     from meltpoint.registry.words import rows_of
@@ -40,6 +41,8 @@ def status(folder: Path) -> str:
     try:
         decision = read_json(folder / "reports" / "compare.json")
     except FileNotFoundError:
+        if is_fresh(repository_root()):
+            raise CommandError(BEGIN) from None
         raise CommandError(f"There is no {folder / 'reports/compare.json'} yet. Make it with: make repro") from None
     titles, rows = rows_of(decision, f"{params.main_head}/{params.compare.metric}")
     champion = holder(repository_root(), params.register_.name, "champion")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from meltpoint.errors import UserError
 from meltpoint.params.read import Params
+from meltpoint.registry.fresh import is_fresh
 from meltpoint.registry.ledger import LEDGER, read
 from meltpoint.registry.moved import correct_places, database, known_schemas, read_schema, stale_places, upgrade
 from meltpoint.registry.past import open_library
@@ -66,6 +67,7 @@ class Report:
 
     mended: list[Finding] = field(default_factory=list)
     left: list[Finding] = field(default_factory=list)
+    fresh: bool = False  # nothing was run here yet, so that only the environment was looked at
 
 
 def doctor(params: Params, root: Path, repair: bool) -> Report:
@@ -76,7 +78,8 @@ def doctor(params: Params, root: Path, repair: bool) -> Report:
         LedgerError: the ledger cannot be read.
     """
     patient, report = Patient(params, root), Report()
-    for look in LOOKS:
+    report.fresh = patient.local and is_fresh(root)
+    for look in (_environment,) if report.fresh else LOOKS:
         for finding in list(look(patient)):
             left = _treat(finding, repair)
             if left:

@@ -83,7 +83,7 @@ def open_library(params: Params, root: Path) -> Iterator[Library]:
     cache, library = Cache.of(root), Library()
     with TemporaryDirectory(prefix="meltpoint-") as name:
         found = find_snapshots(root)
-        for number, snapshot in enumerate(track(found, "reading the past", unit="state")):
+        for number, snapshot in enumerate(track(found, "reading the past", unit="state") if found else ()):
             folder = Path(name) / str(number)
             folder.mkdir()
             try:

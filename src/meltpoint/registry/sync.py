@@ -6,6 +6,7 @@ from pathlib import Path
 from meltpoint.errors import UserError
 from meltpoint.params.read import Params
 from meltpoint.progress import track
+from meltpoint.registry.fresh import BEGIN, is_fresh
 from meltpoint.registry.ledger import read
 from meltpoint.registry.pages import save_view
 from meltpoint.registry.past import OTHER_CODE, Library, Past, open_library
@@ -53,7 +54,9 @@ def sync(params: Params, root: Path) -> tuple[list[Synced], list[str]]:
     with open_library(params, root) as library:
         if not library.pasts:
             raise SyncError(
-                "There is nothing to show: no commit, and not the working tree either, holds a params.yaml and a "
+                f"There is nothing to show. {BEGIN}"
+                if is_fresh(root) and not library.troubles
+                else "There is nothing to show: no commit, and not the working tree either, holds a params.yaml and a "
                 f"dvc.lock that belong together, with their files in DVC's cache.{_first(library)} Run: dvc pull, or "
                 "where nothing was ever run: dvc repro"
             )
