@@ -9,8 +9,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from sqlalchemy import make_url
 
+from meltpoint.registry.moved import stale_places
+from meltpoint.registry.register import register
+from meltpoint.registry.restore import is_whole, versions_of
 from meltpoint.registry.store import Point, Store, StoreError, open_store, repository_root, store_uri
+from meltpoint.registry.versions import fetch
 
 
 class Recorder:
@@ -33,6 +38,37 @@ def test_a_server_in_the_environment_comes_first(house: Any, monkeypatch: pytest
     assert store_uri(house.folder) == f"sqlite:///{house.folder}/mlruns/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
     assert store_uri(house.folder) == "http://127.0.0.1:1"
+
+
+ODD = ["why? 50%20off #1", "a%3Fb;c=d&e", "caf\u00e9 'n' \"tea\" \u732b"]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_path_of_any_letters_is_addressed_as_it_is(house: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is made in another place: neither a database, nor files of a model, nor an empty folder."""
+    place = house.folder.parent / "odd" / name
+    place.parent.mkdir()
+    house.folder.rename(place)
+    (place / "mlruns" / "mlflow.db").unlink()
+    monkeypatch.chdir(place)
+    moved = type(house)(place)
+    assert register(moved.params).alias == "champion"
+    assert [path.name for path in place.parent.iterdir()] == [name]
+    assert not (place / "odd").exists()
+    store = open_store("shapes")
+    assert make_url(store.uri).database == str(place / "mlruns" / "mlflow.db")
+    assert (place / "mlruns" / "mlflow.db").stat().st_size > 0
+    assert fetch("models:/shapes@champion").is_relative_to(place / "mlruns" / "artifacts")
+    assert [is_whole(store, version) for version in versions_of(store).values()] == [True]
+    assert stale_places(place) == {}
+    assert [path.name for path in place.parent.iterdir()] == [name]
+
+
+def test_what_an_older_sqlalchemy_would_misread_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sqlalchemy.make_url", lambda uri: SimpleNamespace(database=uri.partition("///")[2]))
+    with pytest.raises(StoreError, match=r"the path holds \? or %.*Move the repository"):
+        store_uri(Path("/tmp/why?"))
+    assert store_uri(Path("/tmp/plain #1")) == "sqlite:////tmp/plain #1/mlruns/mlflow.db"
 
 
 def test_experiment_is_made_once_below_mlruns(house: Any) -> None:

@@ -26,7 +26,7 @@ from meltpoint.registry.restore import (
     wanted_aliases,
 )
 from meltpoint.registry.runs import KILLED, RUNNING, close, runs_of
-from meltpoint.registry.store import Store, local_artifacts, open_store, store_uri
+from meltpoint.registry.store import Store, is_local, local_artifacts, open_store
 from meltpoint.registry.versions import aliases
 
 REPAIR = "meltpoint doctor --repair"
@@ -52,7 +52,7 @@ class Patient:
     @property
     def local(self) -> bool:
         """Whether its store is the database in mlruns/."""
-        return store_uri(self.root) == f"sqlite:///{database(self.root)}"
+        return is_local(self.root)
 
     def stores(self) -> Iterator[Store]:
         """The store, once for each registered model that params.yaml or the ledger name."""

@@ -14,7 +14,7 @@ from urllib.request import url2pathname
 
 from meltpoint.errors import UserError
 from meltpoint.files import whole_file
-from meltpoint.registry.store import keep_quiet, local_artifacts
+from meltpoint.registry.store import database_uri, keep_quiet, local_artifacts
 
 PLACES = (  # table, column
     ("experiments", "artifact_location"),
@@ -76,7 +76,7 @@ def upgrade(root: Path) -> Path:
         _copy(path, copy)
     with whole_file(path) as copy:
         _copy(kept, copy)
-        command = [sys.executable, "-m", "mlflow", "db", "upgrade", f"sqlite:///{copy}"]
+        command = [sys.executable, "-m", "mlflow", "db", "upgrade", database_uri(copy)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1][:300]

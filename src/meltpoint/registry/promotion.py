@@ -18,7 +18,7 @@ from meltpoint.errors import UserError
 from meltpoint.files import read_json, write_json
 from meltpoint.progress import say
 from meltpoint.registry.ledger import LEDGER, Change, append, holder, line_of, read
-from meltpoint.registry.store import Store
+from meltpoint.registry.store import Store, database_uri
 from meltpoint.registry.versions import CANDIDATE, CHAMPION, KEY, PREVIOUS, aliases, identity
 
 INTENTION = Path(".checkpoints/promotion.json")
@@ -257,7 +257,7 @@ def _read(root: Path) -> dict[str, Any] | None:
 
 def _name_of(store: Store, root: Path) -> str:
     """The store without the secrets of its address."""
-    local = f"sqlite:///{root / 'mlruns' / 'mlflow.db'}"
+    local = database_uri(root / "mlruns" / "mlflow.db")
     return LOCAL if store.uri == local else re.sub(r"//[^/@]*@", "//", store.uri)
 
 

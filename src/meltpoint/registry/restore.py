@@ -98,8 +98,11 @@ def _address(store: Store, version: "ModelVersion") -> str:
 
 def _folder(store: Store, version: "ModelVersion") -> Path | None:
     """The same as a folder; None if the files are on a server."""
-    where = urlparse(_address(store, version))
-    return Path(url2pathname(where.path)) if where.scheme in ("", "file") else None
+    address = _address(store, version)
+    if "://" not in address:
+        return Path(address)
+    where = urlparse(address)
+    return Path(url2pathname(where.path)) if where.scheme == "file" else None
 
 
 def restore_versions(store: Store, library: Library) -> list[str]:

@@ -93,7 +93,35 @@ def repository_root() -> Path:
 
 def store_uri(root: Path) -> str:
     """The address of the tracking store: MLFLOW_TRACKING_URI if it is set, else the database in mlruns/."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlruns' / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or database_uri(root / "mlruns" / "mlflow.db")
+
+
+def database_uri(path: Path) -> str:
+    """The address of a database file. `?` would begin options, and `%` an escaped letter: these two are escaped.
+
+    Such an address names the driver, as MLflow takes one that does not for a path, and makes folders called so.
+
+    Raises:
+        StoreError: the installed SQLAlchemy does not read an escaped address as that path.
+    """
+    escaped = str(path).replace("%", "%25").replace("?", "%3F")
+    if escaped == str(path):
+        return f"sqlite:///{path}"
+    from sqlalchemy import make_url
+
+    uri = f"sqlite+pysqlite:///{escaped}"
+    if make_url(uri).database != str(path):
+        raise StoreError(
+            f"MLflow's database cannot be addressed in {path.parent}: the path holds ? or %, and the installed"
+            " SQLAlchemy is older than 2.1. Move the repository to a path without them, or install what"
+            " requirements.lock names."
+        )
+    return uri
+
+
+def is_local(root: Path) -> bool:
+    """Whether the store is the database in mlruns/ of the repository at `root`."""
+    return store_uri(root) == database_uri(root / "mlruns" / "mlflow.db")
 
 
 def local_artifacts(root: Path) -> str:
@@ -114,7 +142,7 @@ def open_store(name: str, root: Path | None = None) -> Store:
     root = root or repository_root()
     uri = store_uri(root)
     try:
-        if uri == f"sqlite:///{root / 'mlruns' / 'mlflow.db'}":
+        if is_local(root):
             make_database(root)
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         return Store(uri, root, client, name, _experiment(client, name, root, uri))
@@ -145,7 +173,7 @@ def make_database(root: Path) -> None:
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
         with whole_file(path) as temporary:
-            empty = SqlAlchemyStore(f"sqlite:///{temporary}", local_artifacts(root))  # type: ignore[no-untyped-call]
+            empty = SqlAlchemyStore(database_uri(temporary), local_artifacts(root))  # type: ignore[no-untyped-call]
             empty.delete_experiment("0")  # type: ignore[no-untyped-call]  # "Default", which nobody asked for
             empty.engine.dispose()
 
@@ -158,7 +186,7 @@ def _experiment(client: "MlflowClient", name: str, root: Path, uri: str) -> str:
             if found.lifecycle_stage == "deleted":
                 client.restore_experiment(found.experiment_id)
             return str(found.experiment_id)
-        location = local_artifacts(root) if uri.startswith("sqlite:") else None
+        location = local_artifacts(root) if uri.startswith("sqlite") else None
         tags = {"mlflow.experimentKind": "custom_model_development", "mlflow.note.content": _ABOUT.format(name=name)}
         return str(client.create_experiment(name, artifact_location=location, tags=tags))
 
