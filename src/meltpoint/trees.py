@@ -109,11 +109,16 @@ def rate(
     probabilities: Mapping[str, NDArray[np.floating]], answers: Mapping[str, NDArray[np.int64]], tree: Tree | None
 ) -> dict[str, NDArray[np.floating]]:
     """How probable the answer (N,) of each head is: on the levels of a tree, over all paths that agree with it."""
-    trusted = dict(probabilities)
-    if tree is not None:
-        n_classes = {level: probabilities[level].shape[1] for level in tree.levels}
-        trusted |= weigh_classes(tree, weigh_paths(tree, probabilities), n_classes)
-    return {head: values[np.arange(len(values)), answers[head]] for head, values in trusted.items()}
+    shown = weigh(probabilities, tree)
+    return {head: values[np.arange(len(values)), answers[head]] for head, values in shown.items()}
+
+
+def weigh(probabilities: Mapping[str, NDArray[np.floating]], tree: Tree | None) -> dict[str, NDArray[np.floating]]:
+    """The probabilities (N, C) to show: for levels of a tree those of its paths, else the head's own."""
+    if tree is None:
+        return dict(probabilities)
+    n_classes = {level: probabilities[level].shape[1] for level in tree.levels}
+    return {**probabilities, **weigh_classes(tree, weigh_paths(tree, probabilities), n_classes)}
 
 
 def _check_single(found: Mapping[str, Mapping[str, int]], level: str, above: str) -> None:

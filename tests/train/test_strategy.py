@@ -30,7 +30,7 @@ from meltpoint.train.strategy import Inputs, InputsError, train_strategy
 from meltpoint.trees import TreeError
 
 Change = Callable[[dict[str, Any]], None]
-RECALL = {"metric": "recall", "at_least": 0.9}
+RECALL = {"metric": "recall", "at_least": 0.7}  # 9 images of val can show it
 WARMTH = {"red": "warm", "green": "cold", "blue": "cold"}
 
 
@@ -265,8 +265,8 @@ def wishes(raw: dict[str, Any]) -> None:
     raw["heads"] = {
         "shade": {**raw["heads"]["shade"], "threshold": RECALL, "class_weights": {"light": 2.0}},
         "warmth": {**colour, "label": "warmth"},
-        "colour": {**colour, "unknown": 0.5},
-        "steps": {**colour, "target": "ordinal", "where": {"label": "shade", "is_in": ["light"]}, "unknown": 0.4},
+        "colour": {**colour, "unknown": {"coverage": 0.5}},
+        "steps": {**colour, "target": "ordinal", "where": {"label": "shade", "is_in": ["light"]}, "unknown": 0.05},
     }
     raw["tree"] = {"levels": ["warmth", "colour"], "parents": None}
     for strategy in raw["strategies"].values():
@@ -294,7 +294,7 @@ def test_the_card_says_how_to_answer(scene: Any, name: str) -> None:
     with torch.no_grad():
         probabilities = model(torch.from_numpy(views.plain[rows]))["shade"].sigmoid()[:, 0]
     light = (samples["shade"].iloc[rows] == "light").to_numpy(bool)
-    assert (probabilities.numpy()[light] >= card.heads["shade"].threshold).mean() >= 0.9
+    assert (probabilities.numpy()[light] >= card.heads["shade"].threshold).all()
 
 
 @pytest.mark.parametrize(("sampling", "share"), [("balanced", 0.5), ("shuffled", 4 / 41)])

@@ -136,7 +136,7 @@ def judge_head(
             **score_steps(counts, card),
             **score_likely(true, trusted),
             **score_threshold(counts, card),
-            **score_unknown(true, said, confidence, card),
+            **score_unknown(true, said, trusted, card),
             **_score_probabilities(true, probabilities, rankings, table),
         },
         by_class=_by_class(counts, card.classes, rankings),

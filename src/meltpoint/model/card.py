@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError, field_validator
 
 from meltpoint.errors import UserError
@@ -9,7 +11,7 @@ from meltpoint.files import read_json
 from meltpoint.params.base import Section
 from meltpoint.params.data import Images
 from meltpoint.params.judging import Metric
-from meltpoint.params.model import Backbone, FileWeights, Head
+from meltpoint.params.model import Backbone, Coverage, FileWeights, Head
 
 CARD = "card.json"
 FORMAT = 4  # raised when an older reader would misread a newer card
@@ -25,7 +27,8 @@ class HeadCard(Section):
     """A head, the names of its classes in order, how many numbers it gives, and what was learnt about it on val.
 
     `threshold`: of two classes, the probability from which on the second is the answer; None: the more probable one is.
-    `unknown_below`: answers with a smaller probability are "unknown" to those who ask; None: none is.
+    `unknown_below`: answers with a smaller probability are "unknown" to those who ask, and where `head` wishes a
+    coverage also those beside another class that has it; None: none is. Both are None too if val could not show a wish.
     `names`: language -> class -> its name for people. `colours`: of masks, "#rrggbb" of each class; None: it has none.
     """
 
@@ -36,6 +39,14 @@ class HeadCard(Section):
     unknown_below: float | None
     names: dict[str, dict[str, str]]
     colours: list[str] | None
+
+    def find_unknown(self, shown: NDArray[np.floating], answers: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which answers (N,), class ids, are "unknown", by the probabilities to show (N, C): in a tree those of it."""
+        if self.unknown_below is None:
+            return np.zeros(len(answers), dtype=np.bool_)
+        in_set = shown >= self.unknown_below
+        alone = in_set.sum(1) == 1 if isinstance(self.head.unknown, Coverage) else np.ones(len(answers), dtype=np.bool_)
+        return np.asarray(~(in_set[np.arange(len(answers)), answers] & alone))
 
 
 class TreeCard(Section):

@@ -5,7 +5,7 @@ from typing import Any
 
 from meltpoint.params.data import Data, EqualsLabel, Label, MaskLabel
 from meltpoint.params.judging import PIXEL_METRICS, Metric
-from meltpoint.params.model import Head, Task, Tree
+from meltpoint.params.model import Coverage, Head, Task, Tree
 
 OVERLOOKED = ("size", "nfiles")  # DVC leaves keys of these names out where it looks for an earlier run of a stage
 
@@ -150,6 +150,21 @@ def _check_head(where: str, head: Head, classes: Classes) -> Iterator[str]:
         yield f"{where}.threshold: it parts two classes, and target is ordinal; set it to null, or target to nominal"
     elif head.threshold is not None and own is not None and len(own) != 2:
         yield f"{where}.threshold: it parts two classes, and {head.label!r} has {own}; set it to null"
+    yield from _check_promises(where, head)
+
+
+def _check_promises(where: str, head: Head) -> Iterator[str]:
+    """What is wished for new images lies between nothing and all."""
+    wishes = {} if head.threshold is None else {"threshold.at_least": head.threshold.at_least}
+    if isinstance(head.unknown, Coverage):
+        wishes["unknown.coverage"] = head.unknown.coverage
+    elif head.unknown is not None:
+        wishes["unknown"] = head.unknown
+    for name, share in wishes.items():
+        if share == 1:
+            yield f"{where}.{name}: no number of images can promise 1 for new ones; want less, for example 0.95"
+        elif share == 0:
+            yield f"{where}.{name}: 0 wants nothing; want more, or set {name.split('.')[0]} to null"
 
 
 def _check_rows(where: str, label: str, is_in: Iterable[str], classes: Classes) -> Iterator[str]:

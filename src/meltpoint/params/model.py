@@ -99,10 +99,22 @@ class Where(Section):
 
 
 class Threshold(Section):
-    """Of a head with two classes: the probability of the second that gives it this precision or recall on val."""
+    """Of a head with two classes: the probability of the second from which on new images have this precision or recall.
+
+    Learnt on val, and true with 95% confidence; where val has too few images to say so, there is none.
+    """
 
     metric: Literal["precision", "recall"]
     at_least: Fraction
+
+
+class Coverage(Section):
+    """A set of classes holds the true one of this share of new images; what is not alone in its set is "unknown".
+
+    So no more than the rest of all images get a wrong answer that is not called unknown.
+    """
+
+    coverage: Fraction
 
 
 class _ImageHead(Section):
@@ -114,7 +126,7 @@ class _ImageHead(Section):
     weight: Positive
     class_weights: ClassWeights
     threshold: Threshold | None  # null: the most probable class is the answer
-    unknown: Fraction | None  # this share of the answers is right on val, the less sure are "unknown"; null: none is
+    unknown: Fraction | Coverage | None  # of new answers this share is right, the less sure are "unknown"; null: none
     main: bool
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from meltpoint.errors import UserError
 from meltpoint.model.card import Card, HeadCard
 from meltpoint.predict.masks import MaskAnswer
-from meltpoint.trees import Tree, decide, weigh_classes, weigh_paths
+from meltpoint.trees import Tree, decide, weigh
 
 Probabilities = Mapping[str, NDArray[np.floating]]  # by head, (N, C)
 Ids = NDArray[np.int64]
@@ -44,7 +44,8 @@ class HeadAnswer:
     `top` are its most probable classes, the likeliest first. That is not always the answer: of two classes a head may
     answer by a threshold, and the levels of a tree are decided together. `path` leads from the root of the tree to the
     answer, both included, and is empty for a head that stands in none; there all probabilities are those of the tree,
-    the sum over the paths through a class. `unknown`: the head itself is less sure of this answer than it has to be.
+    the sum over the paths through a class. `unknown`: the head is less sure of this answer than it has to be, or, where
+    it was asked for a coverage, another class may be the true one as well.
     """
 
     label: str
@@ -121,7 +122,7 @@ def read_answers(
 ) -> list[dict[str, HeadAnswer]]:
     """The answer of each head to each row of the raw probabilities (N, C) of all heads, none of them NaN."""
     chosen = decide(probabilities, card.thresholds, tree)
-    shown = weigh(card, tree, probabilities)
+    shown = weigh(probabilities, tree)
     levels = tree.levels if tree else ()
     path: list[list[Choice]] = []  # of each level so far, the answers to all rows
     columns: dict[str, list[HeadAnswer]] = {}
@@ -131,22 +132,13 @@ def read_answers(
         path += [answers] if name in levels else []
         paths = list(zip(*path, strict=True)) if name in levels else [()] * len(answers)
         likely = _likeliest(head, shown[name], top, language)
-        least = -np.inf if head.unknown_below is None else head.unknown_below
-        unsure = (_pick(shown[name], ids) < least).tolist()
+        unsure = head.find_unknown(shown[name], ids).tolist()
         columns[name] = [
             HeadAnswer(answer.label, answer.name, answer.probability, *rest)
             for answer, *rest in zip(answers, likely, paths, unsure, strict=True)
         ]
     rows = zip(*(columns[name] for name in card.heads), strict=True)
     return [dict(zip(card.heads, row, strict=True)) for row in rows]
-
-
-def weigh(card: Card, tree: Tree | None, probabilities: Probabilities) -> dict[str, NDArray[np.floating]]:
-    """The probabilities (N, C) to show: for levels of a tree those of its paths, else the head's own."""
-    if tree is None:
-        return dict(probabilities)
-    sizes = {level: len(card.heads[level].classes) for level in tree.levels}
-    return {**probabilities, **weigh_classes(tree, weigh_paths(tree, probabilities), sizes)}
 
 
 def _pick(probabilities: NDArray[np.floating], ids: Ids) -> NDArray[np.floating]:

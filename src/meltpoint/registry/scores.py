@@ -9,7 +9,7 @@ from meltpoint.registry.state import allowed_name
 
 MOST_CLASSES = 20  # of more, the scores of single classes stay in metrics.json
 MOST_REGIONS = 40  # the same of classes of pixels
-NOT_SCORES = ("images", "absent_classes", "classes", "threshold", "unknown")
+NOT_SCORES = ("images", "absent_classes", "classes", "threshold", "unknown", "not_shown")
 WAYS = {"independent": "alone", "consistent": "together"}  # how the levels of a tree are decided
 
 

@@ -1,67 +1,147 @@
-"""Operating points, chosen on val: where the second of two classes begins, and which answers are too unsure."""
+"""Operating points, chosen on val so that what is wished holds on new images: with 95% confidence, or none is chosen.
 
+Images are taken for independent draws: of those that belong together, give one (see docs/thresholds.md).
+"""
+
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binom
 
 from meltpoint.params.model import Threshold
 
+CONFIDENCE = 0.95  # over what val might have been: in at most 5% of cases a chosen point gives less than was wished
 SLACK = 1e-4  # of a probability: more than it moves by rounding, when the same image is seen in another batch
+MANY = 5  # times the images that a promise needs at least: from here on a second start is worth half of the risk
 
 Numbers = NDArray[np.floating]
+Counts = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Point:
-    """A probability from which on something holds, and the share it gives on the images it was chosen on.
+    """A probability from which on a wish holds for new images.
 
-    `value` is None where none can be chosen, and `reached` then the best share there is.
+    `reached` is the share on val, of `images` images. `value` is None where val does not show the wish for any; these
+    are then the first ones that could have shown it. `needed` is the least number of images that can show the wish,
+    when each of them is a hit.
     """
 
     value: float | None
     reached: float
+    images: int
+    needed: int
+
+
+def count_needed(share: float, risk: float = 1 - CONFIDENCE) -> int:
+    """So many images, all of them hits, show a share of hits: the least n with share**n <= risk.
+
+    59 for 0.95. A share of 1 is shown by no number; asking for it is refused where params are read.
+    """
+    if not 0 < share < 1:
+        return 1 if share <= 0 else np.iinfo(np.int64).max
+    return max(1, math.ceil(math.log(risk) / math.log(share)))
+
+
+def most_promised(images: int) -> float:
+    """The highest share of hits that so many images can show, when each of them is one."""
+    return float((1 - CONFIDENCE) ** (1 / images)) if images else 0.0
 
 
 def choose_threshold(probabilities: Numbers, is_second: Flags, wish: Threshold) -> Point:
     """The probability from which on the answer is the second class, for probabilities of it (N,) and the truth (N,).
 
-    For a recall it is the highest that reaches the wish: fewest false alarms. For a precision it is the lowest: fewest
-    misses. Images of equal probability pass together. Where nothing reaches the wish it is what comes nearest to it,
-    of equals the lowest; without any image of the second class there is no choice.
+    For a recall it is the highest that keeps the wish, fewest false alarms, or a lower one that costs none more on val.
+    For a precision it is the lowest that `choose_purest` reaches: fewest misses. Images of equal probability pass
+    together.
     """
-    if not is_second.any():
-        return Point(None, 0.0)
+    if wish.metric == "precision":
+        return choose_purest(probabilities, is_second, wish.at_least)
     values, hits, counts = _trace(probabilities, is_second)
-    shares = hits / (counts if wish.metric == "precision" else is_second.sum())
-    reaching = np.flatnonzero(shares >= wish.at_least)
-    if not len(reaching):
-        index = len(shares) - 1 - int(shares[::-1].argmax())
-    else:
-        index = int(reaching[-1] if wish.metric == "precision" else reaching[0])
-    return Point(_between(values, index), float(shares[index]))
+    index = _highest(hits, wish.at_least)
+    if index is not None:
+        alarms = counts - hits
+        index = int(np.searchsorted(alarms, alarms[index], side="right")) - 1
+    return _point(values, hits, index, wish.at_least)
 
 
-def choose_unknown(confidences: Numbers, is_right: Flags, share: float) -> Point:
-    """The smallest confidence such that of the answers (N,) at or above it at least `share` are right."""
-    if not len(confidences):
-        return Point(None, 0.0)
-    values, hits, counts = _trace(confidences, is_right)
-    shares = hits / counts
-    reaching = np.flatnonzero(shares >= share)
-    if not len(reaching):
-        return Point(None, float(shares.max()))
-    index = int(reaching[-1])
-    return Point(_between(values, index), float(shares[index]))
+def choose_set(given: Numbers, coverage: float) -> Point:
+    """The highest probability that the true class of an image has, in at least this share of new images.
+
+    `given` (N,) are the probabilities of the true classes. The classes that have it form a set, which then holds the
+    true class that often: split conformal prediction with the score 1 - p (Sadinle et al., JASA 2019), bounded given
+    val instead of on average over it (Vovk, Machine Learning 2013, proposition 2a).
+    """
+    values, hits, _ = _trace(given, np.ones(len(given), dtype=np.bool_))
+    return _point(values, hits, _highest(hits, coverage), coverage)
 
 
-def _trace(values: Numbers, flags: Flags) -> tuple[Numbers, NDArray[np.int64], NDArray[np.int64]]:
+def choose_purest(values: Numbers, is_right: Flags, share: float) -> Point:
+    """The smallest of the values (N,) such that of the rows at or above it at least `share` are right.
+
+    Learn then test (Angelopoulos et al., 2021) with fixed sequences: from a number of most certain rows that is fixed
+    beforehand one row after the other is added, until the exact binomial test no longer rejects that the share is too
+    small. The sequence is the rows' own order, so that each test is exact whatever the shape of the scores: rows above
+    the next value are independent draws from what lies above it. A second sequence begins at twice as many rows where
+    there are enough of them, each then at half of the risk.
+    """
+    needed = count_needed(share)
+    if not len(values):
+        return Point(None, 0.0, 0, needed)
+    steps, hits, counts = _trace(values, is_right)
+    starts = 2 if len(values) >= MANY * needed else 1
+    risk = (1 - CONFIDENCE) / starts
+    passed = _chances(hits, counts, share) <= risk
+    ends = [_last_passed(passed, counts >= count_needed(share, risk) * (number + 1)) for number in range(starts)]
+    if max(ends) < 0:
+        first = min(int(np.searchsorted(counts, needed)), len(counts) - 1)  # as many as could have shown it
+        return Point(None, float(hits[first] / counts[first]), int(counts[first]), needed)
+    index = max(ends)
+    return Point(_between(steps, index), float(hits[index] / counts[index]), int(counts[index]), needed)
+
+
+def _highest(hits: Counts, share: float) -> int | None:
+    """The first step of falling values down to which enough of the hits lie; None if there are too few to show it.
+
+    The k-th smallest of n draws has at least `share` of the population at or above it with probability
+    P(Binomial(n, 1 - share) >= k) at least: a tolerance limit (Wilks, 1941), free of any shape, ties on the safe side.
+    """
+    shown = np.flatnonzero(_chances(hits, hits[-1:], share) <= 1 - CONFIDENCE)
+    return int(shown[0]) if len(shown) else None
+
+
+def _point(values: Numbers, hits: Counts, index: int | None, share: float) -> Point:
+    there, needed = int(hits[-1]) if len(hits) else 0, count_needed(share)
+    if index is None:
+        return Point(None, float(there > 0), there, needed)
+    return Point(_between(values, index), float(hits[index] / there), there, needed)
+
+
+def _chances(hits: Counts, counts: Counts, share: float) -> NDArray[np.float64]:
+    """How probable so many hits or more are, if only `share` of the population are some."""
+    return np.asarray(binom.sf(hits - 1, counts, share), dtype=np.float64)
+
+
+def _last_passed(passed: Flags, begun: Flags) -> int:
+    """The last step of the unbroken run of passed ones from the first that has begun; -1 if that one fails."""
+    first = int(begun.argmax())
+    if not begun[first]:
+        return -1
+    failed = np.flatnonzero(~passed[first:])
+    end = first + (int(failed[0]) if len(failed) else len(passed) - first) - 1
+    return end if end >= first else -1
+
+
+def _trace(values: Numbers, flags: Flags) -> tuple[Numbers, Counts, Counts]:
     """The distinct values, falling, and how many rows are at or above each: those flagged, and all."""
     order = np.argsort(-values, kind="stable")
     ordered = values[order]
-    last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))  # the last row of each group of equals
-    return ordered[last], np.cumsum(flags[order], dtype=np.int64)[last], last + 1
+    ends = np.append(ordered[1:] != ordered[:-1], True)[: len(ordered)]
+    last = np.flatnonzero(ends)  # the last row of each group of equals
+    return ordered[last], np.cumsum(flags[order], dtype=np.int64)[last], (last + 1).astype(np.int64)
 
 
 def _between(values: Numbers, index: int) -> float:

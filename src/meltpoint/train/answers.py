@@ -11,22 +11,24 @@ from meltpoint.images.views import Views
 from meltpoint.model.fuse import fuse
 from meltpoint.model.inference import infer
 from meltpoint.model.model import Model
-from meltpoint.params.model import Threshold
-from meltpoint.progress import say, track
-from meltpoint.task.thresholds import choose_threshold, choose_unknown
+from meltpoint.params.model import Coverage
+from meltpoint.progress import track
+from meltpoint.task.thresholds import choose_purest, choose_set, choose_threshold
 from meltpoint.train.device import device_type
 from meltpoint.train.goal import Goal
-from meltpoint.trees import build_tree, decide, rate
+from meltpoint.train.promises import say_set, say_threshold, say_unknown
+from meltpoint.trees import build_tree, decide, weigh
 
 BATCH = 64  # images in memory at once; nothing else depends on it
 
 Numbers = NDArray[np.floating]
 Flags = NDArray[np.bool_]
+Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Learnt:
-    """Of a head, as in its card; None where nothing was wished, or nothing was found."""
+    """Of a head, as in its card; None where nothing was wished, or val could not show it."""
 
     threshold: float | None
     unknown_below: float | None
@@ -35,27 +37,21 @@ class Learnt:
 def learn_answers(model: Model, goal: Goal, views: Views) -> dict[str, Learnt]:
     """What each head wishes, from the model's probabilities on the plain views of val; says what was found.
 
-    Rows that a head has no target for count for nothing. Heads in a tree are judged by the path they decide together.
+    Rows that a head has no target for count for nothing, and a group of images counts once. Heads in a tree are judged
+    by the path they decide together.
     """
     if not any(head.threshold or head.unknown is not None for head in goal.heads.values()):
         return dict.fromkeys(goal.heads, Learnt(None, None))
     probabilities = predict_val(model, goal, views)
     true = {name: targets.numpy() for name, targets in goal.val.targets.items()}
-    thresholds: dict[str, float | None] = dict.fromkeys(goal.heads)
-    for name, head in goal.heads.items():
-        if head.threshold is not None:
-            values = probabilities[name][true[name] >= 0, 1]
-            is_second = true[name][true[name] >= 0] == 1
-            thresholds[name] = _learn_threshold(name, goal.classes[name][1], values, is_second, head.threshold)
+    groups = views.samples["group"].to_numpy()[goal.val.rows]
+    thresholds = {name: _learn_threshold(name, goal, probabilities[name], true[name], groups) for name in goal.heads}
     tree = build_tree(goal.tree.levels, goal.tree.parents, goal.classes) if goal.tree else None
-    answers = decide(probabilities, thresholds, tree)
-    rated = rate(probabilities, answers, tree)
-    unknown: dict[str, float | None] = dict.fromkeys(goal.heads)
-    for name, head in goal.heads.items():
-        if head.unknown is not None:
-            known = true[name] >= 0
-            unknown[name] = _learn_unknown(name, rated[name][known], (answers[name] == true[name])[known], head.unknown)
-    return {name: Learnt(thresholds[name], unknown[name]) for name in goal.heads}
+    answers, shown = decide(probabilities, thresholds, tree), weigh(probabilities, tree)
+    return {
+        name: Learnt(thresholds[name], _learn_unknown(name, goal, shown[name], answers[name], true[name], groups))
+        for name in goal.heads
+    }
 
 
 def predict_val(model: Model, goal: Goal, views: Views) -> Mapping[str, Numbers]:
@@ -70,36 +66,44 @@ def predict_val(model: Model, goal: Goal, views: Views) -> Mapping[str, Numbers]
     return {name: np.concatenate(own) for name, own in parts.items()}
 
 
-def _learn_threshold(head: str, second: str, probabilities: Numbers, is_second: Flags, wish: Threshold) -> float | None:
-    point = choose_threshold(probabilities, is_second, wish)
-    if point.value is None:
-        say(
-            f"warning: no image of val is {second!r}, so heads.{head}.threshold finds nothing. The more probable class"
-            " is the answer. Label some, or set it to null."
-        )
+def one_of_each(groups: NDArray[np.object_]) -> Ids:
+    """The places, rising, of one row of each group (N,), drawn at random, always the same one of the same rows.
+
+    What belongs together is no further evidence, and one image of each group is as good as drawn by itself.
+    """
+    order = np.random.default_rng(0).permutation(len(groups))
+    return np.sort(order[np.unique(groups[order].astype(str), return_index=True)[1]])
+
+
+def _learn_threshold(
+    name: str, goal: Goal, probabilities: Numbers, true: Ids, groups: NDArray[np.object_]
+) -> float | None:
+    wish = goal.heads[name].threshold
+    if wish is None:
         return None
-    found = f"{head} answers {second!r} from a probability of {point.value:.4g} on"
-    if point.reached < wish.at_least:
-        say(
-            f"warning: heads.{head}.threshold wants a {wish.metric} of {wish.at_least:g}, which no threshold gives on"
-            f" val. {found}, which comes nearest: {point.reached:.3f}. Want less, or train a better model."
-        )
+    known = np.flatnonzero(true >= 0)
+    if wish.metric == "recall":  # of the images of the second class
+        seconds = np.flatnonzero(true == 1)
+        kept = np.concatenate([seconds[one_of_each(groups[seconds])], np.flatnonzero(true == 0)])
     else:
-        say(f"{found}: {wish.metric} {point.reached:.3f} on val, and {wish.at_least:g} is wanted")
+        kept = known[one_of_each(groups[known])]
+    point = choose_threshold(probabilities[kept, 1], true[kept] == 1, wish)
+    say_threshold(name, goal.classes[name], wish, point, probabilities[known, 1], true[known] == 1)
     return point.value
 
 
-def _learn_unknown(head: str, confidences: Numbers, is_right: Flags, share: float) -> float | None:
-    point = choose_unknown(confidences, is_right, share)
-    if point.value is None:
-        say(
-            f"warning: heads.{head}.unknown wants {share:g} of the answers to be right, and on val {point.reached:.3f}"
-            " are at best, however sure they are. No answer is called unknown. Want less, or train a better model."
-        )
+def _learn_unknown(
+    name: str, goal: Goal, shown: Numbers, answers: Ids, true: Ids, groups: NDArray[np.object_]
+) -> float | None:
+    wish, known = goal.heads[name].unknown, np.flatnonzero(true >= 0)
+    if wish is None:
         return None
-    kept = float((confidences >= point.value).mean())
-    say(
-        f"{head} is unknown below a probability of {point.value:.4g}: {kept:.1%} of its answers on val are above, and"
-        f" {point.reached:.3f} of these are right; {share:g} is wanted"
-    )
+    one, rows = known[one_of_each(groups[known])], np.arange(len(true))
+    said, right = shown[rows, answers], answers == true
+    if isinstance(wish, Coverage):
+        point = choose_set(shown[one, true[one]], wish.coverage)
+        say_set(name, wish.coverage, point, shown[known], said[known], right[known])
+    else:
+        point = choose_purest(said[one], right[one], wish)
+        say_unknown(name, wish, point, said[known], right[known])
     return point.value
