@@ -38,6 +38,7 @@ $(DEV): requirements-dev.lock $(RUN)
 	@touch $@
 
 repro: $(RUN)  ## run what has changed, from download to champion, and print the decision
+	@meltpoint plan
 	dvc repro
 	@meltpoint status
 

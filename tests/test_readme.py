@@ -1,5 +1,6 @@
 """What the README says of the tree and of commands is so."""
 
+import argparse
 import re
 from pathlib import Path
 
@@ -40,12 +41,16 @@ def test_pictures_are_there() -> None:
     assert [name for name in re.findall(r"\]\((docs/[^)]+)\)", README) if not (ROOT / name).exists()] == []
 
 
-def test_your_own_images_are_valid_params() -> None:
-    from meltpoint.params.read import parse_params
+def test_your_own_images_are_commands_that_are_there() -> None:
+    from meltpoint.cli import COMMANDS
 
-    params = yaml.safe_load((ROOT / "presets" / "elpv.yaml").read_text())
-    snippet = README.split("## Your own images")[1].split("```yaml")[1].split("```")[0]
-    assert parse_params(params | yaml.safe_load(snippet), "README.md").main_head == "animal"
+    section = README.split("## Your own images")[1].split("\n## ")[0]
+    named = set(re.findall(r"meltpoint ([a-z-]+)", section))
+    assert {"init", "plan"} <= named <= set(COMMANDS)
+    words = set(re.findall(r"`(--[a-z-]+)", section))
+    parser = argparse.ArgumentParser()
+    COMMANDS["init"].describe(parser)
+    assert words <= set(parser.format_help().replace("]", " ").split())
 
 
 def test_every_guarantee_names_a_test_that_is_there() -> None:

@@ -10,6 +10,7 @@ from meltpoint.commands import (
     fetch_urls,
     history,
     init,
+    plan,
     predict,
     preset,
     repeat,
@@ -27,6 +28,7 @@ ABOUT = """\
 How far should you unfreeze? Meltpoint trains a backbone frozen and fine-tuned, and says which one to ship.
 
   meltpoint init PATH  write a params.yaml for your own images
+  meltpoint plan       see which stages dvc repro will run, and about how long each takes
   dvc repro            run what params.yaml and the code make necessary
   meltpoint status     read the decision, and where everything is
   meltpoint ui         browse runs, curves, pictures and model versions
@@ -46,6 +48,7 @@ COMMANDS = {
     "status": status,
     "ui": ui,
     "init": init,
+    "plan": plan,
     "preset": preset,
     "predict": predict,
     "history": history,

@@ -4,12 +4,21 @@ import resource
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 from tqdm import tqdm
 
+from meltpoint.files import write_json
+
 Item = TypeVar("Item")
+TIMES = Path(".checkpoints/seconds")  # of stages: no out of any, ignored by git and DVC
+
+
+def timed_file(stage: str) -> Path:
+    """Where it is kept how long a stage took here the last time."""
+    return TIMES / f"{stage}.json"
 
 
 def track(items: Iterable[Item], what: str, total: int | None = None, unit: str = "image") -> "tqdm[Item]":
@@ -45,6 +54,15 @@ class Stopwatch:
         written = f", {size:,.1f} MB in {', '.join(str(output) for output in outputs)}" if outputs else ""
         needed = f"{self.seconds:.1f} s{written}, {peak_megabytes():,.0f} MB of memory at most"
         say(f"{self.stage}: {made.rstrip('.')}, {needed}")
+        self._remember()
+
+    def _remember(self) -> None:
+        """Keep how long the process has run, its start included, for `meltpoint plan`; never a reason to fail."""
+        import psutil
+
+        seconds = time.time() - psutil.Process().create_time()
+        with suppress(OSError):
+            write_json(timed_file(self.stage), {"seconds": round(seconds, 1)})
 
 
 def megabytes(*paths: Path) -> float:

@@ -154,9 +154,27 @@ def test_missing_pictures_and_labels_are_counted(place: Path, photos: list[str],
     rows = [f"{name},{KINDS[number % 3] if number else ''}" for number, name in enumerate([*photos, "gone.png"])]
     write(place / "pets" / "list.csv", "file,kind", rows)
     ran = init("pets")
-    assert "gone.png (unreadable file)" in ran.out
+    assert "gone.png (no such file)" in ran.out
     assert ran.params.data.max_bad == 1
     assert "1 row without a kind" in ran.out
+
+
+def test_lists_of_splits_may_name_pictures_that_are_gone(place: Path, photos: list[str], init: Init) -> None:
+    for split, part in (("train", photos[:16]), ("test", photos[16:])):
+        gone = [f"gone{split}{number}.png" for number in range(30)]
+        write(
+            place / "pets" / f"pets_{split}.txt", "", [f"{one},{n % 2},{n % 4}" for n, one in enumerate([*part, *gone])]
+        )
+    ran = init("pets")
+    assert ran.raw["tree"] == {"levels": ["column_2", "column_3"], "parents": None}
+    assert "pets_test.txt and pets_train.txt are joined" in ran.out
+    assert "look here: 60 files of 84 cannot be used" in ran.out
+
+
+def test_a_table_without_labels_leaves_the_folders_to_say(place: Path, draw: Draw, init: Init) -> None:
+    names = [draw(place / "pets" / kind / f"{number}.png") for kind in KINDS for number in range(4)]
+    write(place / "pets" / "list.csv", "file,note", [f"{n.relative_to(place / 'pets')},note {n}" for n in names])
+    assert init("pets").raw["data"]["source"]["kind"] == "folder"
 
 
 def test_measurements_are_no_labels(place: Path, photos: list[str], init: Init) -> None:

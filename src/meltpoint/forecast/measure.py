@@ -17,8 +17,8 @@ from meltpoint.params.model import Backbone, Head, RandomWeights
 from meltpoint.progress import track
 from meltpoint.train.folded import Folded
 
-ROUNDS = 2
-BATCH = {"forward": 8, "step": 4}
+ROUNDS = 1
+BATCH = {"forward": 8, "step": 2}
 TRAINED = 0.85  # of the cores' power is what a training step reaches for each doubling of cores
 
 

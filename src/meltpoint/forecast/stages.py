@@ -10,8 +10,8 @@ AUGMENT = 8e-8  # seconds of one thread for a pixel of an augmented view
 COMPARED = 6e-8  # of all cores for a pair of pictures that may be duplicates
 DETAIL = 1.5e-3  # of all cores for the fine detail of a picture
 CACHED = 2e-5  # of an epoch, for an image of a plain head on features in memory and each weight decay
-PICTURES = 8.0  # of the drawings that a strategy's report has
-REGISTERED = 20.0  # of MLflow's tables, pictures and model packages
+PICTURES = 15.0  # of the drawings that a strategy's report has
+REGISTERED = 30.0  # of MLflow's tables, pictures and model packages
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ def stage_seconds(params: Params, load: Load, speeds: Speeds) -> dict[str, float
         spent = _probe_seconds(params, strategy.probe, load, speeds, forward)
         if isinstance(strategy, FinetuneStrategy):
             spent += strategy.epochs * (load.train * step + load.val * forward * 1.5)
-        seconds[f"train@{name}"] = speeds.start * 1.3 + spent
+        seconds[f"train@{name}"] = speeds.start * 2.5 + strategy.repeats * spent
     looked = load.val + load.test
-    timed = (params.evaluate.latency_runs + 5) * forward * cores + 6 * params.evaluate.batch * forward * 1.5
+    timed = (params.evaluate.latency_runs + 5) * forward * cores + 6 * params.evaluate.batch * forward * 2
     for name in params.strategies:
         seconds[f"evaluate@{name}"] = speeds.start * 1.3 + looked * forward * 1.5 + timed + PICTURES
     seconds["compare"] = speeds.start / 2 + 2.0

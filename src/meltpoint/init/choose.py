@@ -66,7 +66,7 @@ def choose(
 ) -> Choice:
     """The best plan that fits into the minutes, or the shortest if none does."""
     dense = found.task == "segmentation"
-    load = _load(found, dict(ratios))
+    load = _load(found, pictures, dict(ratios))
     plans = [plan for plan in _ladder(largest_side(pictures, dense), dense) if _fits_disk(plan, load)]
     better: tuple[Plan, float] | None = None
     for plan in plans:
@@ -96,12 +96,15 @@ def _ladder(top: int, dense: bool) -> Iterator[Plan]:
         yield from (Plan(side, views, NONE) for views in (few, 0))
 
 
-def _load(found: Found, ratios: dict[str, float]) -> Load:
+def _load(found: Found, pictures: Pictures, ratios: dict[str, float]) -> Load:
+    """The images that can be used, shared to the splits that the data bring, or by `ratios`."""
     splits = found.listing.files["split"]
-    counts = {name: int((splits == name).sum()) for name in ("val", "test")}
-    load = Load.shared(len(splits), ratios)
+    usable = 1 - len(pictures.unusable) / max(1, pictures.total)
+    images = max(3, round(usable * len(splits)))
+    counts = {name: round(usable * int((splits == name).sum())) for name in ("val", "test")}
+    load = Load.shared(images, ratios)
     val, test = counts["val"] or load.val, counts["test"] or load.test
-    return Load(len(splits), max(1, len(splits) - val - test), val, test)
+    return Load(images, max(1, images - val - test), val, test)
 
 
 def _fits_disk(plan: Plan, load: Load) -> bool:

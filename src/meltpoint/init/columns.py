@@ -22,7 +22,9 @@ GROUP = re.compile(
 YES, NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")
 SEPARATORS = ("|", ";", ",")
 OFTEN = 3.0  # images that a class of a label has at least, on average
-NUMBERS = 30  # different numbers from which on a column measures something
+NUMBERS = 30  # different whole numbers that are classes without more ado
+MANY = 10.0  # images of a number, from which on more of them are classes, if they count from 0 or 1 without a gap
+MEASURE = re.compile(r"(^|_)(age|year|month|day|hour|width|height|count|score|size|weight|length|price)($|_)")
 TAGS, TAGGED = 20, 6  # tags that are taken at most, and images that one needs
 
 
@@ -68,7 +70,7 @@ def _of_labels(
 ) -> Columns:
     kept = _without_twins(table, labels) if wish is None else labels
     sure = [column for column in kept if column.casefold() in KNOWN]
-    levels = _chain(table, kept)
+    levels = _chain(table, [*kept, *binary])
     chosen = [*kept, *binary]
     main = sure[0] if sure else levels[-1] if levels else chosen[0]
     names = {
@@ -105,7 +107,7 @@ def tag_columns(sets: list[set[str]], beside: pd.DataFrame, split: str | None, g
     Raises:
         InitError: no tag is that frequent.
     """
-    counts = Counter(tag for tags in sets for tag in tags)
+    counts = Counter(tag for tags in sets for tag in sorted(tags))
     able = [(tag, count) for tag, count in counts.most_common() if min(count, len(sets) - count) >= TAGGED]
     taken = able[:TAGS]
     if not taken:
@@ -178,8 +180,13 @@ def _is_label(cells: pd.Series, column: str) -> bool:
     if classes < 2 or (len(known) / classes < OFTEN and column.casefold() not in KNOWN):
         return False
     numbers = pd.to_numeric(known, errors="coerce")
-    measured = numbers.notna().all() and (classes > NUMBERS or bool((numbers % 1 != 0).any()))
-    return not measured or column.casefold() in KNOWN
+    if not numbers.notna().all() or column.casefold() in KNOWN:
+        return True
+    whole = bool((numbers % 1 == 0).all())
+    counted = (
+        numbers.min() in (0, 1) and numbers.max() - numbers.min() + 1 <= classes * 1.1 and len(known) / classes >= MANY
+    )
+    return whole and (classes <= NUMBERS or (bool(counted) and not MEASURE.search(column.casefold())))
 
 
 def _separator(cells: pd.Series) -> str | None:

@@ -19,6 +19,7 @@ from meltpoint.init.survey import survey
 from meltpoint.init.write import check, put, render
 from meltpoint.params.read import Params, parse_params
 
+TIMED = 160  # pixels that the machine is timed with at most; seconds grow with the area
 LOOK = 8.0  # seconds for the pictures
 WIDTH = 112  # of lines for people
 MEGAPIXELS = 250.0  # larger pictures are told as unusable
@@ -52,7 +53,9 @@ def _made(order: Order) -> Iterator[str]:
     files = found.listing.files
     pictures = look_at(list(files["path"]), list(files["origin"]), MEGAPIXELS, LOOK)
     splits = choose_splits(found)
-    yield from tell_found(found, pictures, splits)
+    for line in tell_found(found, pictures, splits):
+        indent = " " * (len(line) - len(line.lstrip()))
+        yield textwrap.fill(line, WIDTH, subsequent_indent=f"{indent}  ", break_long_words=False)
     for warning in tell_warnings(found, pictures, splits):
         yield textwrap.fill(f"look here: {warning}", WIDTH, initial_indent="  ", subsequent_indent="    ")
     yield ""
@@ -60,8 +63,8 @@ def _made(order: Order) -> Iterator[str]:
     def built(plan: Plan) -> dict[str, Any]:
         return build(found, pictures, splits, plan)
 
-    top = largest_side(pictures, found.task == "segmentation")
-    speeds = _measured(parse_params(built(Plan(top, 0, 0)), "what init would write"), found, pictures)
+    timed = min(TIMED, largest_side(pictures, found.task == "segmentation"))
+    speeds = _measured(parse_params(built(Plan(timed, 0, 0)), "what init would write"), found, pictures)
     choice = choose(found, pictures, splits.ratios, speeds, order.minutes, built)
     comments = tell_choices(found, pictures, splits, choice, order.minutes)
     estimate = tell_estimate(choice, speeds, order.minutes)

@@ -141,9 +141,9 @@ def _named(values: list[int], kind: str, top: Path) -> _Named:
     classes = {
         names[value]: {
             "id": value if kind == "ids" else None,
-            "colour": _colour(value if kind == "colours" else None, place),
+            "colour": _colour(value, kind),
         }
-        for place, value in enumerate(kept)
+        for value in kept
     }
     return _Named(classes, {names[value]: value for value in kept}, list(void), says, warns)
 
@@ -156,16 +156,16 @@ def _invented(value: int, values: list[int], kind: str) -> str:
     return f"class_{value}" if kind == "ids" else f"colour_{value:06x}"
 
 
-def _colour(value: int | None, place: int) -> str:
-    """A colour of a mask, or the `place`-th of PASCAL VOC's, which are all different."""
-    if value is not None:
+def _colour(value: int, kind: str) -> str:
+    """A colour of a mask as it is, or the one that PASCAL VOC gives an id; all are different."""
+    if kind == "colours":
         return f"#{value:06x}"
     red = green = blue = 0
     for bit in range(8):
-        red |= (place & 1) << (7 - bit)
-        green |= (place >> 1 & 1) << (7 - bit)
-        blue |= (place >> 2 & 1) << (7 - bit)
-        place >>= 3
+        red |= (value & 1) << (7 - bit)
+        green |= (value >> 1 & 1) << (7 - bit)
+        blue |= (value >> 2 & 1) << (7 - bit)
+        value >>= 3
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 

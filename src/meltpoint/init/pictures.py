@@ -31,7 +31,8 @@ class Pictures:
     """What was seen of the pictures.
 
     decoded: how many were decoded to their end, and `seconds` for one of them on one thread. widths, heights: of those
-    whose header was read. unusable: those that cannot be used. copies: groups of paths with equal bytes.
+    whose header was read. gone: files that are not there. unusable: those and what cannot
+    be used. copies: groups of paths with equal bytes.
     """
 
     total: int
@@ -41,13 +42,14 @@ class Pictures:
     heights: list[int]
     formats: Counter[str]
     grey: bool
+    gone: int = 0
     unusable: list[Aside] = field(default_factory=list)
     copies: list[list[str]] = field(default_factory=list)
 
     @property
     def whole(self) -> bool:
-        """Whether all of them were decoded."""
-        return self.decoded == self.total
+        """Whether all that are there were decoded."""
+        return self.decoded == self.total - self.gone
 
     @property
     def short_side(self) -> int:
@@ -78,9 +80,11 @@ def is_picture(path: Path) -> bool:
 
 def look_at(paths: Sequence[str], origins: Sequence[str], max_megapixels: float, seconds: float) -> Pictures:
     """Read headers and decode pictures for so many seconds, in an order that mixes classes; odd names come first."""
-    order = list(range(len(paths)))
+    there = [Path(origin).is_file() for origin in origins]
+    gone = [Aside(path, "no such file") for path, is_there in zip(paths, there, strict=True) if not is_there]
+    order = [number for number, is_there in enumerate(there) if is_there]
     random.Random(0).shuffle(order)  # noqa: S311 - an order, no secret
-    order.sort(key=lambda number: (Path(origins[number]).exists(), is_picture(Path(paths[number]))))
+    order.sort(key=lambda number: is_picture(Path(paths[number])))
     seen: list[tuple[int, int, str] | None] = []
     for number in order[:HEADERS]:
         seen.append(_header(Path(origins[number])))
@@ -95,7 +99,8 @@ def look_at(paths: Sequence[str], origins: Sequence[str], max_megapixels: float,
         heights=[height for _, height, _ in sizes],
         formats=Counter(kind for _, _, kind in sizes),
         grey=bool(times) and all(one.grey for one in looked if one.reason is None),
-        unusable=sorted((Aside(one.path, one.reason) for one in looked if one.reason), key=lambda aside: aside.path),
+        gone=len(gone),
+        unusable=sorted([*gone, *_refused(looked)], key=lambda aside: aside.path),
         copies=_copies(paths, origins, seconds / 2),
     )
 
@@ -134,6 +139,10 @@ def _decode_some(jobs: Sequence[tuple[str, str]], max_megapixels: float, seconds
         for part in _until(track(range(0, len(jobs), CHUNK), "look at pictures", unit="chunk"), seconds):
             looks += pool.map(look, jobs[part : part + CHUNK])
     return looks
+
+
+def _refused(looks: Sequence[_Look]) -> list[Aside]:
+    return [Aside(one.path, one.reason) for one in looks if one.reason]
 
 
 def _copies(paths: Sequence[str], origins: Sequence[str], seconds: float) -> list[list[str]]:

@@ -39,8 +39,8 @@ def tell_warnings(found: Found, pictures: Pictures, splits: Splits) -> list[str]
         )
     if tolerated(found, pictures) == 0 and pictures.unusable:
         warns.append(
-            f"{plural(len(pictures.unusable), 'file')} of {pictures.decoded:,} cannot be used, more than a few:"
-            " mend or remove them, or set data.max_bad."
+            f"{plural(len(pictures.unusable), 'file')} of {pictures.total:,} cannot be used, more than a"
+            f" few: mend or remove them, or set data.max_bad to {len(pictures.unusable)}."
         )
     return warns
 

@@ -7,7 +7,14 @@ from meltpoint.data.listing import nearest
 from meltpoint.init.found import Found, InitError, Wish, plural
 from meltpoint.init.pictures import is_picture
 
-LAYOUTS = ("archive", "masks", "table", "folder")  # in this order: each knows more of what it looks for than the next
+LAYOUTS = (
+    "archive",
+    "coco",
+    "voc",
+    "masks",
+    "table",
+    "folder",
+)  # in this order: each knows more of what it looks for than the next
 ALLOWED = (
     "Allowed are a folder of class folders, with or without train, val and test above them; a table (csv, tsv) with a"
     " column of image paths; folders of images and of masks; COCO and PASCAL VOC layouts; a zip or tar of class"

@@ -11,7 +11,7 @@ from meltpoint.files import sha256_of
 from meltpoint.init.found import SCRATCH, Found, InitError, Wish, data_name, shown_path
 
 STARTS = (b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ")  # zip, gzip, bzip2, xz; a plain tar has its mark further on
-INSIDE = ("masks", "table", "folder")
+INSIDE = ("coco", "voc", "masks", "table", "folder")
 MEMBERS = 1_000_000
 HINT = "Unpack it yourself, for example into datasets/, and run `meltpoint init` on the folder."
 

@@ -9,8 +9,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from meltpoint.data.split_names import official_split
-from meltpoint.init.found import Found, InitError, Wish, data_name, label_name, read_listing, shown_path
+from meltpoint.init.found import Found, InitError, Wish, data_name, label_name, read_listing, shown_path, split_in
 from meltpoint.init.layouts.folder import folders_in, unwrapped
 from meltpoint.init.mask_classes import MaskClasses, is_mask, read_classes
 from meltpoint.init.pictures import is_picture
@@ -130,11 +129,7 @@ def _sample(names: list[str]) -> list[str]:
 
 def _split(images: Path, top: Path) -> str | None:
     """The split that the folder of images is in, or the folder's name begins or ends with."""
-    for part in reversed(images.relative_to(top).parts):
-        for word in (part, *re.split(r"[_\-. ]", part)):
-            if split := official_split(word):
-                return split
-    return None
+    return next((split for part in reversed(images.relative_to(top).parts) if (split := split_in(part))), None)
 
 
 def _near(images: Path, masks: Path) -> int:

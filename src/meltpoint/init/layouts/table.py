@@ -1,6 +1,7 @@
 """A table with a column of image paths and columns of labels: one, several, a tree of them, or tags."""
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from meltpoint.data.delimited import read_table
+from meltpoint.data.delimited import read_table, read_text
 from meltpoint.data.listing import SourceError, nearest
-from meltpoint.data.split_names import official_split
 from meltpoint.init.columns import Columns, read_columns
 from meltpoint.init.found import (
     Found,
@@ -23,6 +23,7 @@ from meltpoint.init.found import (
     plural,
     read_listing,
     shown_path,
+    split_in,
     table_place,
 )
 from meltpoint.init.layouts.folder import folders_in, unwrapped
@@ -42,7 +43,10 @@ ADDED = (
     ".tif",
     ".tiff",
 )  # to ids without suffix
-TRIED, ENOUGH = 40, 0.5  # cells that are looked for, and the share of them that has to be there
+TRIED = 40  # cells that are looked for
+ENOUGH, FEW = 0.5, 0.05  # the share of ids, and of names of pictures, that has to be there: links die
+WIDEST = 60  # columns of a table without a line of names
+DIFFERENT, LONGEST = 0.5, 1000  # the share of different cells in a column of paths, and letters of one
 FOLDERS = 60  # that a path may start at
 
 
@@ -76,7 +80,12 @@ def find(root: Path, wish: Wish) -> Found | None:
             raise InitError(_about_no_images(root))
         return None
     sheet, says, warns = _joined(sheets)
-    columns = read_columns(sheet.rows.drop(columns=sheet.path), wish.label, sheet.file.name)
+    try:
+        columns = read_columns(sheet.rows.drop(columns=sheet.path), wish.label, sheet.file.name)
+    except InitError:
+        if named or wish.label is not None:
+            raise
+        return None  # the folders may say more
     return _found(sheet, columns, wish, says, warns)
 
 
@@ -104,11 +113,15 @@ def _sheet(file: Path) -> Sheet | None:
     bases = _bases(file)
     best: tuple[float, Sheet] | None = None
     for column in rows.columns:
-        cells = [cell for cell in rows[column].unique() if cell][:: max(1, rows[column].nunique() // TRIED)][:TRIED]
-        for base in bases if cells and max(map(len, cells)) < 1000 else ():
-            for suffix in ADDED if not any(is_picture(Path(cell)) for cell in cells) else ("",):
+        different = [cell for cell in rows[column].unique() if cell]
+        if len(different) < DIFFERENT * len(rows) or not different or max(map(len, different)) > LONGEST:
+            continue
+        cells = different[:: max(1, len(different) // TRIED)][:TRIED]
+        pictures = sum(is_picture(Path(cell)) for cell in cells) * 2 > len(cells)
+        for base in bases:
+            for suffix in ("",) if pictures else ADDED:
                 share = sum((base / f"{cell}{suffix}").is_file() for cell in cells) / len(cells)
-                if share >= ENOUGH and (best is None or share > best[0]):
+                if share >= (FEW if pictures else ENOUGH) and (best is None or share > best[0]):
                     best = share, Sheet(file, rows, header, str(column), base, suffix)
     return best[1] if best else None
 
@@ -121,12 +134,17 @@ def _read(file: Path) -> tuple[pd.DataFrame, list[str] | None]:
         except Exception as error:  # pyarrow raises what it likes
             raise SourceError(f"{file} cannot be read as Parquet: {error}. Save it as CSV, and name that.") from error
         return table.astype("string").fillna(""), None
-    rows, _ = read_table(file, None, None)
-    if not any(is_picture(Path(str(name))) for name in rows.columns):
-        return rows, None
-    header = [f"column_{number}" for number in range(1, len(rows.columns) + 1)]
-    rows, _ = read_table(file, None, header)
-    return rows, header
+    text, _ = read_text(file, "its encoding")
+    first = text.lstrip().split("\n", 1)[0]
+    if not any(is_picture(Path(cell.strip("\"' "))) for cell in re.split(r"[,;|\s]", first)):
+        return read_table(file, None, None)[0], None
+    for width in range(2, WIDEST):  # a first line that names a picture is no line of names
+        header = [f"column_{number}" for number in range(1, width + 1)]
+        try:
+            return read_table(file, None, header)[0], header
+        except SourceError:
+            continue
+    return read_table(file, None, None)[0], None
 
 
 def _bases(file: Path) -> list[Path]:
@@ -138,12 +156,12 @@ def _bases(file: Path) -> list[Path]:
 
 def _joined(sheets: list[Sheet]) -> tuple[Sheet, list[str], list[str]]:
     """One table of several: those of train, val and test together, else the longest; and what was left aside."""
-    sheet = max(sheets, key=lambda one: (len(one.rows.columns), len(one.rows)))
+    sheet = max(sheets, key=lambda one: (len(one.rows), len(one.rows.columns)))
     alike = [one for one in sheets if list(one.rows.columns) == list(sheet.rows.columns) and one.suffix == sheet.suffix]
-    splits = {official_split(one.file.stem): one for one in alike}
+    splits = {split_in(one.file.stem): one for one in alike}
     others = [one.file.name for one in sheets if one is not sheet]
     if len(alike) < 2 or None in splits or len(splits) < len(alike) or len({one.images for one in alike}) > 1:
-        says = [f"tables left aside: {examples(others)}; {sheet.file.name} has the most columns and rows"]
+        says = [f"tables left aside: {examples(others)}; {sheet.file.name} has the most rows"]
         return sheet, says if others else [], []
     parts = [one.rows.assign(split=str(split)) for split, one in splits.items()]
     names = " and ".join(one.file.name for one in splits.values())

@@ -1,0 +1,166 @@
+"""`meltpoint plan`: what DVC would run and why, in a real repository; times of the last run, or estimates."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from meltpoint.cli import run
+from meltpoint.errors import UserError
+from meltpoint.forecast.counting import count_images
+from meltpoint.forecast.speeds import PLACE, USUAL, read_speeds, write_speeds
+from meltpoint.forecast.stages import Load, in_words, stage_seconds
+from meltpoint.params.data import FolderSource
+from meltpoint.params.read import read_params
+from meltpoint.progress import Stopwatch, timed_file
+
+ROOT = Path(__file__).parents[2]
+STAGES = {
+    "download": {"cmd": "cp source.txt raw.txt", "deps": ["source.txt"], "params": ["data"], "outs": ["raw.txt"]},
+    "split": {"cmd": "cp raw.txt split.txt", "deps": ["raw.txt"], "params": ["split"], "outs": ["split.txt"]},
+    "train": {
+        "foreach": ["frozen", "finetune"],
+        "do": {"cmd": "cp split.txt ${item}.txt", "deps": ["split.txt"], "outs": ["${item}.txt"]},
+    },
+}
+Plan = Callable[[], list[str]]
+pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")  # of DVC's own libraries
+
+
+def dvc(*words: str) -> None:
+    subprocess.run([sys.executable, "-m", "dvc", *words, "-q"], check=True, timeout=300)
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository of DVC with three small stages and the default's params, in which everything has run."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    shutil.copy(ROOT / "presets" / "elpv.yaml", tmp_path / "params.yaml")
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": STAGES}))
+    (tmp_path / "source.txt").write_text("one")
+    dvc("init", "--no-scm")
+    return tmp_path
+
+
+@pytest.fixture
+def plan(capsys: pytest.CaptureFixture[str]) -> Plan:
+    def _plan() -> list[str]:
+        run(["plan"])
+        return capsys.readouterr().out.splitlines()
+
+    return _plan
+
+
+def edit(path: Path, section: str, key: str, value: object) -> None:
+    raw = yaml.safe_load(path.read_text())
+    raw[section][key] = value
+    path.write_text(yaml.safe_dump(raw))
+
+
+@pytest.mark.slow
+def test_what_runs_why_and_how_long(house: Path, plan: Plan) -> None:
+    lines = plan()
+    assert lines[0] == "dvc repro will run 4 of 4 stages:"
+    assert [line.split()[0] for line in lines[1:5]] == ["download", "split", "train@frozen", "train@finetune"]
+    assert all("estimated" in line for line in lines[1:5])
+
+    dvc("repro")
+    assert plan() == ["dvc repro has nothing to do: its 4 stages are up to date."]
+
+    timed_file("split").parent.mkdir(parents=True)
+    timed_file("split").write_text(json.dumps({"seconds": 240.0}))
+    (house / "reports" / "costs").mkdir(parents=True)
+    (house / "reports" / "costs" / "train-frozen.json").write_text(json.dumps({"seconds": 600.0}))
+    (house / "raw.txt").write_text("another")
+    download, split, frozen, finetune, _ = plan()[1:]
+    assert "raw.txt" in download
+    assert split.split()[:4] == ["split", "4", "min", "as"]
+    assert split.endswith("after download")
+    assert frozen.split()[:5] == ["train@frozen", "10", "min", "as", "in"]
+    assert "its report" in frozen
+    assert "estimated" in finetune
+
+    dvc("repro")
+    edit(house / "params.yaml", "split", "official", False)
+    split, *_ = plan()[1:]
+    assert split.startswith("  split")
+    assert "estimated" in split, "with other params the last time says nothing"
+    assert split.endswith("changed: split")
+
+
+@pytest.mark.slow
+def test_trouble_is_told_without_a_traceback(house: Path, plan: Plan) -> None:
+    (house / "dvc.yaml").write_text("stages: [")
+    with pytest.raises(UserError, match="DVC cannot say what it would run"):
+        plan()
+    (house / "params.yaml").write_text("seed: 1")
+    with pytest.raises(UserError, match=r"params.yaml has .* slip"):
+        plan()
+
+
+@pytest.mark.slow
+def test_it_needs_no_torch_no_mlflow_no_pandas(house: Path) -> None:
+    code = (
+        "import sys; from meltpoint.cli import run; run(['plan']);"
+        "print({'mlflow', 'torch', 'pandas', 'cv2'} & set(sys.modules))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert told.strip().endswith("set()")
+
+
+def test_a_stage_remembers_its_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Stopwatch("train@frozen").close("done")
+    assert json.loads(timed_file("train@frozen").read_text())["seconds"] > 0
+    timed_file("train@frozen").unlink()
+    timed_file("train@frozen").parent.rmdir()
+    (tmp_path / ".checkpoints" / "seconds").write_text("a file is in the way")
+    Stopwatch("train@frozen").close("done")
+
+
+def test_more_pixels_images_views_and_epochs_take_longer() -> None:
+    params = read_params(ROOT / "presets" / "elpv.yaml")
+    usual = stage_seconds(params, Load.shared(2000, {"val": 0.1, "test": 0.2}), USUAL)
+    more = stage_seconds(params, Load.shared(4000, {"val": 0.1, "test": 0.2}), USUAL)
+    assert list(usual) == [
+        "download", "split", "augment", "embed", "train@frozen", "train@finetune", "evaluate@frozen",
+        "evaluate@finetune", "compare", "register",
+    ]  # fmt: skip
+    assert all(more[stage] > usual[stage] for stage in usual if stage != "compare")
+    larger = params.model_copy(update={"images": params.images.model_copy(update={"side": 256})})
+    grown = stage_seconds(larger, Load.shared(2000, {"val": 0.1, "test": 0.2}), USUAL)
+    assert grown["embed"] > 3 * usual["embed"]
+    assert grown["download"] == usual["download"]
+
+
+def test_speeds_are_kept_and_scaled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    assert read_speeds().forward == pytest.approx(USUAL.forward / 4)
+    own = replace(USUAL, measured=True, forward=0.5)
+    write_speeds(own)
+    assert read_speeds() == own
+    PLACE.write_text(json.dumps(asdict(own) | {"colour": 1}))
+    assert not read_speeds().measured, "a file of another version is not believed"
+
+
+def test_images_are_counted_without_being_read(tmp_path: Path) -> None:
+    for name in ("a/1.jpg", "a/.hidden", "b/c/2.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    assert count_images(FolderSource(kind="folder", path=str(tmp_path))) == 2
+    assert count_images(FolderSource(kind="folder", path=str(tmp_path / "none"))) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(1, "5 s"), (22, "20 s"), (89, "90 s"), (95, "2 min"), (1500, "25 min"), (9000, "2.5 h")]
+)
+def test_words_promise_no_more_than_is_known(seconds: float, words: str) -> None:
+    assert in_words(seconds) == words
