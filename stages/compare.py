@@ -13,11 +13,11 @@ from meltpoint.progress import Stopwatch
 def main() -> None:
     """Read every strategy's predictions and costs, decide, and say so in three formats."""
     watch, params = Stopwatch("compare"), read_params()
-    classes, kind = Path("data/classes.json"), params.task.kind
-    evidence = read_evidence(Path("reports"), list(params.strategies), params.heads, params.main_head, classes, kind)
-    decision = compare(evidence, params.compare, params.seed)
-    write_decision(decision, Path("reports"))
-    watch.close(decision.sentence, Path("reports/compare.html"))
+    reports, classes, about = Path("reports"), Path("data/classes.json"), (params.task.kind, params.compare.metric)
+    evidence = read_evidence(reports, list(params.strategies), params.heads, params.main_head, classes, *about)
+    decision = compare(evidence, params.compare)
+    write_decision(decision, reports)
+    watch.close(decision.sentence, reports / "compare.html")
 
 
 guarded(main)

@@ -73,7 +73,7 @@ def small_params() -> dict[str, Any]:
         "probe": {**params["strategies"]["finetune"]["probe"], **probe},
     }
     params["evaluate"] |= {"latency_runs": 2, "worst": 4}
-    params["compare"] |= {"margin": 1.0, "resamples": 200, "cost": "trainable_parameters"}
+    params["compare"] |= {"margin": 1.0, "cost": "trainable_parameters"}
     params["register"] |= {"name": "shapes", "floors": {}}
     return params
 

@@ -83,7 +83,7 @@ def small_params(dataset: Path) -> dict[str, Any]:
     params["strategies"]["frozen"]["probe"] = probe
     params["strategies"]["finetune"] |= {"probe": copy.deepcopy(probe), "epochs": 3, "batch": 16, "patience": 50}
     params["evaluate"] |= {"latency_runs": 3, "worst": 4}
-    params["compare"] |= {"margin": 1.0, "resamples": 200, "cost": "trainable_parameters"}
+    params["compare"] |= {"margin": 1.0, "cost": "trainable_parameters"}
     params["register"] = {"name": "shapes", "floors": {"shape/accuracy": 0.0}, "ceilings": {}, "new_labels": False}
     return params
 

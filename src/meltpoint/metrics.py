@@ -1,10 +1,17 @@
-"""Metrics that are arithmetic on a confusion matrix, for one matrix or a stack of them (bootstrap resamples)."""
+"""Metrics that are arithmetic on a confusion matrix, for one matrix or a stack of them."""
 
 import numpy as np
 from numpy.typing import NDArray
 
+LOWER_IS_BETTER = ("log_loss",)
+
 Counts = NDArray[np.int64] | NDArray[np.float64]
 Scores = dict[str, NDArray[np.float64]]
+
+
+def sign_of(metric: str) -> int:
+    """1 of a metric of which more is better, -1 of one of which less is."""
+    return -1 if metric in LOWER_IS_BETTER else 1
 
 
 def confusion(true: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int) -> NDArray[np.int64]:
@@ -26,16 +33,17 @@ def from_margins(hits: Counts, true: Counts, predicted: Counts, squares: Counts)
 
     That is its diagonal, row sums and column sums, each (..., C), and the sum (...) over images of squared distances
     between the ids of the true and the predicted class.
-    `f1` is of the last class when there are two, and equals `macro_f1` otherwise. Macro scores count every class,
-    also one that never occurs. `balanced_accuracy` is the mean recall of the classes that occur.
+    `f1` is of the last class when there are two, and equals `macro_f1` otherwise. Macro scores are means over the
+    classes that occur in the truth, as scikit-learn's with these `labels`: a class without an image is no mistake.
     """
     hits, true, predicted, squares = (np.asarray(part, dtype=np.float64) for part in (hits, true, predicted, squares))
     recall = ratio(hits, true)
     f1 = ratio(2 * hits, true + predicted)
-    macro_f1 = f1.mean(-1)
+    occurs = (true > 0).sum(-1).astype(np.float64)
+    macro_f1 = ratio(np.where(true > 0, f1, 0.0).sum(-1), occurs)
     return {
         "accuracy": ratio(hits.sum(-1), true.sum(-1)),
-        "balanced_accuracy": ratio(recall.sum(-1), (true > 0).sum(-1).astype(np.float64)),
+        "balanced_accuracy": ratio(recall.sum(-1), occurs),
         "macro_f1": macro_f1,
         "f1": f1[..., -1] if hits.shape[-1] == 2 else macro_f1,
         "quadratic_kappa": quadratic_kappa(true, predicted, squares),

@@ -115,7 +115,7 @@ def small_params(preset: dict[str, Any]) -> dict[str, Any]:
         strategy["probe"] |= PROBE
     params["strategies"]["finetune"] |= {"epochs": 3, "batch": 16}
     params["evaluate"] |= {"latency_runs": 3, "worst": 4}
-    params["compare"] |= {"margin": 1.0, "resamples": 200, "cost": "trainable_parameters"}
+    params["compare"] |= {"margin": 1.0, "cost": "trainable_parameters"}
     params["register"] |= {"name": "shapes", "floors": {"shape/accuracy": 0.0}}
     return params
 

@@ -1,6 +1,6 @@
 """Reports of strategies that never were: predictions as good as asked for, on images and scenes that nobody took."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -104,12 +104,20 @@ class Reports:
         self.folder, self.classes, self.cards, self.tree = folder, classes, cards or make_cards(classes), tree
         write_json(folder / "costs" / "embed.json", {"seconds": 3.0, "peak_megabytes": 200.0})
         write_json(folder.parent / "classes.json", classes)
+        write_json(folder / "split.json", {"images": {"train": 600, "val": 200, "test": 200}})
 
-    def add(self, name: str, predictions: pd.DataFrame, seconds: float = 5.0) -> None:
+    def add(
+        self, name: str, predictions: pd.DataFrame, seconds: float = 5.0, repeats: Sequence[pd.DataFrame] = ()
+    ) -> None:
         folder, main = self.folder / "strategies" / name, next(iter(self.classes))
         judgement = judge(predictions, self.cards, self.tree, 10)
         (folder / "pictures").mkdir(parents=True)
         write_predictions(predictions, folder / "predictions.parquet")
+        others = pd.concat(
+            [table.assign(repeat=number) for number, table in enumerate(repeats, start=2)]
+            or [predictions.iloc[:0].assign(repeat=0)]
+        )
+        others.to_parquet(folder / "repeats.parquet", index=False)
         write_json(folder / "metrics.json", judgement.metrics)
         write_json(folder / "hierarchy.json", judgement.hierarchy)
         judgement.splits["test"][main].reliability.to_csv(folder / "reliability.csv", index=False)
@@ -122,11 +130,11 @@ class Reports:
         write_json(self.folder / "costs" / f"train-{name}.json", train)
         write_json(self.folder / "costs" / f"predict-{name}.json", predict)
 
-    def read(self, *names: str) -> Evidence:
+    def read(self, *names: str, metric: str = "accuracy") -> Evidence:
         heads: dict[str, Any] = {head: SimpleNamespace(label=head) for head in self.classes}
         return read_evidence(
             self.folder, list(names), heads, next(iter(self.classes)), self.folder.parent / "classes.json",
-            "classification",
+            "classification", metric,
         )  # fmt: skip
 
     def evidence(self, images: int = 200, **strategies: tuple[float, float]) -> Evidence:
@@ -260,7 +268,7 @@ def fixture_answer() -> Callable[[pd.DataFrame, str, list[str]], None]:
 
 @pytest.fixture
 def settings() -> Compare:
-    return Compare(metric="accuracy", margin=0.01, confidence=0.95, resamples=500, cost="train_seconds")
+    return Compare(metric="accuracy", margin=0.01, confidence=0.95, cost="train_seconds")
 
 
 @pytest.fixture(scope="session")

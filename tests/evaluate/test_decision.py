@@ -50,7 +50,7 @@ CASES: dict[str, dict[str, tuple[float, float]]] = {
 
 @pytest.fixture(params=CASES)
 def written(request: pytest.FixtureRequest, reports: Any, settings: Compare) -> Path:
-    decision = compare(reports.evidence(**CASES[request.param]), settings, 0)
+    decision = compare(reports.evidence(**CASES[request.param]), settings)
     write_decision(decision, reports.folder)
     folder: Path = reports.folder
     return folder
@@ -116,7 +116,7 @@ def test_the_page_says_the_decision(written: Path) -> None:
 def test_names_cannot_break_the_page(reports: Any, predict: Any, settings: Compare) -> None:
     reports = type(reports)(reports.folder, {"<b>head": ["a&b", "<script>"]})
     reports.add("one", predict(0.1, 1, classes=reports.classes))
-    write_decision(compare(reports.read("one"), settings, 0), reports.folder)
+    write_decision(compare(reports.read("one"), settings), reports.folder)
     page = (reports.folder / "compare.html").read_text()
     assert "<script>" not in page
     assert "<b>" not in page
@@ -126,5 +126,5 @@ def test_names_cannot_break_the_page(reports: Any, predict: Any, settings: Compa
 def test_writing_twice_writes_the_same(written: Path, reports: Any, settings: Compare) -> None:
     before = {name: (written / name).read_bytes() for name in ("compare.json", "compare.md", "compare.html")}
     names = [row["name"] for row in json.loads(before["compare.json"])["strategies"]]
-    write_decision(compare(reports.read(*names), settings, 0), written)
+    write_decision(compare(reports.read(*names), settings), written)
     assert {name: (written / name).read_bytes() for name in before} == before

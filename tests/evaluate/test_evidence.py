@@ -23,7 +23,7 @@ def test_answers_are_of_labelled_images_in_one_order(reports: Any, predict: Any)
         assert answers.true.tolist() == (rows["defective.label"] == "defective").astype(int).tolist()
         for said, table in zip(answers.predicted, (first, second), strict=True):
             answers_given = table.loc[rows.index, answer_column("defective")]
-            assert said.tolist() == (answers_given == "defective").astype(int).tolist()
+            assert said.tolist() == [(answers_given == "defective").astype(int).tolist()]
         assert len(evidence.answers[split]["severity"].true) == 40
 
 

@@ -1,95 +1,91 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from meltpoint.evaluate.bootstrap import Difference, Interval
+from meltpoint.evaluate.intervals import Interval
+from meltpoint.evaluate.measured import Difference
 from meltpoint.evaluate.sentence import Facts, say_decision
-from meltpoint.evaluate.verdict import Ruling
+from meltpoint.evaluate.verdict import Needed, Ruling
 from meltpoint.params.judging import Compare
 
 COSTS = {"train_seconds": 10.0, "latency_p50_ms": 10.0, "parameters": 5.0}
+AHEAD = Difference(0.038, Interval(0.016, 0.060), 0.011, 0.0012)
+NEAR = Difference(0.020, Interval(-0.004, 0.044), 0.012, 0.1)
 
 
 @pytest.fixture
 def facts(settings: Compare) -> Facts:
-    """`best` is 3.8 points ahead of `cheap` and 2 points of `other`; it trains nine times as long as `cheap`."""
+    """`best` is 3.8 points ahead of `cheap`; it trains nine times as long."""
     return Facts(
-        best="best",
         main_head="defective",
-        images=656,
-        scores={"best": 0.881, "cheap": 0.843, "other": 0.861},
-        intervals=dict.fromkeys(("best", "cheap", "other"), Interval(0.85, 0.91)),
-        differences={
-            "cheap": Difference(0.038, Interval(0.016, 0.060), 0.011, 0.0012),
-            "other": Difference(0.020, Interval(-0.004, 0.044), 0.012, 0.1),
-        },
-        p_holm={"cheap": 0.0012, "other": 0.2},
+        val_images=655,
+        test_images=656,
+        test_groups=656,
+        test_share=0.25,
+        val={"best": 0.901, "cheap": 0.88},
+        test={"best": 0.881, "cheap": 0.843},
+        interval=Interval(0.85, 0.91),
+        differences={"cheap": AHEAD},
+        trainings=[1, 1],
         costs={"best": COSTS | {"train_seconds": 90.0}, "cheap": COSTS, "other": COSTS | {"train_seconds": 45.0}},
         settings=settings,
     )
 
 
-def ruling(winner: str, verdict: Any = "ship", **more: Any) -> Ruling:
-    return Ruling(
-        **{"winner": winner, "verdict": verdict, "standings": {}, "unsettled": [], "refuting": [], "more_images": None}
-        | more
-    )
+def ruling(winner: str, verdict: Any = "ship", needed: Needed | None = None, refusal: str | None = None) -> Ruling:
+    return Ruling(winner, verdict, {}, {}, needed, refusal)
 
 
-def without(facts: Facts, *names: str) -> Facts:
-    kept = {name: found for name, found in facts.differences.items() if name not in names}
-    return Facts(**{**facts.__dict__, "differences": kept})
-
-
-def test_a_better_one(facts: Facts) -> None:
-    assert say_decision(ruling("best"), without(facts, "other")) == (
+def test_what_was_shown_against_one(facts: Facts) -> None:
+    assert say_decision(ruling("best"), facts) == (
         "Ship best: 88.1% accuracy on defective against 84.3% for cheap (+3.8 points, 95% interval +1.6 to +6.0, "
-        "p=0.001); it costs 9x the training time and as much to run."
+        "656 test images); a loss of 1 point or more is ruled out, and it costs 9x the training time and as much to "
+        "run."
     )
 
 
 def test_of_several_the_closest_is_named(facts: Facts) -> None:
-    said = say_decision(ruling("best"), facts)
-    assert "against 86.1% for other (+2.0 points, 95% interval -0.4 to +4.4, p=0.20)" in said
-    assert "it costs 2x the training time" in said
+    several = replace(facts, test={**facts.test, "other": 0.861}, differences={"cheap": AHEAD, "other": NEAR})
+    said = say_decision(ruling("best"), several)
+    assert "against 86.1% for other (+2.0 points, 95% interval -0.4 to +4.4, 656 test images)" in said
+    assert "; a loss of 1 point or more against any of the 2 others is ruled out, and it costs 2x the training" in said
 
 
-def test_a_best_that_nothing_undercuts(facts: Facts) -> None:
-    costs = {**facts.costs, "best": COSTS | {"train_seconds": 5.0}}
-    said = say_decision(ruling("best"), Facts(**{**facts.__dict__, "costs": costs}))
-    assert "; it is best on val and nothing is cheaper: it costs 11% of the training time" in said
-
-
-def test_a_cheaper_one_that_is_as_good(facts: Facts) -> None:
-    assert say_decision(ruling("cheap"), facts) == (
-        "Ship cheap: 84.3% accuracy on defective against 88.1% for best, the best on val (-3.8 points, 95% interval "
-        "-6.0 to -1.6, p=0.001); a loss of 1 point or more is ruled out, and it costs 11% of the training time and as "
-        "much to run."
-    )
+def test_groups_are_told(facts: Facts) -> None:
+    assert "656 test images in 131 groups);" in say_decision(ruling("best"), replace(facts, test_groups=131))
 
 
 def test_the_only_one(facts: Facts) -> None:
-    assert say_decision(ruling("best"), without(facts, "cheap", "other")) == (
+    alone = replace(facts, test={"best": 0.881}, differences={})
+    assert say_decision(ruling("best"), alone) == (
         "Ship best, the only strategy: 88.1% accuracy on defective (95% interval 85.0% to 91.0%, 656 test images)."
     )
 
 
-def test_not_enough(facts: Facts) -> None:
-    open_one = ruling("best", "not_enough_evidence", unsettled=["other", "cheap"], more_images=1300)
-    assert say_decision(open_one, facts) == (
-        "Not enough evidence: best, the best on val, has 88.1% accuracy on defective against 84.3% for cheap (+3.8 "
-        "points, 95% interval +1.6 to +6.0, p=0.001), while cheap costs 11% of the training time and as much to run; "
-        "about 1,300 more test images (there are 656) would settle which to ship."
+def test_not_enough_says_what_leads_on_what_and_what_would_settle_it(facts: Facts) -> None:
+    near = replace(facts, differences={"cheap": NEAR})
+    assert say_decision(ruling("best", "not_enough_evidence", Needed(330, 2100)), near) == (
+        "Not enough evidence: best leads so far, with the best val (90.1% on 655 images), and on test has 88.1% "
+        "accuracy on defective against 84.3% for cheap (+2.0 points, 95% interval -0.4 to +4.4, 656 test images); "
+        "about 1,400 to 8,400 more labelled images, of which test gets 25%, would settle it with a chance of 80%."
     )
-    never = say_decision(ruling("best", "not_enough_evidence", unsettled=["cheap"]), facts)
-    assert never.endswith("no number of test images would tell them apart, for they are equal and the margin is 0.")
+    unknown = say_decision(ruling("best", "not_enough_evidence", Needed(330, 330)), replace(near, test_share=None))
+    assert unknown.endswith("; about 330 more test images would settle it with a chance of 80%.")
+    never = say_decision(ruling("best", "not_enough_evidence"), near)
+    assert never.endswith("; no number of images that anybody could label would tell them apart.")
 
 
-def test_val_and_test_disagree(facts: Facts) -> None:
-    worse = {"cheap": Difference(-0.05, Interval(-0.08, -0.02), 0.01, 0.001)}
-    refuted = Facts(**{**facts.__dict__, "differences": worse})
-    said = say_decision(ruling("best", "not_enough_evidence", refuting=["cheap"]), refuted)
-    assert said.startswith(
-        "Not enough evidence: val and test disagree. best is the best on val, but on test it has 88.1%"
+def test_a_metric_that_cannot_decide(facts: Facts) -> None:
+    said = say_decision(ruling("best", "not_enough_evidence", refusal="macro F1 cannot decide, for ..."), facts)
+    assert said == (
+        "Not enough evidence: macro F1 cannot decide, for ...; best leads so far, with the best val (90.1% on 655 "
+        "images)."
     )
-    assert "(-5.0 points, 95% interval -8.0 to -2.0, p=0.001)" in said
+
+
+def test_a_loss_is_no_share(facts: Facts) -> None:
+    settings = facts.settings.model_copy(update={"metric": "log_loss"})
+    said = say_decision(ruling("best"), replace(facts, settings=settings))
+    assert "0.881 log loss on defective against 0.843 for cheap (+0.038 better, 95% interval +0.016 to +0.060" in said
+    assert "a loss of 0.01 or more is ruled out" in said

@@ -25,7 +25,7 @@ def grown(reports: Any, cards: Any) -> Any:
 
 
 def test_of_many_classes_the_ends_are_shown(grown: Any, settings: Compare) -> None:
-    decision = compare(grown.evidence(images=300, one=(0.3, 1.0), two=(0.1, 2.0)), settings, 0)
+    decision = compare(grown.evidence(images=300, one=(0.3, 1.0), two=(0.1, 2.0)), settings)
     (_, hardest), (_, easiest) = shown_classes(decision)
     scores = decision.evidence.metrics[decision.winner]["test"]["leaf"]["classes"]
     assert len(hardest) == len(easiest) == ENDS
@@ -38,7 +38,7 @@ def test_of_many_classes_the_ends_are_shown(grown: Any, settings: Compare) -> No
 
 
 def test_few_classes_are_all_shown(reports: Any, settings: Compare) -> None:
-    decision = compare(reports.evidence(one=(0.3, 1.0)), settings, 0)
+    decision = compare(reports.evidence(one=(0.3, 1.0)), settings)
     assert shown_classes(decision) == [("", ["intact", "defective"])]
     assert branches_of(decision) == []
     assert "tree" not in write_text(decision)
@@ -47,7 +47,7 @@ def test_few_classes_are_all_shown(reports: Any, settings: Compare) -> None:
 
 
 def test_a_tree_has_both_ways_of_every_strategy(grown: Any, settings: Compare) -> None:
-    decision = compare(grown.evidence(images=300, one=(0.3, 1.0), two=(0.1, 2.0)), settings, 0)
+    decision = compare(grown.evidence(images=300, one=(0.3, 1.0), two=(0.1, 2.0)), settings)
     found = branches_of(decision)
     assert [(branch.name, branch.together) for branch in found] == [
         ("one", False), ("one", True), ("two", False), ("two", True),
@@ -64,7 +64,7 @@ def test_a_tree_that_no_image_is_labelled_for_is_left_out(grown: Any, predict: A
     table = predict(0.1, 1, classes=CLASSES)
     table.loc[table["split"] == "val", label_column("group")] = None
     grown.add("one", table)
-    decision = compare(grown.read("one"), settings, 0)
+    decision = compare(grown.read("one"), settings)
     assert branches_of(decision) == []
     write_decision(decision, grown.folder)
     assert "What the tree does" not in (grown.folder / "compare.html").read_text()
@@ -77,7 +77,7 @@ def test_what_val_taught_is_told_beside_what_test_gives(reports: Any, card: Any,
         "level": card(["low", "middle", "high"], target="ordinal", below=0.4321, right=0.9),
     }
     reports = type(reports)(reports.folder, {name: own.classes for name, own in cards.items()}, cards)
-    decision = compare(reports.evidence(one=(0.1, 1.0)), settings, 0)
+    decision = compare(reports.evidence(one=(0.1, 1.0)), settings)
     write_decision(decision, reports.folder)
     page = (reports.folder / "compare.html").read_text()
     assert "yes is the answer from a probability of 0.312 (one) on, chosen on val for a recall of at least 95%." in page
@@ -91,7 +91,7 @@ def test_kappa_decides_among_ordinal_heads_only(reports: Any, card: Any, setting
     cards = {"level": card(["low", "middle", "high"], target="ordinal"), "colour": card(["red", "green", "blue"])}
     reports = type(reports)(reports.folder, {name: own.classes for name, own in cards.items()}, cards)
     settings = settings.model_copy(update={"metric": "quadratic_kappa"})
-    decision = compare(reports.evidence(images=300, poor=(0.4, 1.0), good=(0.05, 2.0)), settings, 0)
+    decision = compare(reports.evidence(images=300, poor=(0.4, 1.0), good=(0.05, 2.0)), settings)
     assert decision.winner == "good"
     assert list(decision.rows[0].intervals["test"]) == ["level"]
     write_decision(decision, reports.folder)

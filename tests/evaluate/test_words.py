@@ -1,7 +1,23 @@
 import pytest
 
-from meltpoint.evaluate.bootstrap import Interval
-from meltpoint.evaluate.words import amount, chance, cost, duration, gap, percent, points, price, ratio, spread
+from meltpoint.evaluate.intervals import Interval
+from meltpoint.evaluate.words import (
+    amount,
+    chance,
+    cost,
+    counted,
+    duration,
+    gain_of,
+    gap,
+    gap_of,
+    percent,
+    points,
+    price,
+    ratio,
+    spread_of,
+    steps_of,
+    value_of,
+)
 
 
 def test_shares_and_differences() -> None:
@@ -9,8 +25,15 @@ def test_shares_and_differences() -> None:
     assert percent(None) == "–"
     assert points(0.0384) == "+3.8"
     assert points(-0.0002) == points(0.0002) == "0.0"
-    assert spread(Interval(-0.008, 0.0041)) == "-0.8 to +0.4"
+    assert spread_of("accuracy", Interval(-0.008, 0.0041)) == "-0.8 to +0.4"
     assert (gap(0.01), gap(0.005), gap(0.02)) == ("1 point", "0.5 points", "2 points")
+
+
+def test_losses_are_no_shares() -> None:
+    assert value_of("log_loss", 0.3124) == "0.312"
+    assert (gain_of("log_loss", 0.031), steps_of("log_loss", -0.031)) == ("+0.031", "-0.031 better")
+    assert (steps_of("accuracy", 0.031), gap_of("log_loss", 0.01)) == ("+3.1 points", "0.01")
+    assert (counted(1, "image"), counted(1234, "image")) == ("1 image", "1,234 images")
 
 
 @pytest.mark.parametrize(

@@ -221,12 +221,12 @@ def test_classes_that_are_called_yes_and_no(tmp_path: Path, classes: str) -> Non
 def test_numbers_with_an_exponent_are_numbers_everywhere(tmp_path: Path) -> None:
     text = (ROOT / "presets" / "elpv.yaml").read_text()
     text = text.replace("args: {}", "args: {drop_rate: 1e-1, drop_path_rate: .5e-1, pad_type: same}")
-    text = text.replace("resamples: 10000", "resamples: 1E4").replace("official: true", "official: no")
+    text = text.replace("calibration_bins: 15", "calibration_bins: 1.5E1").replace("official: true", "official: no")
     text = text.replace("brightness_limit: 0.15", "brightness_limit: 15e-2")
     (tmp_path / "params.yaml").write_text(text)
     params = read_params(tmp_path / "params.yaml")
     assert params.backbone.args == {"drop_rate": 0.1, "drop_path_rate": 0.05, "pad_type": "same"}
-    assert params.compare.resamples == 10000
+    assert params.evaluate.calibration_bins == 15
     assert params.split.official is False
     assert params.augment.transforms[1]["RandomBrightnessContrast"]["brightness_limit"] == 0.15
 

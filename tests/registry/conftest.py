@@ -142,7 +142,7 @@ def small_params() -> dict[str, Any]:
                           "mean": [0.5] * 3, "std": [0.25] * 3}  # fmt: skip
     params["heads"] = {name: {**HEAD, "label": name, "main": name == "shape"} for name in CLASSES}
     params["evaluate"] |= {"worst": 3}
-    params["compare"] |= {"margin": 1.0, "resamples": 200}
+    params["compare"] |= {"margin": 1.0}
     params["register"] = {"name": "shapes", "floors": {"shape/accuracy": 0.0}, "ceilings": {}, "new_labels": False}
     return params
 

@@ -9,7 +9,8 @@ HELP = "the ledger: which version got which alias, when and why"
 ABOUT = """\
 Print promotions.jsonl as a table, oldest first: when an alias moved, from which version of the registered model to
 which, what the version scored on the test images of that day, and why it moved. It reads the ledger alone, without
-MLflow, and changes nothing.
+MLflow, and changes nothing. Below stands how many models have been judged on the test set (judged.jsonl), and how much
+that flatters the best of them.
 
   meltpoint history                      every alias of register.name in params.yaml
   meltpoint history --alias champion     one of them
@@ -38,6 +39,7 @@ def history(folder: Path, alias: str | None) -> str:
     from meltpoint.registry.fresh import BEGIN, is_fresh
     from meltpoint.registry.ledger import LEDGER, read
     from meltpoint.registry.store import repository_root
+    from meltpoint.registry.wear import wear_of
 
     name, root = read_params(folder / "params.yaml").register_.name, repository_root()
     lines = [line for line in read(root) if line["model"] == name and alias in (None, line["alias"])]
@@ -45,7 +47,9 @@ def history(folder: Path, alias: str | None) -> str:
         return BEGIN
     if not lines:
         return f"No alias{f' {alias}' if alias else ''} of {name} has moved yet: {root / LEDGER} says nothing of it."
-    return "\n".join(_columns([TITLES, *map(_row, lines)]))
+    told = _columns([TITLES, *map(_row, lines)])
+    wear = wear_of(root, name)
+    return "\n".join([*told, *(["", f"{wear}."] if wear else [])])
 
 
 def _row(line: Mapping[str, Any]) -> tuple[str, ...]:

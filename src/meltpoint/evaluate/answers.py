@@ -24,3 +24,8 @@ def answers_of(table: pd.DataFrame, head: str, classes: list[str]) -> NDArray[np
 def probabilities_of(table: pd.DataFrame, head: str, classes: list[str]) -> NDArray[np.float64]:
     """The class probabilities (N, C) of a head."""
     return table[probability_columns(head, classes)].to_numpy(np.float64)
+
+
+def groups_of(groups: "pd.Series[str]") -> NDArray[np.int64]:
+    """Numbers (N,) from 0 on, the same for images of the same group."""
+    return np.asarray(pd.factorize(groups)[0], dtype=np.int64)

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from meltpoint.evaluate.bootstrap import Interval
-from meltpoint.evaluate.words import cost, percent, points, spread
+from meltpoint.evaluate.intervals import Interval
+from meltpoint.evaluate.words import LOSSES, cost, gain_of, spread_of, value_of
+from meltpoint.metrics import sign_of
 
 WIDTH = 400.0  # of every picture, in its own units: text of 13 stays readable on a phone
 TIMES = [1, 3, 10, 30, 60, 180, 600, 1800, 3600, 3 * 3600, 10 * 3600, 86400, 3 * 86400, 10 * 86400]
-STEPS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5]
+STEPS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0]
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,10 @@ class Tick:
 
 @dataclass(frozen=True)
 class Mark:
-    """A strategy in the picture of quality against cost: its name stands at `label`, its score beside the mark."""
+    """A strategy in the picture of quality against cost: its name stands at `label`, its score beside the mark.
+
+    `low` and `high` are the ends of its interval, both at `y` where it has none; `trainings` stand beside it.
+    """
 
     name: str
     score: str
@@ -51,11 +55,12 @@ class Mark:
     label_x: float
     label_y: float
     right: bool  # of the mark stands the score
+    trainings: list[float]  # the y of each, where there are several
 
 
 @dataclass(frozen=True)
 class QualityCost:
-    """Quality with intervals over cost; `band` are the positions of the best and of the margin below it."""
+    """Quality with intervals over cost; `band` are the positions of the best on test and of the margin from it."""
 
     height: float
     left: float
@@ -76,6 +81,7 @@ class Bar:
     at: float
     low: float
     high: float
+    least: float | None  # on test: the gain that is shown jointly with all others
 
 
 @dataclass(frozen=True)
@@ -119,58 +125,89 @@ class Reliability:
     lines: dict[str, list[Dot]]
 
 
-def place_quality(
-    scores: dict[str, float],
-    intervals: dict[str, Interval],
-    costs: dict[str, float],
-    best: str,
-    kind: str,
-    margin: float,
-) -> QualityCost:
-    """Lay out quality (scores in [0, 1], main head, test) over cost (in the unit of `kind`), which runs by decades."""
+@dataclass(frozen=True)
+class Point:
+    """A strategy's score on test (main head) with its interval, its cost, and the scores of all its trainings."""
+
+    score: float
+    interval: Interval | None
+    cost: float
+    trainings: list[float]
+
+    @property
+    def ends(self) -> Interval:
+        """The interval, or the score alone."""
+        return self.interval or Interval(self.score, self.score)
+
+
+def place_quality(points: dict[str, Point], metric: str, kind: str, margin: float) -> QualityCost:
+    """Lay out quality over cost (in the unit of `kind`), which runs by decades.
+
+    The band is from the best score on test to the margin from it.
+    """
     left, top, bottom, height = 44.0, 34.0, 262.0, 306.0
-    floor = {name: max(value, 1e-3) for name, value in costs.items()}
+    floor = {name: max(point.cost, 1e-3) for name, point in points.items()}
     low, high = min(floor.values()), max(floor.values())
     wide = max(1.6, (high / low) ** 0.2)
     x = Scale(low / wide, high * wide, left, WIDTH - 8, log=True)
-    bounds = [end for interval in intervals.values() for end in (interval.low, interval.high)]
-    y = _fit([*bounds, scores[best] - margin], bottom, top)
-    at = {name: x(floor[name]) for name in sorted(scores, key=lambda name: floor[name])}
-    labels = _labels({name: (at[name], y(intervals[name].high)) for name in at}, left)
+    sign = sign_of(metric)
+    best = max(sign * point.score for point in points.values()) * sign
+    bounds = [end for point in points.values() for end in (point.ends.low, point.ends.high, *point.trainings)]
+    y = _fit([*bounds, best - sign * margin], bottom, top)
+    at = {name: x(floor[name]) for name in sorted(points, key=lambda name: floor[name])}
+    labels = _labels({name: (at[name], y(points[name].ends.high)) for name in at}, left)
     marks = [
         Mark(
-            name, percent(scores[name]), at[name], y(scores[name]), y(intervals[name].low), y(intervals[name].high),
-            *labels[name], right=at[name] < WIDTH - 60 and not any(8 < other - at[name] < 56 for other in at.values()),
+            name, value_of(metric, points[name].score), at[name], y(points[name].score), y(points[name].ends.low),
+            y(points[name].ends.high), *labels[name],
+            right=at[name] < WIDTH - 60 and not any(8 < other - at[name] < 56 for other in at.values()),
+            trainings=[y(score) for score in points[name].trainings] if len(points[name].trainings) > 1 else [],
         )
         for name in at
     ]  # fmt: skip
+    share = metric not in LOSSES
+    band = y(best), y(min(max(best - sign * margin, y.low), y.high))
     return QualityCost(
         height=height,
         left=left,
         bottom=bottom,
         x_ticks=_apart(Tick(x(value), cost(kind, value)) for value in _decades(x.low, x.high, kind == "train_seconds")),
-        y_ticks=[Tick(y(value), f"{value:.{_decimals(y)}%}") for value in _even(y) if value <= 1],
+        y_ticks=[
+            Tick(y(value), f"{value:.{_decimals(y)}%}" if share else f"{value:.3g}")
+            for value in _even(y)
+            if value <= 1 or not share
+        ],
         marks=marks,
-        band=(y(scores[best]), y(max(scores[best] - margin, y.low))),
+        band=(min(band), max(band)),
     )
 
 
-def place_differences(pairs: Iterable[tuple[str, str, float, Interval, str]], margin: float) -> Differences:
-    """Lay out (rival, split, difference, interval, p) rows, those of a rival together, on an axis in points."""
+def place_differences(
+    pairs: Iterable[tuple[str, str, float, Interval, str]], least: dict[str, float], metric: str, margin: float
+) -> Differences:
+    """Lay out (rival, split, difference, interval, p) rows, those of a rival together, on an axis in points.
+
+    A difference is by how much the winner is better: the line not to be crossed is the margin below 0.
+    """
     rows = list(pairs)
-    bounds = [end for _, _, _, interval, _ in rows for end in (interval.low, interval.high)]
-    x = _fit([*bounds, 0.0, margin], 10, WIDTH - 10)
+    bounds = [end for _, _, _, interval, _ in rows for end in (interval.low, interval.high)] + list(least.values())
+    x = _fit([*bounds, 0.0, -margin], 10, WIDTH - 10)
     y, rivals = 0.0, []
     for name in dict.fromkeys(row[0] for row in rows):
         bars: list[Bar] = []
         for _, split, value, interval, known in (row for row in rows if row[0] == name):
             y += 46 if bars else 58  # room for the name
-            text = f"{points(value)} ({spread(interval)}), {known}"
-            bars.append(Bar(split, text, y, x(value), x(interval.low), x(interval.high)))
+            text = f"{gain_of(metric, value)} ({spread_of(metric, interval)}), {known}"
+            shown = x(least[name]) if split == "test" and name in least else None
+            bars.append(Bar(split, text, y, x(value), x(interval.low), x(interval.high), shown))
         rivals.append(Bars(name, bars))
         y += 18
-    ticks = [Tick(x(value), f"{100 * value:+.{_decimals(x)}f}" if value else "0") for value in _even(x)]
-    return Differences(y + 44, y, ticks, rivals, x(0), x(margin))
+    share = metric not in LOSSES
+    ticks = [
+        Tick(x(value), (f"{100 * value:+.{_decimals(x)}f}" if share else f"{value:+.3g}") if value else "0")
+        for value in _even(x)
+    ]
+    return Differences(y + 44, y, ticks, rivals, x(0), x(-margin))
 
 
 def place_reliability(tables: dict[str, pd.DataFrame]) -> Reliability:

@@ -1,14 +1,15 @@
-"""The decision: val chooses the best strategy, test says how sure that is, the cheapest that is as good is shipped."""
+"""The decision: the cheapest strategy is shipped that test shows to lose less than the margin to every other."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from meltpoint.errors import UserError
 from meltpoint.evaluate.answers import SPLITS
-from meltpoint.evaluate.bootstrap import Bootstrap, Difference, Interval, holm
 from meltpoint.evaluate.evidence import Evidence
+from meltpoint.evaluate.intervals import Interval, holm
+from meltpoint.evaluate.measured import Difference, Measured
 from meltpoint.evaluate.sentence import Facts, say_decision
-from meltpoint.evaluate.verdict import Rival, Ruling, cheapest_best, rule
+from meltpoint.evaluate.verdict import Ruling, cheapest_best, rule
 from meltpoint.params.judging import Compare
 
 
@@ -20,24 +21,31 @@ class CompareError(UserError, ValueError):
 class Row:
     """A strategy: `metrics` is split -> head -> score, `intervals` split -> head -> interval of the deciding metric.
 
-    A head without labelled images on a split, or without that metric, has no interval there.
+    A head without labelled images on a split, or without that metric, has no interval there; None where the images are
+    too few for one. `runs` are the main head's scores on test of all trainings of the strategy.
     """
 
     name: str
     metrics: dict[str, Any]
-    intervals: dict[str, dict[str, Interval]]
+    intervals: dict[str, dict[str, Interval | None]]
     cost: dict[str, float]
+    runs: list[float]
 
 
 @dataclass(frozen=True)
 class Pair:
-    """The main head's deciding metric of `a`, the best on val, minus that of `b`; `p_holm` is adjusted per split."""
+    """By how much `a`, the winner, is better than `b` in the main head's deciding metric; `p_holm` adjusts per split.
+
+    `difference` is None where the metric cannot tell. `least` is the gain that test shows, for all others together at
+    the asked confidence: what ships has none that is the margin below 0; None of val.
+    """
 
     a: str
     b: str
     split: str
-    difference: Difference
-    p_holm: float
+    difference: Difference | None
+    p_holm: float | None
+    least: float | None
 
 
 @dataclass(frozen=True)
@@ -45,13 +53,13 @@ class Decision:
     """Which strategy to ship, why, and everything the report shows."""
 
     sentence: str
-    best: str
+    best: str  # on val
     ruling: Ruling
     rows: list[Row]
     pairs: list[Pair]
     images: dict[str, int]  # split -> labelled images of the main head
+    groups: dict[str, int]  # split -> groups of these images
     settings: Compare
-    seed: int
     evidence: Evidence
 
     @property
@@ -65,80 +73,95 @@ class Decision:
         return self.ruling.verdict
 
 
-def compare(evidence: Evidence, settings: Compare, seed: int) -> Decision:
+def compare(evidence: Evidence, settings: Compare) -> Decision:
     """Decide which strategy to ship (see `verdict.rule`).
 
     Raises:
         CompareError: the main head has no labelled image on val or on test.
     """
     head, names = evidence.main_head, evidence.strategies
-    drawn = _resample(evidence, settings, seed)
-    val, test = (_main(drawn, split, head) for split in SPLITS)
-    deciding = {name: evidence.costs[name][settings.cost] for name in names}
-    best = cheapest_best(dict(zip(names, val.scores.tolist(), strict=True)), deciding)
-    pairs = [pair for split in SPLITS for pair in _pairs(drawn[split][head], best, split, names, settings)]
-    tested = {pair.b: pair for pair in pairs if pair.split == "test"}
-    rivals = [Rival(name, deciding[name], pair.difference, pair.p_holm) for name, pair in tested.items()]
-    ruling = rule(best, deciding[best], rivals, test.images, settings)
+    measured = _measure(evidence, settings)
+    val, test = (_main(measured, split, head) for split in SPLITS)
+    costs = {name: evidence.costs[name][settings.cost] for name in names}
+    best = cheapest_best(dict(zip(names, (val.sign * val.scores).tolist(), strict=True)), costs)
+    ruling = rule(names, test, best, costs, settings)
+    pairs = [*_pairs(val, ruling, "val", names, settings), *_pairs(test, ruling, "test", names, settings)]
     return Decision(
-        sentence=say_decision(ruling, _facts(evidence, best, test, tested, settings)),
+        sentence=say_decision(ruling, _facts(evidence, ruling, val, test, pairs, settings)),
         best=best,
         ruling=ruling,
-        rows=[_row(index, name, drawn, evidence, settings) for index, name in enumerate(names)],
+        rows=[_row(index, name, measured, evidence, settings) for index, name in enumerate(names)],
         pairs=pairs,
         images={"val": val.images, "test": test.images},
+        groups={"val": val.groups, "test": test.groups},
         settings=settings,
-        seed=seed,
         evidence=evidence,
     )
 
 
-def _facts(evidence: Evidence, best: str, test: Bootstrap, tested: dict[str, Pair], settings: Compare) -> Facts:
+def _facts(
+    evidence: Evidence, ruling: Ruling, val: Measured, test: Measured, pairs: list[Pair], settings: Compare
+) -> Facts:
     names = evidence.strategies
+    which = names.index(ruling.winner)
     return Facts(
-        best=best,
         main_head=evidence.main_head,
-        images=test.images,
-        scores=dict(zip(names, test.scores.tolist(), strict=True)),
-        intervals={name: test.interval(index, settings.confidence) for index, name in enumerate(names)},
-        differences={name: pair.difference for name, pair in tested.items()},
-        p_holm={name: pair.p_holm for name, pair in tested.items()},
+        val_images=val.images,
+        test_images=test.images,
+        test_groups=test.groups,
+        test_share=evidence.test_share,
+        val=dict(zip(names, val.scores.tolist(), strict=True)),
+        test=dict(zip(names, test.scores.tolist(), strict=True)),
+        interval=test.interval(which, settings.confidence),
+        differences={pair.b: pair.difference for pair in pairs if pair.split == "test" and pair.difference is not None},
+        trainings=[len(own) for own in test.runs],
         costs=evidence.costs,
         settings=settings,
     )
 
 
-def _resample(evidence: Evidence, settings: Compare, seed: int) -> dict[str, dict[str, Bootstrap]]:
-    """Split -> head -> the deciding metric of every strategy, resampled; heads that do not have it are left out."""
+def _measure(evidence: Evidence, settings: Compare) -> dict[str, dict[str, Measured]]:
+    """Split -> head -> the deciding metric of every strategy; heads that do not have it are left out."""
     return {
         split: {
-            head: answers.resample(settings.metric, settings.resamples, seed)
+            head: answers.measure(settings.metric)
             for head, answers in heads.items()
-            if answers.images and settings.metric in evidence.metrics[evidence.strategies[0]][split][head]
+            if answers.images and evidence.metrics[evidence.strategies[0]][split][head].get(settings.metric) is not None
         }
         for split, heads in evidence.answers.items()
     }
 
 
-def _main(drawn: dict[str, dict[str, Bootstrap]], split: str, head: str) -> Bootstrap:
-    if head not in drawn[split]:
+def _main(measured: dict[str, dict[str, Measured]], split: str, head: str) -> Measured:
+    if head not in measured[split]:
         raise CompareError(
             f"No image of {split} has a label for the main head {head!r}, so strategies cannot be compared. Labelled "
             f"images are needed on val and on test. Label some, or give `main: true` to another head in params.yaml."
         )
-    return drawn[split][head]
+    return measured[split][head]
 
 
-def _pairs(drawn: Bootstrap, best: str, split: str, names: list[str], settings: Compare) -> list[Pair]:
-    first, others = names.index(best), [name for name in names if name != best]
-    found = [drawn.difference(first, names.index(name), settings.confidence) for name in others]
-    adjusted = holm([difference.p_value for difference in found])
-    return [Pair(best, *row) for row in zip(others, [split] * len(others), found, adjusted, strict=True)]
+def _pairs(measured: Measured, ruling: Ruling, split: str, names: list[str], settings: Compare) -> list[Pair]:
+    winner, first = ruling.winner, names.index(ruling.winner)
+    others = [name for name in names if name != winner]
+    found = [measured.difference(first, names.index(name), settings.confidence) for name in others]
+    known = [difference for difference in found if difference is not None]
+    if len(known) < len(found):
+        return [Pair(winner, name, split, None, None, None) for name in others]
+    adjusted = holm([difference.p_value for difference in known])
+    return [
+        Pair(
+            winner, name, split, difference, p_holm,
+            measured.least(first, names.index(name), ruling.levels[name]) if split == "test" else None,
+        )
+        for name, difference, p_holm in zip(others, known, adjusted, strict=True)
+    ]  # fmt: skip
 
 
-def _row(index: int, name: str, drawn: dict[str, dict[str, Bootstrap]], evidence: Evidence, settings: Compare) -> Row:
+def _row(index: int, name: str, measured: dict[str, dict[str, Measured]], evidence: Evidence, settings: Compare) -> Row:
     intervals = {
-        split: {head: bootstrap.interval(index, settings.confidence) for head, bootstrap in heads.items()}
-        for split, heads in drawn.items()
+        split: {head: found.interval(index, settings.confidence) for head, found in heads.items()}
+        for split, heads in measured.items()
     }
-    return Row(name, evidence.metrics[name], intervals, evidence.costs[name])
+    runs = measured["test"][evidence.main_head].runs[index].tolist()
+    return Row(name, evidence.metrics[name], intervals, evidence.costs[name], runs)

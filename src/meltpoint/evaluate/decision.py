@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from meltpoint.evaluate.bootstrap import Interval
 from meltpoint.evaluate.compare import Decision, Pair, Row
+from meltpoint.evaluate.intervals import Interval
 from meltpoint.evaluate.page import render_page
 from meltpoint.evaluate.table import write_text
 from meltpoint.files import whole_file, write_json
@@ -19,7 +19,10 @@ def write_decision(decision: Decision, reports: Path) -> None:
 
 
 def as_json(decision: Decision) -> dict[str, Any]:
-    """The decision as plain values: shares in [0, 1], costs in their units, intervals as [low, high]."""
+    """The decision as plain values: shares in [0, 1], costs in their units, intervals as [low, high].
+
+    A difference is by how much `a` is better than `b`, also where less is better; null where the metric cannot tell.
+    """
     settings = decision.settings
     return {
         "winner": decision.winner,
@@ -32,7 +35,9 @@ def as_json(decision: Decision) -> dict[str, Any]:
         "confidence": settings.confidence,
         "cost": settings.cost,
         "images": decision.images,
-        "more_images": decision.ruling.more_images,
+        "groups": decision.groups,
+        "refusal": decision.ruling.refusal,
+        "more_images": _needed(decision),
         "strategies": [_row(row, decision) for row in decision.rows],
         "trees": {name: found for name, found in decision.evidence.hierarchies.items() if found},
         "pairs": [_pair(pair, decision) for pair in decision.pairs],
@@ -49,7 +54,14 @@ def _row(row: Row, decision: Decision) -> dict[str, Any]:
         for split, heads in row.intervals.items()
     }
     standing = decision.ruling.standings[row.name]
-    return {"name": row.name, "standing": standing, "metrics": metrics, "intervals": intervals, "cost": row.cost}
+    return {
+        "name": row.name,
+        "standing": standing,
+        "metrics": metrics,
+        "intervals": intervals,
+        "cost": row.cost,
+        "trainings": [round(score, 6) for score in row.runs],
+    }
 
 
 def _without_classes(scores: dict[str, Any]) -> dict[str, Any]:
@@ -64,12 +76,21 @@ def _pair(pair: Pair, decision: Decision) -> dict[str, Any]:
         "split": pair.split,
         "head": decision.evidence.main_head,
         "metric": decision.settings.metric,
-        "difference": round(pair.difference.value, 6),
-        "interval": _bounds(pair.difference.interval),
-        "p_value": round(pair.difference.p_value, 8),
-        "p_holm": round(pair.p_holm, 8),
+        "at_least": None if pair.least is None else round(pair.least, 6),
+        "difference": round(pair.difference.value, 6) if pair.difference else None,
+        "interval": _bounds(pair.difference.interval if pair.difference else None),
+        "p_value": round(pair.difference.p_value, 8) if pair.difference else None,
+        "p_holm": None if pair.p_holm is None else round(pair.p_holm, 8),
     }
 
 
-def _bounds(interval: Interval) -> list[float]:
-    return [round(interval.low, 6), round(interval.high, 6)]
+def _needed(decision: Decision) -> dict[str, Any] | None:
+    """How many test images more would settle it with a chance of 80%, and the share of new images that test gets."""
+    needed = decision.ruling.needed
+    if needed is None:
+        return None
+    return {"test": [needed.low, needed.high], "test_share": decision.evidence.test_share}
+
+
+def _bounds(interval: Interval | None) -> list[float] | None:
+    return None if interval is None else [round(interval.low, 6), round(interval.high, 6)]

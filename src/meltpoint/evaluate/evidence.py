@@ -1,6 +1,6 @@
 """What the decision may look at: every strategy's predictions on the same images, its scores, and what it cost."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -11,7 +11,8 @@ import pandas as pd
 
 from meltpoint.errors import UserError
 from meltpoint.evaluate.answers import SPLITS
-from meltpoint.evaluate.bootstrap import Bootstrap
+from meltpoint.evaluate.measured import Measured
+from meltpoint.evaluate.repeats import PREDICTIONS, REPEAT
 from meltpoint.evaluate.words import Wording
 from meltpoint.files import read_json
 from meltpoint.params.model import Head
@@ -29,7 +30,11 @@ class Answers(Protocol):
     def images(self) -> int:
         """How many images have a label."""
 
-    def resample(self, metric: str, resamples: int, seed: int) -> Bootstrap:
+    @property
+    def groups(self) -> int:
+        """How many groups these images form."""
+
+    def measure(self, metric: str) -> Measured:
         """The strategies' metric, and how sure it is."""
 
 
@@ -42,6 +47,7 @@ class Evidence:
     (embedding and training), `peak_megabytes` (of both), `trainable_parameters`, `parameters`, `latency_p50_ms`,
     `latency_p95_ms`, `throughput_per_second`, `megabytes` (on disk), `predict_megabytes` (of memory). `reliability`
     has the bins of the main head on test, `mistakes` the picture of the worst, `wording` how the task is spoken of.
+    `test_share` is the share of all images that is test; None if nobody knows.
     """
 
     strategies: list[str]
@@ -54,12 +60,19 @@ class Evidence:
     reliability: dict[str, pd.DataFrame]
     mistakes: dict[str, Path]
     wording: Wording
+    test_share: float | None
 
 
 def read_evidence(
-    reports: Path, strategies: list[str], heads: Mapping[str, Head], main_head: str, classes_path: Path, kind: str
+    reports: Path,
+    strategies: list[str],
+    heads: Mapping[str, Head],
+    main_head: str,
+    classes_path: Path,
+    kind: str,
+    metric: str,
 ) -> Evidence:
-    """Read what the strategies' evaluations left in `reports`; `kind` is that of the task.
+    """Read what the strategies' evaluations left in `reports`; `kind` is that of the task, `metric` decides.
 
     Raises:
         EvidenceError: a report is missing, or the strategies were evaluated on different images or labels.
@@ -74,18 +87,26 @@ def read_evidence(
         strategies=strategies,
         main_head=main_head,
         classes=classes,
-        answers=_read_answers(folders, classes, task),
+        answers=_read_answers(folders, classes, task, metric),
         metrics={name: read_json(folder / "metrics.json") for name, folder in folders.items()},
         hierarchies={name: read_json(folder / "hierarchy.json") for name, folder in folders.items()},
         costs={name: _read_costs(reports / "costs", name) for name in strategies},
         reliability={name: pd.read_csv(folder / "reliability.csv") for name, folder in folders.items()},
         mistakes={name: folder / "pictures" / task.PICTURE for name, folder in folders.items()},
         wording=task.WORDING,
+        test_share=_read_share(reports / "split.json"),
     )
 
 
 def _check_complete(reports: Path, folder: Path, name: str, picture: str) -> None:
-    inside = ["predictions.parquet", "metrics.json", "hierarchy.json", "reliability.csv", f"pictures/{picture}"]
+    inside = [
+        "predictions.parquet",
+        PREDICTIONS,
+        "metrics.json",
+        "hierarchy.json",
+        "reliability.csv",
+        f"pictures/{picture}",
+    ]
     costs = ["embed.json", f"train-{name}.json", f"predict-{name}.json"]
     for path in [*(folder / file for file in inside), *(reports / "costs" / file for file in costs)]:
         if not path.exists():
@@ -95,18 +116,41 @@ def _check_complete(reports: Path, folder: Path, name: str, picture: str) -> Non
             )
 
 
-def _read_answers(folders: Mapping[str, Path], classes: Classes, task: ModuleType) -> dict[str, dict[str, Answers]]:
+def _read_answers(
+    folders: Mapping[str, Path], classes: Classes, task: ModuleType, metric: str
+) -> dict[str, dict[str, Answers]]:
     """What is compared of each strategy is kept; the rest of its predictions leaves memory before the next are read."""
-    tables: dict[str, pd.DataFrame] = {}
+    tables: dict[str, list[pd.DataFrame]] = {}
     for name, folder in folders.items():
-        table = task.read(folder / "predictions.parquet", classes)
-        tables[name] = table.sort_values(["split", "id"], ignore_index=True)
+        tables[name] = [_in_order(table) for table in _read_trainings(folder, classes, task, metric)]
         first = next(iter(tables))
-        _check_same(tables[first], tables[name], classes, task, (first, name))
-    parts = {split: [table[table["split"] == split] for table in tables.values()] for split in SPLITS}
+        for table in tables[name]:
+            _check_same(tables[first][0], table, classes, task, (first, name))
     return {
-        split: {head: task.pair(part, head, names) for head, names in classes.items()} for split, part in parts.items()
+        split: {
+            head: task.pair([[table[table["split"] == split] for table in own] for own in tables.values()], head, names)
+            for head, names in classes.items()
+        }
+        for split in SPLITS
     }
+
+
+def _read_trainings(folder: Path, classes: Classes, task: ModuleType, metric: str) -> Iterator[pd.DataFrame]:
+    """What the model that ships said, then what each repeat of its training said."""
+    first = task.read(folder / "predictions.parquet", classes, metric)
+    yield first
+    others = pd.read_parquet(folder / PREDICTIONS, columns=[REPEAT, *first.columns])
+    yield from (table[first.columns].astype(first.dtypes) for _, table in others.groupby(REPEAT))
+
+
+def _in_order(table: pd.DataFrame) -> pd.DataFrame:
+    return table.sort_values(["split", "id"], ignore_index=True)
+
+
+def _read_share(path: Path) -> float | None:
+    """The share of all images that is test, from the report of the split."""
+    images = read_json(path)["images"] if path.exists() else {}
+    return images["test"] / sum(images.values()) if images.get("test") else None
 
 
 def _check_same(

@@ -13,9 +13,19 @@ from markupsafe import Markup
 from PIL import Image
 
 from meltpoint.evaluate import words
-from meltpoint.evaluate.charts import place_differences, place_quality, place_reliability
+from meltpoint.evaluate.charts import Point, place_differences, place_quality, place_reliability
 from meltpoint.evaluate.compare import Decision, Row
-from meltpoint.evaluate.table import Branch, Strategy, branches_of, shown_classes, strategies_of
+from meltpoint.evaluate.table import (
+    Branch,
+    Strategy,
+    branches_of,
+    say_ends,
+    say_flattered,
+    say_images,
+    say_trained,
+    shown_classes,
+    strategies_of,
+)
 
 WIDEST = 1080  # pixels of an embedded picture
 SHOWN_COSTS = (
@@ -38,10 +48,13 @@ def render_page(decision: Decision) -> str:
     environment.filters |= {
         "percent": words.percent,
         "points": words.points,
-        "spread": words.spread,
+        "value": lambda value: words.value_of(decision.settings.metric, value),
+        "gain": lambda value: words.gain_of(decision.settings.metric, value),
+        "spread": lambda interval: words.spread_of(decision.settings.metric, interval),
+        "ends": lambda interval: say_ends(decision.settings.metric, interval) if interval else words.MISSING,
         "chance": words.chance,
         "score": _score,
-        "gap": words.gap,
+        "gap": lambda margin: words.gap_of(decision.settings.metric, margin),
         "edges": words.edges,
         "minus": lambda text: re.sub(r"(?<!\w)-(?=\d)", "−", str(text)),
     }
@@ -69,6 +82,11 @@ def _context(decision: Decision) -> dict[str, Any]:
         "costs": [(words.COSTS[name], [_cost(row, name) for row in decision.rows]) for name in SHOWN_COSTS],
         "heads": {name: _scores_of(decision, name) for name in evidence.classes},
         "learnt": {name: list(_learnt(decision, name)) for name in evidence.classes},
+        "images": say_images(decision),
+        "trained": say_trained(decision),
+        "in_points": "" if settings.metric in words.LOSSES else "points ",
+        "how": _say_how(decision),
+        "flattered": say_flattered(decision),
         "branches": branches,
         "tree": _say_tree(branches, decision.winner),
         "labelled": evidence.hierarchies[decision.winner].get("test", {}),
@@ -83,22 +101,21 @@ def _context(decision: Decision) -> dict[str, Any]:
 
 def _quality(decision: Decision, strategies: list[Strategy]) -> Any:
     settings, head = decision.settings, decision.evidence.main_head
-    return place_quality(
-        scores={strategy.name: strategy.test for strategy in strategies},
-        intervals={row.name: row.intervals["test"][head] for row in decision.rows},
-        costs={row.name: row.cost[settings.cost] for row in decision.rows},
-        best=decision.best,
-        kind=settings.cost,
-        margin=settings.margin,
-    )
+    points = {
+        strategy.name: Point(strategy.test, row.intervals["test"][head], row.cost[settings.cost], row.runs)
+        for strategy, row in zip(strategies, decision.rows, strict=True)
+    }
+    return place_quality(points, settings.metric, settings.cost, settings.margin)
 
 
 def _differences(decision: Decision) -> Any:
     found = [
         (pair.b, pair.split, pair.difference.value, pair.difference.interval, words.chance(pair.p_holm))
         for pair in sorted(decision.pairs, key=lambda pair: pair.split)  # test above val
+        if pair.difference is not None and pair.p_holm is not None
     ]
-    return place_differences(found, decision.settings.margin) if found else None
+    settings, least = decision.settings, {pair.b: pair.least for pair in decision.pairs if pair.least is not None}
+    return place_differences(found, least, settings.metric, settings.margin) if found else None
 
 
 def _scores_of(decision: Decision, head: str) -> list[tuple[str, str, str]]:
@@ -150,6 +167,20 @@ def _say_tree(branches: list[Branch], winner: str) -> str:
         f"Left alone, the heads of {winner} answer a path of the tree for {words.percent(found[False].consistency[0])} "
         f"of the test images. Decided together, all answers are paths; accuracy on {leaf} is {words.percent(after)}, "
         f"{words.points(after - before)} points against each head alone."
+    )
+
+
+def _say_how(decision: Decision) -> str:
+    """Which intervals and tests these are."""
+    if decision.settings.metric == "accuracy" and all(len(row.runs) == 1 for row in decision.rows):
+        return (
+            "Intervals: Wilson's of one accuracy, Tango's of a difference; brackets: joint levels of multiple "
+            "comparisons with the best (Hsu), confirmed by the exact test where few images differ; p: exact McNemar, "
+            "by Holm."
+        )
+    return (
+        "Intervals: the jackknife over images or groups, Student's t; brackets: joint levels of multiple comparisons "
+        "with the best (Hsu); p: the same jackknife, by Holm."
     )
 
 

@@ -1,107 +1,107 @@
-"""The decision in one sentence that a manager reads: what to ship, how much better it is, how surely, at what price."""
+"""The decision in one sentence that a manager reads: what to ship, how surely, at what price, or what is missing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from meltpoint.evaluate.bootstrap import Difference, Interval
-from meltpoint.evaluate.verdict import Ruling
-from meltpoint.evaluate.words import METRICS, chance, gap, percent, points, price, spread
+from meltpoint.evaluate.intervals import Interval
+from meltpoint.evaluate.measured import Difference
+from meltpoint.evaluate.verdict import Needed, Ruling, round_up
+from meltpoint.evaluate.words import METRICS, counted, gap_of, price, spread_of, steps_of, value_of
 from meltpoint.params.judging import Compare
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What the sentence is made of; scores and intervals are the main head's on test.
+    """What the sentence is made of; scores are the main head's.
 
-    `differences` are the best's score minus a rival's, `p_holm` their adjusted p-values.
+    `interval` is that of the winner on test, `differences` are what the winner is better than each other there (empty
+    where the metric cannot tell), `test_share` the share of new images that falls to test, None if nobody knows.
     """
 
-    best: str
     main_head: str
-    images: int
-    scores: Mapping[str, float]
-    intervals: Mapping[str, Interval]
+    val_images: int
+    test_images: int
+    test_groups: int
+    test_share: float | None
+    val: Mapping[str, float]
+    test: Mapping[str, float]
+    interval: Interval | None
     differences: Mapping[str, Difference]
-    p_holm: Mapping[str, float]
+    trainings: Sequence[int]
     costs: Mapping[str, Mapping[str, float]]
     settings: Compare
 
 
 def say_decision(ruling: Ruling, facts: Facts) -> str:
     """One sentence."""
-    if ruling.refuting:
-        return _refuted(ruling, facts)
-    if ruling.verdict == "not_enough_evidence":
-        return _open(ruling, facts)
-    if not facts.differences:
+    if len(facts.test) == 1:
         return _alone(ruling.winner, facts)
-    return _as_good(ruling, facts) if ruling.winner != facts.best else _better(ruling, facts)
+    if ruling.refusal is not None:
+        return f"Not enough evidence: {ruling.refusal}; {_leads(ruling.winner, facts)}."
+    return _ship(ruling, facts) if ruling.verdict == "ship" else _open(ruling, facts)
 
 
 def _alone(winner: str, facts: Facts) -> str:
-    interval = facts.intervals[winner]
-    known = f"{facts.settings.confidence:.0%} interval {percent(interval.low)} to {percent(interval.high)}"
-    return f"Ship {winner}, the only strategy: {_score(winner, facts)} ({known}, {facts.images:,} test images)."
+    metric, interval = facts.settings.metric, facts.interval
+    known = ""
+    if interval is not None:
+        ends = f"{value_of(metric, interval.low)} to {value_of(metric, interval.high)}"
+        known = f"{facts.settings.confidence:.0%} interval {ends}, "
+    return f"Ship {winner}, the only strategy: {_score(winner, facts)} ({known}{_images(facts)})."
 
 
-def _better(ruling: Ruling, facts: Facts) -> str:
-    """The best wins: over the rival that comes closest, at the price of one that is cheaper, if any is."""
+def _ship(ruling: Ruling, facts: Facts) -> str:
+    """What was shown: against the closest other, and against all."""
     closest = min(facts.differences, key=lambda name: facts.differences[name].value)
-    costs = {name: facts.costs[name][facts.settings.cost] for name in facts.costs}
-    decided = f"Ship {ruling.winner}: {_against(ruling.winner, closest, facts)}"
-    if min(costs.values()) < costs[ruling.winner]:
-        return f"{decided}; it costs {_price(ruling.winner, closest, facts)}."
-    return f"{decided}; it is best on val and nothing is cheaper: it costs {_price(ruling.winner, closest, facts)}."
-
-
-def _as_good(ruling: Ruling, facts: Facts) -> str:
-    """A cheaper one wins: it is shown not to lose as much as the margin."""
-    margin = f"a loss of {gap(facts.settings.margin)} or more is ruled out"
-    if facts.differences[ruling.winner].interval.high <= 0:
-        margin = "it is no worse"
+    others = "" if len(facts.test) == 2 else f" against any of the {len(facts.test) - 1} others"
     return (
-        f"Ship {ruling.winner}: {_against(ruling.winner, facts.best, facts, ', the best on val')}; {margin}, and it "
-        f"costs {_price(ruling.winner, facts.best, facts)}."
+        f"Ship {ruling.winner}: {_against(ruling.winner, closest, facts)}; a loss of "
+        f"{gap_of(facts.settings.metric, facts.settings.margin)} or more{others} is ruled out, and it costs "
+        f"{price(facts.costs[ruling.winner], facts.costs[closest], facts.settings.cost)}."
     )
 
 
 def _open(ruling: Ruling, facts: Facts) -> str:
-    costs = facts.costs
-    rival = min(ruling.unsettled, key=lambda name: costs[name][facts.settings.cost])
-    more = (
-        f"about {ruling.more_images:,} more test images (there are {facts.images:,}) would settle which to ship"
-        if ruling.more_images
-        else "no number of test images would tell them apart, for they are equal and the margin is 0"
-    )
+    """What leads, on what, and what would settle it."""
+    rival = min(facts.differences, key=lambda name: facts.differences[name].value)
     return (
-        f"Not enough evidence: {ruling.winner}, the best on val, has {_against(ruling.winner, rival, facts)}, while "
-        f"{rival} costs {_price(rival, ruling.winner, facts)}; {more}."
+        f"Not enough evidence: {_leads(ruling.winner, facts)}, and on test has "
+        f"{_against(ruling.winner, rival, facts)}; {_settle(ruling.needed, facts)}."
     )
 
 
-def _refuted(ruling: Ruling, facts: Facts) -> str:
-    rival = min(ruling.refuting, key=lambda name: facts.differences[name].value)
-    return (
-        f"Not enough evidence: val and test disagree. {facts.best} is the best on val, but on test it has "
-        f"{_against(facts.best, rival, facts)}; more val images would show which to choose."
-    )
+def _leads(winner: str, facts: Facts) -> str:
+    own = value_of(facts.settings.metric, facts.val[winner])
+    return f"{winner} leads so far, with the best val ({own} on {counted(facts.val_images, 'image')})"
 
 
-def _against(name: str, other: str, facts: Facts, remark: str = "") -> str:
-    """88.1% accuracy on defective against 84.3% for frozen (+3.8 points, 95% interval +1.6 to +6.0, p=0.001)."""
-    rival, sign = (other, 1) if name == facts.best else (name, -1)
-    difference = facts.differences[rival]
-    bounds = sorted((sign * difference.interval.low, sign * difference.interval.high))
-    known = f"{facts.settings.confidence:.0%} interval {spread(Interval(*bounds))}, {chance(facts.p_holm[rival])}"
+def _settle(needed: Needed | None, facts: Facts) -> str:
+    if needed is None:
+        return "no number of images that anybody could label would tell them apart"
+    low, high, what = needed.low, needed.high, "test images"
+    if facts.test_share:
+        low, high = (round_up(number / facts.test_share) for number in (low, high))
+        what = f"labelled images, of which test gets {facts.test_share:.0%},"
+    several = f"{low:,} to {high:,}" if low < high else f"{high:,}"
+    return f"about {several} more {what} would settle it with a chance of 80%"
+
+
+def _against(name: str, other: str, facts: Facts) -> str:
+    """88.1% accuracy on defective against 84.3% for frozen (+3.8 points, 95% interval +1.6 to +6.0, 656 test ...)."""
+    metric, found = facts.settings.metric, facts.differences[other]
+    known = f"{facts.settings.confidence:.0%} interval {spread_of(metric, found.interval)}"
     return (
-        f"{_score(name, facts)} against {percent(facts.scores[other])} for {other}{remark} "
-        f"({points(sign * difference.value)} points, {known})"
+        f"{_score(name, facts)} against {value_of(metric, facts.test[other])} for {other} "
+        f"({steps_of(metric, found.value)}, {known}, {_images(facts)})"
     )
 
 
 def _score(name: str, facts: Facts) -> str:
-    return f"{percent(facts.scores[name])} {METRICS[facts.settings.metric]} on {facts.main_head}"
+    metric = facts.settings.metric
+    return f"{value_of(metric, facts.test[name])} {METRICS[metric]} on {facts.main_head}"
 
 
-def _price(mine: str, other: str, facts: Facts) -> str:
-    return price(facts.costs[mine], facts.costs[other], facts.settings.cost)
+def _images(facts: Facts) -> str:
+    if facts.test_groups == facts.test_images:
+        return counted(facts.test_images, "test image")
+    return f"{counted(facts.test_images, 'test image')} in {counted(facts.test_groups, 'group')}"

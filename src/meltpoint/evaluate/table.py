@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from meltpoint.evaluate import words
-from meltpoint.evaluate.bootstrap import Interval
 from meltpoint.evaluate.compare import Decision
+from meltpoint.evaluate.intervals import Interval, optimism
 
 STANDINGS = {
-    "best": "best on val",
-    "as good": "as good",
+    "ship": "ship",
+    "leads": "leads so far",
+    "as good": "as good, dearer",
     "worse": "worse",
     "open": "not settled",
 }
@@ -30,7 +32,8 @@ class Strategy:
     standing: str
     test: float
     val: float
-    interval: Interval
+    interval: Interval | None
+    trainings: list[float]
 
 
 def strategies_of(decision: Decision) -> list[Strategy]:
@@ -42,10 +45,11 @@ def strategies_of(decision: Decision) -> list[Strategy]:
             name=row.name,
             colour=1 + losers.index(row.name) if row.name in losers else 0,
             wins=row.name == decision.winner,
-            standing=_standing(row.name, decision),
+            standing=STANDINGS[decision.ruling.standings[row.name]],
             test=row.metrics["test"][head][metric],
             val=row.metrics["val"][head][metric],
             interval=row.intervals["test"][head],
+            trainings=row.runs,
         )
         for row in decision.rows
     ]
@@ -95,7 +99,8 @@ def write_text(decision: Decision) -> str:
     settings, head, metric = decision.settings, decision.evidence.main_head, words.METRICS[decision.settings.metric]
     lines = [f"# {_title(decision)}", "", decision.sentence, "", *_strategies(decision)]
     if decision.pairs:
-        against = f"{decision.best} minus each other strategy, {metric} on {head}, in points:"
+        unit = "" if settings.metric in words.LOSSES else ", in points"
+        against = f"By how much {decision.winner} is better than each other strategy, {metric} on {head}{unit}:"
         lines += ["", against, "", *_pairs(decision)]
     lines += _regions(decision)
     lines += _trees(branches_of(decision))
@@ -103,11 +108,55 @@ def write_text(decision: Decision) -> str:
         [
             *lines,
             "",
-            f"Val chose the best, test ({decision.images['test']:,} images) is the evidence; margin "
-            f"{words.gap(settings.margin)}, confidence {settings.confidence:.0%}, "
-            f"{settings.resamples:,} paired resamples. The whole report: reports/compare.html",
+            f"Test ({say_images(decision)}) is the evidence, and it is about {say_trained(decision)}; margin "
+            f"{words.gap_of(settings.metric, settings.margin)}, confidence {settings.confidence:.0%}. "
+            "The whole report: reports/compare.html",
             "",
         ]
+    )
+
+
+def say_score(decision: Decision, strategy: Strategy) -> str:
+    """A score on test with its interval: 88.1% (85.4 to 90.4)."""
+    metric = decision.settings.metric
+    ends = f" ({say_ends(metric, strategy.interval)})" if strategy.interval else ""
+    return f"{words.value_of(metric, strategy.test)}{ends}"
+
+
+def say_ends(metric: str, interval: Interval) -> str:
+    """An interval of a score: 85.4 to 90.4."""
+    return f"{words.value_of(metric, interval.low)} to {words.value_of(metric, interval.high)}".replace("%", "")
+
+
+def say_images(decision: Decision) -> str:
+    """The images of test, and their groups where some belong together."""
+    images, groups = decision.images["test"], decision.groups["test"]
+    told = words.counted(images, "image")
+    return told if images == groups else f"{told} in {words.counted(groups, 'group')}"
+
+
+def say_trained(decision: Decision) -> str:
+    """What the intervals are about: these models, or recipes where each was trained several times."""
+    counts = {row.name: len(row.runs) for row in decision.rows}
+    if max(counts.values()) == 1:
+        return "these trained models: one training of each says nothing of the next"
+    if min(counts.values()) > 1:
+        return "the recipes: images and seeds are in the intervals"
+    once = ", ".join(name for name, count in counts.items() if count == 1)
+    return f"recipes where there are several trainings, and this one trained model of {once}"
+
+
+def say_flattered(decision: Decision) -> str:
+    """How much the best of the strategies flatters itself, as it is the best of several on the same images."""
+    errors = [pair.difference.standard_error for pair in decision.pairs if pair.difference and pair.split == "test"]
+    if not errors:
+        return ""
+    count, metric = len(decision.rows), decision.settings.metric
+    high = optimism(count, median(errors) / 2**0.5)
+    much = f"{high:.3f}" if metric in words.LOSSES else f"{100 * high:.1f} points"
+    return (
+        f"{count} models are judged on these test images here, and the best of as many equals would score about {much} "
+        "too well; `meltpoint history` counts the models of earlier rounds too."
     )
 
 
@@ -122,8 +171,8 @@ def _strategies(decision: Decision) -> list[str]:
     rows = [
         [
             f"**{strategy.name}**" if strategy.wins else strategy.name,
-            f"{words.percent(strategy.test)} ({100 * strategy.interval.low:.1f} to {100 * strategy.interval.high:.1f})",
-            words.percent(strategy.val),
+            say_score(decision, strategy),
+            words.value_of(decision.settings.metric, strategy.val),
             *(words.cost(name, row.cost[name]) for name in shown),
             strategy.standing,
         ]
@@ -138,11 +187,13 @@ def _pairs(decision: Decision) -> list[str]:
         [
             pair.b,
             pair.split,
-            words.points(pair.difference.value),
-            words.spread(pair.difference.interval),
+            words.gain_of(decision.settings.metric, pair.difference.value),
+            words.spread_of(decision.settings.metric, pair.difference.interval),
             words.chance(pair.difference.p_value)[1:].lstrip("="),
             words.chance(pair.p_holm)[1:].lstrip("="),
         ]
+        if pair.difference and pair.p_holm is not None
+        else [pair.b, pair.split, *[words.MISSING] * 4]
         for pair in decision.pairs
     ]
     return align([titles, *rows])
@@ -188,13 +239,3 @@ def align(rows: list[list[str]]) -> list[str]:
     cells = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
     lines = [f"| {' | '.join(row)} |" for row in cells]
     return [lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]
-
-
-def _standing(name: str, decision: Decision) -> str:
-    ruling = decision.ruling
-    if name in ruling.refuting:
-        return "better on test"
-    text = STANDINGS[ruling.standings[name]]
-    if name != decision.winner:
-        return text
-    return f"ship, {text}" if ruling.verdict == "ship" else f"for now, {text}"

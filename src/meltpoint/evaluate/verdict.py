@@ -1,98 +1,126 @@
-"""The rule that decides: ship the cheapest strategy that is shown to lose less than the margin against the best."""
+"""The rule that decides: ship the cheapest strategy that is shown to lose less than the margin against every other."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import norm
 
-from meltpoint.evaluate.bootstrap import Difference
+from meltpoint.evaluate.intervals import holm, joint_level
+from meltpoint.evaluate.measured import Measured
 from meltpoint.params.judging import Compare
 
-Standing = Literal["best", "as good", "worse", "open"]
+Floats = NDArray[np.float64]
+Standing = Literal["ship", "leads", "as good", "worse", "open"]
 Verdict = Literal["ship", "not_enough_evidence"]
+
+POWER = 0.8  # the chance that the images asked for do settle it
+DRAWS = 2000  # of the true scores, from what the images tell of them
+LIKELY = (0.1, 0.9)  # quantiles of the images needed that are told
+MOST = 1e8  # images; more are none that anybody could label
 
 
 @dataclass(frozen=True)
-class Rival:
-    """A strategy against the best on test: `difference` is the best's score minus its own; `p_holm` of all rivals."""
+class Needed:
+    """About how many test images more would settle an open verdict with a chance of `POWER`: from `low` to `high`.
 
-    name: str
-    cost: float
-    difference: Difference
-    p_holm: float
+    The range is what the uncertainty of today's differences leaves.
+    """
+
+    low: int
+    high: int
 
 
 @dataclass(frozen=True)
 class Ruling:
-    """What was decided, and how each strategy stands to the best on val.
+    """What was decided, and how each strategy stands to the winner.
 
-    `refuting` are strategies that test shows to be better than the best, by more than the margin, and that do not win.
-    `more_images` would settle an open verdict, None where the verdict is not open or no number would.
+    `levels` are the one-sided levels of its comparisons with each other, by their names. `needed` is None where the
+    verdict is `ship`, and where the metric itself cannot decide, which `refusal` explains.
     """
 
     winner: str
     verdict: Verdict
     standings: dict[str, Standing]
-    unsettled: list[str]
-    refuting: list[str]
-    more_images: int | None
+    levels: dict[str, float]
+    needed: Needed | None
+    refusal: str | None
 
 
-def rule(best: str, cost: float, rivals: list[Rival], images: int, settings: Compare) -> Ruling:
-    """Decide. `best` has the best main metric on val, `cost` is its cost, `images` are the labelled ones of test.
+def rule(names: Sequence[str], test: Measured, leader: str, costs: Mapping[str, float], settings: Compare) -> Ruling:
+    """Decide among `names`, in the order of `test`, by their `costs`; `leader` is the best on val.
 
-    A rival is "as good" when its loss is, with the asked confidence, smaller than the margin (or nil on every
-    resample); it is "worse" when its loss is above 0 with that confidence. The cheapest of the best and those as good
-    wins. That settles it, unless the best wins over a cheaper rival that stands open, or test refutes the best.
+    The cheapest strategy is shipped of which test shows that it loses less than the margin against *each* other. All
+    these tests hold together at one-sided 1 - confidence: whichever strategy is truly the best, the chance is at most
+    that to ship any that loses the margin to it, for its comparisons with all others share one joint level (Hsu,
+    Constrained Simultaneous Confidence Intervals for Multiple Comparisons with the Best, Annals of Statistics 12, 1984;
+    a strategy has to pass each of its own tests, so these need no further correction: Berger, Technometrics 24, 1982).
+    Where none passes, the evidence is not enough, and the leader is the best on val.
     """
-    standings: dict[str, Standing] = {best: "best", **{rival.name: _standing(rival, settings) for rival in rivals}}
-    costs = {best: cost, **{rival.name: rival.cost for rival in rivals}}
-    winner = min((name for name in costs if standings[name] in ("best", "as good")), key=lambda name: costs[name])
-    cheaper = [rival for rival in rivals if rival.cost < cost and standings[rival.name] == "open"]
-    unsettled = cheaper if winner == best else []
-    refuting = [
-        rival.name for rival in rivals if rival.name != winner and rival.difference.interval.high < -settings.margin
-    ]
-    needed = [images_to_settle(rival.difference, images, len(rivals), settings) for rival in unsettled]
-    return Ruling(
-        winner=winner,
-        verdict="not_enough_evidence" if unsettled or refuting else "ship",
-        standings=standings,
-        unsettled=[rival.name for rival in unsettled],
-        refuting=refuting,
-        more_images=max((number for number in needed if number is not None), default=None),
-    )
+    if len(names) == 1:
+        return Ruling(names[0], "ship", {names[0]: "ship"}, {}, None, None)
+    levels = [joint_level(test.covariance(j), 1 - settings.confidence) for j in range(len(names))]
+    order = sorted(range(len(names)), key=lambda k: (costs[names[k]], names[k] != leader))
+    passing = [] if test.refusal else [k for k in order if _passes(k, test, levels, settings.margin)]
+    winner = names[passing[0]] if passing else leader
+    first = names.index(winner)
+    worse = _shown_worse(first, test, settings)
+    standings: dict[str, Standing] = {
+        name: ("ship" if passing else "leads") if name == winner else "as good" if k in passing
+        else "worse" if k in worse else "open"
+        for k, name in enumerate(names)
+    }  # fmt: skip
+    needed = None if passing or test.refusal else images_needed(test, levels, settings.margin)
+    others = {name: level for name, level in zip(names, levels, strict=True) if name != winner}
+    return Ruling(winner, "ship" if passing else "not_enough_evidence", standings, others, needed, test.refusal)
 
 
-def images_to_settle(difference: Difference, images: int, rivals: int, settings: Compare) -> int | None:
-    """About how many more test images would settle an open difference, if it stays what it is; None: no number would.
+def _passes(which: int, test: Measured, levels: Sequence[float], margin: float) -> bool:
+    """Whether a strategy is shown to lose less than the margin to each other; the likeliest to fail comes first."""
+    others = sorted((j for j in range(len(levels)) if j != which), key=lambda j: -test.sign * test.scores[j])
+    return all(test.shows(which, j, margin, levels[j]) for j in others)
 
-    The standard error shrinks with the root of the images. Either the loss becomes significant (at the strictest level
-    Holm may ask of `rivals` comparisons), or the interval falls below the margin: whichever comes first. Rounded up to
-    two digits.
+
+def _shown_worse(winner: int, test: Measured, settings: Compare) -> list[int]:
+    """The strategies that are shown to be worse than the winner, all together at the asked confidence."""
+    found = {k: test.difference(winner, k, settings.confidence) for k in range(len(test.runs)) if k != winner}
+    known = {k: one for k, one in found.items() if one is not None}
+    adjusted = holm([one.p_value for one in known.values()])
+    alpha = 1 - settings.confidence
+    return [k for (k, one), p_value in zip(known.items(), adjusted, strict=True) if p_value < alpha and one.value > 0]
+
+
+def images_needed(test: Measured, levels: Sequence[float], margin: float) -> Needed | None:
+    """How many more test images would let some strategy pass (see `Needed`); None where no number would.
+
+    True scores are drawn around those measured. A test of level a passes with a chance of 80% when the distance of the
+    true loss from the margin is z(a) + z(0.2) standard errors, and these shrink with the root of the images.
     """
-    alpha, error = 1 - settings.confidence, max(difference.standard_error, 1e-12)
-    # an exact test may ask for more than the interval does: the distance from 0 is what its p-value says
-    from_zero = min(difference.value / error, float(norm.isf(difference.p_value / 2)))
-    from_margin = (settings.margin - difference.value) / error
-    strict, plain = float(norm.isf(alpha / 2 / rivals)), float(norm.isf(alpha / 2))
-    ways = [(needed / seen) ** 2 for needed, seen in ((strict, from_zero), (plain, from_margin)) if seen > 1e-9]
-    if not ways:
-        return None
-    more = max(images * (min(ways) - 1), images / 20, 1)
-    digit = 10 ** max(0, math.floor(math.log10(more)) - 1)
-    return int(math.ceil(more / digit) * digit)
+    rng, count = np.random.default_rng(0), len(levels)
+    spread = test.influence - test.influence.mean(axis=1, keepdims=True)
+    scores = test.sign * test.scores + rng.multivariate_normal(np.zeros(count), spread @ spread.T, DRAWS)
+    settled = np.full(DRAWS, np.inf)
+    for which in range(count):
+        most = np.zeros(DRAWS)
+        for j in (j for j in range(count) if j != which):
+            reach = (norm.isf(levels[j]) + norm.isf(1 - POWER)) * test.error(which, j)
+            away = margin - (scores[:, j] - scores[:, which])
+            most = np.maximum(most, np.where(away > 0, reach / np.maximum(away, 1e-9), np.inf) ** 2)
+        settled = np.minimum(settled, most)
+    low, high = (max(0.0, float(at) - 1) * test.images for at in np.quantile(settled, LIKELY))
+    return None if not math.isfinite(high) or high > MOST else Needed(round_up(low), round_up(high))
+
+
+def round_up(number: float) -> int:
+    """To two digits, 1 at least."""
+    number = max(1.0, number)
+    digit = 10 ** max(0, math.floor(math.log10(number)) - 1)
+    return int(math.ceil(number / digit - 1e-9) * digit)
 
 
 def cheapest_best(scores: Mapping[str, float], costs: Mapping[str, float]) -> str:
-    """The best score; of equal ones the cheapest, of equally cheap ones the first."""
+    """The best score, more being better; of equal ones the cheapest, of equally cheap ones the first."""
     return min(scores, key=lambda name: (-round(scores[name], 12), costs[name]))
-
-
-def _standing(rival: Rival, settings: Compare) -> Standing:
-    interval = rival.difference.interval
-    if interval.high < settings.margin or interval.low == interval.high == 0:
-        return "as good"
-    return "worse" if interval.low > 0 and rival.p_holm < 1 - settings.confidence else "open"

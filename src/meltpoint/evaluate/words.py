@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from meltpoint.evaluate.bootstrap import Interval
+from meltpoint.evaluate.intervals import Interval
 
 METRICS = {
     "accuracy": "accuracy",
@@ -74,9 +74,37 @@ def gap(share: float) -> str:
     return f"{100 * share:.3g} point{'' if round(100 * share, 6) == 1 else 's'}"
 
 
-def spread(interval: Interval) -> str:
+LOSSES = ("log_loss",)  # metrics that are no shares, and whose differences are no points
+
+
+def value_of(metric: str, value: float | None) -> str:
+    """A score of a metric: 88.1%, or 0.312 of a loss."""
+    return percent(value) if metric not in LOSSES or value is None else f"{value:.3f}"
+
+
+def gain_of(metric: str, difference: float) -> str:
+    """By how much better, without a unit: +3.8 (points), or +0.031 of a loss."""
+    return f"{difference:+.3f}" if metric in LOSSES else points(difference)
+
+
+def steps_of(metric: str, difference: float) -> str:
+    """By how much better: +3.8 points, or +0.031 better of a loss."""
+    return f"{gain_of(metric, difference)} {'better' if metric in LOSSES else 'points'}"
+
+
+def gap_of(metric: str, margin: float) -> str:
+    """The margin: 1 point, or 0.01 of a loss."""
+    return f"{margin:g}" if metric in LOSSES else gap(margin)
+
+
+def spread_of(metric: str, interval: Interval) -> str:
     """The interval of a difference: -0.8 to +0.4."""
-    return f"{points(interval.low)} to {points(interval.high)}"
+    return f"{gain_of(metric, interval.low)} to {gain_of(metric, interval.high)}"
+
+
+def counted(number: int, what: str) -> str:
+    """1 image, 1,234 images."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def chance(p_value: float) -> str:

@@ -6,8 +6,11 @@ from pydantic import Field
 
 from meltpoint.params.base import AtLeastOne, Count, Fraction, Name, Positive, Section
 
-# kappa: of ordinal heads; the last three: of masks
-Metric = Literal["accuracy", "balanced_accuracy", "macro_f1", "f1", "quadratic_kappa", "miou", "dice", "pixel_accuracy"]
+# kappa: of ordinal heads; the last three: of masks; of log_loss less is better
+Metric = Literal[
+    "accuracy", "balanced_accuracy", "macro_f1", "f1", "roc_auc", "log_loss", "quadratic_kappa", "miou", "dice",
+    "pixel_accuracy",
+]  # fmt: skip
 Ceiling = Literal[
     "latency_p50_ms", "latency_p95_ms", "megabytes", "peak_megabytes", "predict_megabytes", "parameters"
 ]  # peak: while it trained
@@ -27,9 +30,8 @@ class Compare(Section):
     """What decides: the metric, the loss that does not matter, how sure to be, and what is cheap."""
 
     metric: Metric  # of the main head
-    margin: Fraction  # a loss smaller than this is no loss
+    margin: Fraction  # a loss smaller than this does not matter
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
-    resamples: Annotated[int, Field(ge=100)]
     cost: Literal["train_seconds", "latency_p50_ms", "megabytes", "trainable_parameters", "peak_megabytes"]
 
 

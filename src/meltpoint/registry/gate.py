@@ -1,22 +1,16 @@
-"""Who may be champion: not worse than the champion on today's test images, within every limit, with the same labels."""
+"""Who may meet the champion: a report about today's test images, younger than the champion, within all limits."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import import_module
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pandas as pd
 
 from meltpoint.errors import UserError
-from meltpoint.evaluate.evidence import Answers
-from meltpoint.evaluate.words import METRICS, percent, points, spread
 from meltpoint.images.views import open_views
-from meltpoint.model.card import read_card
-from meltpoint.params.judging import Ceiling, Compare
-from meltpoint.params.read import Params
-from meltpoint.predict.predictor import Predictor, open_predictor
+from meltpoint.params.judging import Ceiling
 
 
 class GateError(UserError, ValueError):
@@ -71,7 +65,7 @@ def check_ceilings(costs: Mapping[str, float], ceilings: Mapping[Ceiling, float]
 def check_split(folder: Path, strategy: str) -> Verdict:
     """Whether the report of a strategy is about the test images of today, all of them and no other."""
     views = open_views(folder / "data" / "views")
-    said = pd.read_parquet(_report(folder, strategy), columns=["id", "path", "split"])
+    said = pd.read_parquet(report_of(folder, strategy), columns=["id", "path", "split"])
     today, reported = (
         set(zip(table["id"].tolist(), table["path"].tolist(), strict=True))
         for table in (views.samples.iloc[views.rows("test")], said[said["split"] == "test"])
@@ -94,7 +88,7 @@ def check_age(folder: Path, strategy: str, champion: str, line: Mapping[str, Any
     """
     if line is None or line["to"] != champion:
         return Verdict(True, "nobody wrote down since when the champion is champion")
-    written = datetime.fromtimestamp(int(_report(folder, strategy).lstat().st_ctime), UTC)
+    written = datetime.fromtimestamp(int(report_of(folder, strategy).lstat().st_ctime), UTC)
     if written >= datetime.fromisoformat(line["when"]):
         return Verdict(True, "the report is younger than the champion")
     return Verdict(
@@ -104,46 +98,7 @@ def check_age(folder: Path, strategy: str, champion: str, line: Mapping[str, Any
     )
 
 
-def check_champion(folder: Path, strategy: str, champion: Path, params: Params) -> Verdict:
-    """The strategy of `folder` against the model folder `champion`, on the test images of today."""
-    head, old, card = params.main_head, open_predictor(champion), read_card(folder / "models" / strategy)
-    classes, allowed = card.classes, params.register_.new_labels
-    if old.card.task != card.task:
-        return Verdict(allowed, f"another task than the champion's: it was {old.card.task} and is {card.task}")
-    if old.card.classes != classes and not allowed:
-        return Verdict(False, f"other labels than the champion's: {differing(old.card.classes, classes)}")
-    if old.card.classes.get(head) != classes[head]:
-        return Verdict(True, f"the champion knows other classes of {head}, which register.new_labels allows")
-    paired = import_module(f"meltpoint.evaluate.paired.{card.task}")
-    said = paired.read(_report(folder, strategy), classes)
-    said, again = said[said["split"] == "test"], score_again(old, folder, params)
-    both = sorted(set(said["id"]) & set(again["id"]))
-    tables = [table.set_index("id").loc[both] for table in (said, again)]
-    return judge(paired.pair(tables, head, classes[head]), head, params.compare, params.seed)
-
-
-def score_again(champion: Predictor, folder: Path, params: Params) -> pd.DataFrame:
-    """What the champion says of today's test images: `id`, and what is compared of each head (see `tasks`)."""
-    task = import_module(f"meltpoint.registry.tasks.{champion.card.task}")
-    return cast(pd.DataFrame, task.score_again(champion, folder, params))
-
-
-def judge(answers: Answers, head: str, settings: Compare, seed: int) -> Verdict:
-    """Decide from what the challenger and, second, the champion answered."""
-    if not answers.images:
-        return Verdict(False, f"no test image has a label for {head}, so that nothing can be compared")
-    found = answers.resample(settings.metric, settings.resamples, seed)
-    gain = found.difference(0, 1, settings.confidence)
-    words = (
-        f"{percent(float(found.scores[0]))} {METRICS[settings.metric]} on {head} against the champion's "
-        f"{percent(float(found.scores[1]))} on {answers.images:,} test images ({points(gain.value)} points, "
-        f"{settings.confidence:.0%} interval {spread(gain.interval)}; the margin is {points(settings.margin)})"
-    )
-    same = gain.interval.low == gain.interval.high == 0
-    return Verdict(same or gain.interval.low > -settings.margin, words)
-
-
-def _report(folder: Path, strategy: str) -> Path:
+def report_of(folder: Path, strategy: str) -> Path:
     """What a strategy said of val and test."""
     return folder / "reports" / "strategies" / strategy / "predictions.parquet"
 

@@ -14,7 +14,13 @@ from meltpoint.files import whole_file
 
 LEDGER = "promotions.jsonl"
 Line = dict[str, Any]
-LATER: Line = {"strategy": None, "trained": None, "aliases": None, "act": None}  # what the first ledgers did not say
+LATER: Line = {
+    "strategy": None,
+    "trained": None,
+    "aliases": None,
+    "act": None,
+    "anchor": None,
+}  # what the first ledgers did not say
 
 
 class LedgerError(UserError, ValueError):
@@ -39,6 +45,7 @@ class Change:
     trained: str | None  # the key of its card: what its training depended on
     aliases: Mapping[str, str]  # of the registered model after this change, alias to version
     act: str  # shared by the changes that were made together
+    anchor: str | None = None  # the version that is the best champion so far, as far as scoring it again told
 
 
 def line_of(change: Change) -> Line:
@@ -74,7 +81,15 @@ def read(root: Path) -> list[Line]:
     Raises:
         LedgerError: a line is not a JSON object.
     """
-    path = root / LEDGER
+    return [{**LATER, **line} for line in read_lines(root / LEDGER)]
+
+
+def read_lines(path: Path) -> list[Line]:
+    """The JSON objects of a file of lines; none without the file.
+
+    Raises:
+        LedgerError: a line is none.
+    """
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").splitlines()
@@ -99,6 +114,6 @@ def _parse(path: Path, number: int, line: str) -> Line:
     if not isinstance(row, dict):
         raise LedgerError(
             f"Line {number} of {path} is not a JSON object: {line[:80]!r}. Each line is one, as `meltpoint` writes it. "
-            f"Restore the file: git checkout -- {LEDGER}"
+            f"Restore the file: git checkout -- {path.name}"
         )
-    return {**LATER, **row}
+    return row

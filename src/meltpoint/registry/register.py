@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from meltpoint.errors import UserError
 from meltpoint.files import read_json
+from meltpoint.images.views import open_views
 from meltpoint.model.card import read_card
 from meltpoint.params.read import Params
 from meltpoint.progress import say, track
-from meltpoint.registry.gate import Verdict, check_age, check_ceilings, check_champion, check_floors, check_split
+from meltpoint.registry.contest import Contest, meet
+from meltpoint.registry.gate import Verdict, check_age, check_ceilings, check_floors, check_split
 from meltpoint.registry.ledger import LEDGER, holder
 from meltpoint.registry.package import fingerprint
 from meltpoint.registry.pages import save_view
@@ -23,11 +26,13 @@ from meltpoint.registry.versions import (
     CANDIDATE,
     CHAMPION,
     KEY,
+    VersionError,
     aliases,
     create_version,
     fetch,
     find_version,
 )
+from meltpoint.registry.wear import sketch, spread_of, wear_of, write_judged
 from meltpoint.registry.words import describe_decision
 
 COMPARE = Path("reports/compare.json")
@@ -55,6 +60,7 @@ class Challenger:
     scores: Mapping[str, float]
     costs: Mapping[str, float]
     note: Mapping[str, Any]  # the fields of a `Change` that do not depend on the alias
+    shipped: bool  # the comparison had the evidence for it
 
 
 def register(params: Params, folder: Path = Path()) -> Outcome:
@@ -77,7 +83,23 @@ def register(params: Params, folder: Path = Path()) -> Outcome:
         show_decision(store, state, decision, main)
         save_view(store, main, list(params.heads))
         challenger = _enter(store, state, decision, main, runs[decision["winner"]].info.run_id)
+        _count_judged(store, state, decision)
+        store.client.set_model_version_tag(
+            store.name, challenger.version, "test set", str(wear_of(store.root, store.name))
+        )
         return _pass(store, state, challenger, params)
+
+
+def _count_judged(store: Store, state: State, decision: Mapping[str, Any]) -> None:
+    """Write down which models were compared on today's test images."""
+    views = open_views(state.folder / "data" / "views")
+    test = views.samples.iloc[views.rows("test")]["sha256"]
+    models = [fingerprint(state.folder / "models" / row["name"])[:12] for row in decision["strategies"]]
+    line = {
+        "when": datetime.now(UTC).isoformat(timespec="seconds"), "model": store.name, "images": len(test),
+        "metric": decision["metric"], "spread": spread_of(decision), "judged": models, "test": sketch(test),
+    }  # fmt: skip
+    write_judged(store.root, line)
 
 
 def _read_decision(folder: Path, params: Params) -> dict[str, Any]:
@@ -108,7 +130,8 @@ def _enter(store: Store, state: State, decision: Mapping[str, Any], main: str, r
         version = create_version(store, state, strategy, run, tags, describe_decision(decision, main))
     made_of = {"key": key, "strategy": strategy, "trained": card.key}
     note = {"metric": main, "value": value, "data": data, "git": git, **made_of}
-    return Challenger(str(version.version), strategy, scores, read_costs(decision, strategy), note)
+    shipped = decision["verdict"] == "ship"
+    return Challenger(str(version.version), strategy, scores, read_costs(decision, strategy), note, shipped)
 
 
 def _pass(store: Store, state: State, challenger: Challenger, params: Params) -> Outcome:
@@ -117,40 +140,77 @@ def _pass(store: Store, state: State, challenger: Challenger, params: Params) ->
     champion = seen.get(CHAMPION)
     if champion == challenger.version:
         return Outcome(f"{name} is the champion already", challenger.version, CHAMPION)
-    verdict = _judge(store, state, challenger, champion, params)
+    verdict, anchor = _judge(store, state, challenger, champion, params)
     store.client.set_model_version_tag(store.name, challenger.version, "gate", verdict.why)
     if not verdict.passed:
         promote(store, seen, [Move(CANDIDATE, challenger.version, verdict.why, challenger.note)])
         kept = f"champion stays version {champion}" if champion else "there is no champion yet"
         return Outcome(f"{name} is a candidate, {kept}: {verdict.why}", challenger.version, CANDIDATE)
-    promote(store, seen, take_place(store, seen, challenger.version, verdict.why, challenger.note))
+    note = {**challenger.note, "anchor": anchor}
+    promote(store, seen, take_place(store, seen, challenger.version, verdict.why, note))
     return Outcome(f"{name} is the champion: {verdict.why}", challenger.version, CHAMPION)
 
 
-def _judge(store: Store, state: State, challenger: Challenger, champion: str | None, params: Params) -> Verdict:
-    """What the gate says; the quick questions first."""
+def _judge(
+    store: Store, state: State, challenger: Challenger, champion: str | None, params: Params
+) -> tuple[Verdict, str | None]:
+    """What the gate says, the quick questions first; and the best champion so far, should the challenger pass."""
     strategy, settings = challenger.strategy, params.register_
+    line = holder(store.root, store.name, CHAMPION)
     asked = [
         check_split(state.folder, strategy),
         check_floors(challenger.scores, settings.floors),
         check_ceilings(challenger.costs, settings.ceilings),
     ]
     if champion:
-        asked.append(check_age(state.folder, strategy, champion, holder(store.root, store.name, CHAMPION)))
+        asked.append(check_age(state.folder, strategy, champion, line))
     refused = next((verdict for verdict in asked if not verdict.passed), None)
     if refused:
-        return refused
+        return refused, None
     limits = "every floor and ceiling holds" if settings.ceilings else "every floor holds"
     if champion is None:
-        return Verdict(True, f"{_reason_without(store)}; {limits}")
-    files = fetch(f"models:/{store.name}/{champion}", store.uri)
-    against = check_champion(state.folder, strategy, files, params)
-    return Verdict(against.passed, f"{against.why}; {limits}" if against.passed else against.why)
+        want = "" if challenger.shipped else ", for want of another: the comparison found not enough evidence"
+        return Verdict(True, f"{_reason_without(line)}{want}; {limits}"), challenger.version
+    if not challenger.shipped:
+        why = (
+            "the comparison found not enough evidence for it, and what leads for want of evidence displaces no champion"
+        )
+        return Verdict(False, why), None
+    return _contest(store, state, challenger, champion, (line or {}).get("anchor") or champion, params, limits)
 
 
-def _reason_without(store: Store) -> str:
-    """Why there is no champion to compare with."""
-    line = holder(store.root, store.name, CHAMPION)
+def _contest(
+    store: Store, state: State, challenger: Challenger, champion: str, anchor: str, params: Params, limits: str
+) -> tuple[Verdict, str | None]:
+    """Against the champion, and against the best champion so far: else each may be a little worse than the one before.
+
+    That descent is known from trials of medicines: D'Agostino et al., Non-inferiority trials, Statistics in Medicine 22
+    (2003).
+    """
+
+    def against(version: str, title: str) -> Contest:
+        files = fetch(f"models:/{store.name}/{version}", store.uri)
+        return meet(state.folder, challenger.strategy, files, title, params)
+
+    found = against(champion, "the champion")
+    if not found.verdict.passed:
+        return found.verdict, None
+    why, best = found.verdict.why, champion
+    if anchor not in (champion, challenger.version):
+        try:
+            found, best = against(anchor, f"version {anchor}"), anchor
+        except VersionError:
+            why += f"; version {anchor}, the best champion so far, is gone and was not scored again"
+        else:
+            why += f"; against the best champion so far: {found.verdict.why}"
+            if not found.verdict.passed:
+                return Verdict(False, why), None
+    surpassed = found.gain is None or found.gain >= 0
+    return Verdict(True, f"{why}; {limits}"), challenger.version if surpassed else best
+
+
+def _reason_without(line: Mapping[str, Any] | None) -> str:
+    """Why there is no champion to compare with; `line` is its last in the ledger."""
     if line is None or line["to"] is None:
         return "the first version to pass"
     return f"compared with nobody: the champion of {LEDGER}, version {line['to']}, is no longer in MLflow"

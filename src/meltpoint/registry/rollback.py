@@ -6,7 +6,7 @@ from typing import Any
 from meltpoint.errors import UserError
 from meltpoint.progress import say
 from meltpoint.registry.check import check_version
-from meltpoint.registry.ledger import lines_of
+from meltpoint.registry.ledger import holder, lines_of
 from meltpoint.registry.package import fingerprint
 from meltpoint.registry.promotion import one_act, promote, put_back, take_place
 from meltpoint.registry.state import git_revision
@@ -80,4 +80,5 @@ def _note(store: Store, version: str, made_of: Mapping[str, Any]) -> dict[str, A
     lines = [line for line in lines_of(store.root, store.name, CHAMPION) if line["to"] == version]
     then = {"metric": lines[-1]["metric"], "value": lines[-1]["value"]} if lines else {"metric": "", "value": None}
     data = store.client.get_model_version(store.name, version).tags.get("data", "")
-    return {**then, "data": data, "git": git_revision(store.root), **made_of}
+    anchor = (holder(store.root, store.name, CHAMPION) or {}).get("anchor")
+    return {**then, "data": data, "git": git_revision(store.root), "anchor": anchor, **made_of}

@@ -7,6 +7,7 @@ from typing import assert_never
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import logsigmoid, one_hot
 
@@ -14,6 +15,8 @@ from meltpoint.metrics import confusion, from_confusion
 from meltpoint.params.model import Head, Target
 from meltpoint.task.class_weights import weigh_classes
 from meltpoint.task.objective import LOSS, MISSING, Gather, Objective, ObjectiveError, Scores
+
+SMALLEST = float(np.finfo(np.float64).eps)  # probability, as scikit-learn's `log_loss` clips
 
 
 def build_objective(
@@ -204,7 +207,15 @@ class OutputTally:
         counts = np.stack([confusion(targets.numpy(), row, n_classes) for row in predicted.reshape(-1, len(targets))])
         counts = counts.reshape(*predicted.shape[:-1], n_classes, n_classes)
         loss = self.objective.loss(outputs, targets, 0.0).double().numpy()
-        return {LOSS: loss, **from_confusion(counts)}
+        return {LOSS: loss, **from_confusion(counts), "log_loss": _log_loss(probabilities, targets)}
+
+
+def _log_loss(probabilities: Tensor, targets: Tensor) -> NDArray[np.float64]:
+    """Mean of -log of the probability (..., N, C) that each labelled target (N,) was given: (...)."""
+    known = targets != MISSING
+    own = targets[known].expand(*probabilities.shape[:-2], -1).unsqueeze(-1)
+    given = probabilities[..., known, :].double().gather(-1, own).squeeze(-1)
+    return np.asarray(-given.clamp(SMALLEST, 1).log().mean(-1).numpy(), dtype=np.float64)
 
 
 def _logits(outputs: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ from meltpoint.train.batches import Floats, Integers, Store, balance, draw_order
 from meltpoint.trees import build_tree, derive_parents
 
 MASKS = 64  # in memory at once
+INSTEAD: dict[Metric, Metric] = {"roc_auc": "log_loss"}  # of a metric too dear for every epoch: what chooses on val
 
 Labels = Mapping[str, "pd.Series[str]"]  # by head, of some images
 
@@ -121,7 +122,7 @@ def build_goal(views: Views, params: Params) -> Goal:
         images=_store(views.plain, views.augmented, views.count, train),
         masks=masks,
         main=params.main_head,
-        metric=params.compare.metric,
+        metric=INSTEAD.get(params.compare.metric, params.compare.metric),
         tree=None if params.tree is None else _plant(params.tree, labels, classes),
     )
 

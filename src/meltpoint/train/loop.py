@@ -10,6 +10,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from meltpoint.metrics import sign_of
 from meltpoint.params.training import FinetuneStrategy
 from meltpoint.progress import Stopwatch, peak_megabytes, say, track
 from meltpoint.train.batches import Batch, TrainImages, mix_one
@@ -31,9 +32,9 @@ class Best:
     metric: float
     loss: float
 
-    def is_beaten_by(self, metric: float, loss: float) -> bool:
-        """A higher metric, or the same with a lower loss."""
-        return (-metric, loss) < (-self.metric, self.loss)
+    def is_beaten_by(self, metric: float, loss: float, sign: int) -> bool:
+        """A better metric, more being better if `sign` is 1 and less if -1, or the same with a lower loss."""
+        return (-sign * metric, loss) < (-sign * self.metric, self.loss)
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ class Loop:
             scores = parts.judge()
             metric, loss = scores[parts.goal.curve], scores["val/loss"]
             check_val(loss, self.step, epoch)
-            if self.best is None or self.best.is_beaten_by(metric, loss):
+            if self.best is None or self.best.is_beaten_by(metric, loss, sign_of(parts.goal.metric)):
                 self.best = Best(epoch, metric, loss)
                 self.best_weights = {name: value.detach().cpu().clone() for name, value in parts.parameters.items()}
         self.sink.log({"epoch": self._epochs, **scores}, self.step)

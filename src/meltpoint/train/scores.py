@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from meltpoint.metrics import sign_of
 from meltpoint.task.objective import LOSS, Objective, Scores
 
 
@@ -46,7 +47,7 @@ def alone(rows: Tensor) -> Tensor:
 
 def pick(scores: Scores, metric: str) -> int:
     """Of a stack of replicas (R,) the one best by `metric`, then by loss."""
-    return int(np.lexsort((scores[LOSS], -scores[metric]))[0])
+    return int(np.lexsort((scores[LOSS], -sign_of(metric) * scores[metric]))[0])
 
 
 def name_scores(scores: Mapping[str, Mapping[str, float]], weights: Mapping[str, float]) -> dict[str, float]:

@@ -29,7 +29,7 @@ COSTS = {
 
 @pytest.fixture
 def settings() -> Compare:
-    return Compare(metric="miou", margin=0.01, confidence=0.95, resamples=400, cost="train_seconds")
+    return Compare(metric="miou", margin=0.01, confidence=0.95, cost="train_seconds")
 
 
 def add(reports: Path, name: str, made: Any, seconds: float) -> None:
@@ -37,6 +37,7 @@ def add(reports: Path, name: str, made: Any, seconds: float) -> None:
     folder = reports / "strategies" / name
     (folder / "pictures").mkdir(parents=True)
     write_predictions(made.table, folder / "predictions.parquet")
+    made.table.iloc[:0].assign(repeat=0).to_parquet(folder / "repeats.parquet")
     write_json(folder / "metrics.json", judge(made.table, made.card.heads).metrics)
     write_json(folder / "hierarchy.json", {})
     (folder / "reliability.csv").write_text("confidence,accuracy,images,low,high\n")
@@ -49,7 +50,7 @@ def add(reports: Path, name: str, made: Any, seconds: float) -> None:
 
 def read(reports: Path, *names: str) -> Evidence:
     heads: Any = {"scene": SimpleNamespace(label="scene")}
-    return read_evidence(reports, list(names), heads, "scene", reports.parent / "classes.json", "segmentation")
+    return read_evidence(reports, list(names), heads, "scene", reports.parent / "classes.json", "segmentation", "miou")
 
 
 @pytest.fixture
@@ -61,14 +62,14 @@ def evidence(tmp_path: Path, scenes: Any) -> Evidence:
 
 def test_the_scores_are_those_of_the_evaluation(evidence: Evidence, settings: Compare) -> None:
     for metric in ("miou", "dice", "pixel_accuracy"):
-        found = evidence.answers["test"]["scene"].resample(metric, 100, 0)
+        found = evidence.answers["test"]["scene"].measure(metric)
         told = [evidence.metrics[name]["test"]["scene"][metric] for name in evidence.strategies]
         assert found.scores == pytest.approx(told, abs=1e-6)
         assert found.images == 20
 
 
 def test_the_better_masks_are_shipped(evidence: Evidence, settings: Compare, tmp_path: Path) -> None:
-    decision = compare(evidence, settings, 0)
+    decision = compare(evidence, settings)
     assert (decision.winner, decision.verdict) == ("finetune", "ship")
     assert re.match(r"Ship finetune: \d\d\.\d% mean IoU on scene against \d\d\.\d% for frozen", decision.sentence)
     pairs = as_json(decision)["pairs"]
@@ -90,7 +91,7 @@ def test_images_without_a_labelled_pixel_are_left_out(scenes: Any) -> None:
     table = scenes(images=6).table.copy()
     names = ["sky", "road", "car", "person"]
     table.loc[3, [pixel_column("scene", count, name) for count in ("tp", "fp", "fn") for name in names]] = 0
-    assert pair([table, table], "scene", names).pixels.shape == (2, 3, 11, 4)
+    assert [own.shape for own in pair([[table], [table]], "scene", names).pixels] == [(1, 3, 11, 4)] * 2
 
 
 def test_other_masks_are_refused(tmp_path: Path, scenes: Any) -> None:
@@ -120,4 +121,4 @@ def test_rows_may_come_in_any_order(tmp_path: Path, scenes: Any) -> None:
     add(tmp_path / "reports", "second", made, 1.0)
     found: Any = read(tmp_path / "reports", "first", "second").answers["test"]["scene"]
     assert (found.pixels[0] == found.pixels[1]).all()
-    assert np.isfinite(found.resample("miou", 100, 0).resampled).all()
+    assert np.isfinite(found.measure("miou").influence).all()

@@ -25,7 +25,7 @@ from meltpoint.model.model import Model, build_heads, save_model
 from meltpoint.params.read import Params, read_params
 from meltpoint.predict.predictor import open_predictor
 from meltpoint.registry.check import CheckError, check_version, write_check
-from meltpoint.registry.gate import check_champion, score_again
+from meltpoint.registry.contest import meet, score_again
 from meltpoint.registry.register import register
 from meltpoint.registry.scores import read_scores
 from meltpoint.registry.store import make_database, open_store
@@ -127,7 +127,7 @@ def small_params() -> dict[str, Any]:
     }  # fmt: skip
     params["tree"] = None
     params["evaluate"] |= {"worst": 2}
-    params["compare"] |= {"metric": "miou", "margin": 1.0, "resamples": 200}
+    params["compare"] |= {"metric": "miou", "margin": 1.0}
     params["register"] = {"name": "scenes", "floors": {"scene/miou": 0.0}, "ceilings": {}, "new_labels": False}
     return params
 
@@ -200,7 +200,7 @@ def test_a_version_of_masks_is_made_and_shown(scene: House) -> None:
 
 
 def test_the_champion_is_scored_again_on_todays_masks(scene: House) -> None:
-    verdict = check_champion(scene.folder, "frozen", scene.folder / "models" / "finetune", scene.params)
+    verdict = meet(scene.folder, "frozen", scene.folder / "models" / "finetune", "the champion", scene.params).verdict
     said = {name: read_scores(scene.folder, name)["test/scene/miou"] for name in ("frozen", "finetune")}
     told = f"{said['frozen']:.1%} mean IoU on scene against the champion's {said['finetune']:.1%} on 6 test images"
     assert verdict.why.startswith(told)
@@ -210,8 +210,10 @@ def test_the_champion_is_scored_again_on_todays_masks(scene: House) -> None:
 def test_a_loss_beyond_the_margin_does_not_pass(scene: House) -> None:
     scene.edit(lambda raw: raw["compare"].update(margin=0.0))
     better, worse = (scene.folder / "models" / name for name in ("frozen", "finetune"))
-    assert not check_champion(scene.folder, worse.name, better, scene.params).passed
-    assert check_champion(scene.folder, worse.name, worse, scene.params).passed, "it is no worse than itself"
+    assert not meet(scene.folder, worse.name, better, "the champion", scene.params).verdict.passed
+    assert meet(scene.folder, worse.name, worse, "the champion", scene.params).verdict.passed, (
+        "it is no worse than itself"
+    )
 
 
 def test_another_geometry_is_counted_on_todays_pixels(scene: House) -> None:
@@ -236,11 +238,11 @@ def test_another_task_is_refused_unless_other_labels_are_allowed(scene: House) -
     card = read_json(champion / "card.json")
     write_json(champion / "card.json", card | {"task": "classification"})
     write_manifest(champion)
-    verdict = check_champion(scene.folder, "frozen", champion, scene.params)
+    verdict = meet(scene.folder, "frozen", champion, "the champion", scene.params).verdict
     assert not verdict.passed
     assert "it was classification and is segmentation" in verdict.why
     scene.edit(lambda raw: raw["register"].update(new_labels=True))
-    assert check_champion(scene.folder, "frozen", champion, scene.params).passed
+    assert meet(scene.folder, "frozen", champion, "the champion", scene.params).verdict.passed
 
 
 def test_masks_are_held_against_those_of_the_registration(scene: House) -> None:

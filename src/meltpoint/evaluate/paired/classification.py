@@ -1,6 +1,6 @@
 """Classes of images that several predictors answered, and how sure their scores are."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,12 +8,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from meltpoint.evaluate.answers import answers_of, codes_of
-from meltpoint.evaluate.bootstrap import Bootstrap, resample
-from meltpoint.evaluate.words import Wording
-from meltpoint.tables import Classes, answer_column, label_column, read_predictions
+from meltpoint.evaluate import influence
+from meltpoint.evaluate.answers import answers_of, codes_of, groups_of, probabilities_of
+from meltpoint.evaluate.influence import Influence
+from meltpoint.evaluate.measured import Measured, say_rare
+from meltpoint.evaluate.words import METRICS, Wording
+from meltpoint.tables import Classes, answer_column, label_column, probability_columns, read_predictions
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 PICTURE = "mistakes.png"
 WORDING = Wording(
@@ -26,30 +30,112 @@ WORDING = Wording(
         "Contact sheet of the worst mistakes of {strategy} on {head}, each with its true and its predicted class"
     ),
 )
+BY_CLASS = ("balanced_accuracy", "macro_f1", "f1", "roc_auc")  # means over classes
+BY_PROBABILITY = ("roc_auc", "log_loss")
+WITHOUT_CLASSES = ("accuracy", "log_loss")  # decide however rare classes are
 
 
 @dataclass(frozen=True)
 class Answers:
-    """One head on one split: the true class ids (N,) of the labelled images and what each predictor said (K, N)."""
+    """One head on one split: the true class ids (N,) of the labelled images and the group id (N,) of each.
+
+    `predicted` has the answers (R, N) of each predictor's trainings; `probabilities` (R, N, C) of each where the metric
+    asks for them, else None.
+    """
 
     true: Ints
-    predicted: Ints
-    n_classes: int
+    group: Ints
+    predicted: Sequence[Ints]
+    classes: list[str]
+    probabilities: Sequence[Floats] | None = None
 
     @property
     def images(self) -> int:
         """How many images have a label."""
         return len(self.true)
 
-    def resample(self, metric: str, resamples: int, seed: int) -> Bootstrap:
-        """The predictors' metric, and how sure it is (see `bootstrap.resample`)."""
-        return resample(self.true, self.predicted, self.n_classes, metric, resamples, seed)
+    @property
+    def groups(self) -> int:
+        """How many groups these images form."""
+        return int(self.group.max()) + 1 if len(self.group) else 0
+
+    def measure(self, metric: str) -> Measured:
+        """The predictors' metric, and how sure it is."""
+        trainings = [list(self._trainings(metric, which)) for which in range(len(self.predicted))]
+        single = metric == "accuracy" and all(len(own) == 1 for own in trainings)
+        shown = self._shown()
+        counted = shown[self._counted(metric, shown)] if metric in BY_CLASS else np.array([self.groups])
+        return Measured(
+            metric=metric,
+            images=self.images,
+            runs=tuple(np.array([training.score for training in own]) for own in trainings),
+            influence=np.stack([np.mean([training.groups for training in own], axis=0) for own in trainings]),
+            group=self.group,
+            right=np.stack([own[0] for own in self.predicted]) == self.true if single else None,
+            shown=counted,
+            refusal=self._refuse(metric, shown),
+        )
+
+    def _trainings(self, metric: str, which: int) -> Iterator[Influence]:
+        """Each training of a predictor, measured by itself."""
+        n, shown = self.groups, self._shown()
+        for run, said in enumerate(self.predicted[which]):
+            match metric:
+                case "accuracy":
+                    yield influence.accuracy(self.true, said, self.group, n)
+                case "balanced_accuracy":
+                    yield influence.balanced_accuracy(self.true, said, self.group, n, shown > 0)
+                case "macro_f1" | "f1":
+                    yield influence.macro_f1(self.true, said, self.group, n, self._counted(metric, shown))
+                case "quadratic_kappa":
+                    yield influence.quadratic_kappa(self.true, said, self.group, n)
+                case "log_loss":
+                    yield influence.log_loss(self._given(which, run), self.group, n)
+                case "roc_auc":
+                    asked = np.flatnonzero(self._counted(metric, shown)).tolist()
+                    yield influence.roc_auc(self.true, self._probabilities(which, run), self.group, n, asked)
+                case _:
+                    raise ValueError(f"{metric} is no metric of classes of images")
+
+    def _shown(self) -> Ints:
+        """How many groups have an image of each class (C,)."""
+        cells = np.unique(self.group * len(self.classes) + self.true)
+        return np.bincount(cells % len(self.classes), minlength=len(self.classes)).astype(np.int64)
+
+    def _counted(self, metric: str, shown: Ints) -> Flags:
+        """The classes (C,) that the mean is over: those that occur; of two only the last where it is looked for."""
+        counted = shown > 0
+        if metric in ("f1", "roc_auc") and len(self.classes) == 2:
+            counted[0] = False
+        return counted
+
+    def _refuse(self, metric: str, shown: Ints) -> str | None:
+        others = [METRICS[name] for name in WITHOUT_CLASSES if name != metric]
+        needed = shown if metric in BY_CLASS else np.zeros_like(shown)
+        return say_rare(METRICS[metric], self.groups, needed, self.classes, others)
+
+    def _probabilities(self, which: int, run: int) -> Floats:
+        assert self.probabilities is not None, "`read` keeps them for the metrics that ask for them"
+        return np.asarray(self.probabilities[which][run], dtype=np.float64)
+
+    def _given(self, which: int, run: int) -> Floats:
+        """What the true class was given (N,)."""
+        own = self._probabilities(which, run)
+        return np.asarray(own[np.arange(len(own)), self.true] / own.sum(1))
 
 
-def read(path: Path, classes: Classes) -> pd.DataFrame:
-    """Of the predictions of a strategy the columns id, split, and of each head its label and its answer."""
+def read(path: Path, classes: Classes, metric: str) -> pd.DataFrame:
+    """Of the predictions of a strategy the columns id, split, group, and of each head what the metric asks for."""
     table = read_predictions(path, classes)
-    return table[["id", "split", *map(label_column, classes), *map(answer_column, classes)]]
+    return table[["id", "split", "group", *map(label_column, classes), *columns_of(classes, metric)]]
+
+
+def columns_of(classes: Classes, metric: str) -> list[str]:
+    """The columns of answers that a metric is about."""
+    columns = [*map(answer_column, classes)]
+    if metric in BY_PROBABILITY:
+        columns += [name for head, names in classes.items() for name in probability_columns(head, names)]
+    return columns
 
 
 def asked(table: pd.DataFrame, classes: Classes) -> pd.DataFrame:
@@ -57,8 +143,18 @@ def asked(table: pd.DataFrame, classes: Classes) -> pd.DataFrame:
     return table[[label_column(head) for head in classes]]
 
 
-def pair(tables: Sequence[pd.DataFrame], head: str, names: list[str]) -> Answers:
-    """The answers of several predictors, in tables whose rows are the same images; labels are those of the first."""
-    true = codes_of(tables[0], head, names)
+def pair(trainings: Sequence[Sequence[pd.DataFrame]], head: str, names: list[str]) -> Answers:
+    """The answers of each predictor's trainings, in tables whose rows are the same images; labels are the first's."""
+    first = trainings[0][0]
+    true = codes_of(first, head, names)
     kept = true >= 0
-    return Answers(true[kept], np.stack([answers_of(table, head, names)[kept] for table in tables]), len(names))
+    ranked = all(column in first for column in probability_columns(head, names))
+    return Answers(
+        true=true[kept],
+        group=groups_of(first["group"][kept]),
+        predicted=[np.stack([answers_of(table, head, names)[kept] for table in own]) for own in trainings],
+        classes=names,
+        probabilities=[np.stack([probabilities_of(table, head, names)[kept] for table in own]) for own in trainings]
+        if ranked
+        else None,
+    )

@@ -1,4 +1,4 @@
-"""Masks that several predictors answered, and how sure their scores are: images are resampled, never pixels."""
+"""Masks that several predictors answered, and how sure their scores are: images count, never pixels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from meltpoint.evaluate.bootstrap import Bootstrap, resample_masks
+from meltpoint.evaluate.answers import groups_of
 from meltpoint.evaluate.counts import pixels_of
-from meltpoint.evaluate.words import Wording
+from meltpoint.evaluate.influence import pixel_ratio
+from meltpoint.evaluate.measured import Measured, say_rare
+from meltpoint.evaluate.words import METRICS, Wording
 from meltpoint.tables import PIXELS, Classes, pixel_column, read_counts
 
 Ints = NDArray[np.int64]
@@ -24,28 +26,62 @@ WORDING = Wording(
     about="Test images by their own IoU: the best, the middle and the worst. Some may be labelled wrongly: look.",
     alternative="Test images with their true mask, the one of {strategy} on {head}, and its errors",
 )
+WITHOUT_CLASSES = "pixel_accuracy"  # decides however rare classes are
 
 
 @dataclass(frozen=True)
 class Answers:
-    """One head on one split: `pixels` (K, 3, N, C) are tp, fp and fn of K predictors on the N labelled images."""
+    """One head on one split: of each predictor `pixels` (R, 3, N, C), tp, fp and fn of its trainings.
 
-    pixels: Ints
+    The N images are those with a labelled pixel; `group` (N,) is the group id of each.
+    """
+
+    pixels: Sequence[Ints]
+    group: Ints
+    classes: list[str]
 
     @property
     def images(self) -> int:
         """How many images have a labelled pixel."""
-        return int(self.pixels.shape[2])
+        return len(self.group)
 
-    def resample(self, metric: str, resamples: int, seed: int) -> Bootstrap:
-        """The predictors' metric, and how sure it is (see `bootstrap.resample_masks`)."""
-        return resample_masks(self.pixels, metric, resamples, seed)
+    @property
+    def groups(self) -> int:
+        """How many groups these images form."""
+        return int(self.group.max()) + 1 if len(self.group) else 0
+
+    def measure(self, metric: str) -> Measured:
+        """The predictors' metric, and how sure it is."""
+        shown = self._shown()
+        trainings = [
+            [pixel_ratio(pixels, metric, self.group, self.groups, pixels.sum((0, 1)) > 0) for pixels in own]
+            for own in self.pixels
+        ]
+        whole = metric == WITHOUT_CLASSES
+        needed, others = (np.zeros_like(shown), []) if whole else (shown, [METRICS[WITHOUT_CLASSES]])
+        return Measured(
+            metric=metric,
+            images=self.images,
+            runs=tuple(np.array([training.score for training in own]) for own in trainings),
+            influence=np.stack([np.mean([training.groups for training in own], axis=0) for own in trainings]),
+            group=self.group,
+            right=None,
+            shown=np.array([self.groups]) if whole else shown[shown > 0],
+            refusal=say_rare(METRICS[metric], self.groups, needed, self.classes, others),
+        )
+
+    def _shown(self) -> Ints:
+        """How many groups have a pixel of each class in their true masks (C,)."""
+        tp, _, fn = self.pixels[0][0]
+        there = np.zeros((self.groups, len(self.classes)), np.int64)
+        np.add.at(there, self.group, (tp + fn > 0).astype(np.int64))
+        return np.asarray((there > 0).sum(0), dtype=np.int64)
 
 
-def read(path: Path, classes: Classes) -> pd.DataFrame:
-    """Of the predictions of a strategy the columns id, split, and of each head tp, fp and fn of each class."""
+def read(path: Path, classes: Classes, metric: str) -> pd.DataFrame:  # noqa: ARG001 - all metrics ask for the same
+    """Of the predictions of a strategy the columns id, split, group, and of each head tp, fp and fn of each class."""
     wanted = [pixel_column(head, count, name) for head, names in classes.items() for count in PIXELS for name in names]
-    return read_counts(path, classes)[["id", "split", *wanted]]
+    return read_counts(path, classes)[["id", "split", "group", *wanted]]
 
 
 def asked(table: pd.DataFrame, classes: Classes) -> pd.DataFrame:
@@ -59,8 +95,9 @@ def asked(table: pd.DataFrame, classes: Classes) -> pd.DataFrame:
     )
 
 
-def pair(tables: Sequence[pd.DataFrame], head: str, names: list[str]) -> Answers:
-    """The answers of several predictors, in tables whose rows are the same images."""
-    pixels = np.stack([pixels_of(table, head, names) for table in tables])
-    kept = (pixels[0, 0] + pixels[0, 2]).sum(-1) > 0
-    return Answers(pixels[:, :, kept])
+def pair(trainings: Sequence[Sequence[pd.DataFrame]], head: str, names: list[str]) -> Answers:
+    """The answers of each predictor's trainings, in tables whose rows are the same images."""
+    pixels = [np.stack([pixels_of(table, head, names) for table in own]) for own in trainings]
+    kept = (pixels[0][0, 0] + pixels[0][0, 2]).sum(-1) > 0
+    group = groups_of(trainings[0][0]["group"][kept])
+    return Answers([own[:, :, kept] for own in pixels], group, names)

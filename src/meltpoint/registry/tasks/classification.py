@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from meltpoint.evaluate.mistakes import worst_mistakes
+from meltpoint.evaluate.paired.classification import columns_of
 from meltpoint.images.views import Views, open_views
 from meltpoint.model.card import Card
 from meltpoint.params.read import Params
@@ -13,13 +14,15 @@ from meltpoint.predict.predictor import Predictor
 from meltpoint.progress import track
 from meltpoint.registry.gallery import MISTAKES, MOST_ROWS, TEST, lay_table
 from meltpoint.registry.scores import MOST_CLASSES
-from meltpoint.tables import answer_column, probability_columns, read_predictions
+from meltpoint.tables import probability_columns, read_predictions
 
 MODEL_TYPE = "image classifier"  # as MLflow's pages call it
 
 
 def score_again(champion: Predictor, folder: Path, params: Params) -> pd.DataFrame:
-    """What the champion says of today's test images: `id`, `group` and, per head, its answer; its own preprocessing.
+    """What the champion says of today's test images: `id`, `group` and, per head, what the deciding metric asks for.
+
+    Its preprocessing is its own.
 
     It answers as its card says: by its own thresholds, and by its own tree.
     Pictures that the champion refuses (it may have a lower limit of pixels) are left out.
@@ -32,7 +35,7 @@ def score_again(champion: Predictor, folder: Path, params: Params) -> pd.DataFra
         paths = [folder / "data" / "raw" / path for path in samples["path"]]
         said = champion.predict_images(track(paths, "scoring the champion"), batch)
         said = said.assign(id=samples["id"].array, group=samples["group"].array)[said["error"].isna()]
-    return pd.DataFrame(said[["id", "group", *map(answer_column, champion.card.classes)]])
+    return pd.DataFrame(said[["id", "group", *columns_of(champion.card.classes, params.compare.metric)]])
 
 
 def lay_tables(views: Views, card: Card, worst: int, folder: Path) -> None:

@@ -1,0 +1,251 @@
+"""A metric of several predictors on the same images, and how sure it and every difference of it are.
+
+Images of one group stand and fall together, so everything here counts groups. Accuracy of models trained once has
+intervals and tests of its own (`intervals`); all other metrics have the jackknife's variance over groups, with as many
+degrees of freedom as the spread of the groups allows, and that of the seeds where strategies were trained repeatedly.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meltpoint.evaluate import intervals
+from meltpoint.evaluate.intervals import Interval
+from meltpoint.metrics import sign_of
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+UNBOUNDED = ("log_loss",)
+FEW_MORE = 4  # groups that Wilson's interval adds to those seen; then, where no difference was seen,
+HIDDEN = 0.1  # of a group's weight in each class that is added to every variance, and
+NEVER_SEEN = 3.5  # of a group's weight in the rarest class, the least variance there is: see `Measured._variance`
+FEWEST_GROUPS = 5  # below which nothing is said
+FEWEST_OF_A_CLASS = 6  # groups, below which a mean over classes has no interval that holds
+MOST_NAMED = 5  # classes in a sentence
+REACH = 5e-4  # to which the end of an exact test is searched
+
+
+@dataclass(frozen=True)
+class Difference:
+    """By how much one predictor is better than another on the same images; `p_value` is two-sided, of no difference."""
+
+    value: float
+    interval: Interval
+    standard_error: float
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A metric of K predictors on N images in G groups.
+
+    `runs` are the scores (R,) of each predictor's trainings, whose mean is its score; `influence` (K, G) is what each
+    group adds to that mean. `right` (K, N) are the right answers where the metric is the accuracy of single trainings.
+    `shown` (C,) are the groups that show each class which the metric is a mean over. `refusal` says why the metric
+    cannot decide on these images.
+    """
+
+    metric: str
+    images: int
+    runs: tuple[Floats, ...]
+    influence: Floats
+    group: Ints  # (N,) of each image
+    right: Flags | None
+    shown: Ints
+    refusal: str | None = None
+
+    @cached_property
+    def scores(self) -> Floats:
+        """The score (K,) of each predictor: the mean over its trainings."""
+        return np.array([float(own.mean()) for own in self.runs])
+
+    @property
+    def groups(self) -> int:
+        """How many groups the images form; as many as images where each stands alone."""
+        return int(self.influence.shape[1])
+
+    @property
+    def sign(self) -> int:
+        """1 where more is better, -1 where less is."""
+        return sign_of(self.metric)
+
+    def interval(self, which: int, confidence: float) -> Interval | None:
+        """Of one predictor's score; None where the metric cannot tell (see `refusal`)."""
+        if self.refusal is not None:
+            return None
+        level, score = (1 - confidence) / 2, float(self.scores[which])
+        if self.right is not None:
+            effect, freedom = self._effect(self.right[which].astype(np.float64))
+            return intervals.wilson(score, self.images / effect, intervals.student(level, freedom))
+        variance, freedom = self._variance(self.influence[which], [which])
+        return _transformed(self.metric, score, variance**0.5, intervals.student(level, freedom))
+
+    def difference(self, first: int, second: int, confidence: float) -> Difference | None:
+        """By how much the first predictor is better than the second; None where the metric cannot tell."""
+        if self.refusal is not None:
+            return None
+        value, level = self._gain(first, second), (1 - confidence) / 2
+        error, freedom = self._error(first, second)
+        if self.right is not None:
+            gained, lost, n, freedom = self._discordant(first, second)
+            z = intervals.student(level, freedom)
+            alone = n == self.images
+            p_value = intervals.mcnemar(round(gained), round(lost)) if alone else self._two_sided(first, second)
+            return Difference(value, intervals.tango(gained, lost, n, z), error, p_value)
+        reach = intervals.student(level, freedom) * error
+        low, high = value - reach, value + reach
+        if self.metric not in UNBOUNDED:
+            low, high = max(-1.0, low), min(1.0, high)
+        return Difference(value, Interval(low, high), error, self._two_sided(first, second))
+
+    def shows(self, first: int, second: int, margin: float, level: float) -> bool:
+        """Whether it is shown, one-sided at `level`, that the first loses less than `margin` to the second.
+
+        Of few images that one alone has right, Tango's test is confirmed by the exact one, which takes longer.
+        """
+        if self.refusal is not None:
+            return False
+        if self.right is None:
+            error, freedom = self._error(first, second)
+            return intervals.student_below((-self._gain(first, second) - margin) / error, freedom) <= level
+        gained, lost, n, freedom = self._discordant(first, second)
+        statistic = float(intervals.tango_statistic(lost, gained, n, margin))
+        if intervals.student_below(statistic, freedom) > level:
+            return False
+        few = gained + lost <= intervals.FEW
+        whole = int(np.ceil(lost - 1e-9)), int(gained + 1e-9), int(n)
+        return not few or intervals.exact_below(*whole, margin) <= level
+
+    def least(self, first: int, second: int, level: float) -> float:
+        """The gain of the first over the second that is shown one-sided at `level`: the end of what `shows` allows."""
+        value = self._gain(first, second)
+        if self.right is None:
+            error, freedom = self._error(first, second)
+            return max(-1.0, value - intervals.student(level, freedom) * error)
+        gained, lost, n, freedom = self._discordant(first, second)
+        bound = intervals.tango(gained, lost, n, intervals.student(level, freedom)).low
+        if gained + lost > intervals.FEW or bound >= 0:
+            return bound
+        hidden, shown = -bound, 1.0  # losses; the exact test allows no more than Tango's
+        while shown - hidden > REACH:
+            middle = (hidden + shown) / 2
+            hidden, shown = (hidden, middle) if self.shows(first, second, middle, level) else (middle, shown)
+        return -shown
+
+    def covariance(self, control: int) -> Floats:
+        """How the losses of all others against `control` vary together: (K - 1, K - 1)."""
+        others = [which for which in range(len(self.runs)) if which != control]
+        lost = self.influence[others] - self.influence[control]
+        lost = lost - lost.mean(axis=1, keepdims=True)
+        return np.asarray(lost @ lost.T)
+
+    def _gain(self, first: int, second: int) -> float:
+        return self.sign * float(self.scores[first] - self.scores[second])
+
+    def _two_sided(self, first: int, second: int) -> float:
+        error, freedom = self._error(first, second)
+        return min(1.0, 2 * intervals.student_below(-abs(self._gain(first, second)) / error, freedom))
+
+    def error(self, first: int, second: int) -> float:
+        """The standard error of the difference of two predictors."""
+        return self._error(first, second)[0]
+
+    def _error(self, first: int, second: int) -> tuple[float, float]:
+        variance, freedom = self._variance(self.influence[first] - self.influence[second], [first, second])
+        return float(variance**0.5), freedom
+
+    def _variance(self, influence: Floats, of: list[int]) -> tuple[float, float]:
+        """Of a score or a difference, and its degrees of freedom.
+
+        Over groups that is the jackknife's. Where no group differs, as many may that nobody saw: of n groups without a
+        difference 3.7 / n may still be different (95%), which is the interval of the variance `NEVER_SEEN` / n^2.
+        Over seeds it is the spread of the trainings over their number (Bouthillier et al., MLSys 2021). Degrees of
+        freedom are Satterthwaite's (Biometrics Bulletin 2, 1946).
+        """
+        seen, freedom = jackknife(influence)
+        weights = 1.0 / (len(self.shown) * (self.shown + FEW_MORE)) ** 2
+        seen = max(seen + HIDDEN * float(weights.sum()), NEVER_SEEN * float(weights.max()))
+        repeated = [self.runs[which] for which in of if len(self.runs[which]) > 1]
+        parts = [(seen, freedom), *((float(own.var(ddof=1)) / len(own), len(own) - 1.0) for own in repeated)]
+        total = sum(variance for variance, _ in parts)
+        return total, total**2 / sum(variance**2 / free for variance, free in parts)
+
+    def _discordant(self, first: int, second: int) -> tuple[float, float, float, float]:
+        """Images that the first alone has right, those of the second, all, as if they were independent; freedom."""
+        assert self.right is not None
+        gained = float((self.right[first] & ~self.right[second]).sum())
+        lost = float((self.right[second] & ~self.right[first]).sum())
+        effect, freedom = self._effect(self.right[first].astype(np.float64) - self.right[second])
+        return gained / effect, lost / effect, self.images / effect, freedom
+
+    def _effect(self, values: Floats) -> tuple[float, float]:
+        """The design effect of the groups on the mean of `values` (N,), and the degrees of freedom.
+
+        The variance over groups divided by that of independent images, never below 1: Rao and Scott, A Simple Method
+        for the Analysis of Clustered Binary Data, Biometrics 48 (1992).
+        """
+        if self.groups == self.images:
+            return 1.0, np.inf
+        plain = float(values.var())
+        if plain == 0:
+            return self.images / self.groups, self.groups - 1.0
+        lost = np.bincount(self.group, values - values.mean(), self.groups)
+        clustered = self.groups / (self.groups - 1) * float((lost**2).sum()) / self.images
+        return max(1.0, clustered / plain), self.groups - 1.0
+
+
+def jackknife(influence: Floats) -> tuple[float, float]:
+    """The variance of a score from what each group adds to it (G,), and its degrees of freedom.
+
+    2 V^2 / var(V), where the variance of a variance is that of the squares: few groups that weigh most count as few.
+    """
+    count = len(influence)
+    if count < 2:
+        return float("inf"), 1.0
+    squares = (influence - influence.mean()) ** 2
+    total = float(squares.sum())
+    if total <= 1e-18:
+        return 0.0, count - 1.0
+    uneven = float((squares**2).sum()) - total**2 / count
+    freedom = min(count - 1.0, 2 * total**2 / uneven) if uneven > 0 else count - 1.0
+    return (count - 1) / count * total, max(1.0, freedom)
+
+
+def say_rare(metric: str, groups: int, shown: Ints, classes: Sequence[str], others: Sequence[str]) -> str | None:
+    """Why a metric cannot decide, as a clause, None if it can: `shown` (C,) are the groups of each class that it needs.
+
+    Classes that no group shows are left out of the mean, and are no reason.
+    """
+    if groups < FEWEST_GROUPS:
+        return f"{groups:,} independent images or groups are too few for any interval; {FEWEST_GROUPS} are the least"
+    rare = [(name, int(count)) for name, count in zip(classes, shown, strict=True) if 0 < count < FEWEST_OF_A_CLASS]
+    if not rare:
+        return None
+    rare.sort(key=lambda found: found[1])
+    told = ", ".join(f"{name} ({count})" for name, count in rare[:MOST_NAMED])
+    more = f" and {len(rare) - MOST_NAMED} more" if len(rare) > MOST_NAMED else ""
+    instead = f"; {' and '.join(others)} can" if others else ""
+    what = "class has" if len(rare) == 1 else "classes have"
+    return (
+        f"{metric} cannot decide, for {len(rare)} {what} fewer than {FEWEST_OF_A_CLASS} images or groups: {told}{more}"
+        f"{instead}"
+    )
+
+
+def _transformed(metric: str, score: float, error: float, quantile: float) -> Interval:
+    """Symmetric where the metric has no end: by logits of shares, Fisher's z of kappa, logarithms of losses."""
+    if metric == "log_loss":
+        reach = quantile * error / max(score, 1e-12)
+        return Interval(score * float(np.exp(-reach)), score * float(np.exp(reach)))
+    if metric == "quadratic_kappa":
+        inside = min(max(score, -1 + 1e-6), 1 - 1e-6)
+        reach = quantile * error / (1 - inside**2)
+        return Interval(float(np.tanh(np.arctanh(inside) - reach)), float(np.tanh(np.arctanh(inside) + reach)))
+    inside = min(max(score, 1e-6), 1 - 1e-6)
+    reach, middle = quantile * error / (inside * (1 - inside)), np.log(inside / (1 - inside))
+    return Interval(float(1 / (1 + np.exp(reach - middle))), float(1 / (1 + np.exp(-reach - middle))))

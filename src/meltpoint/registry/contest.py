@@ -1,0 +1,88 @@
+"""The challenger against a champion: paired on today's test images, but for those that the champion learnt from."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import cast
+
+import pandas as pd
+
+from meltpoint.evaluate.evidence import Answers
+from meltpoint.evaluate.measured import Measured
+from meltpoint.evaluate.words import METRICS, counted, gain_of, gap_of, spread_of, value_of
+from meltpoint.model.card import read_card
+from meltpoint.params.judging import Compare
+from meltpoint.params.read import Params
+from meltpoint.predict.predictor import Predictor, open_predictor
+from meltpoint.registry.gate import Verdict, differing, report_of
+
+FEWEST = 50  # groups that have to be left where a champion learnt from some of today's test images
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What came of it. `gain` is by how much the challenger is better on today's images, and its standard error.
+
+    Both are None where nothing could be measured.
+    """
+
+    verdict: Verdict
+    gain: float | None = None
+    error: float | None = None
+
+
+def meet(folder: Path, strategy: str, champion: Path, title: str, params: Params) -> Contest:
+    """The strategy of `folder` against the model folder `champion`, which `title` names ("the champion")."""
+    head, old, card = params.main_head, open_predictor(champion), read_card(folder / "models" / strategy)
+    classes, allowed = card.classes, params.register_.new_labels
+    if old.card.task != card.task:
+        return Contest(Verdict(allowed, f"another task than {title}'s: it was {old.card.task} and is {card.task}"))
+    if old.card.classes != classes and not allowed:
+        return Contest(Verdict(False, f"other labels than {title}'s: {differing(old.card.classes, classes)}"))
+    if old.card.classes.get(head) != classes[head]:
+        return Contest(Verdict(True, f"{title} knows other classes of {head}, which register.new_labels allows"))
+    metric = params.compare.metric
+    paired = import_module(f"meltpoint.evaluate.paired.{card.task}")
+    said = paired.read(report_of(folder, strategy), {head: classes[head]}, metric)
+    said, again = said[said["split"] == "test"], score_again(old, folder, params)
+    both = sorted(set(said["id"]) & set(again["id"]))
+    tables = [[table.set_index("id").loc[both]] for table in (said, again)]
+    return judge(paired.pair(tables, head, classes[head]), head, title, params.compare)
+
+
+def score_again(champion: Predictor, folder: Path, params: Params) -> pd.DataFrame:
+    """What the champion says of today's test images: `id`, `group`, and what is compared of each head (see `tasks`)."""
+    task = import_module(f"meltpoint.registry.tasks.{champion.card.task}")
+    return cast(pd.DataFrame, task.score_again(champion, folder, params))
+
+
+def judge(answers: Answers, head: str, title: str, settings: Compare, left_out: int = 0) -> Contest:
+    """Decide from what the challenger and, second, the champion answered.
+
+    It passes if it is shown, one-sided at the asked confidence, that it loses less than the margin.
+    """
+    without = f"{title} learnt from {counted(left_out, 'test image')} of today's, which are left out"
+    if not answers.images:
+        return Contest(Verdict(False, f"no test image has a label for {head}, so that nothing can be compared"))
+    if left_out and answers.groups < FEWEST:
+        few = f"{without}; {counted(answers.groups, 'image or group')} are left, and {FEWEST} are the least to judge by"
+        return Contest(Verdict(False, few))
+    found = answers.measure(settings.metric)
+    difference = found.difference(0, 1, settings.confidence)
+    if difference is None:
+        return Contest(Verdict(False, f"it cannot be judged against {title}: {found.refusal}"))
+    shown = settings.margin >= 1 or found.shows(0, 1, settings.margin, 1 - settings.confidence)
+    metric = settings.metric
+    told = (
+        f"{value_of(metric, float(found.scores[0]))} {METRICS[metric]} on {head} against {title}'s "
+        f"{value_of(metric, float(found.scores[1]))} on {_images(found)} ({gain_of(metric, difference.value)}, "
+        f"{settings.confidence:.0%} interval {spread_of(metric, difference.interval)}): a loss of "
+        f"{gap_of(metric, settings.margin)} or more is {'' if shown else 'not '}ruled out"
+    )
+    words = f"{told}; {without}" if left_out else told
+    return Contest(Verdict(shown, words), difference.value, difference.standard_error)
+
+
+def _images(found: Measured) -> str:
+    images = counted(found.images, "test image")
+    return images if found.groups == found.images else f"{images} in {counted(found.groups, 'group')}"
