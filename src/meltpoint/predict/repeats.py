@@ -19,7 +19,7 @@ from meltpoint.progress import say
 if TYPE_CHECKING:
     from meltpoint.images.views import Views
 
-MOST = 10**9  # bytes of features that are kept for the next repeat
+MOST = 5 * 10**8  # bytes of features that are kept for the next repeat
 
 
 class Memory:
