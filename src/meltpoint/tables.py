@@ -14,6 +14,7 @@ from meltpoint.params.model import Head
 
 SPLITS = ("train", "val", "test")
 RESERVED = {"id": "int64", "path": "string", "group": "string", "split": "string"}
+OF_IMAGE, DECLARED = "image:", "group:"  # what the names of groups of the one and of the other kind begin with
 PRESENT = "|"  # between the classes that a mask shows
 MEASURED = {"width": "int64", "height": "int64", "sha256": "string"}
 
@@ -50,6 +51,11 @@ def check_samples(samples: pd.DataFrame, classes: Classes) -> pd.DataFrame:
         if unknown:
             raise TableError(f"Label {label!r} has the unknown classes {unknown}; known are {names}.")
     return table
+
+
+def is_declared(group: str) -> bool:
+    """Whether the name that the split stage gave a group is one that the source declared, and not one of its images."""
+    return not group.startswith(OF_IMAGE)
 
 
 def mask_column(label: str) -> str:

@@ -94,7 +94,8 @@ def write_views(folder: Path) -> None:
     labels = {name: rng.choice(names, IMAGES) for name, names in CLASSES.items()}
     split = rng.permutation(np.repeat(["train", "val", "test"], [41, 19, 12]))
     samples = pd.DataFrame({"id": np.arange(IMAGES) * 7 + 3, **labels, "split": split})
-    samples = samples.assign(width=SIZE, height=SIZE, sha256="0", path=[f"{number}.png" for number in samples["id"]])
+    samples = samples.assign(width=SIZE, height=SIZE, path=[f"{number}.png" for number in samples["id"]])
+    samples = samples.assign(sha256=[f"{number:064x}" for number in samples["id"]])
     samples["group"] = "image:" + samples["path"]
     samples.loc[4, "colour"] = None  # an image without a label of this head
     plain = np.stack([draw(rng, *pair) for pair in zip(labels["shade"], labels["colour"], strict=True)])

@@ -15,6 +15,7 @@ import torch
 
 from meltpoint.images.views import open_views
 from meltpoint.model.backbones import build_backbone
+from meltpoint.model.lessons import read_trained_on
 from meltpoint.model.model import Model, load_model
 from meltpoint.params.read import Params
 from meltpoint.train.embed import embed
@@ -73,6 +74,7 @@ def test_frozen_leaves_a_model_that_predicts_as_its_history_says(scene: Any) -> 
         "history.jsonl",
         "manifest.json",
         "model.safetensors",
+        "trained_on.parquet",
     ]
     model, card = load_model(Path("model"))
     assert val_accuracy(model, scene.inputs, scene.params()) == history()[-1]["val/shade/accuracy"]
@@ -82,6 +84,15 @@ def test_frozen_leaves_a_model_that_predicts_as_its_history_says(scene: Any) -> 
     assert trained.costs["seconds"] > 0
     assert "accuracy shade" in trained.sentence
     assert not list(Path(".checkpoints").iterdir())
+
+
+def test_the_folder_says_what_was_learnt_from_and_its_manifest_says_so_too(finetuned: Path, scene: Any) -> None:
+    samples, seen = scene.inputs.views.samples, read_trained_on(finetuned)
+    assert seen is not None
+    assert sorted(seen["sha256"]) == sorted(samples["sha256"][samples["split"] != "test"])
+    assert seen["sha256"].is_unique
+    assert set(seen["split"]) == {"train", "val"}
+    assert "trained_on.parquet" in (finetuned / "manifest.json").read_text()
 
 
 def test_curves_are_a_row_a_validation(finetuned: Path) -> None:

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-Links = NDArray[np.int64]  # (M, 2) positions of rows
+from meltpoint.tables import DECLARED, OF_IMAGE
 
-OF_IMAGE, DECLARED = "image:", "group:"  # what the names of groups of the one and of the other kind begin with
+Links = NDArray[np.int64]  # (M, 2) positions of rows
 
 
 def join_groups(samples: pd.DataFrame, links: Links) -> NDArray[np.int64]:

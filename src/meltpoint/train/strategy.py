@@ -15,6 +15,7 @@ from meltpoint.errors import UserError
 from meltpoint.files import read_json, write_json
 from meltpoint.images.views import Views, open_views
 from meltpoint.model.card import FORMAT, Card, HeadCard
+from meltpoint.model.lessons import write_trained_on
 from meltpoint.model.model import Model, save_model
 from meltpoint.model.repeats import save_repeat
 from meltpoint.params.read import Params
@@ -93,10 +94,10 @@ class Outcome:
 def train_strategy(name: str, params: Params, inputs: Inputs, folder: Path, others: Path) -> Trained:
     """Train the strategy `name` as often as its `repeats` say, or continue where a killed training stopped.
 
-    `folder` then holds the first one's model.safetensors, card.json, history.jsonl and the manifest of them; `others`
-    repeats.json, and what differs in the others' models (see `model.repeats`). Curves of the first appear in MLflow
-    meanwhile. Thresholds in a card are learnt at the end, on val. The costs are those of the first, and besides
-    `seconds_all_repeats`.
+    `folder` then holds the first one's model.safetensors, card.json, history.jsonl, trained_on.parquet and the manifest
+    of them; `others` repeats.json, and what differs in the others' models (see `model.repeats`). Curves of the first
+    appear in MLflow meanwhile. Thresholds in a card are learnt at the end, on val. The costs are those of the first,
+    and besides `seconds_all_repeats`.
 
     Raises:
         TrainingError: the loss is no number.
@@ -146,6 +147,7 @@ def _repeat(job: Job, number: int, first: Checkpoint) -> Trained:
 
 def _save_first(job: Job, model: Model, card: Card, folder: Path) -> None:
     shutil.copy(job.checkpoint.folder / HISTORY, folder / HISTORY)
+    write_trained_on(job.inputs.views.samples, folder)
     save_model(model, card, folder)  # last: it lists all files
 
 
