@@ -18,9 +18,12 @@ def main() -> None:
     """Resize and augment, then show what the augmentation does."""
     watch, params = Stopwatch("augment"), read_params()
     classes, palettes = read_classes(Path("data/classes.json")), read_json(Path("data/palettes.json"))
+    depths = read_json(Path("data/depths.json"))
     samples = read_splits(Path("data/splits"), classes)
     transform, count = build_transform(params.augment.transforms, params.images), params.augment.views
-    write_views(Path("data/raw"), samples, classes, params.images, transform, count, params.seed, VIEWS, palettes)
+    write_views(
+        Path("data/raw"), samples, classes, params.images, transform, count, params.seed, VIEWS, palettes, depths
+    )
     views = open_views(VIEWS)
     draw_augmented(views, transform, params.seed, Path("reports/augment.png"))
     watch.close(views.sentence, VIEWS)

@@ -19,6 +19,7 @@ def main() -> None:
     write_json(Path("data/classes.json"), collected.classes)
     write_json(Path("data/names.json"), collected.names)
     write_json(Path("data/palettes.json"), collected.palettes)
+    write_json(Path("data/depths.json"), collected.depths)
     write_samples(collected.samples, Path("data/samples.csv"))
     watch.close(collected.sentence, Path("data/raw"))
 

@@ -1,11 +1,12 @@
 """Stage `split`: train, val and test without leaks: groups and near-duplicates never cross."""
 
+from functools import partial
 from pathlib import Path
 
 from meltpoint.data.duplicates import find_duplicates
 from meltpoint.data.split import split_samples
 from meltpoint.errors import guarded
-from meltpoint.files import write_json
+from meltpoint.files import read_json, write_json
 from meltpoint.images.decode import read_grey
 from meltpoint.images.sheet import draw_pairs
 from meltpoint.params.read import read_params
@@ -18,11 +19,13 @@ RAW = Path("data/raw")
 def main() -> None:
     """Find the duplicates, group them, split, and show what was found."""
     watch, params, classes = Stopwatch("split"), read_params(), read_classes(Path("data/classes.json"))
+    depths = read_json(Path("data/depths.json"))
     samples = read_samples(Path("data/samples.csv"), classes)
-    pairs = find_duplicates(list(map(RAW.joinpath, samples["path"])), read_grey, params.split.duplicates)
+    read = partial(read_grey, depths=depths)
+    pairs = find_duplicates(list(map(RAW.joinpath, samples["path"])), read, params.split.duplicates)
     result = split_samples(samples, classes, pairs, params.split)
     write_splits(result.samples, Path("data/splits"))
-    draw_pairs(RAW, samples, pairs, result.parted, Path("reports/duplicates.png"))
+    draw_pairs(RAW, samples, pairs, result.parted, Path("reports/duplicates.png"), depths)
     write_json(Path("reports/split.json"), result.report)
     watch.close(result.sentence, Path("data/splits"))
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "meltpoint"
 LAYERS = [
     {"errors", "files", "progress", "params"},
-    {"tables", "metrics", "trees", "grab", "borders"},
+    {"tables", "metrics", "trees", "grab", "borders", "depths"},
     {"data", "images", "model", "task"},
     {"train", "evaluate", "predict", "export"},
     {"registry", "forecast"},

@@ -27,7 +27,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.slow
 STAGES = [
-    ("download",), ("split",), ("augment",), ("embed",), ("train", "frozen"), ("train", "finetune"),
+    ("fingerprint",), ("download",), ("split",), ("augment",), ("embed",), ("train", "frozen"), ("train", "finetune"),
     ("evaluate", "frozen"), ("evaluate", "finetune"), ("compare",), ("register",),
 ]  # fmt: skip
 KILLS = 5  # of each stage

@@ -18,7 +18,8 @@ from meltpoint.params.yaml12 import QuickLoader, dump, load
 from meltpoint.progress import say
 
 # What a clock or a memory meter says, and what is made of that. Nothing that is trained or predicted is among them.
-MEASURED = ("reports/costs", "reports/compare.json", "reports/compare.md", "reports/compare.html")
+TIMES = "data/fingerprint.json"  # of the files of the source
+MEASURED = (TIMES, "reports/costs", "reports/compare.json", "reports/compare.md", "reports/compare.html")
 METERS = (
     "seconds", "seconds_all_repeats", "train_seconds", "peak_megabytes", "predict_megabytes", "latency_p50_ms",
     "latency_p95_ms", "throughput_per_second",

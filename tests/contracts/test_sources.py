@@ -13,7 +13,8 @@ import pytest
 from pydantic import TypeAdapter
 
 import meltpoint.data.sources
-from meltpoint.data.listing import Listing, SourceError, plain_path, read_source
+from meltpoint.data.listing import Listing, SourceError, plain_path
+from meltpoint.data.reading import read_source
 from meltpoint.errors import UserError
 from meltpoint.params import data as params
 from meltpoint.tables import SPLITS

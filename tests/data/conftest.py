@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from meltpoint.depths import Inspected
 from meltpoint.errors import UserError
 
 Draw = Callable[..., Path]
@@ -15,17 +16,17 @@ class UndecodableError(UserError, ValueError):
     reason = "not an image"
 
 
-def decode_size(path: Path, max_megapixels: float) -> tuple[int, int]:
+def decode_size(path: Path, max_megapixels: float) -> Inspected:
     try:
         with Image.open(path) as image:
             image.load()
-            return image.size
+            return Inspected(*image.size, turned=False, range=None)
     except (OSError, SyntaxError):
         raise UndecodableError(f"{path.name} is not an image") from None
 
 
 @pytest.fixture
-def inspect() -> Callable[[Path, float], tuple[int, int]]:
+def inspect() -> Callable[[Path, float], Inspected]:
     return decode_size
 
 

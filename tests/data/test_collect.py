@@ -5,19 +5,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from meltpoint.data.collect import CollectError, collect
+from meltpoint.data.collect import collect
+from meltpoint.data.copying import CollectError, Inspect
 from meltpoint.data.labels import LabelError
 from meltpoint.data.listing import SourceError
+from meltpoint.depths import Inspected
+from meltpoint.images import decode
 from meltpoint.images.masks import normalise
 from meltpoint.params.data import Data
 from meltpoint.tables import check_samples, read_samples, write_samples
 
 Draw = Callable[..., Path]
-Inspect = Callable[[Path, float], tuple[int, int]]
 RAW, REPORT = Path("data/raw"), Path("reports/data.json")
 BY_CLASS = {"y": {"kind": "names", "column": "class", "classes": None}}
 pytestmark = pytest.mark.usefixtures("workplace")
@@ -169,6 +172,70 @@ def test_no_file_at_all_says_where_it_was_looked_for(photos: Path, inspect: Insp
     assert {bad["reason"] for bad in report()["unusable"]} == {"no such file"}
 
 
+@pytest.mark.parametrize(
+    ("column", "told"),
+    [
+        (["cat/a", "cat/b", "dog/c"], "cat/a.png. The table holds names without a suffix: add it."),
+        (["cat/a.jpg", "cat/b.jpg", "dog/c.jpg"], "cat/a.png"),
+        (["cats/a.png", "cats/b.png", "dogs/c.png"], "photos/cat"),
+        (["cat/A1.png", "cat/B1.png", "dog/C1.png"], "cat/a.png"),
+    ],
+)
+def test_the_nearest_that_is_there_is_named_and_max_bad_is_not(
+    photos: Path, inspect: Inspect, column: list[str], told: str
+) -> None:
+    text = "path,y\n" + "".join(f"{cell},{cell[0]}\n" for cell in column)
+    with pytest.raises(CollectError) as caught:
+        collect(table(text), RAW, REPORT, inspect, normalise)
+    assert f"The nearest that is there is {photos / told.removeprefix('photos/')}" in str(caught.value)
+    assert "max_bad to" not in str(caught.value)
+
+
+def test_a_few_that_are_missing_may_be_tolerated(photos: Path, inspect: Inspect) -> None:
+    with pytest.raises(
+        CollectError, match=r"(?s)cat/a does not exist\. The nearest .*cat/a\.png.* set data.max_bad to 1"
+    ):
+        collect(table("path,y\ncat/a,c\ncat/b.png,c\ndog/c.png,d\n"), RAW, REPORT, inspect, normalise)
+
+
+def test_absolute_paths_below_the_folder_are_taken(photos: Path, inspect: Inspect) -> None:
+    (photos.parent / "link").symlink_to(photos)
+    lines = [f"{photos}/cat/a.png,c", f"file://{photos}/./cat//b.png,c", "dog/c.png,d"]
+    collected = collect(table("\n".join(["path,y", *lines])), RAW, REPORT, inspect, normalise)
+    assert collected.samples["path"].tolist() == ["cat/a.png", "cat/b.png", "dog/c.png"]
+    given = table("\n".join(["path,y", *lines]))
+    linked = given.model_copy(update={"source": given.source.model_copy(update={"images": "link"})})
+    assert collect(linked, RAW, REPORT, inspect, normalise).samples.equals(collected.samples)
+
+
+@pytest.mark.parametrize(
+    ("cell", "told"),
+    [
+        ("/home/ann/set/cat/a.png", r"is absolute; .*'cat/a\.png' is there: take '/home/ann/set/' off the paths"),
+        (r"D:\set\cat\a.png", r"has a drive letter; .*'cat/a\.png' is there: take 'D:/set/' off the paths"),
+        ("../photos/cat/a.png", r"climbs out of its folder; .*'cat/a\.png' is there: take '../photos/' off"),
+        ("/elsewhere/q.png", r"is absolute; .*Set data.source.images to the folder that all paths start at"),
+        ("https://example.org/a.png", r"1 of 2 paths .* addresses, .*'https://example.org/a.png'.*fetch-urls LISTS"),
+        ("S3://bucket/a.png", r"1 of 2 paths .* addresses"),
+    ],
+)
+def test_other_paths_are_told_with_what_is_there(photos: Path, inspect: Inspect, cell: str, told: str) -> None:
+    with pytest.raises(SourceError, match=told):
+        collect(table(f"path,y\ncat/b.png,d\n{cell},c\n"), RAW, REPORT, inspect, normalise)
+
+
+def test_the_depth_that_is_used_is_one_for_the_dataset_and_said(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, most in (("cat/a.png", 900), ("dog/c.png", 4000)):
+        Image.fromarray(np.array([[0, most]], dtype=np.uint16)).save(photos / name)
+    collected = collect(folder(), RAW, REPORT, decode.inspect, normalise)
+    assert collected.depths == {"integer": (0, 4095)}
+    told = {"images": 2, "lowest": 0, "highest": 4000, "black": 0, "white": 4095}
+    assert report()["depth"] == {"integer": told}
+    assert "0 is black and 4095 white in all of them" in capsys.readouterr().out
+
+
 def test_a_folder_and_an_unreadable_file_are_unusable(
     photos: Path, inspect: Inspect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,7 +299,7 @@ def test_names_that_differ_in_capitals_are_kept_apart_and_told(
 
 
 def test_a_crash_leaves_nothing_and_the_next_run_sweeps(photos: Path, inspect: Inspect) -> None:
-    def crash(path: Path, max_megapixels: float) -> tuple[int, int]:
+    def crash(path: Path, max_megapixels: float) -> Inspected:
         raise ZeroDivisionError
 
     (Path("data") / ".raw.killed").mkdir(parents=True)
@@ -254,12 +321,12 @@ def test_an_archive_leaves_no_scratch_behind(photos: Path, inspect: Inspect) -> 
     assert not Path(".checkpoints/download").exists()
 
 
-def test_the_limit_of_pixels_reaches_the_decoder(photos: Path) -> None:
+def test_the_limit_of_pixels_reaches_the_decoder(photos: Path, inspect: Inspect) -> None:
     seen = set()
 
-    def note(path: Path, max_megapixels: float) -> tuple[int, int]:
+    def note(path: Path, max_megapixels: float) -> Inspected:
         seen.add(max_megapixels)
-        return 1, 1
+        return inspect(path, max_megapixels)
 
     collect(data({"kind": "folder", "path": "photos"}, BY_CLASS, max_megapixels=3.5), RAW, REPORT, note, normalise)
     assert seen == {3.5}

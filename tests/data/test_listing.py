@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meltpoint.data.listing import PathError, SourceError, locate, nearest, plain_path, read_source
+from meltpoint.data.listing import PathError, SourceError, locate, nearest, plain_path
+from meltpoint.data.reading import read_source
 from meltpoint.params.data import FolderSource
 
 

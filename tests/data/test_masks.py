@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from meltpoint.data.collect import Collected, CollectError, collect
+from meltpoint.data.collect import Collected, collect
+from meltpoint.data.copying import CollectError, Inspect
 from meltpoint.data.listing import SourceError
+from meltpoint.data.masks import VoidError
+from meltpoint.images import decode
 from meltpoint.images.masks import IGNORED, normalise, read_mask
 from meltpoint.params.data import Data
 from meltpoint.tables import check_samples, mask_column, read_samples, write_samples
 
-Inspect = Callable[[Path, float], tuple[int, int]]
 pytestmark = pytest.mark.usefixtures("workplace")
 
 RAW, REPORT = Path("data/raw"), Path("reports/data.json")
@@ -183,6 +185,47 @@ def test_a_mask_of_nothing_but_void_is_an_image_without_a_class(inspect: Inspect
     found = collected(given, inspect)
     assert found.samples["scene"].isna().tolist() == [path.endswith("b.png") for path in found.samples["path"]]
     assert found.report["unlabelled"] == {"scene": 1}
+
+
+@pytest.mark.parametrize("holds", [(0, 255), (1, 255), (255, 255)])
+def test_void_that_is_most_likely_a_class_is_told(holds: tuple[int, int], inspect: Inspect) -> None:
+    given = segnet()
+    for path in Path("set").glob("*annot/*.png"):
+        Image.fromarray(np.resize(np.array(holds, dtype=np.uint8), SHAPE)).save(path)
+    with pytest.raises(VoidError, match=r"hold no pixel of .*'car'.* pixels of void \[255\].* as its `id`.*scene.void"):
+        collected(given, inspect)
+    assert not RAW.exists()
+
+
+def test_void_beside_two_classes_is_void(inspect: Inspect) -> None:
+    given = segnet()
+    for path in Path("set").glob("*annot/*.png"):
+        Image.fromarray(np.resize(np.array([0, 1, 2, 255], dtype=np.uint8), SHAPE)).save(path)
+    assert collected(given, inspect).report["pixels"]["scene"]["(ignored)"] == 30
+
+
+@pytest.mark.parametrize("orientation", [2, 3, 6])
+def test_images_that_are_turned_and_have_masks_are_counted(
+    orientation: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given, exif = segnet(), Image.Exif()
+    exif[0x0112] = orientation
+    for name in ("a", "b"):
+        square = Image.new("RGB", (5, 5), (1, 2, ord(name)))
+        square.save(f"set/train/{name}.png", exif=exif)
+        Image.fromarray(np.eye(5, dtype=np.uint8)).save(f"set/trainannot/{name}.png")
+    found = collect(given, RAW, REPORT, decode.inspect, normalise)
+    assert found.report["turned"] == {"images": 2, "with_masks": 2}
+    assert "2 images with masks are turned or mirrored by their EXIF" in capsys.readouterr().out
+    np.testing.assert_array_equal(read_mask(RAW / "masks/train/a.png"), np.eye(5))
+
+
+def test_a_mask_of_an_image_as_it_was_before_it_was_turned_is_refused() -> None:
+    given, exif = segnet(), Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", SHAPE[::-1]).save("set/train/a.png", exif=exif)  # upright 4x6, and its mask is 6x4
+    with pytest.raises(CollectError, match=r"train/a.png: mask a.png: it has 6x4 pixels and its image 4x6"):
+        collect(given, RAW, REPORT, decode.inspect, normalise)
 
 
 def test_images_and_masks_that_stand_alone_are_counted_and_named(inspect: Inspect) -> None:

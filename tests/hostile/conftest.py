@@ -182,4 +182,4 @@ def check_refused() -> Callable[[Row, int, str], None]:
 @pytest.fixture
 def card() -> Iterator[Any]:
     """What reading a picture asks of a card."""
-    return SimpleNamespace(max_megapixels=1.0, images=Images(side=32, resize="squash", interpolation="area"))
+    return SimpleNamespace(max_megapixels=1.0, depths={}, images=Images(side=32, resize="squash", interpolation="area"))

@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from meltpoint.files import read_json
+from meltpoint.images import formats
 from meltpoint.images.decode import Pixels, decode
+from meltpoint.images.formats import FORMATS
 from meltpoint.images.resize import resize
 from meltpoint.params.data import Images
 from meltpoint.predict.sources import read_picture
@@ -19,6 +23,7 @@ SECTION = "Images"
 Expected = Pixels | None
 File = tuple[str | bytes, bytes, Expected]  # name, content, and what a person sees, where that is exact
 
+BOX = b"\0\0\0\x18ftyp"  # how MP4, HEIC and others begin
 NOISE: Pixels = np.random.default_rng(0).integers(0, 256, (24, 30, 3), dtype=np.uint8)
 
 
@@ -67,6 +72,13 @@ def sixteen_bits() -> list[File]:
     clear = chunk(b"tRNS", struct.pack(">H", 0))
     shown = grey([255, *range(1, 256)])
     return [("ramp.png", save(ramp), grey(list(range(256)))), ("clear.png", png(256, 1, 16, 0, rows, clear), shown)]
+
+
+def twelve_bits() -> list[File]:
+    ramp = np.linspace(0, 4095, 256, dtype=np.uint16).reshape(1, 256)
+    rows = b"\0" + np.repeat(ramp[..., None], 3, axis=2).astype(">u2").tobytes()
+    shown = np.round(ramp[0] * (255 / 4095)).astype(int).tolist()
+    return [("grey.png", save(ramp), grey(shown)), ("colour.png", png(256, 1, 16, 2, rows), grey(shown))]
 
 
 def palette() -> list[File]:
@@ -141,6 +153,7 @@ MAKERS: dict[str, Callable[[], list[File]]] = {
         "text.png", png(1, 1, 8, 0, b"\0\0", chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(100_000_000))))
     ),
     "16 bits a channel": sixteen_bits,
+    "12 bits in 16, grey and coloured": twelve_bits,
     "CMYK": cmyk,
     "a palette, with and without transparency": palette,
     "RGBA with colour hidden below nothing": hidden_colour,
@@ -154,6 +167,15 @@ MAKERS: dict[str, Callable[[], list[File]]] = {
     "an honest picture over `data.max_megapixels`": lambda: [flat("large.png", 1100, 1000)],
     "HTML called .jpg": only("page.jpg", b"<!DOCTYPE html><html><body>404</body></html>"),
     "SVG": only("drawing.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>"),
+    "PDF": only("paper.pdf", b"%PDF-1.7\n%\xe2\xe3"),
+    "JPEG XL": only("photo.jxl", b"\xff\x0a\xfa\x7f" + bytes(30)),
+    "PSD": only("layers.psd", b"8BPS\0\1" + bytes(30)),
+    "a video": only("film.mp4", BOX + b"isom" + bytes(30)),
+    "a camera's raw file, whose preview opens as a TIFF": lambda: [
+        ("photo.nef", save(NOISE, "TIFF", tiffinfo={254: 1, 330: 8}), None)
+    ],
+    "HEIC without the extra `heif`": only("photo.heic", BOX + b"heic" + bytes(30)),
+    "DICOM without the extra `dicom`": only("scan.dcm", bytes(128) + b"DICM" + bytes(30)),
     "EPS": only("figure.jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\nshowpage\n"),
     "zero bytes": only("empty.png", b""),
     "a picture of a format that is not in the list (TGA)": lambda: [("old.png", save(NOISE, "TGA"), None)],
@@ -169,7 +191,7 @@ def seen(paths: list[Path], card: Any, resizing: str) -> None:
     images = Images(side=32, resize=resizing, interpolation="area")
     card.images = images
     for path in paths:
-        trained = resize(decode(path, float("inf")), images)
+        trained = resize(decode(path, float("inf"), card.depths), images)
         assert trained.shape == (32, 32, 3)
         for source in (path, str(path), path.read_bytes()):
             served = read_picture(source, card, None, False)
@@ -177,7 +199,10 @@ def seen(paths: list[Path], card: Any, resizing: str) -> None:
             np.testing.assert_array_equal(served.pixels, trained)
 
 
-def test_images(row: Any, workplace: Any, card: Any, check_refused: Any) -> None:
+def test_images(row: Any, workplace: Any, card: Any, check_refused: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "without the extra" in row.name:
+        monkeypatch.setattr(formats, "find_spec", lambda name: None)
+        monkeypatch.setattr(formats, "readable", lambda: FORMATS)
     files = MAKERS[row.name]()
     for name, content, _ in files:
         workplace.add(name, content)
@@ -185,11 +210,12 @@ def test_images(row: Any, workplace: Any, card: Any, check_refused: Any) -> None
     if row.fate == "read":
         assert code == 0, said
         assert all(quote in said for quote in row.quotes)
+        card.depths = read_json(workplace.folder / "data/depths.json")
         paths = [workplace.folder / "data/raw/cat" / str(name) for name, _, _ in files]
         for path, (_, content, expected) in zip(paths, files, strict=True):
             assert path.read_bytes() == content
             if expected is not None:
-                np.testing.assert_array_equal(decode(path, 1), expected)
+                np.testing.assert_array_equal(decode(path, 1, card.depths), expected)
         for resizing in ("squash", "crop", "letterbox"):
             seen(paths, card, resizing)
         return

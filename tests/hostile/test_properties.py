@@ -82,7 +82,7 @@ def train_pixels(contents: list[bytes], images: Images, place: Path) -> Any:
 def test_training_and_serving_see_the_same_tensor(place: Path, drawn: list[Any], images: Images) -> None:
     contents = [draw(*one) for one in drawn]
     trained = train_pixels(contents, images, place)
-    card: Any = SimpleNamespace(max_megapixels=1.0, images=images)
+    card: Any = SimpleNamespace(max_megapixels=1.0, depths={}, images=images)
     for number, content in enumerate(contents):
         sent = read_image(base64.b64encode(content).decode(), 10**6)
         assert isinstance(sent, bytes)

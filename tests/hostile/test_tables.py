@@ -1,6 +1,7 @@
 """Tables of every sort, brought in by the stage `download`: a cell is a path, a class, missing, or an error."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 SECTION = "Tables"
@@ -27,6 +28,19 @@ MAKERS: dict[str, Callable[[], tuple[bytes, dict[str, Any]]]] = {
     "the same file by two spellings": lambda: ((PLAIN + "./cat//1.png,b\n").encode(), {}),
     "a path that climbs": lambda: ((PLAIN + "../secret.png,a\n").encode(), {}),
     "an absolute path": lambda: ((PLAIN + "/etc/passwd,a\n").encode(), {}),
+    "absolute paths below the folder of images": lambda: (
+        ("path,y\n" + "".join(f"{Path.cwd()}/photos/{row}\n" for row in ROWS[1:])).encode(),
+        {},
+    ),
+    "absolute paths of another machine": lambda: (
+        ("path,y\n" + "".join(f"/home/ann/{row}\n" for row in sorted(ROWS[1:]))).encode(),
+        {},
+    ),
+    "paths without a suffix": lambda: (PLAIN.replace(".png", "").encode(), {}),
+    "addresses in place of paths": lambda: (
+        ("path,y\n" + "".join(f"https://example.org/{row}\n" for row in ROWS[1:])).encode(),
+        {},
+    ),
     "an empty path": lambda: ((PLAIN + ",a\n").encode(), {}),
     "a path to nothing": lambda: ((PLAIN + "cat/7.png,a\n").encode(), {}),
     "a path to a folder": lambda: ((PLAIN + "cat,a\n").encode(), {}),

@@ -145,6 +145,50 @@ def test_what_cannot_be_a_mask_of_the_image_is_refused(
     assert caught.value.reason == reason
 
 
+def transparent(alpha: int, colour: tuple[int, int, int]) -> Image.Image:
+    """The truth as RGBA, whose void is of that alpha and stores that colour."""
+    rgba = np.dstack([COLOURS[TRUTH], np.full(TRUTH.shape, 255, dtype=np.uint8)])
+    rgba[TRUTH == IGNORED] = (*colour, alpha)
+    return Image.fromarray(rgba)
+
+
+def palette_with_transparency() -> Image.Image:
+    image = as_coloured_palette(TRUTH)
+    image.info["transparency"] = IGNORED
+    return image
+
+
+@pytest.mark.parametrize("image", [transparent(0, NOTHING), palette_with_transparency()], ids=["rgba", "palette"])
+def test_transparent_black_is_black_and_no_background_shines_through(image: Image.Image, tmp_path: Path) -> None:
+    mask, counts = written(image, "colours", tmp_path)
+    np.testing.assert_array_equal(mask, TRUTH)
+    assert counts == [3, 5, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("image", "told"),
+    [
+        (transparent(0, ROAD), "2 pixels are transparent and not black, as #804080 at alpha 0"),
+        (transparent(0, (255, 255, 255)), "2 pixels are transparent and not black, as #ffffff at alpha 0"),
+        (transparent(128, NOTHING), "2 pixels are transparent and not black, as #000000 at alpha 128"),
+        (transparent(254, ROAD), "2 pixels are transparent and not black, as #804080 at alpha 254"),
+    ],
+)
+def test_pixels_that_show_what_they_do_not_store_are_refused(image: Image.Image, told: str, tmp_path: Path) -> None:
+    with pytest.raises(ImageError) as caught:
+        written(image, "colours", tmp_path)
+    assert caught.value.reason == f"{told}: save the mask without alpha"
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "I;16", "F"])
+def test_colours_of_other_modes_are_refused(mode: str, tmp_path: Path) -> None:
+    path = tmp_path / "origin.tif"
+    Image.new(mode, (4, 3)).save(path)
+    with pytest.raises(ImageError) as caught:
+        normalise(path, tmp_path / "target.png", label("colours"), (4, 3))
+    assert caught.value.reason == "no colours of 8 bits in it"
+
+
 def test_no_mask_and_no_picture_are_told(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("no picture")
     for name, reason in (("text.png", "not an image"), ("gone.png", "unreadable file")):

@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -97,6 +98,25 @@ def test_an_opened_file_gives_what_its_path_gives(kit: "Kit", tmp_path: Path) ->
         with Image.open(tmp_path / name) as opened:
             seen = read_picture(opened, kit.plain_card(), 100, whole=False)
         np.testing.assert_array_equal(seen.shown, decode(tmp_path / name, 1), err_msg=name)
+
+
+def test_values_of_more_than_8_bits_are_on_the_scale_of_the_training(kit: "Kit", tmp_path: Path) -> None:
+    values = np.linspace(0, 4095, 1200).astype(np.uint16).reshape(30, 40)
+    (tmp_path / "deep.png").write_bytes(saved(Image.fromarray(values), "PNG"))
+    card = kit.plain_card(depths={"integer": (0, 4095)})
+    expected = np.round(values * (255 / 4095)).astype(int)
+    for source in (tmp_path / "deep.png", (tmp_path / "deep.png").read_bytes(), Image.fromarray(values)):
+        seen = read_picture(source, card, 100, whole=False)
+        assert seen.shown is not None
+        np.testing.assert_allclose(seen.shown[..., 0].astype(int), expected, atol=1)
+    assert read_picture(tmp_path / "deep.png", kit.plain_card(), 100, whole=False).shown.max() == 16
+
+
+def test_colours_that_pillow_has_cut_to_8_bits_have_a_reason(kit: "Kit", tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "deep.png"), np.full((8, 8, 3), 3000, dtype=np.uint16))
+    with Image.open(tmp_path / "deep.png") as opened:
+        seen = read_picture(opened, kit.plain_card(depths={"integer": (0, 4095)}), None, whole=False)
+    assert seen.error == "Pillow keeps 8 of its 16 bits a channel"
 
 
 def test_arrays_are_rgb_or_grey(kit: "Kit") -> None:

@@ -81,6 +81,7 @@ def test_frozen_leaves_a_model_that_predicts_as_its_history_says(scene: Any) -> 
     assert (card.strategy, card.main_head, card.metric, card.data) == ("frozen", "shade", "accuracy", "some views")
     assert card.trainable_parameters == trained.costs["trainable_parameters"] < trained.costs["parameters"]
     assert trained.costs["epochs"] == 4
+    assert card.depths == {}
     assert trained.costs["seconds"] > 0
     assert "accuracy shade" in trained.sentence
     assert not list(Path(".checkpoints").iterdir())
@@ -343,6 +344,12 @@ def test_a_tree_that_is_none_stops_before_training(scene: Any) -> None:
     with pytest.raises(TreeError, match="form no tree"):
         train(scene, "finetune", change=lambda raw: raw.update(tree={"levels": ["shade", "colour"], "parents": None}))
     assert not list(Path(".checkpoints").glob("*/history.jsonl"))
+
+
+def test_the_card_keeps_the_scale_of_deep_pictures(scene: Any) -> None:
+    views = replace(scene.inputs.views, depths={"integer": [0, 4095]})
+    train_strategy("frozen", scene.params(), replace(scene.inputs, views=views), Path("deep"))
+    assert load_model(Path("deep"))[1].depths == {"integer": (0, 4095)}
 
 
 def test_missing_names_are_told(scene: Any, tmp_path: Path) -> None:

@@ -1,44 +1,31 @@
 """Brings a dataset in: every image decoded once and copied, or listed with the reason why not; complete or absent."""
 
-import hashlib
 import os
 import shutil
 from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from meltpoint.data.copying import CollectError, Copy, Inspect, Job, Normalise, copy_image
 from meltpoint.data.labels import NO_NAME, build_labels, check_counts, written_missing
-from meltpoint.data.listing import Aside, Listing, SourceError, nearest, read_source
-from meltpoint.data.masks import FOLDER, Masked, count_pixels, mask_path, masked_label, palettes_of, with_masks
+from meltpoint.data.listing import Aside, Listing, SourceError, nearest, nearest_file
+from meltpoint.data.masks import Masked, check_void, count_pixels, masked_label, note_turned, palettes_of, with_masks
 from meltpoint.data.names import Names, read_names
+from meltpoint.data.reading import read_source
 from meltpoint.data.report import build_report, closing_sentence
-from meltpoint.errors import UserError
+from meltpoint.depths import Depths, choose_depths, describe_depths, note_depths
 from meltpoint.files import whole_folder, write_json
-from meltpoint.params.data import Data, MaskLabel, NamesLabel
+from meltpoint.params.data import Data, NamesLabel
 from meltpoint.progress import track
 from meltpoint.tables import Classes, Palettes, check_samples
 
 SHOWN = 10  # unusable images that a message lists
-CHUNK = 1_000_000  # bytes
 SCRATCH = Path(".checkpoints/download")  # below the working directory: ignored by git and DVC, no out of any stage
-
-Inspect = Callable[[Path, float], tuple[int, int]]
-Normalise = Callable[[Path, Path, MaskLabel, tuple[int, int]], NDArray[np.int64]]
-
-
-class CollectError(UserError, ValueError):
-    """A dataset cannot be brought in as it is."""
-
-
-class _MaskError(UserError, ValueError):
-    """An image whose mask cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +35,7 @@ class Collected:
     samples: as `tables.check_samples` says, sorted by path, ids 0 to N-1 in that order.
     names: of classes for people, {label: {language: {class: name}}}.
     palettes: of labels of masks, a colour "#rrggbb" for each class.
+    depths: which values of pictures of more than 8 bits are black and white.
     report: what reports/data.json holds.
     """
 
@@ -55,28 +43,15 @@ class Collected:
     classes: Classes
     names: Names
     palettes: Palettes
+    depths: Depths
     report: dict[str, Any]
     sentence: str
-
-
-Job = tuple[str, str, str]  # path below data/raw, origin, origin of the mask
-
-
-@dataclass(frozen=True)
-class _Copy:
-    """An image that was copied and decoded: pixels as decoded, size in bytes, pixels of each class of its mask."""
-
-    width: int
-    height: int
-    sha256: str
-    bytes: int
-    pixels: tuple[int, ...]
 
 
 def collect(data: Data, raw: Path, report: Path, inspect: Inspect, normalise: Normalise) -> Collected:
     """Read the source, make the labels, and copy every image that `inspect` can decode to `raw`.
 
-    `inspect(path, max_megapixels)` gives (width, height) as decoded, or raises a UserError with a `.reason`.
+    `inspect(path, max_megapixels)` says what a picture is, or raises a UserError with a `.reason`.
     `normalise(origin, target, label, (width, height))` writes a mask of class ids and gives the pixels of each class
     and of none (C + 1,), or raises such an error. What was met is written to the file `report`, also when there are too
     many unusable images to go on.
@@ -96,18 +71,31 @@ def collect(data: Data, raw: Path, report: Path, inspect: Inspect, normalise: No
         table, repeated = _once(table)
         _check_room(table, raw)
         with whole_folder(raw) as folder:
-            copy = partial(_copy, folder, data.max_megapixels, inspect, normalise, masked)
-            samples, unusable, pixels = _copied(table, copy, masked)
+            copy = partial(copy_image, folder, data.max_megapixels, inspect, normalise, masked)
+            samples, unusable, copies = _copied(table, copy, masked)
             unusable = sorted(listing.unusable + unusable, key=lambda aside: aside.path)
             met = build_report(listing, samples, classes, unusable, repeated) | {"bad_allowed": data.max_bad}
-            met |= {"pixels": {masked.name: count_pixels(masked, pixels)} if masked else {}}
+            depths = _describe_pixels(met, copies, masked)
             write_json(report, met)
             _check_bad(unusable, table, data.max_bad, report)
+            if masked:
+                check_void(masked, met["pixels"][masked.name])
             check_counts(met["labels"])
     finally:
         shutil.rmtree(SCRATCH, ignore_errors=True)
-    sentence = closing_sentence(met)
-    return Collected(check_samples(samples, classes), classes, named.names, palettes_of(data.labels), met, sentence)
+    samples, palettes, sentence = check_samples(samples, classes), palettes_of(data.labels), closing_sentence(met)
+    return Collected(samples, classes, named.names, palettes, depths, met, sentence)
+
+
+def _describe_pixels(met: dict[str, Any], copies: list[Copy], masked: Masked | None) -> Depths:
+    """Add to the report what was seen in the pictures themselves; the scale of those of more than 8 bits."""
+    ranges = [copy.seen.range for copy in copies if copy.seen.range]
+    depths, turned = choose_depths(ranges), sum(copy.seen.turned for copy in copies)
+    met["depth"] = describe_depths(ranges, depths)
+    met["turned"] = {"images": turned, "with_masks": turned if masked else 0}
+    met["pixels"] = {masked.name: count_pixels(masked, [copy.pixels for copy in copies])} if masked else {}
+    met["notes"] = [*met["notes"], *note_depths(ranges, depths), *(note_turned(turned) if masked else [])]
+    return depths
 
 
 def _sweep(raw: Path) -> None:
@@ -186,9 +174,9 @@ def _size(path: Path) -> int:
 
 
 def _copied(
-    table: pd.DataFrame, copy: Callable[[Job], _Copy | str], masked: Masked | None
-) -> tuple[pd.DataFrame, list[Aside], list[tuple[int, ...]]]:
-    """The rows whose image was copied and decoded, with id, width, height, sha256 and bytes; the others; pixels."""
+    table: pd.DataFrame, copy: Callable[[Job], Copy | str], masked: Masked | None
+) -> tuple[pd.DataFrame, list[Aside], list[Copy]]:
+    """The rows whose image was copied and decoded, with id, width, height, sha256 and bytes; the others; the copies."""
     masks = table[masked.name] if masked else [""] * len(table)
     jobs = list(zip(table["path"], table["origin"], masks, strict=True))
     with ThreadPool(min(8, os.cpu_count() or 1)) as pool:
@@ -197,64 +185,15 @@ def _copied(
         finally:
             pool.terminate()
             pool.join()  # after an error: a folder in which a thread still writes cannot be removed
-    copies = {place: asdict(result) for place, result in enumerate(results) if isinstance(result, _Copy)}
+    copies = {place: result for place, result in enumerate(results) if isinstance(result, Copy)}
     unusable = [Aside(job[0], result) for job, result in zip(jobs, results, strict=True) if isinstance(result, str)]
-    measured = pd.DataFrame.from_dict(copies, orient="index", columns=["width", "height", "sha256", "bytes"])
+    cells = {place: one.measured for place, one in copies.items()}
+    measured = pd.DataFrame.from_dict(cells, orient="index", columns=["width", "height", "sha256", "bytes"])
     samples = table.drop(columns="origin").join(measured, how="inner").reset_index(drop=True)
     samples.insert(0, "id", range(len(samples)))
-    pixels = [one["pixels"] for one in copies.values()]
-    return with_masks(samples, masked, pixels) if masked else samples, unusable, pixels
-
-
-def _copy(
-    folder: Path, max_megapixels: float, inspect: Inspect, normalise: Normalise, masked: Masked | None, job: Job
-) -> _Copy | str:
-    """Copy one image and decode the copy, and its mask; a text is the reason why it cannot be used."""
-    target, origin, mask = folder / job[0], Path(job[1]), Path(job[2])
-    try:
-        if not origin.exists():
-            return "no such file"
-        if not origin.is_file():
-            return "not a file"
-        with origin.open("rb") as source:
-            sha256, size = _write(source, target)
-    except PermissionError:
-        return "no permission to read it"
-    try:
-        width, height = inspect(target, max_megapixels)
-        pixels = _paired(mask, folder / mask_path(job[0]), masked, normalise, (width, height)) if masked else ()
-    except UserError as error:
-        target.unlink()
-        return str(getattr(error, "reason", error))
-    return _Copy(width, height, sha256, size, pixels)
-
-
-def _paired(mask: Path, target: Path, masked: Masked, normalise: Normalise, size: tuple[int, int]) -> tuple[int, ...]:
-    """Write the mask of an image of that `size`; the pixels of each class, and of none."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists():
-        raise CollectError(f"An image lies where a mask goes, at data/raw/{FOLDER}/{target.name}. Rename its folder.")
-    try:
-        return tuple(map(int, normalise(mask, target, masked.label, size)))
-    except UserError as error:
-        raise _MaskError(f"mask {mask.name}: {getattr(error, 'reason', error)}") from error
-
-
-def _write(source: IO[bytes], target: Path) -> tuple[str, int]:
-    """Write a new file; the sha256 and the number of its bytes."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    digest, size = hashlib.sha256(), 0
-    try:
-        with target.open("xb") as file:
-            while chunk := source.read(CHUNK):
-                digest.update(chunk)
-                size += file.write(chunk)
-    except FileExistsError:
-        raise CollectError(
-            f"Two images have one name on this file system: {target.name!r} differs from another in capitals alone. "
-            "Rename one of them in the source."
-        ) from None
-    return digest.hexdigest(), size
+    if masked:
+        samples = with_masks(samples, masked, [one.pixels for one in copies.values()])
+    return samples, unusable, list(copies.values())
 
 
 def _check_bad(unusable: list[Aside], table: pd.DataFrame, allowed: int, report: Path) -> None:
@@ -263,11 +202,23 @@ def _check_bad(unusable: list[Aside], table: pd.DataFrame, allowed: int, report:
     shown = "\n".join(f"  {aside.path}: {aside.reason}" for aside in unusable[:SHOWN])
     more = f"\n  and {len(unusable) - SHOWN:,} more" if len(unusable) > SHOWN else ""
     total = len(set(table["path"]) | {aside.path for aside in unusable})
-    hint = ""
-    if len(table) and {aside.reason for aside in unusable} == {"no such file"} and len(unusable) == total:
-        hint = f"\nNone exists; the first was looked for at {table['origin'].iloc[0]}. Is data.source.images right?"
+    missing = [aside.path for aside in unusable if aside.reason == "no such file"]
+    hint = _about_missing(table, missing, len(missing) == total) if missing and len(table) else ""
+    mend = "Mend or remove them in the source"
+    mend += f", or set data.max_bad to {len(unusable)}." if len(unusable) < total else ", or name another one."
     raise CollectError(
         f"{len(unusable):,} of {total:,} images cannot be used, and data.max_bad allows {allowed:,}:\n"
-        f"{shown}{more}{hint}\nAll are listed in {report}. Mend or remove them in the source, or set data.max_bad to "
-        f"{len(unusable)}."
+        f"{shown}{more}{hint}\nAll are listed in {report}. {mend}"
     )
+
+
+def _about_missing(table: pd.DataFrame, missing: list[str], none: bool) -> str:
+    """Where the first image that does not exist was looked for, and the nearest file that does."""
+    origin = Path(str(table["origin"][table["path"] == missing[0]].iloc[0]))
+    found = nearest_file(origin)
+    near = f" The nearest that is there is {found}." if found else ""
+    first = f"None exists; the first was looked for at {origin}. Is data.source.images right?" if none else ""
+    if not first and not near:
+        return ""
+    suffix = " The table holds names without a suffix: add it." if found and found.stem == origin.name else ""
+    return f"\n{first or f'{missing[0]} does not exist.'}{near}{suffix}"

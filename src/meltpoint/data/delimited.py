@@ -2,16 +2,19 @@
 
 import csv
 import io
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from meltpoint.data.listing import Listing, PathError, SourceError, files_table, nearest, plain_path
 from meltpoint.data.split_names import official_split
 from meltpoint.params.data import CsvSource, PackageSource
+
+if TYPE_CHECKING:  # the stage that looks for changes runs each time, and does without
+    import pandas as pd
 
 CANDIDATES = ("\t", ",", ";", "|", r"\s+")  # the order decides between equals
 SAMPLE = 200  # rows that a separator is guessed from
@@ -30,15 +33,17 @@ def list_table(source: CsvSource | PackageSource, table: Path, images: Path, tit
             f"data.source.images is {source.images!r}, which is no folder. Name the one that paths start at."
         )
     columns, notes = read_table(table, source.separator, source.header)
-    cells = columns[column_named(columns, source.path, "data.source.path")]
-    paths = [_path_in(table, row, cell) for row, cell in enumerate(cells, start=1)]
+    cells = columns[column_named(columns, source.path, "data.source.path")].tolist()
+    _check_addresses(table, cells)
+    roots = dict.fromkeys([str(images), os.path.realpath(images)])
+    paths = [_path_in(table, row, _below(cell, roots), images) for row, cell in enumerate(cells, start=1)]
     files = files_table(paths, [str(images / path) for path in paths], _splits(columns, source.split))
     return Listing(title, files, columns, notes=notes)
 
 
 def read_table(
     path: Path, separator: str | None, header: list[str] | None, place: str = "data.source"
-) -> tuple[pd.DataFrame, list[str]]:
+) -> tuple["pd.DataFrame", list[str]]:
     """A table as pandas strings, stripped, empty cells as they are; and notes on what had to be assumed.
 
     A first line that repeats `header` is no row. `place` is the section of params.yaml that messages name.
@@ -46,6 +51,16 @@ def read_table(
     Raises:
         SourceError: no text, no separator that fits, or a line with too few or too many cells.
     """
+    import pandas as pd
+
+    names, cells, notes = read_cells(path, separator, header, place)
+    return pd.DataFrame(cells, columns=names, dtype="string"), notes
+
+
+def read_cells(
+    path: Path, separator: str | None, header: list[str] | None, place: str = "data.source"
+) -> tuple[list[str], list[list[str]], list[str]]:
+    """The names of the columns of a table, its rows, and notes; as `read_table` does, which raises the same."""
     text, notes = read_text(path, f"{place}.table")
     rows = _rows(text, separator or _guessed(text, header, path.name, place), path.name, place)
     names = header if header is not None else _named(next(rows, (0, []))[1])
@@ -55,7 +70,7 @@ def read_table(
     cells = [_checked(line, row, names, path.name, place) for line, row in rows]
     if header is not None and cells[:1] == [header]:
         cells, notes = cells[1:], [*notes, f"the first line of {path.name} is its header, and no row"]
-    return pd.DataFrame(cells, columns=names, dtype="string"), notes
+    return names, cells, notes
 
 
 def read_text(path: Path, key: str) -> tuple[str, list[str]]:
@@ -76,11 +91,11 @@ def read_text(path: Path, key: str) -> tuple[str, list[str]]:
     return text, [] if encoding == "utf-8" else [f"{path.name} is not UTF-8; it was read as {encoding}"]
 
 
-def column_named(table: pd.DataFrame, name: str, key: str) -> str:
-    """`name` if the table has that column, else a SourceError with the nearest; `key` is its place in params.yaml."""
-    if name in table.columns:
+def column_named(columns: Iterable[object], name: str, key: str) -> str:
+    """`name` if it is one of the columns, else a SourceError with the nearest; `key` is its place in params.yaml."""
+    known = [str(column) for column in columns]
+    if name in known:
         return name
-    known = [str(column) for column in table.columns]
     raise SourceError(
         f"{key} is {name!r}, and there is no such column; there are {known}.{nearest(name, known)} "
         "If the table has no line with names, list them under `header`."
@@ -168,16 +183,42 @@ def _checked(line: int, row: list[str], names: list[str], name: str, place: str)
     return row
 
 
-def _path_in(table: Path, row: int, cell: str) -> str:
+def _check_addresses(table: Path, cells: list[str]) -> None:
+    """Refuse a column of addresses on the web: images are read from files."""
+    found = [cell for cell in cells if re.match(r"(?:https?|ftp|s3|gs)://", cell, re.IGNORECASE)]
+    if found:
+        raise SourceError(
+            f"{len(found):,} of {len(cells):,} paths in {table.name} are addresses, the first is {found[0]!r}. Allowed "
+            "are files. Write lists with a line `FOLDER/FILE.jpg ADDRESS` for each image, bring them with "
+            "`meltpoint fetch-urls LISTS --into FOLDER`, and name the files in the table."
+        )
+
+
+def _below(cell: str, roots: Iterable[str]) -> str:
+    """An absolute path below the folder of images as a relative one; any other path as it is."""
+    path = cell.removeprefix("file://")
+    if not path.startswith("/"):
+        return cell
+    plain = os.path.normpath(path)
+    return next((os.path.relpath(plain, root) for root in roots if plain.startswith(f"{root}{os.sep}")), path)
+
+
+def _path_in(table: Path, row: int, cell: str, images: Path) -> str:
     try:
         return plain_path(cell)
     except PathError as error:
+        parts = [part for part in cell.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+        ends = ["/".join(parts[place:]) for place in range(len(parts))]
+        found = next((end for end in ends if end and (images / end).is_file()), None)
+        start = cell.replace("\\", "/").removesuffix(found or "")
+        hint = f" {found!r} is there: take {start!r} off the paths in the table." if found else ""
         raise SourceError(
-            f"Row {row} of {table.name}: {error}. Set data.source.images to the folder that all paths start at."
+            f"Row {row} of {table.name}: {error}, and absolute ones below {str(images)!r}.{hint} Set "
+            "data.source.images to the folder that all paths start at, or correct the paths."
         ) from None
 
 
-def _splits(columns: pd.DataFrame, column: str | None) -> list[str | None]:
+def _splits(columns: "pd.DataFrame", column: str | None) -> list[str | None]:
     """train, val, test or None of each row; None where the cell is empty or the source has no such column."""
     if column is None:
         return [None] * len(columns)

@@ -5,15 +5,17 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
+from itertools import islice
 from pathlib import Path, PurePosixPath
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from meltpoint.errors import UserError
-from meltpoint.params.data import Source
+
+if TYPE_CHECKING:  # the stage that looks for changes runs each time, and does without
+    import pandas as pd
 
 TOLD = 20  # names that a message lists
+SEARCHED = 100_000  # files of a folder that are looked through for a name
 LONGEST_NAME = 255  # bytes of one folder or file name, on every common file system
 LONGEST_PATH = 2048  # bytes; leaves room for the folder that it is put into
 
@@ -59,8 +61,8 @@ class Listing:
     """
 
     title: str
-    files: pd.DataFrame
-    columns: pd.DataFrame
+    files: "pd.DataFrame"
+    columns: "pd.DataFrame"
     unusable: list[Aside] = field(default_factory=list)
     ignored: list[Aside] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -69,14 +71,10 @@ class Listing:
     doubt: str | None = None
 
 
-def read_source(source: Source, work: Path) -> Listing:
-    """Read a source with the module that its `kind` names; `work` is a scratch folder that may not exist yet."""
-    listing: Listing = import_module(f"meltpoint.data.sources.{source.kind}").read(source, work)
-    return listing
-
-
-def files_table(paths: Sequence[str], origins: Sequence[str], splits: Sequence[str | None]) -> pd.DataFrame:
+def files_table(paths: Sequence[str], origins: Sequence[str], splits: Sequence[str | None]) -> "pd.DataFrame":
     """The `files` of a Listing."""
+    import pandas as pd
+
     return pd.DataFrame({"path": paths, "origin": origins, "split": splits}, dtype="string")
 
 
@@ -111,6 +109,19 @@ def nearest(name: str, known: Iterable[str]) -> str:
     by_folded = {one.casefold(): one for one in known}
     near = difflib.get_close_matches(name.casefold(), list(by_folded), n=1, cutoff=0.5)
     return f" Did you mean {by_folded[near[0]]!r}?" if near else ""
+
+
+def nearest_file(path: Path) -> Path | None:
+    """The file most like one that does not exist: of its name with another suffix, or with a name that is near.
+
+    It is looked for in the folder of `path`, or the nearest one above it that is there.
+    """
+    folder = next(above for above in path.parents if above.is_dir())
+    held = {entry.name: entry for entry in sorted(islice(folder.iterdir(), SEARCHED)) if not entry.name.startswith(".")}
+    wanted = path.relative_to(folder).parts[0]
+    same = [entry for entry in held.values() if entry.stem == Path(wanted).stem or entry.stem == wanted]
+    near = difflib.get_close_matches(wanted.casefold(), [name.casefold() for name in held], n=1, cutoff=0.6)
+    return next(iter(same), None) or next((one for name, one in held.items() if [name.casefold()] == near), None)
 
 
 def shortened(names: Iterable[str]) -> str:

@@ -8,12 +8,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from meltpoint.errors import UserError
 from meltpoint.params.data import Label, MaskLabel
 from meltpoint.tables import Palettes, mask_column, say_present
 
 FOLDER = "masks"  # below data/raw
+IGNORED = "(ignored)"  # what the report calls pixels of no class
 
 Pixels = NDArray[np.int64]  # (N, C + 1) pixels of each class, the last of ignored ones
+
+
+class VoidError(UserError, ValueError):
+    """Masks in which what was taken for void is most likely a class."""
 
 
 @dataclass(frozen=True)
@@ -55,4 +61,32 @@ def with_masks(samples: pd.DataFrame, masked: Masked, pixels: Sequence[Sequence[
 def count_pixels(masked: Masked, pixels: Sequence[Sequence[int]]) -> dict[str, int]:
     """Pixels of each class and of none, over all images, for the report."""
     total = np.array(pixels, dtype=np.int64).reshape(-1, len(masked.classes) + 1).sum(axis=0)
-    return dict(zip([*masked.classes, "(ignored)"], map(int, total), strict=True))
+    return dict(zip([*masked.classes, IGNORED], map(int, total), strict=True))
+
+
+def check_void(masked: Masked, pixels: dict[str, int]) -> None:
+    """Refuse masks of one class and void, as those of 0 and 255 where 255 is said to be void.
+
+    Raises:
+        VoidError: no two classes have pixels, and some pixels are ignored.
+    """
+    shown, ignored = [name for name in masked.classes if pixels[name]], pixels[IGNORED]
+    if len(shown) < 2 and ignored:
+        empty = [name for name in masked.classes if not pixels[name]]
+        code = "id" if masked.label.pixels == "ids" else "colour"
+        raise VoidError(
+            f"The masks of {masked.name!r} hold no pixel of {empty}: besides {shown or 'nothing'} there are "
+            f"{ignored:,} pixels of void {masked.label.void}, which are ignored. If void is what an object is painted "
+            f"with, as 255 in masks of 0 and 255, give it to the class as its `{code}`, and take it out of "
+            f"data.labels.{masked.name}.void."
+        )
+
+
+def note_turned(turned: int) -> list[str]:
+    """What to know where images with masks are turned upright by their EXIF: their number, and how it was taken."""
+    if not turned:
+        return []
+    return [
+        f"{turned:,} images with masks are turned or mirrored by their EXIF orientation, and their masks are taken as "
+        "drawn on the upright picture. If your tool does not heed EXIF, they do not fit: look at reports/augment.png"
+    ]

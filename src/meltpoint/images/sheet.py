@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
+from meltpoint.depths import Depths
 from meltpoint.files import whole_file
 from meltpoint.images.decode import Pixels, decode
 
@@ -74,7 +75,14 @@ def draw_sheet(
     _draw(cells, columns, title, subtitle, path)
 
 
-def draw_pairs(raw: Path, samples: pd.DataFrame, pairs: Sequence[PairLike], parted: Sequence[bool], path: Path) -> None:
+def draw_pairs(
+    raw: Path,
+    samples: pd.DataFrame,
+    pairs: Sequence[PairLike],
+    parted: Sequence[bool],
+    path: Path,
+    depths: Depths | None = None,
+) -> None:
     """Draw pairs of duplicates side by side, the second turned to match the first, from the surest to the least sure.
 
     `pairs` are positions in `samples`, whose `path` is relative to `raw`; `parted` says of each whether a plain random
@@ -83,15 +91,15 @@ def draw_pairs(raw: Path, samples: pd.DataFrame, pairs: Sequence[PairLike], part
     order = sorted(range(len(pairs)), key=lambda place: (not pairs[place].exact, -pairs[place].correlation))
     shown = [order[place] for place in np.unique(np.linspace(0, len(order) - 1, min(PAIRS, len(order))).astype(int))]
     names = samples["path"].tolist()
-    cells = [_pair_cell(raw, names, pairs[place], parted[place]) for place in shown]
+    cells = [_pair_cell(raw, names, pairs[place], parted[place], depths) for place in shown]
     title = f"{len(pairs):,} pairs of duplicates" if pairs else "No duplicates"
     text = f"A plain random split would part {sum(parted):,} of them. The second picture is turned to match the first."
     more = f" Shown are {len(shown)}, from the surest to the least sure … and {len(pairs) - len(shown):,} more."
     _draw(cells, 4, title, (text + more if len(shown) < len(pairs) else text) if pairs else "", path)
 
 
-def _pair_cell(raw: Path, names: list[str], pair: PairLike, parted: bool) -> Cell:
-    first, second = (decode(raw / names[row], float("inf")) for row in (pair.first, pair.second))
+def _pair_cell(raw: Path, names: list[str], pair: PairLike, parted: bool, depths: Depths | None) -> Cell:
+    first, second = (decode(raw / names[row], float("inf"), depths) for row in (pair.first, pair.second))
     second = np.rot90(second, pair.quarters)
     second = second[:, ::-1] if pair.mirrored else second
     kind = "the same pixels" if pair.exact else f"correlation {pair.correlation:.2f}, {pair.turn}"

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from meltpoint.depths import Depths
 from meltpoint.errors import UserError
 from meltpoint.files import read_json, sha256_of, whole_folder, write_json
 from meltpoint.images.augment import Transform
@@ -45,6 +46,7 @@ class Views:
     `fingerprint` of pixels, labels, splits and settings.
     Where images have masks, `masks` uint8 (N, S, S) and `augmented_masks` uint8 (n_train, V, S, S) are the class ids
     (or `IGNORED`) of the pixels of `plain` and `augmented`; `palettes` has a colour "#rrggbb" for each of the classes.
+    `depths` are what `write_views` got.
     """
 
     folder: Path
@@ -58,6 +60,7 @@ class Views:
     masks: Mask | None = None
     augmented_masks: Mask | None = None
     palettes: Palettes = field(default_factory=dict)
+    depths: Depths = field(default_factory=dict)
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Positions of a split's images in `samples` and `plain`, int64."""
@@ -80,10 +83,12 @@ def write_views(
     seed: int,
     folder: Path,
     palettes: Palettes | None = None,
+    depths: Depths | None = None,
 ) -> None:
     """Decode every image of `samples` once; write its plain view and, for a training image, `count` augmented ones.
 
-    Each view has its mask where `samples` have a column of masks, and `palettes` the colours of their classes.
+    Each view has its mask where `samples` have a column of masks, and `palettes` the colours of their classes. `depths`
+    say which values of pictures of more than 8 bits are black and white.
     """
     samples = samples.sort_values("id").reset_index(drop=True)
     masked = [mask_column(label) for label in classes if mask_column(label) in samples]
@@ -92,14 +97,15 @@ def write_views(
         [view_seed(seed, number, view) for view in range(count if split == "train" else 0)]
         for number, split in zip(samples["id"], samples["split"], strict=True)
     ]
-    plain = _mapped(lambda paths: _decoded([raw / path for path in paths], images), files)
+    plain = _mapped(lambda paths: _decoded([raw / path for path in paths], images, depths), files)
     with whole_folder(folder) as new:
         _write_arrays(new, track(plain, "augment", len(files)), transform, seeds, bool(masked))
         write_samples(samples, new / "samples.csv")
         write_json(new / "classes.json", classes)
         settings = {"images": images.model_dump(), "count": count, "seed": seed, "transforms": repr(transform.compose)}
+        settings |= {"depths": depths} if depths else {}
         facts = {"size": images.side, "count": count, "fingerprint": _fingerprint(new, settings)}
-        write_json(new / FACTS, facts | {"palettes": palettes or {}})
+        write_json(new / FACTS, facts | {"palettes": palettes or {}, "depths": depths or {}})
 
 
 def open_views(folder: Path) -> Views:
@@ -125,6 +131,7 @@ def open_views(folder: Path) -> Views:
         masks=_mapped_file(folder / MASKS),
         augmented_masks=_mapped_file(folder / AUGMENTED_MASKS) if facts["count"] else None,
         palettes=facts.get("palettes", {}),
+        depths=facts.get("depths", {}),
     )
 
 
@@ -140,9 +147,9 @@ def view_seed(seed: int, *numbers: int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 
-def _decoded(paths: Sequence[Path], images: Images) -> Pair:
+def _decoded(paths: Sequence[Path], images: Images, depths: Depths | None) -> Pair:
     """The plain view of an image, and that of its mask if there is a second path."""
-    view = resize(decode(paths[0], float("inf")), images)
+    view = resize(decode(paths[0], float("inf"), depths), images)
     return view, resize_mask(read_mask(paths[1]), images) if paths[1:] else None
 
 

@@ -12,7 +12,8 @@ import pandas as pd
 from pydantic import TypeAdapter
 
 from meltpoint.data.labels import build_labels
-from meltpoint.data.listing import Listing, SourceError, read_source, repository
+from meltpoint.data.listing import Listing, SourceError, repository
+from meltpoint.data.reading import read_source
 from meltpoint.data.split_names import official_split
 from meltpoint.errors import UserError
 from meltpoint.files import whole_file

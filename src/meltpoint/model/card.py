@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
+from meltpoint.depths import Depths
 from meltpoint.errors import UserError
 from meltpoint.files import read_json
 from meltpoint.params.base import Section
@@ -65,6 +66,7 @@ class Card(Section):
     backbone: Backbone
     images: Images
     max_megapixels: float
+    depths: Depths = Field(default_factory=dict)  # of pictures of more than 8 bits; older cards do not say
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     heads: dict[str, HeadCard]

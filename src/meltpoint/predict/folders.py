@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from meltpoint.images.decode import FORMATS
+from meltpoint.images.formats import DICOM_SUFFIXES, has_dicom, readable
 
 NO_SUFFIX, HIDDEN, UNREADABLE = "no suffix", "hidden", "unreadable folder"
 
@@ -16,7 +16,9 @@ NO_SUFFIX, HIDDEN, UNREADABLE = "no suffix", "hidden", "unreadable folder"
 @cache
 def picture_suffixes() -> frozenset[str]:
     """The suffixes of file names, as ".jpg", that stand for formats which can be read."""
-    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS)
+    kinds = readable()
+    pillow = {suffix for suffix, kind in Image.registered_extensions().items() if kind in kinds}
+    return frozenset(pillow | (set(DICOM_SUFFIXES) if has_dicom() else set()))
 
 
 def walk(folder: Path, ignored: Counter[str]) -> Iterator[Path]:

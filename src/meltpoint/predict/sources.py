@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
+from meltpoint.depths import Depths
 from meltpoint.images.decode import ImageError, Pixels, decode
+from meltpoint.images.deep import is_deep_colour
 from meltpoint.images.resize import resize
 from meltpoint.model.card import Card
 from meltpoint.predict.answers import PredictError
@@ -82,7 +84,7 @@ def read_picture(source: Source, card: Card, side: int | None, whole: bool) -> P
     """
     name = str(source) if isinstance(source, str | Path) else None
     try:
-        image = _decode(source, card.max_megapixels)
+        image = _decode(source, card.max_megapixels, card.depths)
     except ImageError as error:
         return Picture(name, None, error.reason, (0, 0), None, None)
     extent, shown = (image.shape[0], image.shape[1]), None if side is None else _fit(image, side)
@@ -117,24 +119,26 @@ def _check(source: object) -> None:
             )
 
 
-def _decode(source: Source, max_megapixels: float) -> Pixels:
+def _decode(source: Source, max_megapixels: float, depths: Depths) -> Pixels:
     match source:
         case np.ndarray():
             return np.repeat(source[..., None], 3, axis=2) if source.ndim == 2 else np.ascontiguousarray(source)
         case Image.Image():
-            return decode(_as_file(source, max_megapixels), max_megapixels)
+            return decode(_as_file(source, max_megapixels), max_megapixels, depths)
         case str() if is_address(source):
-            return decode(_grab(source, most_bytes(max_megapixels)), max_megapixels)
+            return decode(_grab(source, most_bytes(max_megapixels)), max_megapixels, depths)
         case str():
-            return decode(Path(source), max_megapixels)
+            return decode(Path(source), max_megapixels, depths)
         case _:
-            return decode(source, max_megapixels)
+            return decode(source, max_megapixels, depths)
 
 
 def _as_file(image: Image.Image, max_megapixels: float) -> bytes:
     """A Pillow image as the bytes of a lossless file, orientation included: from there it goes the way of files."""
     if image.width * image.height > max_megapixels * 1e6:
         raise ImageError("of Pillow", "too many pixels", f"{image.width}x{image.height}")
+    if is_deep_colour(image):
+        raise ImageError("of Pillow", "Pillow keeps 8 of its 16 bits a channel", "give the path of its file")
     file, exif = io.BytesIO(), Image.Exif()
     try:
         image.load()  # a TIFF turns itself upright then

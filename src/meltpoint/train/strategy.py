@@ -240,6 +240,7 @@ def _write_card(job: Job, outcome: Outcome, learnt: Mapping[str, Learnt]) -> Car
         backbone=params.backbone,
         images=params.images,
         max_megapixels=params.data.max_megapixels,
+        depths=job.inputs.views.depths,
         mean=backbone.mean,
         std=backbone.std,
         heads=heads,

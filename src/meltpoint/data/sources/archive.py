@@ -4,7 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from meltpoint.data.fetch import fetch, plain_url
-from meltpoint.data.listing import Listing, SourceError, nearest, read_source, repository
+from meltpoint.data.listing import Listing, SourceError, nearest, repository
+from meltpoint.data.reading import read_source
 from meltpoint.data.unpack import Limits, unpack
 from meltpoint.params.data import ArchiveSource, CsvSource, FolderSource
 

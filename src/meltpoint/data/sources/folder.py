@@ -152,8 +152,8 @@ def _doubt(root: Path, folders: list[str]) -> str | None:
     return (
         f"The folders of {root.name!r} that would be classes are {shortened(_names(folders))}, and they hold nothing"
         f" but folders of equal names: {shortened(sorted(map(printable, most)))}. Most likely those are the classes."
-        " Rename the folders above them to train, val and test, or set data.source.path one folder deeper, or use `kind: csv`;"
-        " if they are classes after all, list them under `classes` of the label."
+        " Rename the folders above them to train, val and test, or set data.source.path one folder deeper, or use"
+        " `kind: csv`; if they are classes after all, list them under `classes` of the label."
     )
 
 

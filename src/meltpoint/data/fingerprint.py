@@ -1,0 +1,146 @@
+"""Whether the files of a source are those that were brought in: by names, sizes and times, never by content."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, assert_never
+
+from meltpoint.data.delimited import column_named, read_cells
+from meltpoint.data.listing import locate, repository
+from meltpoint.data.packages import find_package
+from meltpoint.params.data import (
+    ArchiveSource,
+    CsvSource,
+    Data,
+    FolderSource,
+    MasksSource,
+    PackageSource,
+    Source,
+    Yoga82Source,
+)
+
+MADE = ("data", "models", "repeats", "exports", "reports", "mlruns")  # by stages, in the repository
+ABSENT = "absent"  # in place of size and time
+
+Entry = tuple[str, str]  # a path as params.yaml names it or below that, and its size in bytes and time in ns
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What the stage writes: of the source and of each table of names, `files` and a `sha256` over all entries."""
+
+    parts: dict[str, dict[str, Any]]
+
+    @property
+    def sentence(self) -> str:
+        """The closing line."""
+        return f"{sum(part['files'] for part in self.parts.values()):,} files looked at"
+
+
+def fingerprint(data: Data) -> Fingerprint:
+    """Look at each file that `download` reads: of folders at every one below, of tables at those that they name.
+
+    What lies at an address has no entry: params.yaml says its sha256.
+
+    Raises:
+        SourceError: a folder, a table, or its column of paths is not there.
+    """
+    parts = {"source": _sum(_source_entries(data.source))}
+    for label, table in data.names.items():
+        if table.package is None:
+            parts[f"names.{label}"] = _sum([_entry("table", locate(table.table, f"data.names.{label}.table"))])
+    return Fingerprint(parts)
+
+
+def _sum(entries: Iterable[Entry]) -> dict[str, Any]:
+    digest, files = hashlib.sha256(), 0
+    for name, state in sorted(entries):
+        digest.update(f"{name}\0{state}\n".encode("utf-8", "surrogateescape"))
+        files += state != ABSENT
+    return {"files": files, "sha256": digest.hexdigest()}
+
+
+def _source_entries(source: Source) -> Iterator[Entry]:
+    match source:
+        case FolderSource():
+            yield from _below("path", locate(source.path))
+        case CsvSource():
+            yield from _table_entries(source, locate(source.table), locate(source.images))
+        case PackageSource():
+            root = find_package(source.package, source.table, "data.source")
+            yield from _table_entries(source, root / source.table, root / source.images)
+        case ArchiveSource():
+            if "://" not in source.location:
+                yield _entry("location", locate(source.location))
+        case Yoga82Source():
+            lists = {"train": source.train, "test": source.test, "classes": source.classes}
+            for key, path in lists.items():
+                if path is not None:
+                    yield _entry(key, locate(path, f"data.source.{key}"))
+            yield from _below("images", locate(source.images, "data.source.images"))
+        case MasksSource():
+            yield from _mask_entries(source)
+        case _:
+            assert_never(source)
+
+
+def _mask_entries(source: MasksSource) -> Iterator[Entry]:
+    for kind, folders in (("images", source.images), ("masks", source.masks)):
+        for part, folder in folders.items():
+            yield from _below(f"{kind}.{part}", locate(str(Path(source.path, folder)), f"data.source.{kind}.{part}"))
+    for split, path in (source.lists or {}).items():
+        yield _entry(f"lists.{split}", locate(str(Path(source.path, path)), f"data.source.lists.{split}"))
+
+
+def _table_entries(source: CsvSource | PackageSource, table: Path, images: Path) -> Iterator[Entry]:
+    """The table and the files that it names: the folder of images may be the repository itself."""
+    yield _entry("table", table)
+    names, rows, _ = read_cells(table, source.separator, source.header)
+    place = names.index(column_named(names, source.path, "data.source.path"))
+    for path in dict.fromkeys(row[place].replace("\\", "/") for row in rows):
+        yield f"images/{path}", _state_of(os.path.join(images, path.removeprefix("file://")))  # noqa: PTH118 - speed
+
+
+def _below(key: str, root: Path) -> Iterator[Entry]:
+    """Every file below a folder, but for hidden ones and what stages make; links are followed, but not in circles."""
+    if not root.is_dir():
+        yield _entry(key, root)
+        return
+    made = {str(repository() / name) for name in MADE}
+    waiting: list[tuple[str, str, tuple[str, ...]]] = [(str(root), key, (os.path.realpath(root),))]
+    while waiting:
+        folder, name, above = waiting.pop()
+        for entry in _scan(folder):
+            inside = f"{name}/{entry.name}"
+            if entry.name.startswith(".") or entry.path in made:
+                continue
+            if not entry.is_dir():
+                yield inside, _state_of(entry)
+            elif not entry.is_symlink():
+                waiting.append((entry.path, inside, above))
+            elif (real := os.path.realpath(entry.path)) not in above:
+                waiting.append((entry.path, inside, (*above, real)))
+
+
+def _scan(folder: str) -> list[os.DirEntry[str]]:
+    """The entries of a folder; none where it may not be read, which `download` tells."""
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:
+        return []
+
+
+def _entry(name: str, path: Path) -> Entry:
+    return name, _state_of(str(path))
+
+
+def _state_of(file: "os.DirEntry[str] | str") -> str:
+    """Size and time of the last change of a file, behind a link; or that there is none."""
+    try:
+        found = os.stat(file)  # noqa: PTH116 - a Path for each of a million files is slow
+    except (OSError, ValueError):
+        return ABSENT
+    return f"{found.st_size} {found.st_mtime_ns}"

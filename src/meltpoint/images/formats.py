@@ -1,0 +1,125 @@
+"""Which formats of pictures are read, and what is said of files of others: their name, and how to convert them."""
+
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from typing import NamedTuple
+
+from PIL import Image
+
+# Formats that are pictures and nothing more: EPS, PDF and WMF are programs, others have no signature.
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "PPM", "JPEG2000", "AVIF")
+HEIF, DICOM = "pillow_heif", "pydicom"  # packages of the extras `heif` and `dicom`
+START = 512  # bytes of a file that are looked at
+AS_PNG = "convert it to PNG"
+
+
+class RefusedError(Exception):
+    """A reason and a detail, on their way to the border where the picture's name is known."""
+
+
+class Format(NamedTuple):
+    """A format that is told by its first bytes: where they stand, its name, how to make a picture of it."""
+
+    offset: int
+    signature: bytes
+    name: str
+    mend: str
+
+
+PROGRAM = "save its pages as PNG; such files are programs to be run"
+VIDEO = "save its frames as pictures: ffmpeg -i VIDEO FRAME-%05d.png"
+RAW = "develop it to TIFF or JPEG, as with dcraw or rawtherapee-cli"
+KNOWN = (
+    Format(0, b"%!PS", "PostScript", PROGRAM),
+    Format(0, b"\xc5\xd0\xd3\xc6", "EPS", PROGRAM),
+    Format(0, b"%PDF", "PDF", "save its pages as PNG: pdftoppm -png FILE PAGE"),
+    Format(0, b"\xd7\xcd\xc6\x9a", "WMF", PROGRAM),
+    Format(0, b"\x01\x00\x00\x00", "EMF", PROGRAM),
+    Format(0, b"\xff\x0a", "JPEG XL", "djxl FILE PICTURE.png"),
+    Format(0, b"\x00\x00\x00\x0cJXL ", "JPEG XL", "djxl FILE PICTURE.png"),
+    Format(0, b"8BPS", "PSD (Photoshop)", "export it as PNG"),
+    Format(0, b"gimp xcf", "XCF (GIMP)", "export it as PNG"),
+    Format(0, b"v/1\x01", "OpenEXR", "convert it to a float TIFF"),
+    Format(0, b"#?RADIANCE", "Radiance HDR", "convert it to a float TIFF"),
+    Format(0, b"SIMPLE  =", "FITS", "convert it to a 16-bit or float TIFF"),
+    Format(0, b"\x93NUMPY", "a NumPy array", "save it as PNG or TIFF"),
+    Format(0, b"FUJIFILMCCD-RAW", "raw of a Fujifilm camera", RAW),
+    Format(0, b"IIRO", "raw of an Olympus camera", RAW),
+    Format(0, b"IIU\x00", "raw of a Panasonic camera", RAW),
+    Format(0, b"FOVb", "raw of a Sigma camera", RAW),
+    Format(8, b"CR\x02", "raw of a Canon camera", RAW),
+    Format(4, b"ftypcrx ", "raw of a Canon camera", RAW),
+    Format(0, b"\x1aE\xdf\xa3", "video (Matroska or WebM)", VIDEO),
+    Format(0, b"FLV\x01", "video (FLV)", VIDEO),
+    Format(8, b"AVI ", "video (AVI)", VIDEO),
+    Format(0, b"\x00\x00\x01\xba", "video (MPEG)", VIDEO),
+)
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+AVIF_BRANDS = (b"avif", b"avis")
+EXTRA = "install the extra: pip install {package}; or convert it to {other}"
+DICOM_SUFFIXES = (".dcm", ".dicom")
+
+
+@cache
+def readable() -> tuple[str, ...]:
+    """The formats that Pillow reads here: those allowed that this build knows, and HEIF with its extra."""
+    Image.init()  # Pillow knows no format it is asked for by name before
+    found = [name for name in FORMATS if name in Image.OPEN]
+    if find_spec(HEIF):
+        import_module(HEIF).register_heif_opener()
+        found.append("HEIF")
+    return tuple(found)
+
+
+def has_dicom() -> bool:
+    """Whether the extra that reads DICOM is installed."""
+    return find_spec(DICOM) is not None
+
+
+def is_dicom(start: bytes) -> bool:
+    """Whether a file begins as DICOM part 10 has it (PS3.10, section 7.1)."""
+    return start[128:132] == b"DICM"
+
+
+def check_start(start: bytes) -> None:
+    """Refuse a file by its first bytes: empty, or of a known format that is not read.
+
+    Raises:
+        RefusedError: with the format's name and how to convert it.
+    """
+    if not start:
+        raise RefusedError("empty file", "zero bytes")
+    found = next((one for one in KNOWN if start.startswith(one.signature, one.offset)), None) or _by_content(start)
+    if found and not (found.name == "HEIC" and "HEIF" in readable()):
+        raise RefusedError(f"format not allowed: {found.name}; {found.mend}", "it is told by its first bytes")
+
+
+def check_raw(image: Image.Image) -> None:
+    """Refuse a camera's raw file that opens as a TIFF: what opens is the small preview in it.
+
+    Raises:
+        RefusedError: its first part is a preview, or it is a DNG.
+    """
+    tags = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
+    preview = tags.get(254) == 1 and 330 in tags  # NewSubfileType: of reduced resolution; SubIFDs: where the rest is
+    if preview or 50706 in tags:  # DNGVersion
+        name = "raw of a camera (DNG)" if 50706 in tags else "raw of a camera"
+        raise RefusedError(f"format not allowed: {name}; {RAW}", "a TIFF that begins with a preview")
+
+
+def _by_content(start: bytes) -> Format | None:
+    """Formats whose signature takes more than a comparison."""
+    brand = start[8:12] if start[4:8] == b"ftyp" else b""
+    if is_dicom(start) and not has_dicom():
+        return Format(128, b"DICM", "DICOM", EXTRA.format(package=DICOM, other="a 16-bit PNG"))
+    if brand in HEIC_BRANDS:
+        return Format(4, brand, "HEIC", EXTRA.format(package="pillow-heif", other="JPEG"))
+    if brand in AVIF_BRANDS:
+        return None if "AVIF" in readable() else Format(4, brand, "AVIF", AS_PNG)
+    if brand or start[4:8] in (b"moov", b"mdat", b"wide"):
+        return Format(4, brand, "video (MP4 or QuickTime)", VIDEO)
+    text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith(b"<svg") or (text.startswith((b"<?xml", b"<!doctype svg", b"<!--")) and b"<svg" in text):
+        return Format(0, b"<svg", "SVG", "draw it as PNG: rsvg-convert FILE -o PICTURE.png")
+    return None
