@@ -7,17 +7,21 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from meltpoint.cli import run
+from meltpoint.data.fingerprint import fingerprint
 from meltpoint.errors import UserError
+from meltpoint.files import write_json
 from meltpoint.forecast.counting import count_images
+from meltpoint.forecast.plan import _look_at_source, _steps
 from meltpoint.forecast.speeds import PLACE, USUAL, read_speeds, write_speeds
 from meltpoint.forecast.stages import Load, in_words, stage_seconds
 from meltpoint.params.data import FolderSource
-from meltpoint.params.read import read_params
+from meltpoint.params.read import parse_params, read_params
 from meltpoint.progress import Stopwatch, timed_file
 
 ROOT = Path(__file__).parents[2]
@@ -130,7 +134,7 @@ def test_more_pixels_images_views_and_epochs_take_longer() -> None:
     usual = stage_seconds(params, Load.shared(2000, {"val": 0.1, "test": 0.2}), USUAL)
     more = stage_seconds(params, Load.shared(4000, {"val": 0.1, "test": 0.2}), USUAL)
     assert list(usual) == [
-        "download", "split", "augment", "embed", "train@frozen", "train@finetune", "evaluate@frozen",
+        "fingerprint", "download", "split", "augment", "embed", "train@frozen", "train@finetune", "evaluate@frozen",
         "evaluate@finetune", "compare", "register",
     ]  # fmt: skip
     assert all(more[stage] > usual[stage] for stage in usual if stage != "compare")
@@ -164,3 +168,30 @@ def test_images_are_counted_without_being_read(tmp_path: Path) -> None:
 )
 def test_words_promise_no_more_than_is_known(seconds: float, words: str) -> None:
     assert in_words(seconds) == words
+
+
+def test_a_look_at_the_source_is_no_reason_to_run_but_what_it_finds_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    picture = tmp_path / "photos" / "cat" / "1.png"
+    picture.parent.mkdir(parents=True)
+    picture.write_bytes(b"x")
+    raw = yaml.safe_load((ROOT / "presets" / "elpv.yaml").read_text())
+    raw["data"] |= {
+        "source": {"kind": "folder", "path": "photos"},
+        "labels": {"defective": {"kind": "names", "column": "class", "classes": None}},
+    }
+    raw["heads"] = {"defective": raw["heads"]["defective"]}
+    params = parse_params(raw, "params.yaml")
+    write_json(Path("data/fingerprint.json"), fingerprint(params.data).parts)
+    stages: dict[str, list[str]] = {"fingerprint": [], "download": ["fingerprint"], "split": ["download"]}
+
+    def found() -> list[tuple[str, str]]:
+        status: dict[str, Any] = {"fingerprint": ["always changed"]}
+        _look_at_source(stages, status, params)
+        return [(step.stage, step.reason) for step in _steps(stages, status, params)]
+
+    assert found() == []
+    picture.write_bytes(b"longer")
+    assert found() == [("download", "changed: files of the source"), ("split", "after download")]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from meltpoint.data.fingerprint import fingerprint
 from meltpoint.errors import UserError
 from meltpoint.files import read_json
 from meltpoint.forecast.counting import count_images
@@ -15,6 +16,7 @@ from meltpoint.params.read import Params, read_params
 from meltpoint.progress import timed_file
 
 PARAMS = "params.yaml"
+LOOK, FINGERPRINT = "fingerprint", Path("data/fingerprint.json")  # the stage that always runs, and what it writes
 TOLD = 3  # changed params or files that are named
 
 
@@ -41,6 +43,7 @@ def plan() -> list[str]:
     """
     params = read_params(Path(PARAMS))
     stages, status = _ask_dvc()
+    _look_at_source(stages, status, params)
     steps = list(_steps(stages, status, params))
     if not steps:
         return [f"dvc repro has nothing to do: its {len(stages)} stages are up to date."]
@@ -71,6 +74,24 @@ def _ask_dvc() -> tuple[dict[str, list[str]], dict[str, Any]]:
             f"DVC cannot say what it would run: {error}. Correct dvc.yaml, or wait for the other one."
         ) from None
     return _ordered(above), status
+
+
+def _look_at_source(stages: dict[str, list[str]], status: dict[str, Any], params: Params) -> None:
+    """Take out the stage that always runs, or say of the stages behind it that the files of the source have changed.
+
+    Raises:
+        SourceError: the source is not there.
+    """
+    if status.get(LOOK) != ["always changed"]:
+        return
+    del status[LOOK]
+    try:
+        same = read_json(FINGERPRINT) == fingerprint(params.data).parts
+    except (OSError, ValueError):
+        same = False
+    for stage, above in stages.items():
+        if LOOK in above and not same:
+            status[stage] = [*status.get(stage, []), {"changed deps": {"files of the source": "modified"}}]
 
 
 def _ordered(above: Mapping[str, list[str]]) -> dict[str, list[str]]:

@@ -10,6 +10,7 @@ AUGMENT = 8e-8  # seconds of one thread for a pixel of an augmented view
 COMPARED = 6e-8  # of all cores for a pair of pictures that may be duplicates
 DETAIL = 1.5e-3  # of all cores for the fine detail of a picture
 CACHED = 2e-5  # of an epoch, for an image of a plain head on features in memory and each weight decay
+LOOKED = 1e-5  # for the name, size and time of a file
 PICTURES = 15.0  # of the drawings that a strategy's report has
 REGISTERED = 30.0  # of MLflow's tables, pictures and model packages
 
@@ -38,6 +39,7 @@ def stage_seconds(params: Params, load: Load, speeds: Speeds) -> dict[str, float
     decode = load.images * speeds.decode / cores
     shown = load.images + load.train * views
     seconds = {
+        "fingerprint": speeds.start / 4 + load.images * LOOKED,
         "download": speeds.start / 2 + 1.3 * decode,
         "split": speeds.start / 2 + decode + load.images * DETAIL + COMPARED * load.images**2,
         "augment": speeds.start + decode + load.train * views * AUGMENT * params.images.side**2 / cores,
