@@ -1,4 +1,4 @@
-"""Stage `evaluate@NAME`: predictions of the saved model on val and test, judged, drawn, and timed."""
+"""Stage `evaluate@NAME`: predictions of the saved model on val and test, judged, drawn, and weighed."""
 
 import sys
 from functools import partial
@@ -12,12 +12,12 @@ from meltpoint.images.views import open_views
 from meltpoint.params.read import read_params
 from meltpoint.predict.predictor import open_predictor
 from meltpoint.predict.repeats import predict_repeats
-from meltpoint.predict.speed import measure
+from meltpoint.predict.speed import measure_weight
 from meltpoint.progress import Stopwatch
 
 
 def main() -> None:
-    """Predict once, judge the predictions, draw what they show, measure what they cost."""
+    """Predict once, judge the predictions, draw what they show, weigh what made them."""
     name = sys.argv[1]
     watch, params = Stopwatch(f"evaluate@{name}"), read_params()
     views, predictor = open_views(Path("data/views")), open_predictor(Path("models") / name)
@@ -25,7 +25,7 @@ def main() -> None:
     predictions = predictor.predict_views(views, ("val", "test"), params.evaluate.batch)
     judgement = task.judge(predictions, predictor.card, params.evaluate)
     task.write(predictions, judgement, views, predictor, params.evaluate, folder)
-    write_json(Path(f"reports/costs/predict-{name}.json"), measure(predictor, params.evaluate))
+    write_json(Path(f"reports/costs/predict-{name}.json"), measure_weight(predictor))
     others = predict_repeats(predictor, Path("repeats") / name, views, ("val", "test"), params.evaluate.batch)
     judge = partial(task.judge, settings=params.evaluate)
     write_repeats(predictions, judgement, predictor.card, others, judge, folder)

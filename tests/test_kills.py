@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.slow
 STAGES = [
     ("fingerprint",), ("download",), ("split",), ("augment",), ("embed",), ("train", "frozen"), ("train", "finetune"),
-    ("evaluate", "frozen"), ("evaluate", "finetune"), ("compare",), ("register",),
+    ("evaluate", "frozen"), ("evaluate", "finetune"), ("speed",), ("compare",), ("register",),
 ]  # fmt: skip
 KILLS = 5  # of each stage
 DVC: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]

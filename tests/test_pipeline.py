@@ -154,7 +154,7 @@ class House:
         return (folder / "model.safetensors").read_bytes(), (folder / "history.jsonl").read_bytes()
 
 
-FINETUNE = {"train@finetune", "evaluate@finetune", "compare", "register"}
+FINETUNE = {"train@finetune", "evaluate@finetune", "speed", "compare", "register"}
 EVERYTHING = {
     "download", "split", "augment", "embed", "train@frozen", "evaluate@frozen", *FINETUNE,
 }  # fmt: skip
@@ -213,7 +213,7 @@ def test_more_repeats_make_no_new_version(house: House) -> None:
     house.params["strategies"]["frozen"]["repeats"] = 3
     house.edit()
     ran, output = house.repro()
-    assert ran == {"train@frozen", "evaluate@frozen", "compare", "register"}
+    assert ran == {"train@frozen", "evaluate@frozen", "speed", "compare", "register"}
     assert "repeat 3 of 3" in output
     assert house.trained("frozen") == before
     assert len(house.ledger()) == 1

@@ -22,7 +22,7 @@ TIMES = "data/fingerprint.json"  # of the files of the source
 MEASURED = (TIMES, "reports/costs", "reports/compare.json", "reports/compare.md", "reports/compare.html")
 METERS = (
     "seconds", "seconds_all_repeats", "train_seconds", "peak_megabytes", "predict_megabytes", "latency_p50_ms",
-    "latency_p95_ms", "throughput_per_second",
+    "latency_own_ms", "latency_p95_ms", "throughput_per_second",
 )  # fmt: skip
 SHOWN = 30  # lines of what differs
 TOLD = "sentence"  # of compare.json: quotes what was measured

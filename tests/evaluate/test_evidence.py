@@ -39,6 +39,26 @@ def test_costs_count_the_embedding(reports: Any) -> None:
     assert evidence.reliability["frozen"]["images"].sum() == 30
 
 
+def test_speeds_that_cannot_be_told_apart_decide_alike(reports: Any) -> None:
+    """And a speed that was measured at another moment, by itself, counts for nothing."""
+    reports.evidence(images=20, one=(0.1, 7.0), other=(0.2, 7.0))
+    own = {"latency_p95_ms": 40.0, "latency_tied_ms": 7.65, "throughput_per_second": 300.0}
+    speeds = {"one": {**own, "latency_p50_ms": 7.65}, "other": {**own, "latency_p50_ms": 7.9}}
+    (reports.folder / "costs" / "speed.json").write_text(json.dumps({"strategies": speeds}))
+    costs = reports.read("one", "other").costs
+    assert [costs[name]["latency_p50_ms"] for name in ("one", "other")] == [7.65, 7.65]
+    assert [costs[name]["latency_own_ms"] for name in ("one", "other")] == [7.65, 7.9]
+    assert (costs["one"]["latency_p95_ms"], costs["one"]["throughput_per_second"]) == (40.0, 300.0)
+
+
+def test_a_strategy_whose_speed_was_not_measured_with_the_others_is_refused(reports: Any) -> None:
+    reports.evidence(images=20, one=(0.1, 7.0), other=(0.2, 7.0))
+    speeds = {"one": {"latency_p50_ms": 1.0, "latency_p95_ms": 1.0, "throughput_per_second": 1.0}}
+    (reports.folder / "costs" / "speed.json").write_text(json.dumps({"strategies": speeds}))
+    with pytest.raises(EvidenceError, match=r"'other'.*lack 'latency_p50_ms'.*evaluate@other speed"):
+        reports.read("one", "other")
+
+
 @pytest.mark.parametrize(
     "file",
     [

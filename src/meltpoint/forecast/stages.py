@@ -53,7 +53,8 @@ def stage_seconds(params: Params, load: Load, speeds: Speeds) -> dict[str, float
     looked = load.val + load.test
     timed = (params.evaluate.latency_runs + 5) * forward * cores + 6 * params.evaluate.batch * forward * 2
     for name in params.strategies:
-        seconds[f"evaluate@{name}"] = speeds.start * 1.3 + looked * forward * 1.5 + timed + PICTURES
+        seconds[f"evaluate@{name}"] = speeds.start * 1.3 + looked * forward * 1.5 + PICTURES
+    seconds["speed"] = speeds.start * 1.3 + len(params.strategies) * timed
     seconds["compare"] = speeds.start / 2 + 2.0
     seconds["register"] = speeds.start + REGISTERED + load.test * forward * 1.5
     return seconds

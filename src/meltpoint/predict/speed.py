@@ -1,38 +1,57 @@
 """What predicting costs on this machine: latency, throughput, size, memory. Images are noise, which costs the same."""
 
 import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binom
 
 from meltpoint.images.decode import Pixels
 from meltpoint.params.judging import Evaluate
 from meltpoint.predict.predictor import Predictor
-from meltpoint.progress import megabytes, peak_megabytes, track
+from meltpoint.progress import megabytes, peak_megabytes, say, track
 
-WARM_UP = 5  # predictions before the clock starts
-REPEATS = 5  # batches for the throughput, of which the median counts
+ROUNDS = 9  # in each of which every model has its turn, beginning with another one each time
+WARM_UP = 3  # predictions of each model before the clock starts
+BATCHES = 5  # of each model for the throughput, of which the median counts
+FELT = 0.05  # a model is slower if it is by more than this share: equal networks differ by where they lie in memory
+RISK = 0.05  # of calling one slower that is not
+CALM = 0.15  # spread of a model's rounds, as a share of their median, up to which the machine is quiet enough
+ATTEMPTS = 3  # measurements at most, where the machine is busy
+
+Seconds = NDArray[np.float64]
+Clock = Callable[[], float]
 
 
-def measure(predictor: Predictor, settings: Evaluate) -> dict[str, float]:
-    """From pixels in memory to probabilities in memory, preparation included.
+@dataclass(frozen=True)
+class Attempt:
+    """Seconds of single images, float64 (ROUNDS, runs) of each model."""
 
-    `latency_p50_ms` and `latency_p95_ms` of `settings.latency_runs` single images, `throughput_per_second` in batches
-    of `settings.batch` or as many as fit, `parameters`, `trainable_parameters`, `megabytes` of the model folder (10**6
-    bytes), and `peak_megabytes` this process has held.
+    seconds: dict[str, Seconds]
+
+    @property
+    def rounds(self) -> dict[str, Seconds]:
+        """The median (ROUNDS,) of each round."""
+        return {name: np.median(values, axis=1) for name, values in self.seconds.items()}
+
+    @property
+    def unrest(self) -> float:
+        """The largest distance between the quartiles of a model's rounds, as a share of their median."""
+        edges = [np.percentile(values, [25, 50, 75]) for values in self.rounds.values()]
+        return max(float((high - low) / middle) if middle else 0.0 for low, middle, high in edges)
+
+
+def measure_weight(predictor: Predictor) -> dict[str, float]:
+    """What needs no clock.
+
+    `parameters`, `trainable_parameters`, `megabytes` of the model folder (10**6 bytes), and `peak_megabytes` this
+    process has held.
     """
-    size, count = predictor.card.images.side, predictor.fit_batch(settings.batch)
-    noise = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
-    for _ in range(WARM_UP):
-        _seconds(predictor, noise[:1])
-    single = [_seconds(predictor, noise[:1]) for _ in track(range(settings.latency_runs), "latency")]
-    _seconds(predictor, noise)
-    batch = median(_seconds(predictor, noise) for _ in track(range(REPEATS), "throughput", unit="batch"))
-    p50, p95 = np.percentile(single, [50, 95])
     return {
-        "latency_p50_ms": round(1000 * float(p50), 3),
-        "latency_p95_ms": round(1000 * float(p95), 3),
-        "throughput_per_second": round(count / batch, 2),
         "parameters": predictor.parameters,
         "trainable_parameters": predictor.card.trainable_parameters,
         "megabytes": round(megabytes(predictor.folder), 3),
@@ -40,7 +59,112 @@ def measure(predictor: Predictor, settings: Evaluate) -> dict[str, float]:
     }
 
 
-def _seconds(predictor: Predictor, images: Pixels) -> float:
-    start = time.perf_counter()
+def measure_speeds(
+    predictors: Mapping[str, Predictor], settings: Evaluate, clock: Clock = time.perf_counter
+) -> dict[str, Any]:
+    """From pixels in memory to probabilities in memory, preparation included: all models in turn, in this process.
+
+    Each round times some single images of every model, `settings.latency_runs` in all; where the machine was too busy
+    to tell, all of it again, and the calmest measurement counts. By strategy: `latency_p50_ms` and `latency_p95_ms`;
+    `latency_tied_ms`, that of the fastest model that it cannot be told apart from, `tied_with`; `rounds_ms`, the
+    median of each round; `throughput_per_second` in batches of `settings.batch` or as many as fit. Besides `attempts`,
+    `unrest` of the one that counts, and whether the machine was `busy` in all of them.
+    """
+    noise = {name: _noise(predictor, settings.batch) for name, predictor in predictors.items()}
+    for name, predictor in predictors.items():
+        for _ in range(WARM_UP):
+            predictor.probabilities(noise[name][:1])
+    attempts: list[Attempt] = []
+    while len(attempts) < ATTEMPTS and (not attempts or attempts[-1].unrest > CALM):
+        attempts.append(_attempt(predictors, noise, -(-settings.latency_runs // ROUNDS), clock))
+    best = min(attempts, key=lambda attempt: attempt.unrest)
+    if best.unrest > CALM:
+        say(
+            f"warning: the machine was busy with other work in each of {ATTEMPTS} measurements: rounds of the same"
+            f" model spread by {best.unrest:.0%}. Speeds that could not be told apart count as equal. For better ones"
+            " let it rest and run: dvc repro --force --single-item speed"
+        )
+    elif len(attempts) > 1:
+        say(f"the machine was busy with other work: speeds were measured {len(attempts)} times, and the calmest counts")
+    throughputs = _throughputs(predictors, noise, clock)
+    leaders = tie(best.rounds)
+    return {
+        "attempts": len(attempts),
+        "unrest": round(best.unrest, 4),
+        "busy": best.unrest > CALM,
+        "strategies": {
+            name: _told(name, best, leaders) | {"throughput_per_second": round(throughputs[name], 2)}
+            for name in predictors
+        },
+    }
+
+
+def tell_apart(fast: Seconds, slow: Seconds) -> bool:
+    """Whether the second model is slower than the first, by medians (R,) of the same rounds.
+
+    It is if it took over 5% longer in so many rounds that chance alone does it in 5% of cases at most: 8 of 9.
+    """
+    longer = int((slow > (1 + FELT) * fast).sum())
+    return bool(binom.sf(longer - 1, len(fast), 0.5) <= RISK)
+
+
+def tie(rounds: Mapping[str, Seconds]) -> dict[str, str]:
+    """Of each model the fastest one that it cannot be told apart from, perhaps itself.
+
+    The fastest of all leads those that cannot be told apart from it, the fastest of the others the next. So ties do not
+    chain: who is slower than the fastest is not pulled up to it by one in between.
+    """
+    waiting = sorted(rounds, key=lambda name: float(np.median(rounds[name])))
+    leaders: dict[str, str] = {}
+    while waiting:
+        first = waiting[0]
+        tied = [name for name in waiting if name == first or not tell_apart(rounds[first], rounds[name])]
+        leaders |= dict.fromkeys(tied, first)
+        waiting = [name for name in waiting if name not in tied]
+    return leaders
+
+
+def _attempt(predictors: Mapping[str, Predictor], noise: Mapping[str, Pixels], runs: int, clock: Clock) -> Attempt:
+    names = list(predictors)
+    seconds = {name: np.zeros((ROUNDS, runs)) for name in names}
+    for number in track(range(ROUNDS), "latency", unit="round"):
+        start = number % len(names)
+        for name in names[start:] + names[:start]:
+            predictors[name].probabilities(noise[name][:1])  # the caches are its own again
+            for run in range(runs):
+                seconds[name][number, run] = _seconds(predictors[name], noise[name][:1], clock)
+    return Attempt(seconds)
+
+
+def _throughputs(predictors: Mapping[str, Predictor], noise: Mapping[str, Pixels], clock: Clock) -> dict[str, float]:
+    """Images a second."""
+    for name, predictor in predictors.items():
+        predictor.probabilities(noise[name])
+    seconds: dict[str, list[float]] = {name: [] for name in predictors}
+    for _ in track(range(BATCHES), "throughput", unit="round"):
+        for name, predictor in predictors.items():
+            seconds[name].append(_seconds(predictor, noise[name], clock))
+    return {name: len(noise[name]) / max(median(own), 1e-9) for name, own in seconds.items()}
+
+
+def _told(name: str, attempt: Attempt, leaders: Mapping[str, str]) -> dict[str, Any]:
+    middle = {own: round(1000 * float(np.median(values)), 3) for own, values in attempt.rounds.items()}
+    return {
+        "latency_p50_ms": middle[name],
+        "latency_p95_ms": round(1000 * float(np.percentile(attempt.seconds[name], 95)), 3),
+        "latency_tied_ms": middle[leaders[name]],
+        "tied_with": [other for other in leaders if other != name and leaders[other] == leaders[name]],
+        "rounds_ms": [round(1000 * float(value), 3) for value in attempt.rounds[name]],
+    }
+
+
+def _noise(predictor: Predictor, batch: int) -> Pixels:
+    side = predictor.card.images.side
+    shape = (predictor.fit_batch(batch), side, side, 3)
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def _seconds(predictor: Predictor, images: Pixels, clock: Clock) -> float:
+    start = clock()
     predictor.probabilities(images)
-    return time.perf_counter() - start
+    return clock() - start

@@ -55,7 +55,7 @@ def check_ceilings(costs: Mapping[str, float], ceilings: Mapping[Ceiling, float]
         if name not in known:
             raise GateError(
                 f"register.ceilings names {name!r}, which was not measured. Measured are {', '.join(known)}. Take one "
-                "of them in params.yaml, or measure again: dvc repro --force evaluate compare"
+                "of them in params.yaml, or measure again: dvc repro --force evaluate speed compare"
             )
     high = [name for name, most in ceilings.items() if costs[f"cost/{name}"] > most]
     told = [f"{name} is {costs[f'cost/{name}']:,g}, above its ceiling {ceilings[name]:,g}" for name in high]
