@@ -137,7 +137,7 @@ def test_more_pixels_images_views_and_epochs_take_longer() -> None:
         "fingerprint", "download", "split", "augment", "embed", "train@frozen", "train@finetune", "evaluate@frozen",
         "evaluate@finetune", "compare", "register",
     ]  # fmt: skip
-    assert all(more[stage] > usual[stage] for stage in usual if stage != "compare")
+    assert all(more[stage] > usual[stage] for stage in usual if stage not in {"speed", "compare"})
     larger = params.model_copy(update={"images": params.images.model_copy(update={"side": 256})})
     grown = stage_seconds(larger, Load.shared(2000, {"val": 0.1, "test": 0.2}), USUAL)
     assert grown["embed"] > 3 * usual["embed"]
