@@ -135,7 +135,7 @@ def test_more_pixels_images_views_and_epochs_take_longer() -> None:
     more = stage_seconds(params, Load.shared(4000, {"val": 0.1, "test": 0.2}), USUAL)
     assert list(usual) == [
         "fingerprint", "download", "split", "augment", "embed", "train@frozen", "train@finetune", "evaluate@frozen",
-        "evaluate@finetune", "compare", "register",
+        "evaluate@finetune", "speed", "compare", "register",
     ]  # fmt: skip
     assert all(more[stage] > usual[stage] for stage in usual if stage not in {"speed", "compare"})
     larger = params.model_copy(update={"images": params.images.model_copy(update={"side": 256})})
