@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.pool import ThreadPool
@@ -12,8 +12,9 @@ from typing import Any
 import pandas as pd
 
 from meltpoint.data.copying import CollectError, Copy, Inspect, Job, Normalise, copy_image
-from meltpoint.data.labels import NO_NAME, build_labels, check_counts, written_missing
-from meltpoint.data.listing import Aside, Listing, SourceError, nearest, nearest_file
+from meltpoint.data.declared import read_groups
+from meltpoint.data.labels import build_labels, check_counts, written_missing
+from meltpoint.data.listing import Aside, Listing, SourceError, nearest_file
 from meltpoint.data.masks import Masked, check_void, count_pixels, masked_label, note_turned, palettes_of, with_masks
 from meltpoint.data.names import Names, read_names
 from meltpoint.data.reading import read_source
@@ -113,22 +114,8 @@ def _labelled(listing: Listing, data: Data) -> tuple[pd.DataFrame, Classes]:
     columns = listing.columns.set_axis(pd.Index(listing.files["path"]), axis="index")
     labels, classes = build_labels(columns, data.labels, listing.stated)
     table = pd.concat([listing.files, labels.reset_index(drop=True)], axis="columns")
-    table["group"] = _group(listing.columns, data.group, listing.stated)
+    table["group"] = read_groups(listing.columns, listing.files["path"].tolist(), data.group, listing.stated)
     return table.sort_values("path", kind="stable", ignore_index=True), classes
-
-
-def _group(columns: pd.DataFrame, name: str | None, stated: Collection[str]) -> pd.Series:
-    """The raw column that keeps rows together, as strings; missing where the cell is, or no column is named."""
-    if name is None:
-        return pd.Series(pd.NA, index=columns.index, dtype="string")
-    if name not in columns.columns:
-        known = [str(column) for column in columns.columns]
-        raise SourceError(
-            f"data.group is {name!r}, and the source has no such column; it has {known}.{nearest(name, known)} "
-            "Correct it, or set it to null."
-        )
-    cells = columns[name].astype("string")
-    return cells.mask(cells.str.casefold().isin(NO_NAME) & (name not in stated))
 
 
 def _once(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:

@@ -1,8 +1,9 @@
 """Where the labelled images come from, how they are split, and how they become pixels of one size."""
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from meltpoint.params.base import AtLeastOne, Count, Fraction, Name, Positive, Real, Section, Whole
 
@@ -150,13 +151,31 @@ class NameTable(Section):
     languages: Annotated[dict[str, str], Field(min_length=1)]  # "en", "zh" ... to the column
 
 
+class GroupPattern(Section):
+    """Images are of one group if `pattern`, a regular expression, finds the same in their paths.
+
+    It counts what its first parentheses hold, or without any all that it matches.
+    """
+
+    pattern: Annotated[str, Field(min_length=1)]
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+        return pattern
+
+
 class Data(Section):
     """The dataset: its source, the rules that make label columns, and what is tolerated."""
 
     source: Source
     labels: Annotated[dict[Name, Label], Field(min_length=1)]
     names: dict[Name, NameTable]  # by label; {} where class names are good enough for people
-    group: str | None  # column whose rows are never parted (a patient, a module, a video)
+    group: str | GroupPattern | None  # column whose rows are never parted (a patient), or a part of the path
     max_bad: Count  # unusable images that are tolerated
     max_megapixels: Positive  # larger pictures are refused before they are decoded
 
