@@ -5,6 +5,8 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 
+from meltpoint.progress import plain_lines
+
 # What a disk may refuse, and how to mend it: no slip of the program.
 MENDS = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "Make room, or raise the limit"),
@@ -33,7 +35,7 @@ def guarded(main: Callable[[], None]) -> None:
     try:
         main()
     except UserError as error:
-        print(f"\nmeltpoint: {error}", file=sys.stderr, flush=True)
+        print(f"\nmeltpoint: {plain_lines(str(error))}", file=sys.stderr, flush=True)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         print("\nmeltpoint: stopped. What is whole is kept; the same command goes on from there.", file=sys.stderr)
@@ -42,7 +44,7 @@ def guarded(main: Callable[[], None]) -> None:
         told = _about_disk(error)
         if told is None:
             raise
-        print(f"\nmeltpoint: {told}", file=sys.stderr, flush=True)
+        print(f"\nmeltpoint: {plain_lines(told)}", file=sys.stderr, flush=True)
         raise SystemExit(1) from None
 
 

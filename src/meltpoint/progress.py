@@ -3,6 +3,7 @@
 import resource
 import sys
 import time
+import unicodedata
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,8 @@ from tqdm import tqdm
 from meltpoint.files import write_json
 
 Item = TypeVar("Item")
+UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # categories of Unicode: controls, marks of direction, halves, ends of lines
+JOINERS = "\u200c\u200d\u00ad"  # of the category Cf; letters of some scripts are joined by them
 TIMES = Path(".checkpoints/seconds")  # of stages: no out of any, ignored by git and DVC
 
 
@@ -27,9 +30,23 @@ def track(items: Iterable[Item], what: str, total: int | None = None, unit: str 
     return tqdm(items, desc=what, total=total, unit=unit, mininterval=interval, smoothing=0.1, dynamic_ncols=True)
 
 
+def plain(text: str) -> str:
+    """Text of the data in one line in which nothing acts: what steers a terminal or turns the direction is escaped."""
+    return "".join(_escaped(letter) if unicodedata.category(letter) in UNSEEN else letter for letter in text)
+
+
+def plain_lines(text: str) -> str:
+    """The same for a text of ours in which the data are told: its lines and tabs stay."""
+    return "".join(letter if letter in "\n\t" else plain(letter) for letter in text)
+
+
+def _escaped(letter: str) -> str:
+    return letter if letter in JOINERS else letter.encode("unicode_escape").decode("ascii")
+
+
 def say(text: str) -> None:
     """Print a line of news at once."""
-    print(text, flush=True)
+    print(plain_lines(text), flush=True)
 
 
 class Stopwatch:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from meltpoint.errors import UserError
+from meltpoint.evaluate.words import markdown
 from meltpoint.files import read_json, whole_file
 from meltpoint.model.nets import BackboneError
 from meltpoint.params.read import read_params
@@ -198,7 +199,10 @@ def _tabulate(trained: Sequence[Trained]) -> str:
     asked = _common_classes(trained)
     latencies = _latencies([one.predictor for one in trained])
     titles = ["variant", "strategy", "pixels"]
-    titles += [f"{name} {score}" for name in asked for score in ("precision", "recall")] + ["latency ms", "MB"]
+    titles += [f"{markdown(name)} {score}" for name in asked for score in ("precision", "recall")] + [
+        "latency ms",
+        "MB",
+    ]
     lines = [f"| {' | '.join(titles)} |", f"|---|---|{'---:|' * (len(titles) - 2)}"]
     for one, latency in zip(trained, latencies, strict=True):
         cells = [

@@ -3,9 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from meltpoint.evaluate.hierarchy import Decoding, TreeJudgement
 from meltpoint.files import write_json
-from meltpoint.registry.scores import MOST_CLASSES, read_costs, read_repeats, read_scores
+from meltpoint.registry.scores import MOST_CLASSES, _named, read_costs, read_repeats, read_scores
+from meltpoint.registry.state import allowed_name
 
 
 def scores_of(folder: Path, classes: dict[str, Any], trees: dict[str, Any] | None = None) -> dict[str, float]:
@@ -63,3 +66,19 @@ def test_repeats_are_told_by_the_metric_that_chose_them(tmp_path: Path) -> None:
     told["scores"] = {"test": {"colour": {"f1": [0.5]}}}
     write_json(tmp_path / "reports/strategies/frozen/repeats.json", told | {"repeats": 1})
     assert read_repeats(tmp_path, "frozen", "f1") == {}
+
+
+def test_classes_whose_names_become_one_keep_their_scores_apart() -> None:
+    given = {"test by class/shape $ f1": 0.1, "test by class/shape % f1": 0.2, "test by class/shape ok f1": 0.3}
+    assert _named(given) == {
+        "test by class/shape _24 f1": 0.1, "test by class/shape _25 f1": 0.2, "test by class/shape ok f1": 0.3,
+    }  # fmt: skip
+    assert _named({"a $ b": 0.1}) == {"a _ b": 0.1}
+    assert len(_named({"a $ b": 0.1, "a _ b": 0.2})) == 2
+
+
+@pytest.mark.parametrize("name", ["val/scene/iou/..", "a//b", "val/scene/iou/", "/a", "a/./b", "a/../../b"])
+def test_a_class_is_no_path_that_climbs(name: str) -> None:
+    from mlflow.utils.validation import _validate_metric_name
+
+    _validate_metric_name(allowed_name(name))

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from meltpoint.progress import say
+
 HELP = "the ledger: which version got which alias, when and why"
 ABOUT = """\
 Print promotions.jsonl as a table, oldest first: when an alias moved, from which version of the registered model to
@@ -26,7 +28,7 @@ def describe(history: argparse.ArgumentParser) -> None:
 
 def run(asked: argparse.Namespace) -> None:
     """Print the ledger of this repository."""
-    print(history(Path(), asked.alias))
+    say(history(Path(), asked.alias))
 
 
 def history(folder: Path, alias: str | None) -> str:

@@ -2,6 +2,8 @@
 
 import argparse
 
+from meltpoint.progress import say
+
 HELP = "put an earlier champion back"
 ABOUT = """\
 Put the previous champion back. It is loaded first, and has to answer as it did when it was registered: every version
@@ -32,4 +34,4 @@ def run(asked: argparse.Namespace) -> None:
     from meltpoint.registry.store import open_store, repository_root
 
     name = read_params().register_.name
-    print(rollback(open_store(name, repository_root()), asked.to, asked.why))
+    say(rollback(open_store(name, repository_root()), asked.to, asked.why))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from meltpoint.commands.trouble import CommandError
 from meltpoint.files import read_json
+from meltpoint.progress import say
 
 HELP = "the decision, the table of strategies, the champion"
 ABOUT = """\
@@ -22,7 +23,7 @@ def describe(status: argparse.ArgumentParser) -> None:
 def run(asked: argparse.Namespace) -> None:
     """Print the decision of this folder."""
     del asked
-    print(status(Path()))
+    say(status(Path()))
 
 
 def status(folder: Path) -> str:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from meltpoint.evaluate.overlays import palette_of
-from meltpoint.evaluate.plots import GRID, INK, LINE, MUTED, STYLE
+from meltpoint.evaluate.plots import GRID, INK, LINE, MUTED, STYLE, drawn
 from meltpoint.evaluate.segmentation import MaskJudgement
 from meltpoint.files import whole_file
 
@@ -46,7 +46,7 @@ def _panel(axes: Axes, name: str, head: MaskJudgement) -> None:
     if mean is not None:
         axes.axvline(mean, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label=f"mean IoU {mean:.1%}")
     share = table["support"] / max(1, head.by_class["support"].sum())
-    names = [f"{head.classes[code]}  {_share(part)}" for code, part in zip(order, share, strict=True)]
+    names = [f"{drawn(head.classes[code])}  {_share(part)}" for code, part in zip(order, share, strict=True)]
     axes.set_yticks(rows, names, fontsize=8, color=INK)
     axes.set(xlim=(0, 1), ylim=(len(order) - 0.4, -0.6), xlabel="IoU; beside a name: the class's share of the pixels")
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100%"])

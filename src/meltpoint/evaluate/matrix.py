@@ -12,7 +12,7 @@ from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 
-from meltpoint.evaluate.plots import ACCENT, INK, LINE, MUTED, STYLE
+from meltpoint.evaluate.plots import ACCENT, INK, LINE, MUTED, STYLE, drawn
 from meltpoint.files import whole_file
 from meltpoint.model.card import TreeCard
 from meltpoint.tables import Classes
@@ -194,4 +194,5 @@ def _tell(axes: Axes, head: Confused) -> None:
 
 
 def _short(text: str, most: int) -> str:
+    text = drawn(text)
     return text if len(text) <= most else f"{text[: most - 1]}…"

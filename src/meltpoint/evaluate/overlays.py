@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from meltpoint.borders import IGNORED
 from meltpoint.evaluate.counts import score_images
-from meltpoint.evaluate.plots import ACCENT, LINE, MUTED, STYLE
+from meltpoint.evaluate.plots import ACCENT, LINE, MUTED, STYLE, drawn
 from meltpoint.files import whole_file
 from meltpoint.images.views import Views
 from meltpoint.model.card import Card, HeadCard
@@ -78,7 +78,7 @@ def show_images(predictions: pd.DataFrame, predictor: Masker, views: Views, wors
     assert masks is not None, "views of a segmentation have masks"
     return [
         Shown(
-            caption=f"{name}: IoU {iou:.1%}, {Path(path).name}",
+            caption=f"{name}: IoU {iou:.1%}, {drawn(Path(path).name)}",
             image=np.asarray(views.plain[row]),
             truth=np.asarray(masks[row]),
             said=np.asarray(answer),
@@ -153,7 +153,7 @@ def _legend(shown: Sequence[Shown], head: HeadCard) -> list[Patch]:
     seen = {int(code) for own in shown for mask in (own.truth, own.said) for code in np.unique(mask)}
     colours = palette_of(head)
     classes = [
-        Patch(facecolor=tuple(colours[code]), edgecolor=LINE, label=name)
+        Patch(facecolor=tuple(colours[code]), edgecolor=LINE, label=drawn(name))
         for code, name in enumerate(head.classes)
         if code in seen
     ]

@@ -12,6 +12,7 @@ from meltpoint.evaluate.classification import HeadJudgement
 from meltpoint.evaluate.curves import Curve, Ranking, average
 from meltpoint.evaluate.hierarchy import Decoding, TreeJudgement
 from meltpoint.files import whole_file
+from meltpoint.progress import plain
 
 Judged = dict[str, HeadJudgement]  # head -> its judgement on one split
 Corner = Literal["lower left", "lower right"]
@@ -25,6 +26,7 @@ STYLE: dict[Any, Any] = {
     "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "axes.titleweight": "bold",
     "axes.titlelocation": "left", "xtick.color": MUTED, "ytick.color": MUTED, "legend.frameon": False,
     "legend.fontsize": 8, "figure.dpi": 130, "savefig.dpi": 130, "axes.axisbelow": True,
+    "text.parse_math": False, "text.usetex": False,  # a class may be called $ or \\alpha
 }  # fmt: skip
 
 
@@ -73,6 +75,11 @@ def _draw(judged: Judged, title: str, panel: Panel, side: float, path: Path) -> 
         for axes in grid[len(judged) :]:
             axes.set_axis_off()
         figure.savefig(temporary, metadata={"Software": None})
+
+
+def drawn(name: str) -> str:
+    """A name of the data as it is drawn: in one line, and in a legend too, which leaves out what begins with `_`."""
+    return f" {plain(name)}" if name.startswith("_") else plain(name)
 
 
 def _reliability(axes: Axes, head: HeadJudgement) -> None:
@@ -161,7 +168,7 @@ def _curves(axes: Axes, head: HeadJudgement, which: Callable[[Ranking], Curve], 
             axes.plot(curve.x, curve.y, color=LINE, linewidth=0.5, alpha=0.6)
         curves = {f"mean of {len(curves)} classes": average(list(curves.values()), points=201)}
     for (name, curve), colour in zip(curves.items(), COLOURS, strict=False):
-        axes.plot(curve.x, curve.y, color=colour, linewidth=1.6, label=f"{name}, {area} {curve.area:.3f}")
+        axes.plot(curve.x, curve.y, color=colour, linewidth=1.6, label=f"{drawn(name)}, {area} {curve.area:.3f}")
     axes.legend(loc=corner)
     return None
 

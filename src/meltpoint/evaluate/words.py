@@ -1,9 +1,11 @@
 """How numbers and names of the decision are said to people."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from meltpoint.evaluate.intervals import Interval
+from meltpoint.progress import plain
 
 METRICS = {
     "accuracy": "accuracy",
@@ -170,3 +172,8 @@ def price(mine: Mapping[str, float], other: Mapping[str, float], decisive: str) 
     if felt == "latency_p50_ms" and mine["parameters"] == other["parameters"]:
         return f"{ratio(mine[decisive], other[decisive], COSTS[decisive])} and as much to run"
     return " and ".join(ratio(mine[name], other[name], COSTS[name]) for name in (decisive, felt))
+
+
+def markdown(text: str) -> str:
+    """Text of the data in Markdown, where it is neither a table's border nor a link, an emphasis or HTML."""
+    return re.sub(r"([\\`*_{}\[\]<>()#|~$!&])", r"\\\1", plain(text))

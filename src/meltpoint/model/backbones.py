@@ -183,6 +183,7 @@ def build_backbone(params: BackboneParams, taps: Collection[Reading], size: int,
             backbone.convolutions[key] = _copy_convolution(backbone, tap)
     if FINAL not in backbone.specs:
         nets.prune_net(net, backbone.all_indices())
+    nets.check_stages(params.name, backbone.stages(), dict(backbone.named_parameters()))
     net.to(memory_format=torch.channels_last)
     return backbone.eval()
 

@@ -10,6 +10,7 @@ from typing import Any
 from meltpoint.model.card import Card
 from meltpoint.predict.answers import Answer, HeadAnswer
 from meltpoint.predict.masks import MaskAnswer, area_column
+from meltpoint.progress import plain
 
 DIGITS = 6  # of a probability or a share
 LARGEST = 5  # areas of a mask that a line tells
@@ -78,13 +79,13 @@ def _say(head: str, said: HeadAnswer, featured: bool) -> str:
     doubt = "unknown, perhaps " if said.unknown else ""
     others = [f"{choice.name} {choice.probability:.1%}" for choice in said.top if choice.label != said.label]
     rest = f" ({', '.join(others)})" if featured and others else ""
-    return f"{head} {doubt}{said.name} {said.probability:.1%}{rest}"
+    return plain(f"{head} {doubt}{said.name} {said.probability:.1%}{rest}")
 
 
 def _say_areas(head: str, said: MaskAnswer) -> str:
     told = [f"{area.name} {area.share:.1%}" for area in said.areas[:LARGEST]]
     more = [f"{len(said.areas) - LARGEST} more"] if len(said.areas) > LARGEST else []
-    return f"{head} {', '.join([*told, *more])}"
+    return plain(f"{head} {', '.join([*told, *more])}")
 
 
 def _describe(said: MaskAnswer) -> dict[str, Any]:

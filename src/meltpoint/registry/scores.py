@@ -1,5 +1,7 @@
 """What a strategy reached and what it cost, read from the reports and named as metrics of a run."""
 
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -41,9 +43,20 @@ def read_scores(folder: Path, strategy: str) -> dict[str, float]:
         for split, judged in read_json(reports / "hierarchy.json").items()
         for name, value in _tree_scores(judged)
     }
+    return _named({name: value for name, value in {**scores, **by_class, **trees}.items() if value is not None})
+
+
+def _named(scores: Mapping[str, float]) -> dict[str, float]:
+    """Scores under names that MLflow accepts; names that would become one (classes `$` and `%`) tell their letters."""
+    taken = Counter(map(allowed_name, scores))
     return {
-        allowed_name(name): float(value) for name, value in {**scores, **by_class, **trees}.items() if value is not None
+        allowed_name(_spelt(name) if taken[allowed_name(name)] > 1 else name): float(value)
+        for name, value in scores.items()
     }
+
+
+def _spelt(name: str) -> str:
+    return re.sub(r"[^\w\-. /]", lambda letter: f"_{ord(letter[0]):x}", name)
 
 
 def read_repeats(folder: Path, strategy: str, metric: str) -> dict[str, float]:

@@ -109,8 +109,9 @@ def _leaves(value: Any, name: str) -> Iterator[tuple[str, str]]:
 
 
 def allowed_name(name: str) -> str:
-    """A name MLflow accepts for a parameter or metric: letters, digits and `_-. /`, at most 250 characters."""
-    return re.sub(r"[^\w\-. /]", "_", name)[:250]
+    """A name MLflow accepts for a parameter or metric: 250 letters, digits and `_-. /` at most; no path that climbs."""
+    parts = re.sub(r"[^\w\-. /]", "_", name).split("/")
+    return "/".join("_" * max(1, len(part)) if part in ("", ".", "..") else part for part in parts)[:250]
 
 
 def git_revision(folder: Path) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from meltpoint.evaluate.words import COSTS, METRICS, cost, percent
+from meltpoint.evaluate.words import COSTS, METRICS, cost, markdown, percent
 from meltpoint.model.card import Card
 
 LONGEST = 4900  # characters that every description in MLflow takes
@@ -24,7 +24,7 @@ def describe_decision(decision: Mapping[str, Any], main: str) -> str:
 
 def describe_changes(changes: Sequence[tuple[str, str, str]]) -> str:
     """What is new since the state before, as a paragraph; nothing if nothing is."""
-    told = [f"`{name}` {_short(old)} → {_short(new)}" for name, old, new in changes[:MOST_CHANGES]]
+    told = [f"`{name}` {markdown(_short(old))} → {markdown(_short(new))}" for name, old, new in changes[:MOST_CHANGES]]
     more = f" and {len(changes) - MOST_CHANGES} more" if len(changes) > MOST_CHANGES else ""
     return f"\n\nChanged since the state before: {'; '.join(told)}{more}." if told else ""
 
@@ -61,7 +61,8 @@ def describe_strategy(card: Card, scores: Mapping[str, float], costs: Mapping[st
     ]
     told = [f"{COSTS[name]} {cost(name, costs[f'cost/{name}'])}" for name in TOLD_COSTS if f"cost/{name}" in costs]
     about = f"**{card.strategy}** of {card.backbone.name} at {card.images.side} px; {', '.join(told)}"
-    return f"{about}; weights under {card.licence}.\n\n{_table([METRICS[card.metric], 'test', 'val'], rows)}"[:LONGEST]
+    licence = markdown(card.licence)
+    return f"{about}; weights under {licence}.\n\n{_table([METRICS[card.metric], 'test', 'val'], rows)}"[:LONGEST]
 
 
 def _short(text: str) -> str:

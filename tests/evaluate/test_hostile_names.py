@@ -1,0 +1,87 @@
+"""Names of classes are data: no picture, table or terminal reads them as markup, and none is left out."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.figure import Figure
+
+from meltpoint.evaluate import plots
+from meltpoint.evaluate.classification import judge
+from meltpoint.evaluate.matrix import draw_confusion
+from meltpoint.evaluate.plots import draw_precision_recall, draw_reliability, draw_roc, drawn
+from meltpoint.evaluate.words import markdown
+from meltpoint.progress import plain, plain_lines
+
+NAMES = ["$", "$$", "$5 $10", "<b>", r"\alpha", "_x_", "[red]", "%s"]
+MORE = ["{x}", "two\nlines", "-rf", "a|b", "\x1b[31mred", "__", r"$\frac{$", "\u202egnp.exe"]
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """What was drawn, after it was saved in earnest."""
+    kept: list[Figure] = []
+    save = Figure.savefig
+
+    def keep(figure: Figure, *given: Any, **named: Any) -> None:
+        save(figure, *given, **named)
+        kept.append(figure)
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    return kept
+
+
+@pytest.mark.parametrize("names", [NAMES, MORE], ids=["markup", "more"])
+def test_every_name_is_drawn_as_it_is(
+    names: list[str], predict: Any, cards: Any, figures: list[Figure], tmp_path: Path
+) -> None:
+    classes = {"y": names}
+    judged = judge(predict(0.2, 1, classes=classes), cards(classes), None, 10).splits["test"]
+    draw_confusion(judged, None, "Names", shares=False, path=tmp_path / "confusion.png")
+    for draw in (draw_roc, draw_precision_recall, draw_reliability):
+        draw(judged, "Names", tmp_path / "curve.png")
+    confusion, *curves = figures
+    wanted = [plain(name) for name in names]
+    axes = confusion.subfigs[0].axes[0]
+    assert [label.get_text().strip() for label in axes.get_xticklabels()] == wanted
+    for figure in curves[:2]:
+        legend = figure.axes[0].get_legend()
+        assert legend is not None
+        assert [text.get_text().rpartition(", ")[0].strip() for text in legend.get_texts()] == wanted
+    texts = [text for figure in figures for text in figure.findobj(lambda one: hasattr(one, "get_parse_math"))]
+    shown = [text for text in texts if any(name in text.get_text() for name in wanted)]
+    assert len(shown) >= 4 * len(names)
+    assert not any(text.get_parse_math() or text.get_usetex() for text in shown)
+
+
+def test_every_picture_has_the_style_that_reads_no_markup() -> None:
+    """A picture that is drawn without `STYLE` would read `$`."""
+    folder = Path(plots.__file__).parent
+    for path in folder.glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert text.count("Figure(") == text.count("rc_context(STYLE)"), path.name
+    assert plots.STYLE["text.parse_math"] is plots.STYLE["text.usetex"] is False
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("\x1b[31mred", r"\x1b[31mred"), ("a\nb", r"a\nb"), ("\u202egnp.exe", r"\u202egnp.exe"), ("\x07", r"\x07"),
+     ("caf\u00e9 \u732b", "caf\u00e9 \u732b"), ("\u0645\u06cc\u200c\u0631\u0648", "\u0645\u06cc\u200c\u0631\u0648")],
+)  # fmt: skip
+def test_what_steers_a_terminal_is_told_by_its_escape(name: str, told: str) -> None:
+    assert plain(name) == told
+    assert plain_lines(f"{name}\n\tmore") == f"{name if chr(10) in name else told}\n\tmore"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("a|b", r"a\|b"), ("<b>", r"\<b\>"), ("[x](y)", r"\[x\]\(y\)"), ("*a*", r"\*a\*"), ("two\nlines", r"two\\nlines"),
+     ("plain", "plain")],
+)  # fmt: skip
+def test_markdown_shows_it_as_it_is(name: str, told: str) -> None:
+    assert markdown(name) == told
+
+
+def test_a_legend_leaves_no_name_out() -> None:
+    assert drawn("_x_") == " _x_"
+    assert drawn("x_") == "x_"
