@@ -58,14 +58,14 @@ def test_the_store_holds_each_image_plain_and_each_training_image_augmented(
 
 def test_values_of_more_than_8_bits_are_on_one_scale(gallery: "Gallery", transform: Transform, tmp_path: Path) -> None:
     for number, path in enumerate(gallery.samples["path"]):
-        Image.fromarray(np.full((20, 20), 400 * (number + 1), dtype=np.uint16)).save(gallery.raw / path, "PNG")
+        Image.fromarray(np.full((20, 20), 300 * (number + 1), dtype=np.uint16)).save(gallery.raw / path, "PNG")
     dark, bright = tmp_path / "dark", tmp_path / "bright"
     stores = []
     for folder, depths in ((dark, {}), (bright, {"integer": (0.0, 4095.0)})):
         facts = (gallery.classes, gallery.images, transform, 0, 7, folder, None, depths)
         write_views(gallery.raw, gallery.samples, *facts)
         stores.append(open_views(folder))
-    expected = {number: round(400 * (number + 1) * 255 / 4095) for number in range(len(gallery.samples))}
+    expected = {number: round(300 * (number + 1) * 255 / 4095) for number in range(len(gallery.samples))}
     order = {int(id_): number for number, id_ in enumerate(gallery.samples["id"])}
     for row, id_ in enumerate(stores[1].samples["id"]):
         assert set(stores[1].plain[row].ravel().tolist()) == {expected[order[int(id_)]]}
