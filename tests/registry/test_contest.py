@@ -75,6 +75,26 @@ def test_the_champion_is_scored_again_on_todays_images(house: Any) -> None:
     )
 
 
+def test_what_the_champion_learnt_from_is_left_out(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if four of today's test images had been training images when the champion was made."""
+    today = contest.open_views(house.folder / "data" / "views").samples
+    test = today[today["split"] == "test"]["sha256"]
+    trained = pd.DataFrame({"sha256": test.iloc[:4], "split": "train", "group": pd.NA})
+    monkeypatch.setattr(contest, "read_trained_on", lambda _: trained)
+    monkeypatch.setattr(contest, "FEWEST", 5)
+    champion = house.folder / "models" / "finetune"
+    left_out = 18 - len(set(test) - set(test.iloc[:4]))
+    why = check_champion(house.folder, "frozen", champion, house.params).why
+    assert f"on {18 - left_out} test images" in why
+    assert f"the champion learnt from {left_out} test images of today's, which are left out" in why
+    monkeypatch.setattr(contest, "FEWEST", 50)
+    refused = check_champion(house.folder, "frozen", champion, house.params)
+    assert not refused.passed
+    assert "50 are the least to judge by" in refused.why
+    monkeypatch.setattr(contest, "read_trained_on", lambda _: None)
+    assert "left out" not in check_champion(house.folder, "frozen", champion, house.params).why
+
+
 def test_another_geometry_is_scored_from_the_pictures(house: Any) -> None:
     house.edit(lambda raw: raw["images"].update(interpolation="bicubic"))
     champion = contest.open_predictor(house.folder / "models" / "frozen")

@@ -10,11 +10,14 @@ import pandas as pd
 from meltpoint.evaluate.evidence import Answers
 from meltpoint.evaluate.measured import Measured
 from meltpoint.evaluate.words import METRICS, counted, gain_of, gap_of, spread_of, value_of
+from meltpoint.images.views import open_views
 from meltpoint.model.card import read_card
+from meltpoint.model.lessons import read_trained_on
 from meltpoint.params.judging import Compare
 from meltpoint.params.read import Params
 from meltpoint.predict.predictor import Predictor, open_predictor
 from meltpoint.registry.gate import Verdict, differing, report_of
+from meltpoint.registry.lessons import seen_by
 
 FEWEST = 50  # groups that have to be left where a champion learnt from some of today's test images
 
@@ -45,9 +48,20 @@ def meet(folder: Path, strategy: str, champion: Path, title: str, params: Params
     paired = import_module(f"meltpoint.evaluate.paired.{card.task}")
     said = paired.read(report_of(folder, strategy), {head: classes[head]}, metric)
     said, again = said[said["split"] == "test"], score_again(old, folder, params)
-    both = sorted(set(said["id"]) & set(again["id"]))
+    learnt = _learnt_from(champion, folder)
+    both = sorted((set(said["id"]) - learnt) & set(again["id"]))
     tables = [[table.set_index("id").loc[both]] for table in (said, again)]
-    return judge(paired.pair(tables, head, classes[head]), head, title, params.compare)
+    return judge(paired.pair(tables, head, classes[head]), head, title, params.compare, len(learnt & set(said["id"])))
+
+
+def _learnt_from(champion: Path, folder: Path) -> set[int]:
+    """The ids of today's test images that the champion was trained on, or whose group it met; none if nobody knows."""
+    trained = read_trained_on(champion)
+    if trained is None:
+        return set()
+    today = open_views(folder / "data" / "views").samples
+    test = today[today["split"] == "test"]
+    return set(test["id"][seen_by(trained, today)].tolist())
 
 
 def score_again(champion: Predictor, folder: Path, params: Params) -> pd.DataFrame:
