@@ -145,14 +145,26 @@ def _learnt(decision: Decision, head: str) -> Iterator[str]:
     if at:
         wished = next(iter(at.values()))
         told = ", ".join(f"{threshold['at']:.3f} ({name})" for name, threshold in at.items())
-        wish = f" for a {wished['metric']} of at least {wished['at_least']:.0%}" if wished["metric"] else ""
-        yield f"{names[-1]} is the answer from a probability of {told} on, chosen on val{wish}."
+        wish = (
+            f" for a {wished['metric']} of at least {wished['at_least']:.0%} with 95% confidence"
+            if wished["metric"]
+            else ""
+        )
+        yield f"{names[-1]} is the answer from a probability of {told} on, learnt on val{wish}."
     below = {name: metrics["unknown"] for name, metrics in found.items() if metrics["unknown"]}
     if below:
-        right = next(iter(below.values()))["right"]
+        right, coverage = (next(iter(below.values())).get(name) for name in ("right", "coverage"))
         told = ", ".join(f"{unknown['below']:.3f} ({name})" for name, unknown in below.items())
-        wish = f", so that {right:.0%} of the others are right there" if right is not None else ""
-        yield f"Answers less sure than {told} are “unknown”, chosen on val{wish}."
+        if coverage is not None:
+            yield (
+                f"The classes with a probability of at least {told} hold the true one in {coverage:.0%} of new images, "
+                "with 95% confidence; an answer that is not alone among them is “unknown”."
+            )
+        else:
+            wish = f", so that {right:.0%} of the others are right, with 95% confidence" if right is not None else ""
+            yield f"Answers less sure than {told} are “unknown”, learnt on val{wish}."
+    for name, metrics in found.items():
+        yield from (f"{name}: val has too few images to show {told}." for told in metrics.get("not_shown", []))
 
 
 def _say_tree(branches: list[Branch], winner: str) -> str:
