@@ -81,7 +81,7 @@ def test_status_needs_no_mlflow_and_no_torch(house: Path) -> None:
 
 def test_status_before_a_decision_is_told(house: Path) -> None:
     (house / "reports" / "compare.json").unlink()
-    with pytest.raises(CommandError, match="Make it with: make repro"):
+    with pytest.raises(CommandError, match="make repro"):
         status(house)
 
 
