@@ -74,6 +74,8 @@ def test_what_runs_why_and_how_long(house: Path, plan: Plan) -> None:
     assert lines[0] == "dvc repro will run 4 of 4 stages:"
     assert [line.split()[0] for line in lines[1:5]] == ["download", "split", "train@frozen", "train@finetune"]
     assert all("estimated" in line for line in lines[1:5])
+    assert lines[1].endswith("has not run here")
+    assert lines[2].endswith("has not run here")
 
     dvc("repro")
     assert plan() == ["dvc repro has nothing to do: its 4 stages are up to date."]

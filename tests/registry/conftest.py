@@ -156,7 +156,7 @@ def write_images(folder: Path, params: Params) -> None:
         id=range(len(rows)), path=[f"{number}.png" for number in range(len(rows))],
         group=[f"image:{number}.png" for number in range(len(rows))],
         split=[("train", "train", "val", "test", "test", "test")[number % EACH] for number in range(len(rows))],
-        width=40, height=40, sha256="0",
+        width=40, height=40, sha256=[f"{number:064x}" for number in range(len(rows))],
     )  # fmt: skip
     write_json(folder / "data" / "classes.json", CLASSES)
     transform = build_transform(params.augment.transforms, params.images)

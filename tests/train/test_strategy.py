@@ -348,7 +348,7 @@ def test_a_tree_that_is_none_stops_before_training(scene: Any) -> None:
 
 def test_the_card_keeps_the_scale_of_deep_pictures(scene: Any) -> None:
     views = replace(scene.inputs.views, depths={"integer": [0, 4095]})
-    train_strategy("frozen", scene.params(), replace(scene.inputs, views=views), Path("deep"))
+    train_strategy("frozen", scene.params(), replace(scene.inputs, views=views), Path("deep"), Path("deep-repeats"))
     assert load_model(Path("deep"))[1].depths == {"integer": (0, 4095)}
 
 

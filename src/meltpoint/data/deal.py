@@ -21,8 +21,9 @@ def deal(strata: Strata, shares: Shares, draws: Floats) -> Integers:
 
     `draws` (G,) are in 0..1, and each is of its group alone. So a group changes its part only where a stratum that it
     is in leaves its bounds, or comes back, when other groups come or go; and of a stratum those groups move first whose
-    draws are nearest to the border of the part that lacks images. Every part that has a share gets an image of every
-    class that has as many groups, where the other bounds allow it (`_fill_gaps` sees to the rest).
+    draws are nearest to the border of the part that lacks images. Finer strata are settled first, so a rare class may
+    be an image further off than its own bounds where those do not let go. Every part that has a share gets an image of
+    every class that has as many groups, where the other bounds allow it (`_fill_gaps` sees to the rest).
     """
     parts = _fall(draws, shares)
     ledger = _open_ledger(strata, shares, parts, _distances(draws, shares) * strata.sizes[:, None])

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meltpoint.evaluate import intervals
+from meltpoint.evaluate.influence import Influence
 from meltpoint.evaluate.intervals import Interval
 from meltpoint.metrics import sign_of
 
@@ -83,7 +84,7 @@ class Measured:
             effect, freedom = self._effect(self.right[which].astype(np.float64))
             return intervals.wilson(score, self.images / effect, intervals.student(level, freedom))
         variance, freedom = self._variance(self.influence[which], [which])
-        return _transformed(self.metric, score, variance**0.5, intervals.student(level, freedom))
+        return self._around(score, variance, intervals.student(level, freedom))
 
     def difference(self, first: int, second: int, confidence: float) -> Difference | None:
         """By how much the first predictor is better than the second; None where the metric cannot tell."""
@@ -126,7 +127,8 @@ class Measured:
         value = self._gain(first, second)
         if self.right is None:
             error, freedom = self._error(first, second)
-            return max(-1.0, value - intervals.student(level, freedom) * error)
+            bound = value - intervals.student(level, freedom) * error
+            return bound if self.metric in UNBOUNDED else max(-1.0, bound)
         gained, lost, n, freedom = self._discordant(first, second)
         bound = intervals.tango(gained, lost, n, intervals.student(level, freedom)).low
         if gained + lost > intervals.FEW or bound >= 0:
@@ -143,6 +145,22 @@ class Measured:
         lost = self.influence[others] - self.influence[control]
         lost = lost - lost.mean(axis=1, keepdims=True)
         return np.asarray(lost @ lost.T)
+
+    def _around(self, score: float, variance: float, quantile: float) -> Interval:
+        """Symmetric where the metric has no end: logarithms of losses, Fisher's z of kappa.
+
+        A share has Wilson's interval, of as many images as would give it this variance.
+        """
+        error = variance**0.5
+        if self.metric == "log_loss":
+            reach = quantile * error / max(score, 1e-12)
+            return Interval(score * float(np.exp(-reach)), score * float(np.exp(reach)))
+        if self.metric == "quadratic_kappa":
+            inside = min(max(score, -1 + 1e-6), 1 - 1e-6)
+            reach = quantile * error / (1 - inside**2)
+            return Interval(float(np.tanh(np.arctanh(inside) - reach)), float(np.tanh(np.arctanh(inside) + reach)))
+        inside = (score * self.groups + FEW_MORE / 2) / (self.groups + FEW_MORE)
+        return intervals.wilson(score, inside * (1 - inside) / variance, quantile)
 
     def _gain(self, first: int, second: int) -> float:
         return self.sign * float(self.scores[first] - self.scores[second])
@@ -216,6 +234,27 @@ def jackknife(influence: Floats) -> tuple[float, float]:
     return (count - 1) / count * total, max(1.0, freedom)
 
 
+def gather(
+    metric: str,
+    trainings: Sequence[Sequence[Influence]],
+    group: Ints,
+    shown: Ints,
+    refusal: str | None,
+    right: Flags | None = None,
+) -> Measured:
+    """What the trainings of each predictor add up to; `group` (N,) is the group of each image."""
+    return Measured(
+        metric=metric,
+        images=len(group),
+        runs=tuple(np.array([training.score for training in own]) for own in trainings),
+        influence=np.stack([np.mean([training.groups for training in own], axis=0) for own in trainings]),
+        group=group,
+        right=right,
+        shown=shown,
+        refusal=refusal,
+    )
+
+
 def say_rare(metric: str, groups: int, shown: Ints, classes: Sequence[str], others: Sequence[str]) -> str | None:
     """Why a metric cannot decide, as a clause, None if it can: `shown` (C,) are the groups of each class that it needs.
 
@@ -235,17 +274,3 @@ def say_rare(metric: str, groups: int, shown: Ints, classes: Sequence[str], othe
         f"{metric} cannot decide, for {len(rare)} {what} fewer than {FEWEST_OF_A_CLASS} images or groups: {told}{more}"
         f"{instead}"
     )
-
-
-def _transformed(metric: str, score: float, error: float, quantile: float) -> Interval:
-    """Symmetric where the metric has no end: by logits of shares, Fisher's z of kappa, logarithms of losses."""
-    if metric == "log_loss":
-        reach = quantile * error / max(score, 1e-12)
-        return Interval(score * float(np.exp(-reach)), score * float(np.exp(reach)))
-    if metric == "quadratic_kappa":
-        inside = min(max(score, -1 + 1e-6), 1 - 1e-6)
-        reach = quantile * error / (1 - inside**2)
-        return Interval(float(np.tanh(np.arctanh(inside) - reach)), float(np.tanh(np.arctanh(inside) + reach)))
-    inside = min(max(score, 1e-6), 1 - 1e-6)
-    reach, middle = quantile * error / (inside * (1 - inside)), np.log(inside / (1 - inside))
-    return Interval(float(1 / (1 + np.exp(reach - middle))), float(1 / (1 + np.exp(-reach - middle))))

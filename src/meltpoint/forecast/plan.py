@@ -17,6 +17,7 @@ from meltpoint.progress import timed_file
 
 PARAMS = "params.yaml"
 LOOK, FINGERPRINT = "fingerprint", Path("data/fingerprint.json")  # the stage that always runs, and what it writes
+NEW = "has not run here"
 TOLD = 3  # changed params or files that are named
 
 
@@ -111,7 +112,7 @@ def _steps(stages: Mapping[str, list[str]], status: Mapping[str, Any], params: P
     estimated = _estimates(params, fresh=bool(_changed_params(status.get("download"))))
     for stage, above in stages.items():
         first = [other for other in above if other in running]
-        reason = _reason(status.get(stage), first)
+        reason = NEW if _is_new(status.get(stage)) else _reason(status.get(stage), first)
         if _changed_params(status.get(stage)) or any(other in edited for other in above):
             edited.add(stage)
         if reason is None:
@@ -140,11 +141,17 @@ def _reason(changes: Any, above: list[str]) -> str | None:
         return f"changed code: {_few([Path(path).name for path in code])}"
     if above:
         return f"after {above[0]}"
-    return f"changed: {_few(files)}" if files else f"missing: {_few(outs)}" if outs else "has not run here"
+    return f"changed: {_few(files)}" if files else f"missing: {_few(outs)}" if outs else NEW
+
+
+def _is_new(changes: Any) -> bool:
+    """Of a stage that has not run here, DVC says that `params.yaml` is new, and names no param."""
+    return any(one.get(PARAMS) == "new" for one in _part(changes or [], "changed deps"))
 
 
 def _changed_params(changes: Any) -> list[str]:
-    return [name for one in _part(changes or [], "changed deps") for name in one.get(PARAMS, {})]
+    found = [one.get(PARAMS) for one in _part(changes or [], "changed deps")]
+    return [name for names in found if isinstance(names, dict) for name in names]
 
 
 def _part(changes: Any, key: str) -> list[dict[str, Any]]:

@@ -79,7 +79,7 @@ def judge(answers: Answers, head: str, title: str, settings: Compare, left_out: 
     if not answers.images:
         return Contest(Verdict(False, f"no test image has a label for {head}, so that nothing can be compared"))
     if left_out and answers.groups < FEWEST:
-        few = f"{without}; {counted(answers.groups, 'image or group')} are left, and {FEWEST} are the least to judge by"
+        few = f"{without}; {answers.groups} images or groups are left, and {FEWEST} are the least to judge by"
         return Contest(Verdict(False, few))
     found = answers.measure(settings.metric)
     difference = found.difference(0, 1, settings.confidence)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from meltpoint.evaluate import influence
 from meltpoint.evaluate.answers import answers_of, codes_of, groups_of, probabilities_of
 from meltpoint.evaluate.influence import Influence
-from meltpoint.evaluate.measured import Measured, say_rare
+from meltpoint.evaluate.measured import Measured, gather, say_rare
 from meltpoint.evaluate.words import METRICS, Wording
 from meltpoint.tables import Classes, answer_column, label_column, probability_columns, read_predictions
 
@@ -63,55 +64,47 @@ class Answers:
         """The predictors' metric, and how sure it is."""
         trainings = [list(self._trainings(metric, which)) for which in range(len(self.predicted))]
         single = metric == "accuracy" and all(len(own) == 1 for own in trainings)
-        shown = self._shown()
-        counted = shown[self._counted(metric, shown)] if metric in BY_CLASS else np.array([self.groups])
-        return Measured(
-            metric=metric,
-            images=self.images,
-            runs=tuple(np.array([training.score for training in own]) for own in trainings),
-            influence=np.stack([np.mean([training.groups for training in own], axis=0) for own in trainings]),
-            group=self.group,
-            right=np.stack([own[0] for own in self.predicted]) == self.true if single else None,
-            shown=counted,
-            refusal=self._refuse(metric, shown),
-        )
+        counted = self.shown[self._counted(metric)] if metric in BY_CLASS else np.array([self.groups])
+        right = np.stack([own[0] for own in self.predicted]) == self.true if single else None
+        return gather(metric, trainings, self.group, counted, self._refuse(metric), right)
+
+    @cached_property
+    def shown(self) -> Ints:
+        """How many groups have an image of each class (C,)."""
+        cells = pd.unique(self.group * len(self.classes) + self.true)
+        return np.bincount(cells % len(self.classes), minlength=len(self.classes)).astype(np.int64)
 
     def _trainings(self, metric: str, which: int) -> Iterator[Influence]:
         """Each training of a predictor, measured by itself."""
-        n, shown = self.groups, self._shown()
+        n, kept = self.groups, self._counted(metric)
         for run, said in enumerate(self.predicted[which]):
             match metric:
                 case "accuracy":
                     yield influence.accuracy(self.true, said, self.group, n)
                 case "balanced_accuracy":
-                    yield influence.balanced_accuracy(self.true, said, self.group, n, shown > 0)
+                    yield influence.balanced_accuracy(self.true, said, self.group, n, kept)
                 case "macro_f1" | "f1":
-                    yield influence.macro_f1(self.true, said, self.group, n, self._counted(metric, shown))
+                    yield influence.macro_f1(self.true, said, self.group, n, kept)
                 case "quadratic_kappa":
                     yield influence.quadratic_kappa(self.true, said, self.group, n)
                 case "log_loss":
                     yield influence.log_loss(self._given(which, run), self.group, n)
                 case "roc_auc":
-                    asked = np.flatnonzero(self._counted(metric, shown)).tolist()
+                    asked = np.flatnonzero(kept).tolist()
                     yield influence.roc_auc(self.true, self._probabilities(which, run), self.group, n, asked)
                 case _:
                     raise ValueError(f"{metric} is no metric of classes of images")
 
-    def _shown(self) -> Ints:
-        """How many groups have an image of each class (C,)."""
-        cells = np.unique(self.group * len(self.classes) + self.true)
-        return np.bincount(cells % len(self.classes), minlength=len(self.classes)).astype(np.int64)
-
-    def _counted(self, metric: str, shown: Ints) -> Flags:
+    def _counted(self, metric: str) -> Flags:
         """The classes (C,) that the mean is over: those that occur; of two only the last where it is looked for."""
-        counted = shown > 0
+        counted = self.shown > 0
         if metric in ("f1", "roc_auc") and len(self.classes) == 2:
             counted[0] = False
         return counted
 
-    def _refuse(self, metric: str, shown: Ints) -> str | None:
+    def _refuse(self, metric: str) -> str | None:
         others = [METRICS[name] for name in WITHOUT_CLASSES if name != metric]
-        needed = shown if metric in BY_CLASS else np.zeros_like(shown)
+        needed = self.shown if metric in BY_CLASS else np.zeros_like(self.shown)
         return say_rare(METRICS[metric], self.groups, needed, self.classes, others)
 
     def _probabilities(self, which: int, run: int) -> Floats:

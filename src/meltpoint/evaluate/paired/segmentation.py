@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from meltpoint.evaluate.answers import groups_of
 from meltpoint.evaluate.counts import pixels_of
 from meltpoint.evaluate.influence import pixel_ratio
-from meltpoint.evaluate.measured import Measured, say_rare
+from meltpoint.evaluate.measured import Measured, gather, say_rare
 from meltpoint.evaluate.words import METRICS, Wording
 from meltpoint.tables import PIXELS, Classes, pixel_column, read_counts
 
@@ -59,16 +59,9 @@ class Answers:
         ]
         whole = metric == WITHOUT_CLASSES
         needed, others = (np.zeros_like(shown), []) if whole else (shown, [METRICS[WITHOUT_CLASSES]])
-        return Measured(
-            metric=metric,
-            images=self.images,
-            runs=tuple(np.array([training.score for training in own]) for own in trainings),
-            influence=np.stack([np.mean([training.groups for training in own], axis=0) for own in trainings]),
-            group=self.group,
-            right=None,
-            shown=np.array([self.groups]) if whole else shown[shown > 0],
-            refusal=say_rare(METRICS[metric], self.groups, needed, self.classes, others),
-        )
+        refusal = say_rare(METRICS[metric], self.groups, needed, self.classes, others)
+        counted = np.array([self.groups]) if whole else shown[shown > 0]
+        return gather(metric, trainings, self.group, counted, refusal)
 
     def _shown(self) -> Ints:
         """How many groups have a pixel of each class in their true masks (C,)."""
