@@ -300,17 +300,20 @@ def test_a_second_repro_at_the_same_time_is_told(tmp_path: Path) -> None:
         "stderr": subprocess.STDOUT,
     }
     subprocess.run(["dvc", "init", "-q", "--no-scm"], check=True, **options)
-    with subprocess.Popen(["dvc", "repro", "download"], **options) as first:
-        table = open_when_read(pipe, first)
-        second = subprocess.run(["dvc", "repro", "download"], check=False, timeout=120, **options)
-        os.write(table, "\n".join(["path,class", *rows, ""]).encode())
-        os.close(table)
-        said, _ = first.communicate(timeout=120)
+    with subprocess.Popen(["dvc", "repro", "fingerprint"], **options) as first:
+        try:
+            table = open_when_read(pipe, first)
+            second = subprocess.run(["dvc", "repro", "fingerprint"], check=False, timeout=120, **options)
+            os.write(table, "\n".join(["path,class", *rows, ""]).encode())
+            os.close(table)
+            said, _ = first.communicate(timeout=120)
+        finally:
+            first.kill()
     assert first.returncode == 0, said
     assert second.returncode != 0
     assert "Traceback" not in second.stdout
     assert "is busy" in second.stdout or "Unable to acquire lock" in second.stdout
-    assert (tmp_path / "data" / "samples.csv").exists()
+    assert (tmp_path / "data" / "fingerprint.json").exists()
 
 
 def open_when_read(pipe: Path, reader: "subprocess.Popen[str]") -> int:

@@ -80,8 +80,11 @@ def test_what_val_taught_is_told_beside_what_test_gives(reports: Any, card: Any,
     decision = compare(reports.evidence(one=(0.1, 1.0)), settings)
     write_decision(decision, reports.folder)
     page = (reports.folder / "compare.html").read_text()
-    assert "yes is the answer from a probability of 0.312 (one) on, chosen on val for a recall of at least 95%." in page
-    assert "Answers less sure than 0.432 (one) are “unknown”, chosen on val, so that 90% of the others" in page
+    assert (
+        "yes is the answer from a probability of 0.312 (one) on, learnt on val for a recall of at least 95% with 95% "
+        "confidence." in page
+    )
+    assert "Answers less sure than 0.432 (one) are “unknown”, learnt on val, so that 90% of the others are" in page
     assert '<th scope="col">recall<small>at least 95%</small></th>' in page
     assert '<th scope="col">quadratic kappa</th><th scope="col">steps off</th>' in page
     assert '<th scope="col">answered</th><th scope="col">right if answered<small>at least 90%</small></th>' in page

@@ -220,7 +220,7 @@ class Tracked(House):
     def commit(self) -> None:
         """Let DVC keep what the stages wrote, as after `dvc repro`, and git the rest."""
         self.call("dvc", "commit", "--force", "--quiet")
-        ledger = ["promotions.jsonl"] if self.ledger() else []
+        ledger = [name for name in ("promotions.jsonl", "judged.jsonl") if (self.folder / name).exists()]
         self.call("git", "add", "dvc.lock", "params.yaml", *ledger)
         self.call("git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "run")
 

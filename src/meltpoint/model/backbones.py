@@ -136,6 +136,7 @@ class Backbone(nn.Module):
     def train(self, mode: bool = True) -> "Backbone":
         """As nn.Module's, but layers with running statistics stay in eval, as they were when heads were fitted."""
         super().train(mode)
+        nets.forget_biases(self.net)
         for module in self.modules():
             if isinstance(getattr(module, "running_var", None), Tensor):
                 module.eval()

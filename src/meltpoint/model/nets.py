@@ -99,6 +99,23 @@ def _part_tokens(net: nn.Module, given: tuple[Tensor, Tensor]) -> Block:
     return Block(cells, dict(zip(counts, torch.split(tokens, list(counts.values()), 1), strict=True)))
 
 
+class _Forgotten(dict[str, Tensor]):
+    """Holds what was put in last, and says that it holds nothing."""
+
+    def __contains__(self, key: object) -> bool:
+        return False
+
+
+def forget_biases(net: nn.Module) -> None:
+    """Let LeViT and its kin compute their attention's biases each time: in eval they would keep those of old weights.
+
+    Weights change in eval, too: where they are filled from a checkpoint, or give way to their moving average.
+    """
+    for module in net.modules():
+        if hasattr(module, "attention_bias_cache"):
+            cast(Any, module).attention_bias_cache = _Forgotten()
+
+
 def pre_logits(net: nn.Module, last: Tensor) -> Tensor:
     """What the pretrained classifier saw: (N, D)."""
     pooled = cast(Tensor, cast(Any, net).forward_head(last, pre_logits=True))

@@ -26,13 +26,14 @@ from meltpoint.registry.versions import (
     CANDIDATE,
     CHAMPION,
     KEY,
+    WORN,
     VersionError,
     aliases,
     create_version,
     fetch,
     find_version,
 )
-from meltpoint.registry.wear import sketch, spread_of, wear_of, write_judged
+from meltpoint.registry.wear import NAMED, sketch, spread_of, wear_of, write_judged
 from meltpoint.registry.words import describe_decision
 
 COMPARE = Path("reports/compare.json")
@@ -84,9 +85,8 @@ def register(params: Params, folder: Path = Path()) -> Outcome:
         save_view(store, main, list(params.heads))
         challenger = _enter(store, state, decision, main, runs[decision["winner"]].info.run_id)
         _count_judged(store, state, decision)
-        store.client.set_model_version_tag(
-            store.name, challenger.version, "test set", str(wear_of(store.root, store.name))
-        )
+        worn = str(wear_of(store.root, store.name, str(challenger.note["key"])))
+        store.client.set_model_version_tag(store.name, challenger.version, WORN, worn)
         return _pass(store, state, challenger, params)
 
 
@@ -94,7 +94,7 @@ def _count_judged(store: Store, state: State, decision: Mapping[str, Any]) -> No
     """Write down which models were compared on today's test images."""
     views = open_views(state.folder / "data" / "views")
     test = views.samples.iloc[views.rows("test")]["sha256"]
-    models = [fingerprint(state.folder / "models" / row["name"])[:12] for row in decision["strategies"]]
+    models = [fingerprint(state.folder / "models" / row["name"])[:NAMED] for row in decision["strategies"]]
     line = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"), "model": store.name, "images": len(test),
         "metric": decision["metric"], "spread": spread_of(decision), "judged": models, "test": sketch(test),

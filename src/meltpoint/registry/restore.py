@@ -23,11 +23,13 @@ from meltpoint.registry.versions import (
     KEY,
     PREVIOUS,
     TRAINED,
+    WORN,
     aliases,
     create_version,
     ensure_registered,
     log_files,
 )
+from meltpoint.registry.wear import wear_of
 from meltpoint.registry.words import describe_decision
 
 if TYPE_CHECKING:
@@ -160,7 +162,7 @@ def _create(store: Store, number: int, entry: Entry | None, library: Library) ->
     troubles = [_lost(store, number)] if kept is None else []
     if kept is not None and entry is not None:
         try:
-            tags = _tags(kept, entry.key, entry)
+            tags = _tags(store, kept, entry.key, entry)
             create_version(store, kept.past.state, kept.strategy, _run_of(store, kept), tags, _about(kept))
             return []
         except OTHER_CODE as error:
@@ -189,7 +191,7 @@ def _fill(store: Store, version: "ModelVersion", kept: Kept, key: str) -> None:
     log_files(store, kept.past.state, kept.strategy, run, model)
     if MISSING not in version.tags:
         return
-    tags = _tags(kept, key, None)
+    tags = _tags(store, kept, key, None)
     store.client.log_outputs(run, [LoggedModelOutput(model, step=0)])
     store.client.set_logged_model_tags(model, tags)
     store.client.finalize_logged_model(model, "READY")
@@ -206,9 +208,9 @@ def _run_of(store: Store, kept: Kept) -> str:
     return str((find_child(*told) or open_child(*told)).info.run_id)
 
 
-def _tags(kept: Kept, key: str, entry: Entry | None) -> dict[str, str]:
+def _tags(store: Store, kept: Kept, key: str, entry: Entry | None) -> dict[str, str]:
     """The tags of a version, as `register` gives them."""
-    state = kept.past.state
+    state, worn = kept.past.state, wear_of(store.root, store.name, key)
     own = {
         KEY: key,
         TRAINED: kept.past.keys[kept.strategy],
@@ -218,7 +220,7 @@ def _tags(kept: Kept, key: str, entry: Entry | None) -> dict[str, str]:
         "licence": read_card(kept.folder).licence,
         "state": state.digest[:12],
     }
-    return own | _told(entry)
+    return own | ({WORN: str(worn)} if worn else {}) | _told(entry)
 
 
 def _told(entry: Entry | None) -> dict[str, str]:

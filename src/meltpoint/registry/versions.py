@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 KEY = "meltpoint.key"  # tag of a version: `package.fingerprint` of its model folder
 TRAINED = "meltpoint.trained"  # tag of a version: the key of its model's card
+WORN = "test set"  # tag of a version: how many models had been judged on its test set
 CHAMPION, PREVIOUS, CANDIDATE = "champion", "previous", "candidate"
 
 

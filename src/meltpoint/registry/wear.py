@@ -22,6 +22,7 @@ from meltpoint.registry.ledger import read_lines
 JUDGED = "judged.jsonl"  # a line for each comparison: the test set, and the models that were judged on it
 SKETCH = 32  # hashes of a sketch
 DIGITS = 8  # of a hash
+NAMED = 12  # characters of the fingerprint that names a judged model
 SAME = 0.5  # of a sketch shared, from which on two test sets count as the same
 
 
@@ -88,14 +89,18 @@ def write_judged(root: Path, line: Mapping[str, Any]) -> None:
             temporary.write_text(told, encoding="utf-8")
 
 
-def wear_of(root: Path, model: str) -> Wear | None:
+def wear_of(root: Path, model: str, key: str = "") -> Wear | None:
     """How worn the latest test set of a registered model is; None if nobody was judged.
+
+    With `key`, the fingerprint of a model folder: how worn it was when that one was judged on it last.
 
     Raises:
         LedgerError: the file cannot be read.
     """
     lines = [line for line in read_lines(root / JUDGED) if line["model"] == model]
-    if not lines:
+    naming = [number for number, line in enumerate(lines) if not key or key[:NAMED] in line["judged"]]
+    if not naming:
         return None
+    lines = lines[: naming[-1] + 1]
     last = lines[-1]
     return Wear(len(judged_on(last["test"], lines)), last["images"], last["metric"], last["spread"])

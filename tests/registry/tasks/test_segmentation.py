@@ -211,9 +211,11 @@ def test_a_loss_beyond_the_margin_does_not_pass(scene: House) -> None:
     scene.edit(lambda raw: raw["compare"].update(margin=0.0))
     better, worse = (scene.folder / "models" / name for name in ("frozen", "finetune"))
     assert not meet(scene.folder, worse.name, better, "the champion", scene.params).verdict.passed
-    assert meet(scene.folder, worse.name, worse, "the champion", scene.params).verdict.passed, (
-        "it is no worse than itself"
-    )
+    same = meet(scene.folder, worse.name, worse, "the champion", scene.params)
+    assert not same.verdict.passed, "six images rule nothing out"
+    assert same.gain == 0
+    scene.edit(lambda raw: raw["compare"].update(margin=0.5))
+    assert meet(scene.folder, worse.name, worse, "the champion", scene.params).verdict.passed
 
 
 def test_another_geometry_is_counted_on_todays_pixels(scene: House) -> None:
