@@ -1,4 +1,4 @@
-"""A small model of each file of timm is built, parted by depth, unfrozen from the top, and answers by its new weights."""
+"""A small model of each file of timm is built, parted by depth, unfrozen from the top, and answers by new weights."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ NAMES = [
     "hieradet_small", "hrnet_w18_small", "iformer_t", "inception_next_atto", "inception_resnet_v2", "inception_v3",
     "inception_v4", "lcnet_035", "lcnetv2_small", "legacy_seresnet18", "legacy_xception", "levit_128s",
     "lowformer_b0", "mobilenetv5_base", "mobilevit_xxs", "mvitv2_tiny", "naflexvit_base_patch16_parfac_gap",
-    "nasnetalarge", "nest_tiny", "nextvit_small", "pit_ti_224", "pnasnet5large", "poolformerv2_s12", "pvt_v2_b0",
+    "nasnetalarge", "nest_tiny", "nextvit_small", "pit_ti_224", "pnasnet5large", "poolformer_s12", "pvt_v2_b0",
     "qwen3_vit_88m", "rdnet_tiny", "regnetx_002", "repghostnet_050", "repvit_m1", "res2next50", "resnest14d",
     "resnetv2_18", "rexnet_100", "samvit_base_patch16_224", "selecsls42", "sequencer2d_s", "shvit_s1", "skresnet18",
     "starnet_s050", "swiftformer_xs", "swin_tiny_patch4_window7_224", "swinv2_cr_tiny_224",
