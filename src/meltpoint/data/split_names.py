@@ -26,3 +26,20 @@ def official_split(name: str) -> str | None:
     """
     letters = "".join(one for one in unicodedata.normalize("NFKC", name).casefold() if one.isalnum())
     return next((split for split, pattern in PATTERNS.items() if pattern.fullmatch(letters)), None)
+
+
+def split_in(name: str) -> str | None:
+    """The split that a name tells, or one of its words: `train`, `instances_train2017`, `yoga-test`."""
+    parted = split_and_rest(name)
+    return parted[0] if parted else None
+
+
+def split_and_rest(name: str) -> tuple[str, str] | None:
+    """The split that a name or one of its words tells, and what is left of the name without capitals; None if none."""
+    if split := official_split(name):
+        return split, ""
+    words = re.split(r"[_\-. ]+", name)
+    place = next((place for place, word in enumerate(words) if official_split(word)), None)
+    if place is None:
+        return None
+    return str(official_split(words[place])), " ".join([*words[:place], *words[place + 1 :]]).casefold()

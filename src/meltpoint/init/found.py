@@ -14,7 +14,6 @@ from pydantic import TypeAdapter
 from meltpoint.data.labels import build_labels
 from meltpoint.data.listing import Listing, SourceError, repository
 from meltpoint.data.reading import read_source
-from meltpoint.data.split_names import official_split
 from meltpoint.errors import UserError
 from meltpoint.files import whole_file
 from meltpoint.params.data import Label, Source
@@ -149,11 +148,6 @@ def made_table(place: Path, rows: pd.DataFrame, source: Mapping[str, Any]) -> tu
 def table_place(wish: Wish, name: str) -> Path:
     """Where a table goes that is made for the pipeline."""
     return wish.folder / "data" / f"{label_name(name, 'images')}-table.csv"
-
-
-def split_in(name: str) -> str | None:
-    """The split that a name tells, or one of its words: `train`, `instances_train2017`, `yoga-test`."""
-    return next((split for word in (name, *re.split(r"[_\-. ]", name)) if (split := official_split(word))), None)
 
 
 def plural(count: int, word: str) -> str:

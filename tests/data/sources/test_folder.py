@@ -78,9 +78,61 @@ def test_folders_of_equal_folders_are_doubted_as_classes(tmp_path: Path, others:
     assert "train, val and test" in doubt
 
 
+@pytest.mark.parametrize("stray", ["", "README.txt", "labels.csv", "notes"])
+@pytest.mark.parametrize(
+    "classes",
+    [
+        {"seg_train/seg_train": ("a", "b"), "seg_test/seg_test": ("a", "b")},
+        {"seg_train/seg_train": ("a", "b"), "seg_test/seg_test": ("a", "b"), "seg_pred/seg_pred": ()},
+        {"left/images/all": ("a", "b", "c"), "right/images/all": ("A", "b", "d")},
+        {"seg_train": ("cats", "dogs", "cows"), "seg_test": ("cats", "dogs", "emu")},
+        {"large": tuple("abcdefgh"), "small": ("a", "b"), "third": ("c", "d")},
+    ],
+)
+def test_folders_of_mostly_equal_folders_are_doubted(
+    tmp_path: Path, classes: dict[str, tuple[str, ...]], stray: str
+) -> None:
+    make(tmp_path, *(f"{folder}/{one}/1.png" for folder, inside in classes.items() for one in inside))
+    make(tmp_path, *(f"{folder}/1.png" for folder, inside in classes.items() if not inside))
+    make(tmp_path, *([f"{next(iter(classes))}/{stray}"] if stray else []))
+    doubt = listed(tmp_path).doubt
+    assert doubt is not None
+    assert "mostly equal names" in doubt
+
+
+@pytest.mark.parametrize("names", [("seg_train", "seg_test"), ("cats_train", "cats-VAL", "dogs"), ("train", "test")])
+def test_names_that_differ_in_their_word_for_a_split_are_doubted(tmp_path: Path, names: tuple[str, ...]) -> None:
+    doubt = listed(make(tmp_path, *(f"{name}/1.png" for name in (*names, "other")))).doubt
+    assert doubt is not None
+    assert "parts of one dataset" in doubt
+    assert all(repr(name) in doubt for name in names)
+
+
+@pytest.mark.parametrize(
+    "inner", [("train", "test"), ("images", "Images"), ("seg_train", "seg_test"), ("training_set", "test_set")]
+)
+def test_splits_that_were_unpacked_into_a_folder_of_their_name_are_understood(
+    tmp_path: Path, inner: tuple[str, str]
+) -> None:
+    make(tmp_path, "train/README.txt", "test/.DS_Store")
+    splits = zip(("train", "test"), inner, strict=True)
+    listing = listed(make(tmp_path, *(f"{a}/{b}/{one}/1.png" for a, b in splits for one in ("cats", "dogs"))))
+    assert {(split, klass) for _, split, klass in rows(listing)} == {
+        (split, klass) for split in ("train", "test") for klass in ("cats", "dogs")
+    }
+    assert listing.doubt is None
+
+
+def test_a_single_class_of_a_split_is_no_folder_around_classes(tmp_path: Path) -> None:
+    listing = listed(make(tmp_path, "train/cats/2019/1.png", "train/cats/2020/1.png", "test/cats/2019/1.png"))
+    assert {klass for _, _, klass in rows(listing)} == {"cats"}
+    assert listing.doubt is None
+
+
 @pytest.mark.parametrize(
     "paths",
     [
+        ("train_station/1.png", "bus_station/1.png", "test_tube/1.png"),
         ("cats/images/1.png", "dogs/images/1.png"),
         ("cats/a/1.png", "cats/b/1.png", "dogs/c/1.png", "dogs/d/1.png"),
         ("cats/2019/1.png", "cats/2020/1.png", "dogs/2019/1.png", "dogs/2020/1.png", "dogs/1.png"),

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from meltpoint.data.doubt import find_doubt, single_folder
+from meltpoint.data.entries import entries_of, is_folder, is_junk
 from meltpoint.data.listing import (
     Aside,
     Listing,
@@ -17,13 +19,9 @@ from meltpoint.data.listing import (
     locate,
     plain_path,
     printable,
-    shortened,
 )
-from meltpoint.data.split_names import official_split
+from meltpoint.data.split_names import FILLERS, official_split, split_in
 from meltpoint.params.data import FolderSource
-
-# What desktops leave behind; names with a leading dot are hidden anyway.
-JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini")
 
 
 @dataclass
@@ -88,7 +86,7 @@ def read(source: FolderSource, work: Path) -> Listing:  # noqa: ARG001  (every s
         unusable=walk.unusable,
         ignored=walk.ignored,
         stated=("class",),
-        doubt=_doubt(root, [folder for folder, _ in folders]),
+        doubt=find_doubt(root, [folder for folder, _ in folders]),
     )
 
 
@@ -99,7 +97,8 @@ def _class_folders(walk: Walk) -> list[tuple[str, str | None]]:
     if not splits:
         found: list[tuple[str, str | None]] = [(child, None) for child in children]
     else:
-        found = [(folder, split) for child, split in splits.items() for folder in _folders(walk, child)]
+        inner = _undoubled(splits)
+        found = [(folder, split) for child, split in splits.items() for folder in _folders(walk, inner[child])]
     if not found:
         raise SourceError(
             f"The folder {walk.root.name!r} holds no class folders. Allowed is CLASS/IMAGE or SPLIT/CLASS/IMAGE, where "
@@ -114,7 +113,7 @@ def _class_folders(walk: Walk) -> list[tuple[str, str | None]]:
 def _split_folders(root: Path, children: list[str]) -> dict[str, str]:
     """The children that are splits, by path; empty when the children are classes (a class may be called `train`)."""
     named = {child: split for child in children if (split := official_split(Path(child).name))}
-    above = {child: split for child, split in named.items() if any(_is_folder(entry) for entry in _entries(child))}
+    above = {child: split for child, split in named.items() if any(is_folder(entry) for entry in entries_of(child))}
     if not above:
         if named and len(named) == len(children):
             raise SourceError(
@@ -137,41 +136,37 @@ def _split_folders(root: Path, children: list[str]) -> dict[str, str]:
     return above
 
 
-def _doubt(root: Path, folders: list[str]) -> str | None:
-    """Why folders taken for classes are most likely splits, folds or places: they hold the same folders, and no file.
+def _undoubled(splits: dict[str, str]) -> dict[str, str]:
+    """The folder that holds the classes of each split: itself, or the only one in it, called as the split again.
 
-    A class may be parted into folders, so one has to hold two of them at least, and all that the others hold.
+    So lie `train/train/CLASS` and `train/images/CLASS`, where an archive was unpacked into a folder of its name.
     """
-    held = [[entry for entry in _entries(folder) if not _is_junk(entry)] for folder in folders]
-    inside = [{entry.name.casefold() for entry in entries} for entries in held if entries]
-    most = max(inside, key=len, default=set())
-    if len(inside) < 2 or len(most) < 2 or not all(names <= most for names in inside):
-        return None
-    if any(not entry.is_dir() for entries in held for entry in entries):
-        return None
-    return (
-        f"The folders of {root.name!r} that would be classes are {shortened(_names(folders))}, and they hold nothing"
-        f" but folders of equal names: {shortened(sorted(map(printable, most)))}. Most likely those are the classes."
-        " Rename the folders above them to train, val and test, or set data.source.path one folder deeper, or use"
-        " `kind: csv`; if they are classes after all, list them under `classes` of the label."
-    )
+    inner: dict[str, str] = {}
+    for child, split in splits.items():
+        single = single_folder(child)
+        name = Path(single).name if single else ""
+        again = name.casefold() in (Path(child).name.casefold(), *FILLERS) or split_in(name) == split
+        if single is None or not again or not any(is_folder(entry) for entry in entries_of(single)):
+            return {one: one for one in splits}
+        inner[child] = single
+    return inner
 
 
 def _folders(walk: Walk, folder: str) -> list[str]:
     """The folders in a folder; what else lies there is in no class."""
     found = []
-    for entry in _entries(folder):
-        if _is_folder(entry):
+    for entry in entries_of(folder):
+        if is_folder(entry):
             found.append(entry.path)
         else:
-            walk.ignore(entry.path, "hidden or left by a desktop" if _is_junk(entry) else "in no class folder")
+            walk.ignore(entry.path, "hidden or left by a desktop" if is_junk(entry) else "in no class folder")
     return found
 
 
 def files_below(walk: Walk, folder: str, above: tuple[str, ...]) -> Iterator[str]:
     """Every file at any depth, sorted; `above` are the real paths of the folders on the way, to end circles."""
-    for entry in _entries(folder):
-        if _is_junk(entry):
+    for entry in entries_of(folder):
+        if is_junk(entry):
             walk.ignore(entry.path, "hidden or left by a desktop")
         elif not entry.is_dir():
             yield entry.path
@@ -179,22 +174,6 @@ def files_below(walk: Walk, folder: str, above: tuple[str, ...]) -> Iterator[str
             walk.ignore(entry.path, "a link to a folder above it")
         else:
             yield from files_below(walk, entry.path, (*above, real))
-
-
-def _entries(folder: str) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
-    except PermissionError:
-        raise SourceError(f"There is no permission to read the folder {printable(folder)!r}. Grant it.") from None
-
-
-def _is_junk(entry: os.DirEntry[str]) -> bool:
-    return entry.name.startswith(".") or entry.name in JUNK
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    return entry.is_dir() and not _is_junk(entry)
 
 
 def _names(paths: list[str] | dict[str, str]) -> list[str]:

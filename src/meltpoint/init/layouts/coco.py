@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from meltpoint.init.found import Found, InitError, Wish, examples, plural, split_in
+from meltpoint.data.split_names import split_in
+from meltpoint.init.found import Found, InitError, Wish, examples, plural
 from meltpoint.init.layouts.folder import folders_in, unwrapped
 from meltpoint.init.objects import Marked, of_objects
 

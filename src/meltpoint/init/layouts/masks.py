@@ -9,7 +9,8 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from meltpoint.init.found import Found, InitError, Wish, data_name, label_name, read_listing, shown_path, split_in
+from meltpoint.data.split_names import split_in
+from meltpoint.init.found import Found, InitError, Wish, data_name, label_name, read_listing, shown_path
 from meltpoint.init.layouts.folder import folders_in, unwrapped
 from meltpoint.init.mask_classes import MaskClasses, is_mask, read_classes
 from meltpoint.init.pictures import is_picture

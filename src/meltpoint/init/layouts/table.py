@@ -11,6 +11,7 @@ import pandas as pd
 
 from meltpoint.data.delimited import read_table, read_text
 from meltpoint.data.listing import SourceError, nearest
+from meltpoint.data.split_names import split_in
 from meltpoint.init.columns import Columns, read_columns
 from meltpoint.init.found import (
     Found,
@@ -23,7 +24,6 @@ from meltpoint.init.found import (
     plural,
     read_listing,
     shown_path,
-    split_in,
     table_place,
 )
 from meltpoint.init.layouts.folder import folders_in, unwrapped

@@ -1,0 +1,99 @@
+"""Folders that would be classes and most likely are none: they are splits, folds or places, and classes lie in them."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from meltpoint.data.entries import entries_of, is_folder
+from meltpoint.data.listing import printable, shortened
+from meltpoint.data.split_names import split_and_rest
+
+# Of files that are pictures, whether or not they can be read here.
+SUFFIXES = {
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif", ".ppm", ".pgm",
+    ".pbm", ".pnm", ".jp2", ".j2k", ".jpx", ".avif", ".heic", ".heif", ".hif", ".jxl", ".jxr", ".wdp", ".ico", ".tga",
+    ".dcm", ".dicom", ".exr", ".hdr", ".psd", ".svg", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2",
+}  # fmt: skip
+DEEP = 8  # folders, each the only thing in the one above, that are stepped through
+
+
+@dataclass
+class Held:
+    """What lies in the folders of one class: whether pictures do, and the folders there."""
+
+    pictures: bool = False
+    folders: dict[str, str] = field(default_factory=dict)  # as a message shows them, by their name without capitals
+
+
+def find_doubt(root: Path, folders: Iterable[str]) -> str | None:
+    """Why folders taken for classes most likely are none; None where nothing speaks against them.
+
+    Folders that hold a single one are stepped through first. Two things speak against classes: most of their folders
+    hold no picture and mostly the same folders, two of them at least (a class may be parted into folders); or their
+    names are one name with several words for splits, as `seg_train` and `seg_test`.
+    """
+    classes: dict[str, Held] = {}
+    for folder in folders:
+        _look(folder, classes.setdefault(Path(folder).name, Held()))
+    shared = _shared(list(classes.values()))
+    if shared:
+        why = f"and they hold nothing but folders of mostly equal names: {shortened(shared)}. Most likely those are the"
+        why += " classes."
+    elif splits := _splits(classes):
+        why = f"and {splits} are most likely parts of one dataset, not classes."
+    else:
+        return None
+    return (
+        f"The folders of {printable(root.name)!r} that would be classes are {shortened(map(printable, classes))}, {why}"
+        " Rename the folders above the classes to train, val and test, or set data.source.path one folder deeper, or"
+        " use `kind: csv`; if they are classes after all, list them under `classes` of the label."
+    )
+
+
+def single_folder(folder: str) -> str | None:
+    """The one folder in a folder that holds no picture and no other folder; None if it is not so."""
+    entries = entries_of(folder)
+    inside = [entry.path for entry in entries if is_folder(entry)]
+    return inside[0] if len(inside) == 1 and not any(_is_picture(entry) for entry in entries) else None
+
+
+def _look(folder: str, held: Held) -> None:
+    """Add what lies in a folder of a class, or in the last of the single folders in it."""
+    for _ in range(DEEP):
+        if (single := single_folder(folder)) is None:
+            break
+        folder = single
+    entries = entries_of(folder)
+    held.pictures |= any(_is_picture(entry) for entry in entries)
+    held.folders |= {entry.name.casefold(): printable(entry.name) for entry in entries if is_folder(entry)}
+
+
+def _is_picture(entry: os.DirEntry[str]) -> bool:
+    return os.path.splitext(entry.name)[1].lower() in SUFFIXES and not entry.is_dir()  # noqa: PTH122 - no Path for each
+
+
+def _shared(classes: list[Held]) -> list[str]:
+    """The folders that most classes share; empty where classes differ, or hold pictures themselves."""
+    bare = [held.folders for held in classes if held.folders and not held.pictures]
+    kinds = Counter(frozenset(folders) for folders in bare)
+    known = {one for one in kinds if any(_are_alike(one, other) for other in kinds if other != one or kinds[one] > 1)}
+    alike = [folders for folders in bare if frozenset(folders) in known]
+    if len(alike) < 2 or 2 * len(alike) <= len(classes):
+        return []
+    return sorted({name for folders in alike for name in folders.values()})
+
+
+def _are_alike(one: frozenset[str], other: frozenset[str]) -> bool:
+    common = len(one & other)
+    return common >= 2 and 2 * common > min(len(one), len(other))
+
+
+def _splits(names: Iterable[str]) -> list[str]:
+    """Names that are equal but for their word for a split, where they name several splits."""
+    alike: dict[str, dict[str, str]] = {}
+    for name in names:
+        if parted := split_and_rest(name):
+            alike.setdefault(parted[1], {})[printable(name)] = parted[0]
+    return next((list(group) for group in alike.values() if len(set(group.values())) > 1), [])
