@@ -89,6 +89,31 @@ def test_what_cannot_be_a_label_is_named(cells: list[str], label: Label, parts: 
     assert all(part in str(caught.value) for part in parts), caught.value
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("T-shirt", "T\u2011shirt"),
+        ("T-shirt", "T\u2212shirt"),
+        ("T\u2010shirt", "T\u2014shirt"),
+        ("child's", "child\u2019s"),
+        ("child\u02bcs", "child\u2032s"),
+        ('17"', "17\u2033"),
+        ("cat", "cat\u3164"),
+        ("cat", "\u2800cat"),
+        ("red cat", "red\uffa0cat"),
+        ("cat", "c\U000e0101at"),
+    ],
+)
+def test_dashes_quotes_and_letters_that_look_blank_tell_no_classes_apart(one: str, other: str) -> None:
+    with pytest.raises(LabelError, match="no person can tell apart"):
+        built([one, other, "dog"], names())
+
+
+def test_signs_that_differ_to_a_person_tell_classes_apart() -> None:
+    told = ["T shirt", "T-shirt", "T_shirt", "Tshirt", "child", 'child"', "child's", "cat", "ca t"]
+    assert built(told, names())[1] == sorted(told)
+
+
 def test_capitals_may_tell_classes_apart_when_asked_to() -> None:
     assert built(["Cat", "cat"], names(["Cat", "cat"])) == (["Cat", "cat"], ["Cat", "cat"])
 

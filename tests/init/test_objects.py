@@ -67,8 +67,9 @@ def test_several_categories_are_tags(place: Path, draw: Draw, init: Init) -> Non
 def test_one_category_for_each_image_is_a_label(place: Path, draw: Draw, init: Init) -> None:
     export(place / "street", draw, [[(1, 7, 9)[number % 3]] * 2 for number in range(36)])
     ran = init("street")
-    assert ran.params.main_head == "category"
-    assert ran.raw["tree"] == {"levels": ["supercategory", "category"], "parents": None}
+    assert ran.params.main_head == "street"
+    assert ran.raw["tree"] == {"levels": ["supercategory", "street"], "parents": None}
+    assert ran.raw["data"]["labels"]["supercategory"]["classes"] == ["animal", "vehicle"]
     assert "car 12, cat 12, dog 12" in ran.out
 
 
@@ -78,8 +79,7 @@ def test_a_file_beside_its_images_is_named(place: Path, draw: Draw, init: Init) 
         draw(place / "labels" / "pets" / "images" / name)
     write_coco(place / "labels" / "pets" / "result.json", names, [[(1, 7)[number % 2]] for number in range(24)])
     ran = init("labels/pets/result.json")
-    assert ran.params.main_head == "category"
-    assert ran.params.register_.name == "pets"
+    assert ran.params.main_head == ran.params.register_.name == "pets"
     assert pd.read_csv(place / "data" / "pets-table.csv")["path"][3] == "images/3.png"
 
 
@@ -158,8 +158,42 @@ def test_xml_files_beside_images(place: Path, draw: Draw, init: Init) -> None:
         file.rename(place / "pets" / "JPEGImages" / file.name)
     (place / "pets" / "JPEGImages" / "7.jpg").unlink()
     ran = init("pets/JPEGImages")
-    assert ran.params.main_head == "category"
+    assert ran.params.main_head == "pets"
     assert "look here: 1 XML file without an image: 7.xml" in ran.out
+
+
+@pytest.mark.parametrize("layout", ["coco", "voc"])
+def test_a_category_may_be_called_as_a_table_writes_a_missing_cell(
+    place: Path, draw: Draw, init: Init, layout: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("nan", "roti", "puri")
+    if layout == "voc":
+        voc(place / "food", draw, 18, lambda number: [names[number % 3]])
+    else:
+        monkeypatch.setattr(f"{__name__}.CATEGORIES", [{"id": n, "name": name} for n, name in enumerate(names)])
+        export(place / "food", draw, [[number % 3] for number in range(18)])
+    ran = init("food")
+    assert ran.params.data.labels["food"].classes == ["nan", "puri", "roti"]
+    assert "nan 6, puri 6, roti 6" in ran.out
+
+
+def test_the_label_of_a_category_can_be_named(place: Path, draw: Draw, init: Init) -> None:
+    voc(place / "pets", draw, 12, lambda number: ["cat" if number % 2 else "dog"])
+    assert init("pets", "--label", "kind of animal").params.main_head == "kind_of_animal"
+
+
+def test_one_category_alone_is_no_label(place: Path, draw: Draw, init: Init) -> None:
+    voc(place / "pets", draw, 12, lambda _: ["cat"])
+    with pytest.raises(UserError, match="one category alone, 'cat'. A label needs two classes"):
+        init("pets")
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_categories_that_look_the_same_are_refused(place: Path, draw: Draw, init: Init, several: bool) -> None:
+    names = ("caf\u00e9", "cafe\u0301", "tea")
+    voc(place / "menu", draw, 36, lambda number: [names[number % 3], *(["cake"] * (several and number % 2))])
+    with pytest.raises(UserError, match=r"no person can tell apart: 'caf.+' and 'caf.+'\. They are"):
+        init("menu")
 
 
 @pytest.mark.slow

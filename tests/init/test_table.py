@@ -199,6 +199,42 @@ def test_refusals_say_what_to_do(place: Path, photos: list[str], init: Init) -> 
         assert told in " ".join(str(error.value).split())
 
 
+def test_a_column_may_be_called_as_a_table_writes_a_missing_cell(place: Path, photos: list[str], init: Init) -> None:
+    rows = [
+        ",".join([name, *(str(int(number % 3 == kind)) for kind in range(3))]) for number, name in enumerate(photos)
+    ]
+    write(place / "pets" / "food.csv", "image,nan,roti,puri", rows)
+    ran = init("pets")
+    assert ran.params.data.labels["food"].classes == ["nan", "puri", "roti"]
+    assert "nan 8, puri 8, roti 8" in ran.out
+
+
+def test_columns_that_look_the_same_are_refused(place: Path, photos: list[str], init: Init) -> None:
+    rows = [
+        ",".join([name, *(str(int(number % 3 == kind)) for kind in range(3))]) for number, name in enumerate(photos)
+    ]
+    write(place / "pets" / "food.csv", "image,T-shirt,T\u2011shirt,puri", rows)
+    with pytest.raises(UserError, match="no person can tell apart"):
+        init("pets")
+
+
+def test_words_for_a_missing_cell_are_told(place: Path, photos: list[str], init: Init) -> None:
+    rows = [f"{name},{('nan', 'roti', 'puri')[number % 3]}" for number, name in enumerate(photos)]
+    write(place / "pets" / "list.csv", "file,food", rows)
+    out = " ".join(init("pets").out.split())
+    assert "8 rows of 'food' hold a word for a missing cell, and have no 'food': {'nan': 8}" in out
+    assert "a class is listed in data.labels.food.classes" in out
+
+
+@pytest.mark.parametrize("joined", [True, False])
+def test_a_word_for_a_missing_cell_is_a_tag_where_it_stands_beside_others(
+    place: Path, photos: list[str], init: Init, joined: bool
+) -> None:
+    cells = ["nan", "roti|puri", "nan|roti" if joined else "roti", "puri|rice", "rice", "puri"]
+    write(place / "pets" / "list.csv", "file,tags", [f"{name},{cells[n % 6]}" for n, name in enumerate(photos)])
+    assert ("nan" in init("pets").raw["heads"]) == joined
+
+
 @pytest.mark.slow
 def test_the_download_stage_reads_a_table_that_was_written(place: Path, photos: list[str], init: Init) -> None:
     rows = [f"{name[:-4]},{'|'.join([*['a'] * (n % 2), *['b'] * (n % 3 == 0)])}" for n, name in enumerate(photos)]

@@ -1,4 +1,4 @@
-"""Names that look the same to a person and differ to a program: capitals, blanks, accents, letters of two scripts."""
+"""Names that look the same to a person and differ to a program: capitals, blanks, accents, dashes, twin letters."""
 
 import unicodedata
 from collections.abc import Iterable
@@ -8,17 +8,25 @@ TWINS = str.maketrans(
     "АВЕЅІЈКМНОРСТХаеѕіјорсухԁΑΒΕΖΗΙΚΜΝΟΡΤΥΧοа",
     "ABESIJKMHOPCTXaesijopcyxdABEZHIKMNOPTYXoa",
 )
+# Signs that stand for one on a keyboard: dashes (and the minus), quotes and primes of one and of two strokes.
+SIGNS = {
+    **dict.fromkeys("‐‑‒–—―⁃−﹘﹣－˗", "-"),
+    **dict.fromkeys("‘’‚‛ʹʻʼʽˈˊˋʾʿ′‵´`＇ꞌ", "'"),
+    **dict.fromkeys("“”„‟ʺˮ″‶〃＂", '"'),
+}
+BLANK = "\u115f\u1160\u3164\uffa0\u2800"  # drawn as nothing: fillers of Hangul, Braille without dots
+LOOKS = TWINS | str.maketrans(SIGNS | dict.fromkeys(BLANK, " "))
 
 
 def looks(name: str) -> str:
     """What a person sees of a name: equal for two names that nobody can tell apart.
 
     Accents are composed (NFC); what has no shape (a zero-width blank, a direction mark, a selector of variants) is
-    left out; blanks of any width count as one, and not at the ends; capitals, and twins of other scripts, make no
-    difference.
+    left out; blanks of any width, and letters that are drawn as blanks, count as one, and not at the ends; capitals,
+    twins of other scripts, and kinds of dashes and of quotes make no difference.
     """
     shown = [one for one in unicodedata.normalize("NFC", name) if not _is_invisible(one)]
-    plain = " ".join("".join(shown).split()).translate(TWINS)
+    plain = " ".join("".join(shown).translate(LOOKS).split())
     return unicodedata.normalize("NFC", plain.casefold())
 
 
@@ -36,5 +44,6 @@ def escaped(names: Iterable[str]) -> str:
 
 
 def _is_invisible(one: str) -> bool:
-    """Format characters (Cf), variation selectors, and the joiner that is a mark."""
-    return unicodedata.category(one) == "Cf" or "\ufe00" <= one <= "\ufe0f" or one == "\u034f"
+    """Format characters (Cf), variation selectors, vowels of Khmer without a shape, and the joiner that is a mark."""
+    selector = "\ufe00" <= one <= "\ufe0f" or "\U000e0100" <= one <= "\U000e01ef" or "\u180b" <= one <= "\u180f"
+    return unicodedata.category(one) == "Cf" or selector or one in "\u034f\u17b4\u17b5"

@@ -2,13 +2,15 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from meltpoint.data.labels import NO_NAME
+from meltpoint.data.alike import escaped, find_alike
+from meltpoint.data.labels import NO_NAME, LabelError
 from meltpoint.data.listing import nearest
 from meltpoint.data.split_names import official_split
 from meltpoint.init.found import InitError, examples, label_name
@@ -25,6 +27,7 @@ OFTEN = 3.0  # images that a class of a label has at least, on average
 NUMBERS = 30  # different whole numbers that are classes without more ado
 MANY = 10.0  # images of a number, from which on more of them are classes, if they count from 0 or 1 without a gap
 MEASURE = re.compile(r"(^|_)(age|year|month|day|hour|width|height|count|score|size|weight|length|price)($|_)")
+ALIKE = 5  # groups of names that look alike that are told
 TAGS, TAGGED = 20, 6  # tags that are taken at most, and images that one needs
 
 
@@ -46,6 +49,7 @@ def read_columns(table: pd.DataFrame, wish: str | None, title: str) -> Columns:
 
     Raises:
         InitError: none is a label, or the wished one is not there.
+        LabelError: columns or tags that would be classes look the same.
     """
     split = next((str(column) for column in table if _is_split(table[column], str(column))), None)
     rest = [str(column) for column in table if str(column) != split]
@@ -97,7 +101,10 @@ def _of_labels(
 
 def _of_tags(table: pd.DataFrame, column: str, split: str | None, group: str | None) -> Columns:
     """A yes or no for each of the frequent tags of a column that holds several."""
-    sets = [set(_cut(str(cell), _separator(table[column]))) for cell in table[column].fillna("")]
+    separator = _separator(table[column])
+    cells = [_cut(str(cell), separator) for cell in table[column].fillna("")]
+    joined = {tag for tags in cells if len(tags) > 1 for tag in tags}  # a word for a missing cell stands there alone
+    sets = [{tag for tag in tags if tag in joined or tag.casefold() not in NO_NAME} for tags in cells]
     return tag_columns(sets, table[[one for one in (split, group) if one]], split, group, f"column {column!r}")
 
 
@@ -106,8 +113,10 @@ def tag_columns(sets: list[set[str]], beside: pd.DataFrame, split: str | None, g
 
     Raises:
         InitError: no tag is that frequent.
+        LabelError: two tags look the same.
     """
     counts = Counter(tag for tags in sets for tag in sorted(tags))
+    check_alike(counts, what)
     able = [(tag, count) for tag, count in counts.most_common() if min(count, len(sets) - count) >= TAGGED]
     taken = able[:TAGS]
     if not taken:
@@ -134,9 +143,29 @@ def _of_binaries(table: pd.DataFrame, binary: list[str], split: str | None, grou
     if (on.sum(axis=1) != 1).any():
         return tag_columns([set(on.columns[row]) for row in on.to_numpy()], beside, split, group, "the table")
     rows = beside.assign(**{name: on.idxmax(axis=1)}).astype("string")
-    label = {"kind": "names", "column": name, "classes": None}
+    check_alike(binary, "the table")
+    label = stated_label(name, rows[name])
     says = [f"{len(binary)} columns of 0 and 1, of which each row has one 1, are the classes of one label"]
     return Columns({name: label}, name, split, group, [], rows, says)
+
+
+def stated_label(column: str, cells: Iterable[str]) -> dict[str, Any]:
+    """A label of a column of ours, whose classes are listed: one may be called `nan`, and is not missing."""
+    return {"kind": "names", "column": column, "classes": sorted({str(cell) for cell in cells if cell})}
+
+
+def check_alike(names: Iterable[str], what: str) -> None:
+    """Refuse names of classes that a person takes for one.
+
+    Raises:
+        LabelError: some look the same.
+    """
+    if alike := find_alike(names):
+        told = "; ".join(escaped(group) for group in alike[:ALIKE])
+        raise LabelError(
+            f"{what} has classes that no person can tell apart: {told}. They are most likely the same, and differ in"
+            " capitals, blanks, or letters that look alike (here as escapes). Make them one there."
+        )
 
 
 def _label(cells: pd.Series, column: str, binary: bool) -> dict[str, Any]:

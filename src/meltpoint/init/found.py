@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pandas as pd
 from pydantic import TypeAdapter
 
-from meltpoint.data.labels import build_labels
+from meltpoint.data.labels import build_labels, written_missing
 from meltpoint.data.listing import Listing, SourceError, repository
 from meltpoint.data.reading import read_source
 from meltpoint.errors import UserError
@@ -94,12 +94,22 @@ def label_cells(listing: Listing, labels: Mapping[str, Any]) -> tuple[pd.DataFra
     Raises:
         LabelError, SourceError: a column holds what cannot be a class, or folders that are most likely none.
     """
-    checked: dict[str, Label] = TypeAdapter(dict[str, Label]).validate_python(dict(labels))
+    checked = _checked(labels)
     if listing.doubt:
         raise SourceError(listing.doubt)
     rows = listing.columns.set_axis(pd.Index(listing.files["path"]), axis="index")
     cells, classes = build_labels(rows, checked, listing.stated)
     return cells.reset_index(drop=True), classes
+
+
+def missing_words(listing: Listing, labels: Mapping[str, Any]) -> list[str]:
+    """Of each label the words in cells that are taken for missing ones, and in how many rows, as a sentence."""
+    return written_missing(listing.columns, _checked(labels), listing.stated)
+
+
+def _checked(labels: Mapping[str, Any]) -> dict[str, Label]:
+    checked: dict[str, Label] = TypeAdapter(dict[str, Label]).validate_python(dict(labels))
+    return checked
 
 
 def read_listing(source: Mapping[str, Any]) -> Listing:

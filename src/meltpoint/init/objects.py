@@ -3,23 +3,24 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from meltpoint.init.columns import Columns, read_columns, tag_columns
+from meltpoint.init.columns import Columns, check_alike, stated_label, tag_columns
 from meltpoint.init.found import (
     Found,
     InitError,
     Wish,
     data_name,
     label_cells,
+    label_name,
     made_table,
     plural,
     shown_path,
     table_place,
 )
 
+SUPER = "supercategory"  # the label of what is above categories
 UNUSED = "where the objects are is not used: a label says what a whole image shows"
 
 
@@ -55,7 +56,7 @@ def of_objects(
     beside = beside if brought else beside[[]]
     split = "split" if brought else None
     if max(len(image.categories) for image in images) == 1:
-        columns = _of_one(images, above, beside, wish, layout)
+        columns = _of_one(images, above, beside, wish, top)
         bare = sum(not image.categories for image in images)
         says = [*says, "each image has objects of one category: that is its label"]
         says += [f"{plural(bare, 'image')} without an object: no part in training"] if bare else []
@@ -84,13 +85,28 @@ def of_objects(
     )
 
 
-def _of_one(images: Sequence[Marked], above: dict[str, str], beside: pd.DataFrame, wish: Wish, layout: str) -> Columns:
-    """The category as a label, and below the one above it where that says more."""
+def _of_one(images: Sequence[Marked], above: dict[str, str], beside: pd.DataFrame, wish: Wish, top: Path) -> Columns:
+    """The category as a label called as the folder, and above it the supercategory where that parts it more coarsely.
+
+    Raises:
+        InitError: there is one category alone.
+        LabelError: two look the same.
+    """
     categories = [next(iter(image.categories), "") for image in images]
-    label: dict[str, Any] = {"category": categories}
-    if len({above.get(one, "") for one in categories if one}) > 1:
-        label["supercategory"] = [above.get(one, "") for one in categories]
-    table = pd.DataFrame(label, dtype="string")
-    found = read_columns(table, wish.label, layout)
-    rows = beside.join(table).astype("string")
-    return Columns(found.labels, found.main, "split" if "split" in rows else None, None, found.levels, rows, [])
+    present = sorted({one for one in categories if one})
+    if len(present) < 2:
+        raise InitError(
+            f"{top} marks one category alone, {present[0]!r}. A label needs two classes at least: add images of another"
+            " one."
+        )
+    check_alike(present, str(top))
+    name = label_name(wish.label or data_name(top))
+    name = f"{name}_label" if name == SUPER else name
+    columns, levels = {name: categories}, []
+    kinds = {above.get(one, "") for one in present}
+    if "" not in kinds and 1 < len(kinds) < len(present):
+        columns[SUPER] = [above.get(one, "") for one in categories]
+        levels = [SUPER, name]
+    labels = {column: stated_label(column, cells) for column, cells in columns.items()}
+    rows = beside.join(pd.DataFrame(columns)).astype("string")
+    return Columns(labels, name, "split" if "split" in rows else None, None, levels, rows, [])

@@ -147,7 +147,8 @@ def _about_labels(found: Found) -> str:
         + (f" and {len(one) - SHOWN} more" if len(one) > SHOWN else "")
         for label, one in list(found.counts.items())[:4]
     )  # fmt: skip
-    return f"images of each class: {counts}. null takes the classes that are there"
+    taken = any(label.get("classes", ()) is None for label in found.labels.values())
+    return f"images of each class: {counts}" + (". null takes the classes that are there" if taken else "")
 
 
 def _about_resize(pictures: Pictures) -> str:

@@ -21,6 +21,7 @@ from meltpoint.init.found import (
     examples,
     label_cells,
     made_table,
+    missing_words,
     plural,
     read_listing,
     shown_path,
@@ -198,6 +199,7 @@ def _found(sheet: Sheet, columns: Columns, wish: Wish, says: list[str], warns: l
     missing = int(cells[columns.main].isna().sum())
     if missing:
         says = [*says, f"{plural(missing, 'row')} without a {columns.main}: no part in training"]
+    says = [*says, *missing_words(listing, columns.labels)]
     return Found(
         layout=f"a table, {sheet.file.name}, of images in {sheet.images.name}/"
         if table is None
