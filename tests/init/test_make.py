@@ -13,6 +13,7 @@ from meltpoint.cli import run
 from meltpoint.errors import UserError
 from meltpoint.forecast.speeds import PLACE, USUAL, read_speeds
 from meltpoint.params.read import read_params
+from meltpoint.progress import plain
 
 ROOT = Path(__file__).parents[2]
 Draw = Callable[..., Path]
@@ -51,6 +52,30 @@ def test_it_can_be_written_elsewhere(place: Path, fill: Fill, init: Init) -> Non
     init("pets", "--output", "variants/pets.yaml")
     assert read_params(place / "variants" / "pets.yaml").main_head == "pets"
     assert not (place / "params.yaml").exists()
+
+
+HOSTILE = [
+    "a\x1b[31mred", "a\nb: c", "a\rb", "a\tb", "a\x85b", "a\x9bred", "a\x7f", "a\u2028b", "a\u202eb", "\ufeffa",
+    "a\uffffb", "a # b", "&a", "*a", "- a", "%a", "\"'a", "null",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=ascii)
+@pytest.mark.parametrize("what", ["folder", "class", "file"])
+def test_hostile_names_act_neither_on_the_terminal_nor_in_params(
+    place: Path, draw: Draw, init: Init, what: str, name: str
+) -> None:
+    root = place / (name if what == "folder" else "pets")
+    for kind in (name if what == "class" else "cat", "dog"):
+        for number in range(11):
+            draw(root / kind / f"{number}.png")
+    if what == "file":
+        (root / "cat" / f"{name}.png").write_text("no picture")
+    ran = init(root.name)
+    for text in (ran.out, ran.path.read_text(encoding="utf-8")):
+        assert not [one for one in text if one != "\n" and plain(one) != one]
+    assert ran.params.data.source.path == root.name
+    assert ran.params.data.max_bad == int(what == "file")
 
 
 @pytest.mark.parametrize("minutes", ["0", "-5", "nan"])

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from meltpoint.commands.trouble import CommandError
+from meltpoint.progress import say
 
 HELP = "write a params.yaml for your own images"
 ABOUT = """\
@@ -44,4 +45,4 @@ def run(asked: argparse.Namespace) -> None:
     if not 0 < asked.minutes < float("inf"):
         raise CommandError(f"--minutes is {asked.minutes:g}. Give how long `dvc repro` may take, such as --minutes 30.")
     for line in make_params(Order(asked.path, asked.label, asked.output, asked.minutes, asked.dry_run)):
-        print(line, flush=True)
+        say(line)

@@ -8,14 +8,16 @@ from meltpoint.files import whole_file
 from meltpoint.init.found import Table
 from meltpoint.params.read import Params, read_params
 from meltpoint.params.yaml12 import dump
+from meltpoint.progress import plain
 
 WIDTH = 120
+BARRED = str.maketrans({"\ufffe": r"\ufffe", "\uffff": r"\uffff"})  # of no use in Unicode, and not allowed in YAML
 Comments = Mapping[str, str]  # by dotted key
 
 
 def render(raw: Mapping[str, Any], title: list[str], comments: Comments) -> str:
     """The text of params.yaml: sections in their order, a comment above each key that has one."""
-    lines = [f"# {line}".rstrip() for line in title]
+    lines = [f"# {_harmless(line)}".rstrip() for line in title]
     for key, value in raw.items():
         block = _render(str(key), value, str(key), comments)
         spaced = len(block) > 1 or key in ("seed", "data", "backbone", "embed", "evaluate")
@@ -37,14 +39,20 @@ def _render(key: str, value: Any, path: str, comments: Comments) -> list[str]:
 
 
 def _flow(value: Any) -> str:
-    """A value in one line of YAML."""
-    text = dump(value, default_flow_style=True, width=10**9)
-    return text.removesuffix("\n").removesuffix("\n...").strip()
+    """A value in one line of YAML; all but ASCII as escapes where something in it would act on a terminal."""
+    lines = (dump(value, default_flow_style=True, width=10**9, allow_unicode=unicode) for unicode in (True, False))
+    text, escaped = (line.removesuffix("\n").removesuffix("\n...").strip() for line in lines)
+    return text if plain(text) == text else escaped
+
+
+def _harmless(text: str) -> str:
+    """Text for a comment: in one line, and without what steers a terminal or YAML does not allow."""
+    return plain(text).translate(BARRED)
 
 
 def _wrapped(text: str) -> list[str]:
     lines, line = [], ""
-    for word in text.replace("\n", " ").split():
+    for word in _harmless(text).split():
         if line and len(line) + len(word) + 1 > WIDTH - 8:
             lines.append(line)
             line = word
