@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import requests
@@ -17,6 +18,8 @@ REDIRECTS = 5
 WHOLE = 10  # times the time-out that a whole image may take
 LONGEST_PAUSE = 60.0  # seconds, whatever a server asks for
 MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")
+HEIC = tuple(b"ftyp" + brand for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"))
+JPEG_XL = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
 
 Wait = Callable[[float], bool]  # waits for that many seconds; true: stop
 
@@ -86,9 +89,22 @@ def grab(session: requests.Session, url: str, target: Path, manners: Manners, wa
 
 
 def is_image(start: bytes) -> bool:
-    """Whether these first bytes (16 or more) are of a JPEG, PNG, GIF, BMP, TIFF, JPEG 2000, WebP or AVIF."""
+    """Whether these first bytes (16 or more) are of a JPEG, PNG, GIF, BMP, TIFF, JPEG 2000, WebP or AVIF.
+
+    Or of HEIC, where the extra that reads it is installed.
+    """
     webp = start.startswith(b"RIFF") and start[8:12] == b"WEBP"
-    return start.startswith(MAGIC) or webp or start[4:12] in (b"ftypavif", b"ftypavis")
+    heic = start.startswith(HEIC, 4) and find_spec("pillow_heif") is not None
+    return start.startswith(MAGIC) or webp or start[4:12] in (b"ftypavif", b"ftypavis") or heic
+
+
+def what_it_is(start: bytes, announced: str) -> str:
+    """What an answer that is no image is: an image that cannot be read here by its first bytes, else what it says."""
+    if start.startswith(HEIC, 4):
+        return "HEIC, which needs the extra: pip install pillow-heif"
+    if start.startswith(JPEG_XL):
+        return "JPEG XL, which is not read"
+    return f"no image but {announced.partition(';')[0].strip()[:40] or 'something else'}"
 
 
 def _attempt(session: requests.Session, url: str, target: Path, manners: Manners, wait: Wait) -> int:
@@ -134,8 +150,8 @@ def _write(response: requests.Response, part: Path, manners: Manners, wait: Wait
     while 0 < len(start) < 16 and (more := _read(response, 16)):
         start += more
     if not is_image(start):
-        kind = response.headers.get("Content-Type", "").partition(";")[0].strip()[:40] or "something else"
-        raise GrabError(f"no image but {kind}" if start else "an empty answer", silent=False)
+        kind = what_it_is(start, response.headers.get("Content-Type", ""))
+        raise GrabError(kind if start else "an empty answer", silent=False)
     part.parent.mkdir(parents=True, exist_ok=True)
     with part.open("wb") as file:
         chunk = start

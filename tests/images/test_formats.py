@@ -14,6 +14,10 @@ from meltpoint.images.decode import ImageError, decode
 BOX = b"\0\0\0\x18ftyp"
 STARTS = {
     "JPEG XL": b"\xff\x0a" + bytes(20),
+    "JPEG XR": b"II\xbc\x01" + bytes(20),
+    "ICO (icon)": b"\0\0\1\0\1\0" + bytes(20),
+    "a pointer of Git LFS": b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 1\n",
+    "DICOM without its preamble": b"\x08\0\x05\0CS\x0a\0ISO_IR 100",
     "PSD (Photoshop)": b"8BPS\0\1",
     "PDF": b"%PDF-1.7\n",
     "SVG": b"<?xml version='1.0'?>\n<!-- drawn -->\n<svg xmlns='http://www.w3.org/2000/svg'/>",

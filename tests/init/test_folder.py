@@ -2,16 +2,38 @@
 
 import shutil
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from meltpoint.errors import UserError
+from meltpoint.images import formats
+from meltpoint.images.formats import readable
+from meltpoint.predict import folders
 
 Draw = Callable[..., Path]
 Fill = Callable[[Path, dict[str, int]], Path]
 Init = Callable[..., Any]
+
+
+def write_dicom(path: Path, seed: int) -> None:
+    """One frame of 6 by 4 grey values."""
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = SecondaryCaptureImageStorage, generate_uid()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data = FileDataset(None, {}, file_meta=meta, preamble=bytes(128))
+    data.Rows, data.Columns, data.SamplesPerPixel, data.PhotometricInterpretation = 4, 6, 1, "MONOCHROME2"
+    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 8, 8, 7, 0
+    data.PixelData = np.random.default_rng(seed).integers(0, 256, 24, dtype=np.uint8).tobytes()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data.save_as(path, enforce_file_format=True)
 
 
 def test_class_folders(place: Path, fill: Fill, init: Init) -> None:
@@ -135,6 +157,61 @@ def test_letters_and_sides_are_not_mirrored(place: Path, fill: Fill, init: Init,
     fill(place / "signs", dict.fromkeys(names, 4))
     transforms = [next(iter(one)) for one in init("signs").raw["augment"]["transforms"]]
     assert transforms == ["RandomResizedCrop", "RandomBrightnessContrast"]
+
+
+@pytest.mark.skipif(find_spec("pillow_heif") is None, reason="needs the extra heif")
+def test_class_folders_of_heic(place: Path, fill: Fill, init: Init) -> None:
+    readable()
+    for path in fill(place / "pets", {"cat": 5, "dog": 5}).rglob("*.png"):
+        Image.open(path).save(path.with_suffix(".HEIC"), "HEIF")
+        path.unlink()
+    assert "all 64 x 48; HEIF" in init("pets").out
+
+
+@pytest.mark.skipif(find_spec("pydicom") is None, reason="needs the extra dicom")
+def test_class_folders_of_dicom(place: Path, init: Init) -> None:
+    for number in range(10):
+        write_dicom(place / "scans" / ("sick" if number % 2 else "well") / f"{number}.dcm", number)
+    assert "all 6 x 4; DICOM, all grey" in init("scans").out
+
+
+@pytest.mark.parametrize(
+    ("start", "told"),
+    [
+        (b"\xff\x0a", "2 files: format not allowed: JPEG XL; djxl FILE PICTURE.png"),
+        (b"\x89PNG\r\n\x1a\n", "2 files: pictures called .jxl: rename them by their format"),
+    ],
+)
+def test_pictures_of_formats_that_are_not_read_are_named(place: Path, init: Init, start: bytes, told: str) -> None:
+    for kind in ("cat", "dog"):
+        (place / "pets" / kind).mkdir(parents=True)
+        (place / "pets" / kind / "1.jxl").write_bytes(start + bytes(20))
+    with pytest.raises(UserError, match="no pictures that are known. By their first bytes there are") as error:
+        init("pets")
+    assert told in str(error.value)
+
+
+def test_a_format_of_an_extra_that_is_not_installed_names_it(
+    place: Path, init: Init, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for kind in ("cat", "dog"):
+        (place / "pets" / kind).mkdir(parents=True)
+        (place / "pets" / kind / "1.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(20))
+    monkeypatch.setattr(formats, "find_spec", lambda _: None)
+    for cached in (formats.readable, folders.picture_suffixes):
+        cached.cache_clear()
+    try:
+        with pytest.raises(UserError, match="2 files: format not allowed: HEIC; install the extra: pip install pillow"):
+            init("pets")
+    finally:
+        for cached in (formats.readable, folders.picture_suffixes):
+            cached.cache_clear()
+
+
+def test_a_path_that_is_no_text_is_refused(place: Path, init: Init) -> None:
+    (place / "caf\udce9").mkdir()
+    with pytest.raises(UserError, match=r"caf.*udce9' is not UTF-8.*Rename it"):
+        init(place / "caf\udce9")
 
 
 def test_what_no_class_says_is_refused_kindly(place: Path, draw: Draw, fill: Fill, init: Init) -> None:

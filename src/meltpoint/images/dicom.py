@@ -1,6 +1,7 @@
 """Pictures of DICOM files, read with the extra `dicom`: their stored values in the unit they are meant in."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -48,6 +49,14 @@ def read_dicom(file: BinaryIO, check: Callable[[tuple[int, int]], None]) -> Imag
     if values.dtype != np.uint8:
         raise RefusedError("unsupported depth", f"colours of {values.dtype}; save 8 bits a channel")
     return Image.fromarray(values)
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """The (width, height) that the header of a DICOM file tells; raises what pydicom does for a damaged one."""
+    from pydicom import dcmread
+
+    data = dcmread(path, stop_before_pixels=True)
+    return int(data.Columns), int(data.Rows)
 
 
 def _grey(stored: NDArray[Any], data: "Dataset") -> Image.Image:

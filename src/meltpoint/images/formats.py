@@ -38,11 +38,14 @@ KNOWN = (
     Format(0, b"\x01\x00\x00\x00", "EMF", PROGRAM),
     Format(0, b"\xff\x0a", "JPEG XL", "djxl FILE PICTURE.png"),
     Format(0, b"\x00\x00\x00\x0cJXL ", "JPEG XL", "djxl FILE PICTURE.png"),
+    Format(0, b"II\xbc\x01", "JPEG XR", "JxrDecApp -i FILE -o PICTURE.tif"),
+    Format(0, b"\x00\x00\x01\x00", "ICO (icon)", AS_PNG),
     Format(0, b"8BPS", "PSD (Photoshop)", "export it as PNG"),
     Format(0, b"gimp xcf", "XCF (GIMP)", "export it as PNG"),
     Format(0, b"v/1\x01", "OpenEXR", "convert it to a float TIFF"),
     Format(0, b"#?RADIANCE", "Radiance HDR", "convert it to a float TIFF"),
     Format(0, b"SIMPLE  =", "FITS", "convert it to a 16-bit or float TIFF"),
+    Format(0, b"version https://git-lfs.github.com/", "a pointer of Git LFS", "bring the file itself: git lfs pull"),
     Format(0, b"\x93NUMPY", "a NumPy array", "save it as PNG or TIFF"),
     Format(0, b"FUJIFILMCCD-RAW", "raw of a Fujifilm camera", RAW),
     Format(0, b"IIRO", "raw of an Olympus camera", RAW),
@@ -58,6 +61,8 @@ KNOWN = (
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 AVIF_BRANDS = (b"avif", b"avis")
 EXTRA = "install the extra: pip install {package}; or convert it to {other}"
+BARE_ELEMENTS = (b"\x00\x00", b"\x01\x00", b"\x05\x00", b"\x08\x00", b"\x12\x00", b"\x16\x00", b"\x18\x00")
+BARE_TYPES = (b"UL", b"OB", b"CS", b"DA", b"UI")
 DICOM_SUFFIXES = (".dcm", ".dicom")
 
 
@@ -90,7 +95,8 @@ def check_start(start: bytes) -> None:
     """
     if not start:
         raise RefusedError("empty file", "zero bytes")
-    found = next((one for one in KNOWN if start.startswith(one.signature, one.offset)), None) or _by_content(start)
+    found = next((one for one in KNOWN if start.startswith(one.signature, one.offset)), None)
+    found = found or _dicom(start) or _by_content(start)
     if found and not (found.name == "HEIC" and "HEIF" in readable()):
         raise RefusedError(f"format not allowed: {found.name}; {found.mend}", "it is told by its first bytes")
 
@@ -111,8 +117,6 @@ def check_raw(image: Image.Image) -> None:
 def _by_content(start: bytes) -> Format | None:
     """Formats whose signature takes more than a comparison."""
     brand = start[8:12] if start[4:8] == b"ftyp" else b""
-    if is_dicom(start) and not has_dicom():
-        return Format(128, b"DICM", "DICOM", EXTRA.format(package=DICOM, other="a 16-bit PNG"))
     if brand in HEIC_BRANDS:
         return Format(4, brand, "HEIC", EXTRA.format(package="pillow-heif", other="JPEG"))
     if brand in AVIF_BRANDS:
@@ -123,3 +127,18 @@ def _by_content(start: bytes) -> Format | None:
     if text.startswith(b"<svg") or (text.startswith((b"<?xml", b"<!doctype svg", b"<!--")) and b"<svg" in text):
         return Format(0, b"<svg", "SVG", "draw it as PNG: rsvg-convert FILE -o PICTURE.png")
     return None
+
+
+def _dicom(start: bytes) -> Format | None:
+    """DICOM that is not read: without the extra, or without the preamble by which it is known for sure."""
+    if is_dicom(start) and not has_dicom():
+        return Format(128, b"DICM", "DICOM", EXTRA.format(package=DICOM, other="a 16-bit PNG"))
+    if _is_bare_dicom(start):
+        return Format(0, start[:4], "DICOM without its preamble", "add one, as dcmconv FILE NEW.dcm does")
+    return None
+
+
+def _is_bare_dicom(start: bytes) -> bool:
+    """Whether a file begins with an element of DICOM's group 2 or 8 (PS3.5, section 7.1), of a known or no type."""
+    group, element = start[:2] in (b"\x02\x00", b"\x08\x00"), start[2:4] in BARE_ELEMENTS
+    return group and element and (start[4:6] in BARE_TYPES or int.from_bytes(start[4:8], "little") <= 64)

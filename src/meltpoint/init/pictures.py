@@ -16,12 +16,11 @@ from PIL import Image
 from meltpoint.data.listing import Aside
 from meltpoint.files import sha256_of
 from meltpoint.images.decode import ImageError, decode
+from meltpoint.images.dicom import read_size
+from meltpoint.images.formats import DICOM_SUFFIXES, has_dicom
+from meltpoint.predict.folders import picture_suffixes
 from meltpoint.progress import track
 
-SUFFIXES = {
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif", ".ppm", ".pgm", ".pbm",
-    ".jp2", ".j2k", ".avif",
-}  # fmt: skip
 HEADERS, CHUNK = 5_000, 16  # headers that are read at most, and pictures that are decoded between looks at the clock
 Item = TypeVar("Item")
 
@@ -75,7 +74,7 @@ class Pictures:
 
 def is_picture(path: Path) -> bool:
     """Whether a file is called like a picture that the pipeline reads."""
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    return path.suffix.lower() in picture_suffixes() and not path.name.startswith(".")
 
 
 def look_at(paths: Sequence[str], origins: Sequence[str], max_megapixels: float, seconds: float) -> Pictures:
@@ -115,6 +114,8 @@ class _Look:
 
 def _header(path: Path) -> tuple[int, int, str] | None:
     try:
+        if path.suffix.lower() in DICOM_SUFFIXES and has_dicom():
+            return *read_size(path), "DICOM"
         with Image.open(path) as image:
             turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
             width, height = image.size[::-1] if turned else image.size

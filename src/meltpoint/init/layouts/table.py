@@ -43,6 +43,9 @@ ADDED = (
     ".bmp",
     ".tif",
     ".tiff",
+    ".heic",
+    ".HEIC",
+    ".dcm",
 )  # to ids without suffix
 TRIED = 40  # cells that are looked for
 ENOUGH, FEW = 0.5, 0.05  # the share of ids, and of names of pictures, that has to be there: links die
