@@ -119,7 +119,7 @@ def test_folders_that_hold_equal_folders_are_no_classes_unless_listed(
 ) -> None:
     for number in range(8):
         draw(workplace / f"photos/{'ab'[number % 2]}/{'cd'[number // 2 % 2]}/{number}.png", number)
-    with pytest.raises(SourceError, match=r"hold nothing but folders of equal names: \['c', 'd'\]"):
+    with pytest.raises(SourceError, match=r"hold nothing but folders of mostly equal names: \['c', 'd'\]"):
         collect(folder(), RAW, REPORT, inspect, normalise)
     listed = {"y": {"kind": "names", "column": "class", "classes": ["a", "b"]}}
     collected = collect(data({"kind": "folder", "path": "photos"}, listed), RAW, REPORT, inspect, normalise)
@@ -142,9 +142,10 @@ def spoil(photos: Path) -> dict[str, str]:
     }
 
 
-def test_too_many_unusable_images_fail_and_all_are_listed(photos: Path, inspect: Inspect) -> None:
+def test_too_many_unusable_images_fail_and_all_are_listed(photos: Path, inspect: Inspect, draw: Draw) -> None:
     reasons = spoil(photos)
-    with pytest.raises(CollectError, match=r"4 of 7 images .* allows 3:\n  cat/cut.png: not an image\n") as caught:
+    draw(photos / "dog/d.png", 9)
+    with pytest.raises(CollectError, match=r"4 of 8 images .* allows 3:\n  cat/cut.png: not an image\n") as caught:
         collect(folder(max_bad=3), RAW, REPORT, inspect, normalise)
     assert "set data.max_bad to 4" in str(caught.value)
     assert {bad["path"]: bad["reason"] for bad in report()["unusable"]} == reasons
@@ -177,7 +178,8 @@ def test_no_file_at_all_says_where_it_was_looked_for(photos: Path, inspect: Insp
     [
         (["cat/a", "cat/b", "dog/c"], "cat/a.png. The table holds names without a suffix: add it."),
         (["cat/a.jpg", "cat/b.jpg", "dog/c.jpg"], "cat/a.png"),
-        (["cats/a.png", "cats/b.png", "dogs/c.png"], "photos/cat"),
+        (["cats/a.png", "cats/b.png", "dogs/c.png"], "photos/cat/a.png"),
+        (["cats/a.jpg", "cat/b.png", "dogs/c.jpg"], "photos/cat/a.png"),
         (["cat/A1.png", "cat/B1.png", "dog/C1.png"], "cat/a.png"),
     ],
 )
@@ -188,6 +190,21 @@ def test_the_nearest_that_is_there_is_named_and_max_bad_is_not(
     with pytest.raises(CollectError) as caught:
         collect(table(text), RAW, REPORT, inspect, normalise)
     assert f"The nearest that is there is {photos / told.removeprefix('photos/')}" in str(caught.value)
+    assert "max_bad to" not in str(caught.value)
+
+
+@pytest.mark.parametrize("start", ["photos/", "old/photos/", "./"])
+def test_the_end_of_a_path_that_is_there_is_named(photos: Path, inspect: Inspect, start: str) -> None:
+    text = "path,y\n" + "".join(f"{start}x/{cell},{cell[0]}\n" for cell in ("cat/a.png", "cat/b.png", "dog/c.png"))
+    start = start.removeprefix("./")
+    with pytest.raises(CollectError, match=f"'cat/a.png' is there: take '{start}x/' off the paths in the table"):
+        collect(table(text), RAW, REPORT, inspect, normalise)
+
+
+def test_where_most_fail_max_bad_is_no_mend(photos: Path, inspect: Inspect) -> None:
+    cells = ["cat/a", "cat/b", "dog/c.png"]
+    with pytest.raises(CollectError, match=r"add it\.") as caught:
+        collect(table("path,y\n" + "".join(f"{cell},{cell[0]}\n" for cell in cells)), RAW, REPORT, inspect, normalise)
     assert "max_bad to" not in str(caught.value)
 
 

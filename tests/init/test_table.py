@@ -169,6 +169,7 @@ def test_lists_of_splits_may_name_pictures_that_are_gone(place: Path, photos: li
     assert ran.raw["tree"] == {"levels": ["column_2", "column_3"], "parents": None}
     assert "pets_test.txt and pets_train.txt are joined" in ran.out
     assert "look here: 60 files of 84 cannot be used" in ran.out
+    assert "max_bad to" not in ran.out
 
 
 def test_a_table_without_labels_leaves_the_folders_to_say(place: Path, draw: Draw, init: Init) -> None:
@@ -224,6 +225,14 @@ def test_words_for_a_missing_cell_are_told(place: Path, photos: list[str], init:
     out = " ".join(init("pets").out.split())
     assert "8 rows of 'food' hold a word for a missing cell, and have no 'food': {'nan': 8}" in out
     assert "a class is listed in data.labels.food.classes" in out
+
+
+@pytest.mark.parametrize("start", ["/home/ann/pets/", "D:\\\\pets\\\\", "old/"])
+def test_the_end_of_a_path_that_is_there_is_named(place: Path, photos: list[str], init: Init, start: str) -> None:
+    write(place / "pets" / "list.csv", "file,kind", [f"{start}{name},{KINDS[n % 3]}" for n, name in enumerate(photos)])
+    with pytest.raises(UserError, match="In pets/photos there is '00.png': take '.*' off the paths") as error:
+        init("pets/list.csv")
+    assert "max_bad" not in str(error.value)
 
 
 @pytest.mark.parametrize("joined", [True, False])

@@ -14,7 +14,7 @@ import pandas as pd
 from meltpoint.data.copying import CollectError, Copy, Inspect, Job, Normalise, copy_image
 from meltpoint.data.declared import read_groups
 from meltpoint.data.labels import build_labels, check_counts, written_missing
-from meltpoint.data.listing import Aside, Listing, SourceError, nearest_file
+from meltpoint.data.listing import Aside, Listing, SourceError, nearest_file, tail_in
 from meltpoint.data.masks import Masked, check_void, count_pixels, masked_label, note_turned, palettes_of, with_masks
 from meltpoint.data.names import Names, read_names
 from meltpoint.data.reading import read_source
@@ -192,7 +192,8 @@ def _check_bad(unusable: list[Aside], table: pd.DataFrame, allowed: int, report:
     missing = [aside.path for aside in unusable if aside.reason == "no such file"]
     hint = _about_missing(table, missing, len(missing) == total) if missing and len(table) else ""
     mend = "Mend or remove them in the source"
-    mend += f", or set data.max_bad to {len(unusable)}." if len(unusable) < total else ", or name another one."
+    few = 2 * len(unusable) <= total  # where most fail, it is most likely the source that is not what it is taken for
+    mend += f", or set data.max_bad to {len(unusable)}." if few else ", or name another one."
     raise CollectError(
         f"{len(unusable):,} of {total:,} images cannot be used, and data.max_bad allows {allowed:,}:\n"
         f"{shown}{more}{hint}\nAll are listed in {report}. {mend}"
@@ -202,6 +203,11 @@ def _check_bad(unusable: list[Aside], table: pd.DataFrame, allowed: int, report:
 def _about_missing(table: pd.DataFrame, missing: list[str], none: bool) -> str:
     """Where the first image that does not exist was looked for, and the nearest file that does."""
     origin = Path(str(table["origin"][table["path"] == missing[0]].iloc[0]))
+    if tail := tail_in(Path(str(origin).removesuffix(missing[0])), missing[0]):
+        return (
+            f"\n{origin} does not exist. {tail[0]!r} is there: take {tail[1]!r} off the paths in the table, or set"
+            f" data.source.images to the folder that they start at."
+        )
     found = nearest_file(origin)
     near = f" The nearest that is there is {found}." if found else ""
     first = f"None exists; the first was looked for at {origin}. Is data.source.images right?" if none else ""

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from meltpoint.data.listing import Listing, PathError, SourceError, files_table, nearest, plain_path
+from meltpoint.data.listing import Listing, PathError, SourceError, files_table, nearest, plain_path, tail_in
 from meltpoint.data.split_names import official_split
 from meltpoint.params.data import CsvSource, PackageSource
 
@@ -207,11 +207,8 @@ def _path_in(table: Path, row: int, cell: str, images: Path) -> str:
     try:
         return plain_path(cell)
     except PathError as error:
-        parts = [part for part in cell.replace("\\", "/").split("/") if part not in ("", ".", "..")]
-        ends = ["/".join(parts[place:]) for place in range(len(parts))]
-        found = next((end for end in ends if end and (images / end).is_file()), None)
-        start = cell.replace("\\", "/").removesuffix(found or "")
-        hint = f" {found!r} is there: take {start!r} off the paths in the table." if found else ""
+        tail = tail_in(images, cell)
+        hint = f" {tail[0]!r} is there: take {tail[1]!r} off the paths in the table." if tail else ""
         raise SourceError(
             f"Row {row} of {table.name}: {error}, and absolute ones below {str(images)!r}.{hint} Set "
             "data.source.images to the folder that all paths start at, or correct the paths."

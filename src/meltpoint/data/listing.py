@@ -114,14 +114,38 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def nearest_file(path: Path) -> Path | None:
     """The file most like one that does not exist: of its name with another suffix, or with a name that is near.
 
-    It is looked for in the folder of `path`, or the nearest one above it that is there.
+    It is looked for in the folder of `path`, or the nearest one above it that is there, and in a folder of a near name.
     """
     folder = next(above for above in path.parents if above.is_dir())
     held = {entry.name: entry for entry in sorted(islice(folder.iterdir(), SEARCHED)) if not entry.name.startswith(".")}
-    wanted = path.relative_to(folder).parts[0]
+    wanted, *rest = path.relative_to(folder).parts
     same = [entry for entry in held.values() if entry.stem == Path(wanted).stem or entry.stem == wanted]
     near = difflib.get_close_matches(wanted.casefold(), [name.casefold() for name in held], n=1, cutoff=0.6)
-    return next(iter(same), None) or next((one for name, one in held.items() if [name.casefold()] == near), None)
+    found = next(iter(same), None) or next((one for name, one in held.items() if [name.casefold()] == near), None)
+    if found is None or not rest or not found.is_dir():
+        return found
+    deeper = found.joinpath(*rest)
+    return deeper if deeper.exists() else nearest_file(deeper) or found
+
+
+def tail_in(folder: Path, path: str) -> tuple[str, str] | None:
+    """The longest end of a path that is a file in `folder`, and what stands before it; None if none is.
+
+    So paths are told that start at another folder, or were written on another machine.
+    """
+    slashed = path.replace("\\", "/")
+    parts = [part for part in slashed.split("/") if part not in ("", ".", "..")]
+    ends = ["/".join(parts[place:]) for place in range(len(parts))]
+    found = next((end for end in ends if end and is_there(folder / end)), None)
+    return (found, slashed.removesuffix(found)) if found else None
+
+
+def is_there(path: Path) -> bool:
+    """Whether a path is a file; one that no file system can hold is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def shortened(names: Iterable[str]) -> str:

@@ -38,9 +38,11 @@ def tell_warnings(found: Found, pictures: Pictures, splits: Splits) -> list[str]
             f" {' and '.join(sorted(torn[0])[:2])}: one label is wrong. Remove or relabel one of each."
         )
     if tolerated(found, pictures) == 0 and pictures.unusable:
+        count = len(pictures.unusable)
+        allow = f"or set data.max_bad to {count}." if 2 * count <= pictures.total else "or name another source."
         warns.append(
-            f"{plural(len(pictures.unusable), 'file')} of {pictures.total:,} cannot be used, more than a"
-            f" few: mend or remove them, or set data.max_bad to {len(pictures.unusable)}."
+            f"{plural(count, 'file')} of {pictures.total:,} cannot be used, more than a few: mend or remove them,"
+            f" {allow}"
         )
     return warns
 

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from meltpoint.data.delimited import read_table, read_text
-from meltpoint.data.listing import SourceError, nearest
+from meltpoint.data.listing import SourceError, nearest, tail_in
 from meltpoint.data.split_names import split_in
 from meltpoint.init.columns import Columns, read_columns
 from meltpoint.init.found import (
@@ -236,8 +236,15 @@ def _about_no_images(file: Path) -> str:
     hint = ""
     if pictures:
         beside = [entry.name for entry in os.scandir(file.parent)]
-        hint = f" {pictures[0]!r} was looked for below {folders}.{nearest(Path(pictures[0]).name, beside)}"
+        near = _about_tail(file, pictures[0]) or nearest(Path(pictures[0]).name, beside)
+        hint = f" {pictures[0]!r} was looked for below {folders}.{near}"
     return (
         f"{file} has the columns {columns}, and none names images that are there.{hint} A column has to hold paths of"
         " images, relative to the table's folder or to one beside it. Put both together, or correct the paths."
     )
+
+
+def _about_tail(file: Path, cell: str) -> str:
+    """Where the end of a path is, which starts at another folder or on another machine; empty if it is nowhere."""
+    found = next(((base, tail) for base in _bases(file) if (tail := tail_in(base, cell))), None)
+    return f" In {found[0]} there is {found[1][0]!r}: take {found[1][1]!r} off the paths." if found else ""
