@@ -254,10 +254,13 @@ def test_pairs_go_by_name_and_not_by_place(inspect: Inspect) -> None:
         np.testing.assert_array_equal(read_mask(RAW / mask), truth(Path(path).stem))
 
 
+UNKNOWN = "mask a.png: the unknown id 9 on 24 pixels; give it to a class as its `id`, or list it in `void`"
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (lambda mask: Image.fromarray(np.full(SHAPE, 9, dtype=np.uint8)), "mask a.png: the unknown id 9 on 24 pixels"),
+        (lambda mask: Image.fromarray(np.full(SHAPE, 9, dtype=np.uint8)), UNKNOWN),
         (lambda mask: mask.resize((12, 8)), "mask a.png: it has 12x8 pixels and its image 6x4"),
         (lambda mask: mask.convert("RGB"), "mask a.png: no ids in it"),
     ],

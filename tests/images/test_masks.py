@@ -123,8 +123,17 @@ def test_what_no_class_stands_for_is_named_and_counted(
     Image.fromarray(np.array(values, dtype=np.uint8)).save(tmp_path / "odd.png")
     with pytest.raises(MaskError, match="'odd.png' has the unknown .* Allowed are .* Correct the mask") as caught:
         normalise(tmp_path / "odd.png", tmp_path / "target.png", label(pixels), (4, 1))
-    assert caught.value.reason == reason
+    assert (
+        caught.value.reason == f"{reason}; give it to a class as its `{pixels.removesuffix('s')}`, or list it in `void`"
+    )
     assert not (tmp_path / "target.png").exists()
+
+
+def test_the_255_of_a_mask_of_two_values_is_to_be_given_to_the_class(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[7, 255]], dtype=np.uint8)).save(tmp_path / "odd.png")
+    with pytest.raises(MaskError) as caught:
+        normalise(tmp_path / "odd.png", tmp_path / "target.png", label("ids").model_copy(update={"void": []}), (2, 1))
+    assert "255 is what many tools paint an object with: give it to a class as its `id`" in caught.value.reason
 
 
 @pytest.mark.parametrize(

@@ -131,3 +131,45 @@ def test_masks_that_lost_their_values_are_refused(street: Path, init: Init) -> N
     Image.fromarray(np.zeros((SIZE[1], SIZE[0], 3), dtype=np.uint8)).save(street / "masks" / "3.png")
     with pytest.raises(UserError, match="Save all in one way"):
         init("street")
+
+
+def save_colours(path: Path, mode: str, white: tuple[int, ...], black: tuple[int, ...]) -> None:
+    """A mask of two halves."""
+    path.parent.mkdir(exist_ok=True)
+    picture = Image.new(mode, SIZE, white)
+    picture.paste(black, (0, 0, SIZE[0], SIZE[1] // 2))
+    picture.save(path)
+
+
+@pytest.mark.parametrize(
+    ("mode", "white"), [("RGBA", (255, 255, 255, 0)), ("RGBA", (255, 0, 0, 128)), ("LA", (255, 0)), ("LA", (90, 128))]
+)
+def test_masks_that_download_refuses_are_told_at_once(
+    street: Path, init: Init, mode: str, white: tuple[int, ...]
+) -> None:
+    black = (0,) * (len(white) - 1) + (255,)
+    for number in range(6):
+        save_colours(street / "masks" / f"{number}.png", mode, white, black)
+    with pytest.raises(UserError, match=r"None of the masks can be used: 0.png \(.*transparent and not black"):
+        init("street")
+    for number in range(1, 6):
+        save_colours(street / "masks" / f"{number}.png", mode, (*white[:-1], 255), black)
+    out = " ".join(init("street").out.split())
+    assert "look here: 1 mask of 6 that were read cannot be used: 0.png (" in out
+    assert "save the mask without alpha" in out
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_images_that_exif_turns_are_told(street: Path, init: Init, fits: bool) -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 3 if fits else 6
+    for number in range(6):
+        mask(street / "masks" / f"{number}.png", [0, 1])
+        path = street / "images" / f"{number}.jpg"
+        Image.open(path).save(path, exif=turned)
+    if fits:
+        out = " ".join(init("street").out.split())
+        assert "look here: 6 images with masks are turned or mirrored by their EXIF orientation" in out
+        return
+    with pytest.raises(UserError, match="64x48 pixels and its image 48x64.*EXIF turns the image upright, and not its"):
+        init("street")

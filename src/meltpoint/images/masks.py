@@ -18,6 +18,7 @@ Counts = NDArray[np.int64]
 Codes = NDArray[np.int32]
 
 IGNORED = 255
+OBJECT = 255  # in masks of two values
 VOID = "#e0e0c0"  # how ignored pixels look in a stored mask, as in PASCAL VOC
 TOLD = 3  # unknown colours or ids that a message lists
 
@@ -28,8 +29,8 @@ class MaskError(UserError, ValueError):
     def __init__(self, name: str, reason: str, allowed: str) -> None:
         self.reason = reason
         super().__init__(
-            f"The mask {name!r} has {reason}. Allowed are {allowed}. Correct the mask, or add what it holds to the"
-            " label's classes or to `void`, whose pixels are ignored."
+            f"The mask {name!r} has {reason}. Allowed are {allowed}, and pixels of `void` are ignored."
+            " Correct the mask or the label."
         )
 
 
@@ -123,4 +124,7 @@ def _unknown(strange: Codes, label: MaskLabel) -> str:
     order = np.argsort(-counts, kind="stable")
     told = [f"{_named(int(codes[one]), label)} on {counts[one]:,} pixels" for one in order[:TOLD]]
     more = f" and {len(codes) - TOLD:,} more" if len(codes) > TOLD else ""
-    return f"the unknown {'id' if label.pixels == 'ids' else 'colour'} {', '.join(told)}{more}"
+    ids = label.pixels == "ids"
+    mend = f"give it to a class as its `{'id' if ids else 'colour'}`, or list it in `void`"
+    mend = f"{OBJECT} is what many tools paint an object with: {mend}" if ids and OBJECT in codes else mend
+    return f"the unknown {'id' if ids else 'colour'} {', '.join(told)}{more}; {mend}"

@@ -13,7 +13,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from meltpoint.init.found import InitError, examples
+from meltpoint.images.decode import ImageError, read_colours, read_values
+from meltpoint.init.found import InitError, examples, plural
+from meltpoint.init.pictures import read_header
 from meltpoint.progress import track
 from meltpoint.tables import PRESENT
 
@@ -21,6 +23,7 @@ LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm")
 MOST = 64  # values that a mask has at most; a photograph has more
 LOOK = 20.0  # seconds for reading masks
 VOID = 255
+TURNED = re.compile(r"it has (\d+)x(\d+) pixels and its image \2x\1$")  # how a mask of another size is refused
 SINGLE = ("1", "L", "P", "I", "I;16", "I;16B")
 LISTS = (
     "classes.txt",
@@ -58,26 +61,28 @@ def is_mask(path: Path) -> bool:
     return len(values) <= MOST
 
 
-def read_classes(masks: Sequence[str], top: Path) -> MaskClasses:
-    """The classes of masks, which are read for some seconds, those of all parts of the dataset first.
+def read_classes(masks: Sequence[str], images: Sequence[str], top: Path) -> MaskClasses:
+    """The classes of masks, each of the image at its place, which are read for some seconds as the pipeline does.
 
     Raises:
-        InitError: they hold neither ids nor few colours.
+        InitError: they hold neither ids nor few colours, or the pipeline would refuse them all.
     """
     shown: dict[int, list[int]] = {}
     pixels: Counter[int] = Counter()
     modes: Counter[str] = Counter()
+    refused: dict[str, str] = {}
     order = np.random.default_rng(0).permutation(len(masks))
     for place in _until(track(order.tolist(), "read masks", unit="mask"), LOOK):
         try:
-            mode, values, counts = _read(Path(masks[place]))
-        except OSError:
-            continue  # the download stage says why
+            mode, values, counts = _read_as_download(Path(masks[place]), Path(images[place]))
+        except ImageError as error:
+            refused[Path(masks[place]).name] = error.reason
+            continue
         modes[mode] += 1
         shown[place] = values.tolist()
         pixels.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
     if not pixels:
-        raise InitError(f"None of the masks, such as {masks[0]}, can be read. Replace them.")
+        raise InitError(f"None of the masks can be used: {_about_refused(refused)} Mend or replace them.")
     if len(modes) > 1:
         raise InitError(
             f"Some masks hold a value for each pixel and others colours: {dict(modes)}. Save all in one way, best as"
@@ -104,8 +109,23 @@ def read_classes(masks: Sequence[str], top: Path) -> MaskClasses:
         {"kind": "mask", "column": "mask", "pixels": kind, "classes": found.classes, "void": found.void},
         pd.Series([cell or None for cell in cells], dtype="string"),
         [*says, *found.says],
-        found.warns,
+        [*found.warns, *_warn_of(refused, len(shown) + len(refused))],
     )
+
+
+def _warn_of(refused: dict[str, str], looked: int) -> list[str]:
+    if not refused:
+        return []
+    return [
+        f"{plural(len(refused), 'mask')} of {looked:,} that were read cannot be used: {_about_refused(refused)} Mend or"
+        " remove them with their images: the download stage refuses them."
+    ]
+
+
+def _about_refused(refused: dict[str, str]) -> str:
+    turned = any(TURNED.search(reason) for reason in refused.values())
+    hint = "; EXIF turns the image upright, and not its mask" if turned else ""
+    return f"{examples([f'{name} ({reason})' for name, reason in sorted(refused.items())])}{hint}."
 
 
 @dataclass(frozen=True)
@@ -206,7 +226,7 @@ def _values(path: Path) -> NDArray[np.int64]:
 
 
 def _read(path: Path) -> tuple[str, NDArray[np.int64], NDArray[np.int64]]:
-    """`ids` or `colours`, the values that a mask holds (a colour as 0xRRGGBB), and on how many pixels each."""
+    """`ids` or `colours`, the values that a picture holds (a colour as 0xRRGGBB), and on how many pixels each."""
     with Image.open(path) as image:
         if image.mode in SINGLE:
             values, counts = np.unique(np.asarray(image).astype(np.int64), return_counts=True)
@@ -214,6 +234,23 @@ def _read(path: Path) -> tuple[str, NDArray[np.int64], NDArray[np.int64]]:
         red, green, blue = np.moveaxis(np.asarray(image.convert("RGB")).astype(np.int64), 2, 0)
         values, counts = np.unique(red << 16 | green << 8 | blue, return_counts=True)
         return "colours", values, counts
+
+
+def _read_as_download(mask: Path, image: Path) -> tuple[str, NDArray[np.int64], NDArray[np.int64]]:
+    """The same, as the pipeline reads the mask of that image; raises ImageError where it would."""
+    header, own = read_header(image), read_header(mask)
+    size = next(((one.width, one.height) for one in (header, own) if one), (0, 0))
+    if own is not None and _is_single(mask):
+        values, counts = np.unique(read_values(mask, size).astype(np.int64), return_counts=True)
+        return "ids", values, counts
+    red, green, blue = np.moveaxis(read_colours(mask, size).astype(np.int64), 2, 0)
+    values, counts = np.unique(red << 16 | green << 8 | blue, return_counts=True)
+    return "colours", values, counts
+
+
+def _is_single(mask: Path) -> bool:
+    with Image.open(mask) as image:
+        return image.mode in SINGLE
 
 
 def _until(items: "Iterator[int] | Any", seconds: float) -> Iterator[int]:

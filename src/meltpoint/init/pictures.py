@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from meltpoint.data.listing import Aside
 from meltpoint.files import sha256_of
-from meltpoint.images.decode import ImageError, decode
+from meltpoint.images.decode import TRANSPOSED, ImageError, decode
 from meltpoint.images.dicom import read_size
 from meltpoint.images.formats import DICOM_SUFFIXES, has_dicom
 from meltpoint.predict.folders import picture_suffixes
 from meltpoint.progress import track
 
 HEADERS, CHUNK = 5_000, 16  # headers that are read at most, and pictures that are decoded between looks at the clock
+LYING = (5, 6, 7, 8)  # orientations of EXIF whose width is the picture's height
 Item = TypeVar("Item")
 
 
@@ -30,8 +31,8 @@ class Pictures:
     """What was seen of the pictures.
 
     decoded: how many were decoded to their end, and `seconds` for one of them on one thread. widths, heights: of those
-    whose header was read. gone: files that are not there. unusable: those and what cannot
-    be used. copies: groups of paths with equal bytes.
+    whose header was read, and turned: how many of them EXIF turns or mirrors. gone: files that are not there.
+    unusable: those and what cannot be used. copies: groups of paths with equal bytes.
     """
 
     total: int
@@ -41,6 +42,7 @@ class Pictures:
     heights: list[int]
     formats: Counter[str]
     grey: bool
+    turned: int = 0
     gone: int = 0
     unusable: list[Aside] = field(default_factory=list)
     copies: list[list[str]] = field(default_factory=list)
@@ -84,19 +86,17 @@ def look_at(paths: Sequence[str], origins: Sequence[str], max_megapixels: float,
     order = [number for number, is_there in enumerate(there) if is_there]
     random.Random(0).shuffle(order)  # noqa: S311 - an order, no secret
     order.sort(key=lambda number: is_picture(Path(paths[number])))
-    seen: list[tuple[int, int, str] | None] = []
-    for number in order[:HEADERS]:
-        seen.append(_header(Path(origins[number])))
-    sizes = [one for one in seen if one]
+    headers = [one for number in order[:HEADERS] if (one := read_header(Path(origins[number])))]
     looked = _decode_some([(paths[number], origins[number]) for number in order], max_megapixels, seconds)
     times = [one.seconds for one in looked if one.reason is None]
     return Pictures(
         total=len(paths),
         decoded=len(looked),
         seconds=float(np.median(times)) if times else 0.0,
-        widths=[width for width, _, _ in sizes],
-        heights=[height for _, height, _ in sizes],
-        formats=Counter(kind for _, _, kind in sizes),
+        widths=[one.width for one in headers],
+        heights=[one.height for one in headers],
+        formats=Counter(one.kind for one in headers),
+        turned=sum(one.turned for one in headers),
         grey=bool(times) and all(one.grey for one in looked if one.reason is None),
         gone=len(gone),
         unusable=sorted([*gone, *_refused(looked)], key=lambda aside: aside.path),
@@ -112,15 +112,26 @@ class _Look:
     grey: bool
 
 
-def _header(path: Path) -> tuple[int, int, str] | None:
+@dataclass(frozen=True)
+class Header:
+    """What a picture's header tells: its size in pixels as EXIF turns it upright, and its format."""
+
+    width: int
+    height: int
+    kind: str
+    turned: bool
+
+
+def read_header(path: Path) -> Header | None:
+    """The header of a picture; None if it cannot be read: the decoder will say why."""
     try:
         if path.suffix.lower() in DICOM_SUFFIXES and has_dicom():
-            return *read_size(path), "DICOM"
+            return Header(*read_size(path), "DICOM", turned=False)
         with Image.open(path) as image:
-            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-            width, height = image.size[::-1] if turned else image.size
-            return width, height, image.format or "?"
-    except Exception:  # noqa: BLE001 - Pillow raises nearly every kind for damaged files; the decoder will say which
+            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+            width, height = image.size[::-1] if orientation in LYING else image.size
+            return Header(width, height, image.format or "?", orientation in TRANSPOSED)
+    except Exception:  # noqa: BLE001 - Pillow raises nearly every kind for damaged files
         return None
 
 

@@ -1,5 +1,6 @@
 """What was found, chosen and estimated, in words: for the terminal, and as comments of params.yaml."""
 
+from meltpoint.data.masks import note_turned
 from meltpoint.forecast.speeds import Speeds
 from meltpoint.forecast.stages import in_words
 from meltpoint.init.build import floors_of, keeps_sides, largest_share, metric_of, tolerated
@@ -28,7 +29,8 @@ def tell_found(found: Found, pictures: Pictures, splits: Splits) -> list[str]:
 
 def tell_warnings(found: Found, pictures: Pictures, splits: Splits) -> list[str]:
     """What the user had better look at before the pipeline runs."""
-    warns = [*found.warns, *splits.warns]
+    turned = pictures.turned if found.task == "segmentation" else 0
+    warns = [*found.warns, *splits.warns, *note_turned(turned)]
     labels = found.cells[found.main].to_dict()
     by_path = dict(zip(found.listing.files["path"], labels.values(), strict=True))
     torn = [group for group in pictures.copies if len({str(by_path.get(path)) for path in group}) > 1]

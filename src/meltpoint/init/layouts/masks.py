@@ -56,7 +56,7 @@ def with_masks(source: dict[str, Any], top: Path, wish: Wish, says: list[str]) -
     """What a source of kind `masks` holds; its masks are read to know their classes."""
     listing = read_listing(source)
     masks = [str(path) for path in listing.columns["mask"]]
-    classes: MaskClasses = read_classes(masks, top)
+    classes: MaskClasses = read_classes(masks, list(listing.files["origin"]), top)
     label = label_name(wish.label or data_name(top))
     return Found(
         layout="images and masks" + (", with lists of splits" if source["lists"] else ""),
