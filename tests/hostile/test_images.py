@@ -169,6 +169,10 @@ MAKERS: dict[str, Callable[[], list[File]]] = {
     "SVG": only("drawing.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>"),
     "PDF": only("paper.pdf", b"%PDF-1.7\n%\xe2\xe3"),
     "JPEG XL": only("photo.jxl", b"\xff\x0a\xfa\x7f" + bytes(30)),
+    "JPEG XR": only("photo.jxr", b"II\xbc\x01" + bytes(30)),
+    "an icon": only("icon.ico", b"\0\0\1\0\1\0" + bytes(30)),
+    "a pointer of Git LFS": only("photo.jpg", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"),
+    "DICOM without its preamble": only("scan.dcm", b"\x08\0\x05\0CS\x0a\0ISO_IR 100" + bytes(30)),
     "PSD": only("layers.psd", b"8BPS\0\1" + bytes(30)),
     "a video": only("film.mp4", BOX + b"isom" + bytes(30)),
     "a camera's raw file, whose preview opens as a TIFF": lambda: [

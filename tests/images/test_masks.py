@@ -130,9 +130,11 @@ def test_what_no_class_stands_for_is_named_and_counted(
 
 
 def test_the_255_of_a_mask_of_two_values_is_to_be_given_to_the_class(tmp_path: Path) -> None:
-    Image.fromarray(np.array([[7, 255]], dtype=np.uint8)).save(tmp_path / "odd.png")
+    Image.fromarray(np.array([[0, 255]], dtype=np.uint8)).save(tmp_path / "odd.png")
+    classes = {name: {"id": number, "colour": f"#00000{number}"} for number, name in enumerate("ab")}
+    given = {"kind": "mask", "column": "mask", "pixels": "ids", "classes": classes, "void": []}
     with pytest.raises(MaskError) as caught:
-        normalise(tmp_path / "odd.png", tmp_path / "target.png", label("ids").model_copy(update={"void": []}), (2, 1))
+        normalise(tmp_path / "odd.png", tmp_path / "target.png", MaskLabel.model_validate(given), (2, 1))
     assert "255 is what many tools paint an object with: give it to a class as its `id`" in caught.value.reason
 
 

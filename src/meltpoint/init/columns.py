@@ -116,7 +116,7 @@ def tag_columns(sets: list[set[str]], beside: pd.DataFrame, split: str | None, g
         LabelError: two tags look the same.
     """
     counts = Counter(tag for tags in sets for tag in sorted(tags))
-    check_alike(counts, what)
+    check_alike(counts)
     able = [(tag, count) for tag, count in counts.most_common() if min(count, len(sets) - count) >= TAGGED]
     taken = able[:TAGS]
     if not taken:
@@ -143,7 +143,7 @@ def _of_binaries(table: pd.DataFrame, binary: list[str], split: str | None, grou
     if (on.sum(axis=1) != 1).any():
         return tag_columns([set(on.columns[row]) for row in on.to_numpy()], beside, split, group, "the table")
     rows = beside.assign(**{name: on.idxmax(axis=1)}).astype("string")
-    check_alike(binary, "the table")
+    check_alike(binary)
     label = stated_label(name, rows[name])
     says = [f"{len(binary)} columns of 0 and 1, of which each row has one 1, are the classes of one label"]
     return Columns({name: label}, name, split, group, [], rows, says)
@@ -154,7 +154,7 @@ def stated_label(column: str, cells: Iterable[str]) -> dict[str, Any]:
     return {"kind": "names", "column": column, "classes": sorted({str(cell) for cell in cells if cell})}
 
 
-def check_alike(names: Iterable[str], what: str) -> None:
+def check_alike(names: Iterable[str]) -> None:
     """Refuse names of classes that a person takes for one.
 
     Raises:
@@ -163,8 +163,8 @@ def check_alike(names: Iterable[str], what: str) -> None:
     if alike := find_alike(names):
         told = "; ".join(escaped(group) for group in alike[:ALIKE])
         raise LabelError(
-            f"{what} has classes that no person can tell apart: {told}. They are most likely the same, and differ in"
-            " capitals, blanks, or letters that look alike (here as escapes). Make them one there."
+            f"There are classes that no person can tell apart: {told}. They are most likely the same, and differ in"
+            " capitals, blanks, signs, or letters that look alike (here as escapes). Make them one in the source."
         )
 
 

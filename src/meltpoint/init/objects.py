@@ -99,7 +99,7 @@ def _of_one(images: Sequence[Marked], above: dict[str, str], beside: pd.DataFram
             f"{top} marks one category alone, {present[0]!r}. A label needs two classes at least: add images of another"
             " one."
         )
-    check_alike(present, str(top))
+    check_alike(present)
     name = label_name(wish.label or data_name(top))
     name = f"{name}_label" if name == SUPER else name
     columns, levels = {name: categories}, []
