@@ -22,6 +22,8 @@ def tell_found(found: Found, pictures: Pictures, splits: Splits) -> list[str]:
         lines += [f"    {line}" for line in _counted(counts)]
     lines.append(f"  pictures: {_sizes(pictures)}")
     lines += [f"  {line}" for line in [*found.says, *found.listing.notes]]
+    if found.group:
+        lines.append(f"  rows that share a {found.group} are never parted: data.group")
     lines.append(f"  splits: {splits.why}")
     lines += [f"  {line}" for line in _odd(found, pictures)]
     return lines
