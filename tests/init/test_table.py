@@ -135,6 +135,19 @@ def test_names_without_suffix(place: Path, photos: list[str], init: Init) -> Non
     assert ran.params.main_head == "dx"
 
 
+def test_a_name_that_has_its_suffix_gets_no_second_one(place: Path, photos: list[str], init: Init) -> None:
+    names = [name if number % 6 == 0 else name[:-4] for number, name in enumerate(photos)]
+    write(place / "pets" / "list.csv", "id,dx", [f"{name},{KINDS[n % 3]}" for n, name in enumerate(names)])
+    assert init("pets").params.data.max_bad == 0
+    assert pd.read_csv(place / "data" / "list-table.csv", dtype=str)["id"].tolist() == photos
+
+
+def test_a_cell_that_no_file_can_be_called_is_no_path(place: Path, photos: list[str], init: Init) -> None:
+    rows = [f"{'x' * 300}{number},{name},{KINDS[number % 3]}" for number, name in enumerate(photos)]
+    write(place / "pets" / "list.csv", "note,file,kind", rows)
+    assert init("pets").raw["data"]["source"]["path"] == "file"
+
+
 def test_tables_of_splits_are_joined(place: Path, photos: list[str], init: Init) -> None:
     for name, part in (("train", photos[:15]), ("test", photos[15:])):
         write(place / "pets" / f"{name}.csv", "file,kind", [f"{one},{KINDS[n % 3]}" for n, one in enumerate(part)])

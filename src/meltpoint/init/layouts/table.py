@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from meltpoint.data.delimited import read_table, read_text
-from meltpoint.data.listing import SourceError, nearest, tail_in
+from meltpoint.data.listing import SourceError, is_there, nearest, tail_in
 from meltpoint.data.split_names import split_in
 from meltpoint.init.columns import Columns, read_columns
 from meltpoint.init.found import (
@@ -124,10 +124,15 @@ def _sheet(file: Path) -> Sheet | None:
         pictures = sum(is_picture(Path(cell)) for cell in cells) * 2 > len(cells)
         for base in bases:
             for suffix in ("",) if pictures else ADDED:
-                share = sum((base / f"{cell}{suffix}").is_file() for cell in cells) / len(cells)
+                share = sum(is_there(base / _whole(cell, suffix)) for cell in cells) / len(cells)
                 if share >= (FEW if pictures else ENOUGH) and (best is None or share > best[0]):
                     best = share, Sheet(file, rows, header, str(column), base, suffix)
     return best[1] if best else None
+
+
+def _whole(cell: str, suffix: str) -> str:
+    """A name with the suffix that it lacks."""
+    return cell if is_picture(Path(cell)) else f"{cell}{suffix}"
 
 
 def _read(file: Path) -> tuple[pd.DataFrame, list[str] | None]:
@@ -191,11 +196,11 @@ def _found(sheet: Sheet, columns: Columns, wish: Wish, says: list[str], warns: l
     table = None
     if sheet.suffix or columns.rows is not None or sheet.file.is_dir() or sheet.file.suffix.lower() == ".parquet":
         rows = sheet.rows if columns.rows is None else sheet.rows[[sheet.path]].join(columns.rows)
-        rows = rows.assign(**{sheet.path: rows[sheet.path] + sheet.suffix})
+        rows = rows.assign(**{sheet.path: [_whole(str(cell), sheet.suffix) for cell in rows[sheet.path]]})
         table, source = made_table(table_place(wish, name), rows, source)
         listing = table.listing
         if sheet.suffix:
-            says = [*says, f"column {sheet.path!r} has names without suffix: {sheet.suffix} is added to each"]
+            says = [*says, f"column {sheet.path!r} has names without suffix: {sheet.suffix} is added"]
     else:
         listing = read_listing(source)
     cells, classes = label_cells(listing, columns.labels)
