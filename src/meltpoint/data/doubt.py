@@ -54,18 +54,21 @@ def find_doubt(root: Path, folders: Iterable[str]) -> str | None:
 
 def single_folder(folder: str) -> str | None:
     """The one folder in a folder that holds no picture and no other folder; None if it is not so."""
-    entries = entries_of(folder)
+    return _single(entries_of(folder))
+
+
+def _single(entries: list[os.DirEntry[str]]) -> str | None:
     inside = [entry.path for entry in entries if is_folder(entry)]
     return inside[0] if len(inside) == 1 and not any(_is_picture(entry) for entry in entries) else None
 
 
 def _look(folder: str, held: Held) -> None:
     """Add what lies in a folder of a class, or in the last of the single folders in it."""
-    for _ in range(DEEP):
-        if (single := single_folder(folder)) is None:
-            break
-        folder = single
     entries = entries_of(folder)
+    for _ in range(DEEP):
+        if (single := _single(entries)) is None:
+            break
+        entries = entries_of(single)
     held.pictures |= any(_is_picture(entry) for entry in entries)
     held.folders |= {entry.name.casefold(): printable(entry.name) for entry in entries if is_folder(entry)}
 

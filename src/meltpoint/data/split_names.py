@@ -29,7 +29,7 @@ def official_split(name: str) -> str | None:
 
 
 def split_in(name: str) -> str | None:
-    """The split that a name tells, or one of its words: `train`, `instances_train2017`, `yoga-test`."""
+    """The split that a name tells, or one of its words: `train`, `instances_train2017`, `yogaTest`."""
     parted = split_and_rest(name)
     return parted[0] if parted else None
 
@@ -38,7 +38,7 @@ def split_and_rest(name: str) -> tuple[str, str] | None:
     """The split that a name or one of its words tells, and what is left of the name without capitals; None if none."""
     if split := official_split(name):
         return split, ""
-    words = re.split(r"[_\-. ]+", name)
+    words = re.split(r"[_\-. ]+|(?<=[a-z])(?=[A-Z])", name)
     place = next((place for place, word in enumerate(words) if official_split(word)), None)
     if place is None:
         return None
