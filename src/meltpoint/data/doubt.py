@@ -30,17 +30,18 @@ class Held:
 def find_doubt(root: Path, folders: Iterable[str]) -> str | None:
     """Why folders taken for classes most likely are none; None where nothing speaks against them.
 
-    Folders that hold a single one are stepped through first. Two things speak against classes: most of their folders
-    hold no picture and mostly the same folders, two of them at least (a class may be parted into folders); or their
-    names are one name with several words for splits, as `seg_train` and `seg_test`.
+    Folders that hold a single one are stepped through first. Three things speak against classes. Most of them hold no
+    picture and mostly the same folders, two at least (a class may be parted into folders). Or one holds no picture and
+    mostly folders called as the classes. Or their names differ in a word for a split, as `seg_train` and `seg_test`.
     """
     classes: dict[str, Held] = {}
     for folder in folders:
         _look(folder, classes.setdefault(Path(folder).name, Held()))
-    shared = _shared(list(classes.values()))
-    if shared:
-        why = f"and they hold nothing but folders of mostly equal names: {shortened(shared)}. Most likely those are the"
-        why += " classes."
+    if alike := _alike(classes) or _around(classes):
+        inside = sorted({name for one in alike for name in classes[one].folders.values()})
+        told = "they" if len(alike) == len(classes) else f"of these {shortened(map(printable, alike))}"
+        why = f"and {told} hold nothing but folders of mostly equal names: {shortened(inside)}. Most likely those are"
+        why += " the classes."
     elif splits := _splits(classes):
         why = f"and {splits} are most likely parts of one dataset, not classes."
     else:
@@ -77,15 +78,19 @@ def _is_picture(entry: os.DirEntry[str]) -> bool:
     return os.path.splitext(entry.name)[1].lower() in SUFFIXES and not entry.is_dir()  # noqa: PTH122 - no Path for each
 
 
-def _shared(classes: list[Held]) -> list[str]:
-    """The folders that most classes share; empty where classes differ, or hold pictures themselves."""
-    bare = [held.folders for held in classes if held.folders and not held.pictures]
-    kinds = Counter(frozenset(folders) for folders in bare)
+def _alike(classes: dict[str, Held]) -> list[str]:
+    """The classes that hold mostly the folders of another one; empty if that is not most of them."""
+    bare = {name: frozenset(held.folders) for name, held in classes.items() if held.folders and not held.pictures}
+    kinds = Counter(bare.values())
     known = {one for one in kinds if any(_are_alike(one, other) for other in kinds if other != one or kinds[one] > 1)}
-    alike = [folders for folders in bare if frozenset(folders) in known]
-    if len(alike) < 2 or 2 * len(alike) <= len(classes):
-        return []
-    return sorted({name for folders in alike for name in folders.values()})
+    alike = [name for name, folders in bare.items() if folders in known]
+    return alike if len(alike) > 1 and 2 * len(alike) > len(classes) else []
+
+
+def _around(classes: dict[str, Held]) -> list[str]:
+    """The classes that hold mostly folders which are called as classes are."""
+    names = frozenset(name.casefold() for name in classes)
+    return [name for name, held in classes.items() if not held.pictures and _are_alike(frozenset(held.folders), names)]
 
 
 def _are_alike(one: frozenset[str], other: frozenset[str]) -> bool:

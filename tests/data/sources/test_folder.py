@@ -86,6 +86,7 @@ def test_folders_of_equal_folders_are_doubted_as_classes(tmp_path: Path, others:
         {"seg_train/seg_train": ("a", "b"), "seg_test/seg_test": ("a", "b"), "seg_pred/seg_pred": ()},
         {"left/images/all": ("a", "b", "c"), "right/images/all": ("A", "b", "d")},
         {"seg_train": ("cats", "dogs", "cows"), "seg_test": ("cats", "dogs", "emu")},
+        {"extra": ("cats", "dogs"), "cats": (), "dogs": ()},
         {"large": tuple("abcdefgh"), "small": ("a", "b"), "third": ("c", "d")},
     ],
 )
@@ -121,6 +122,21 @@ def test_splits_that_were_unpacked_into_a_folder_of_their_name_are_understood(
         (split, klass) for split in ("train", "test") for klass in ("cats", "dogs")
     }
     assert listing.doubt is None
+
+
+def test_a_split_that_holds_itself_ends(tmp_path: Path) -> None:
+    make(tmp_path, "train/", "test/cats/1.png", "test/dogs/1.png")
+    (tmp_path / "train/train").symlink_to(tmp_path / "train")
+    assert {split for _, split, _ in rows(listed(tmp_path))} == {"test"}
+
+
+def test_each_split_may_lie_deeper_for_itself(tmp_path: Path) -> None:
+    paths = [
+        f"{split}/{one}/1.png" for split in ("train/train/Train", "val/images", "test") for one in ("cats", "dogs")
+    ]
+    listing = listed(make(tmp_path, *paths))
+    assert {klass for _, _, klass in rows(listing)} == {"cats", "dogs"}
+    assert listing.files["split"].value_counts().to_dict() == {"train": 2, "val": 2, "test": 2}
 
 
 def test_a_single_class_of_a_split_is_no_folder_around_classes(tmp_path: Path) -> None:

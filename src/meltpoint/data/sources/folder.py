@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from meltpoint.data.doubt import find_doubt, single_folder
+from meltpoint.data.doubt import DEEP, find_doubt, single_folder
 from meltpoint.data.entries import entries_of, is_folder, is_junk
 from meltpoint.data.listing import (
     Aside,
@@ -97,8 +97,8 @@ def _class_folders(walk: Walk) -> list[tuple[str, str | None]]:
     if not splits:
         found: list[tuple[str, str | None]] = [(child, None) for child in children]
     else:
-        inner = _undoubled(splits)
-        found = [(folder, split) for child, split in splits.items() for folder in _folders(walk, inner[child])]
+        inner = [(_undoubled(child, split), split) for child, split in splits.items()]
+        found = [(folder, split) for child, split in inner for folder in _folders(walk, child)]
     if not found:
         raise SourceError(
             f"The folder {walk.root.name!r} holds no class folders. Allowed is CLASS/IMAGE or SPLIT/CLASS/IMAGE, where "
@@ -136,20 +136,20 @@ def _split_folders(root: Path, children: list[str]) -> dict[str, str]:
     return above
 
 
-def _undoubled(splits: dict[str, str]) -> dict[str, str]:
-    """The folder that holds the classes of each split: itself, or the only one in it, called as the split again.
+def _undoubled(folder: str, split: str) -> str:
+    """The folder that holds the classes of a split: itself, or the only one in it, called as the split again.
 
     So lie `train/train/CLASS` and `train/images/CLASS`, where an archive was unpacked into a folder of its name.
     """
-    inner: dict[str, str] = {}
-    for child, split in splits.items():
-        single = single_folder(child)
+    inner = folder
+    for _ in range(DEEP):  # a link may lead round in a circle
+        single = single_folder(inner)
         name = Path(single).name if single else ""
-        again = name.casefold() in (Path(child).name.casefold(), *FILLERS) or split_in(name) == split
+        again = name.casefold() in (Path(inner).name.casefold(), *FILLERS) or split_in(name) == split
         if single is None or not again or not any(is_folder(entry) for entry in entries_of(single)):
-            return {one: one for one in splits}
-        inner[child] = single
-    return inner
+            return inner
+        inner = single
+    return folder
 
 
 def _folders(walk: Walk, folder: str) -> list[str]:
