@@ -182,6 +182,15 @@ def test_the_label_of_a_category_can_be_named(place: Path, draw: Draw, init: Ini
     assert init("pets", "--label", "kind of animal").params.main_head == "kind_of_animal"
 
 
+def test_one_of_several_categories_can_be_asked_for(place: Path, draw: Draw, init: Init) -> None:
+    voc(place / "pets", draw, 24, lambda number: ["cat", "dog"] if number % 2 else ["dog"] if number % 3 else ["emu"])
+    assert list(init("pets", "--label", "Cat").raw["heads"]) == ["cat"]
+    with pytest.raises(
+        UserError, match=r"'catt', and images have several.*\['cat', 'dog', 'emu'\]\. Did you mean 'cat'"
+    ):
+        init("pets", "--label", "catt")
+
+
 def test_one_category_alone_is_no_label(place: Path, draw: Draw, init: Init) -> None:
     voc(place / "pets", draw, 12, lambda _: ["cat"])
     with pytest.raises(UserError, match="one category alone, 'cat'. A label needs two classes"):

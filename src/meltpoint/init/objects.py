@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from meltpoint.data.listing import nearest, shortened
 from meltpoint.init.columns import Columns, check_alike, stated_label, tag_columns
 from meltpoint.init.found import (
     Found,
@@ -61,7 +62,7 @@ def of_objects(
         says = [*says, "each image has objects of one category: that is its label"]
         says += [f"{plural(bare, 'image')} without an object: no part in training"] if bare else []
     else:
-        columns = tag_columns([set(image.categories) for image in images], beside, split, None, "an image")
+        columns = tag_columns(_tags(images, wish), beside, split, None, "an image")
     assert columns.rows is not None
     rows = columns.rows.assign(path=[image.path for image in images])
     rows = rows[["path", *(column for column in rows if column != "path")]]
@@ -83,6 +84,24 @@ def of_objects(
         says=[*says, *columns.says, UNUSED],
         warns=warns,
     )
+
+
+def _tags(images: Sequence[Marked], wish: Wish) -> list[set[str]]:
+    """The categories of each image; of these the one alone that is asked for.
+
+    Raises:
+        InitError: it is none.
+    """
+    if wish.label is None:
+        return [set(image.categories) for image in images]
+    known = sorted({name for image in images for name in image.categories})
+    found = {name for name in known if wish.label.casefold() == name.casefold()}
+    if not found:
+        raise InitError(
+            f"--label is {wish.label!r}, and images have several categories each, of which none is called so; there are"
+            f" {shortened(known)}.{nearest(wish.label, known)} Name one of them, or leave --label out for all."
+        )
+    return [set(image.categories & found) for image in images]
 
 
 def _of_one(images: Sequence[Marked], above: dict[str, str], beside: pd.DataFrame, wish: Wish, top: Path) -> Columns:
