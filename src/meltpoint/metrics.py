@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LOWER_IS_BETTER = ("log_loss",)
+LEAST = 0.01  # of the probability that chance gives a class: log loss takes no true class for less likely than that
 
 Counts = NDArray[np.int64] | NDArray[np.float64]
 Scores = dict[str, NDArray[np.float64]]
@@ -12,6 +13,15 @@ Scores = dict[str, NDArray[np.float64]]
 def sign_of(metric: str) -> int:
     """1 of a metric of which more is better, -1 of one of which less is."""
     return -1 if metric in LOWER_IS_BETTER else 1
+
+
+def least_probability(n_classes: int) -> float:
+    """The probability that log loss takes for any smaller one given to the true class: a hundredth of chance's.
+
+    So the loss of an image has an end. A mean of losses without one has no interval that holds: one image in a
+    thousand, of which a model is wrongly sure to sixteen digits, weighs as much as all others.
+    """
+    return LEAST / n_classes
 
 
 def confusion(true: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int) -> NDArray[np.int64]:
@@ -53,11 +63,12 @@ def from_margins(hits: Counts, true: Counts, predicted: Counts, squares: Counts)
 def from_pixels(tp: Counts, fp: Counts, fn: Counts) -> Scores:
     """Metrics of masks from counts of pixels (..., C) over all images, each an array (...).
 
-    `miou` and `dice` are means over the classes that occur, in the truth or in an answer; 0 if none does. Counts are
-    summed over a dataset first: means of images or batches are other numbers.
+    `miou` and `dice` are means over the classes that occur in the truth; 0 if none does. A pixel that is taken for a
+    class which no image shows costs the class that it is of, and makes no class of IoU 0. Counts are summed over a
+    dataset first: means of images or batches are other numbers.
     """
     tp, fp, fn = (np.asarray(part, dtype=np.float64) for part in (tp, fp, fn))
-    occurs = (tp + fp + fn > 0).sum(-1).astype(np.float64)
+    occurs = (tp + fn > 0).sum(-1).astype(np.float64)
     return {
         "miou": ratio(ratio(tp, tp + fp + fn).sum(-1), occurs),
         "dice": ratio(ratio(2 * tp, 2 * tp + fp + fn).sum(-1), occurs),

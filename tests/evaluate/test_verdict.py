@@ -101,7 +101,7 @@ def test_an_open_verdict_says_how_many_images_would_settle_it(gained: int, lost:
 def test_no_number_of_images_parts_equals_without_a_margin() -> None:
     found = measure(600, [range(30), range(30, 60)])
     needed = images_needed(found, [0.05, 0.05], 0.0)
-    assert needed is None or needed.high > 100 * 600
+    assert needed is None or needed.high > 20 * 600
 
 
 def test_numbers_are_told_by_two_digits() -> None:

@@ -91,8 +91,39 @@ def test_what_the_champion_learnt_from_is_left_out(house: Any, monkeypatch: pyte
     refused = check_champion(house.folder, "frozen", champion, house.params)
     assert not refused.passed
     assert "50 are the least to judge by" in refused.why
+
+
+def test_a_champion_that_does_not_say_what_it_learnt_from(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of version 0.1: it is judged while the split is the one that it was trained with."""
+    champion = house.folder / "models" / "finetune"
     monkeypatch.setattr(contest, "read_trained_on", lambda _: None)
-    assert "left out" not in check_champion(house.folder, "frozen", champion, house.params).why
+    assert "on 18 test images" in check_champion(house.folder, "frozen", champion, house.params).why
+    card = read_json(champion / "card.json")
+    write_json(champion / "card.json", card | {"data": "0" * 64})
+    write_manifest(champion)
+    verdict = check_champion(house.folder, "frozen", champion, house.params)
+    assert not verdict.passed
+    assert "the champion does not say what it learnt from" in verdict.why
+
+
+def test_the_best_of_many_is_held_to_more(house: Any) -> None:
+    settings = house.params.compare.model_copy(update={"margin": 0.01})
+    true = np.zeros(2000, np.int64)
+    new, old = true.copy(), true.copy()
+    new[:20], old[20:40] = 1, 1
+    answers = Answers(true, np.arange(2000), [new[None], old[None]], ["a", "b"])
+    assert judge(answers, "shape", "the champion", settings).verdict.passed
+    found = judge(answers, "shape", "the champion", settings, among=12)
+    assert found.verdict.passed == answers.measure("accuracy").shows(0, 1, 0.01, 0.05 / 12)
+    assert "for the best of 12 that were compared" in found.verdict.why
+
+
+def test_a_margin_of_1_is_no_end_of_a_loss(house: Any) -> None:
+    settings = house.params.compare.model_copy(update={"margin": 1.0, "metric": "log_loss"})
+    true = np.zeros(500, np.int64)
+    probabilities = [np.tile(row, (1, 500, 1)) for row in ([0.01, 0.99], [0.99, 0.01])]
+    answers = Answers(true, np.arange(500), [true[None] + 1, true[None]], ["a", "b"], probabilities)
+    assert not judge(answers, "shape", "the champion", settings).verdict.passed
 
 
 def test_another_geometry_is_scored_from_the_pictures(house: Any) -> None:

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from meltpoint.registry import promotion
-from meltpoint.registry.gate import GateError
+from meltpoint.registry import register as module
+from meltpoint.registry.contest import Contest
+from meltpoint.registry.gate import GateError, Verdict
 from meltpoint.registry.history import Written, points_of
 from meltpoint.registry.register import RegisterError, register
 from meltpoint.registry.runs import KILLED, close, open_child
@@ -114,6 +116,39 @@ def test_there_and_back(house: Any) -> None:
     assert aliases(open_store("shapes")) == {"champion": "1", "previous": "2"}
     names = [run.info.run_name for run in open_store("shapes").client.search_runs([open_store("shapes").experiment])]
     assert sum(name.endswith("(other code)") for name in names) == 1, "same params, other weights: other code"
+
+
+@pytest.mark.parametrize("better", [False, True])
+def test_the_best_champion_so_far_is_asked_until_another_is_shown_to_be_better(
+    house: Any, monkeypatch: pytest.MonkeyPatch, better: bool
+) -> None:
+    asked: list[str] = []
+
+    def meet(folder: Path, strategy: str, champion: Path, title: str, params: Any) -> Contest:
+        asked.append(title)
+        return Contest(Verdict(title == "the champion", f"against {title}"), better)
+
+    register(house.params)
+    monkeypatch.setattr(module, "meet", meet)
+    house.train("frozen", 3)
+    assert register(house.params).alias == "champion"
+    assert [line["anchor"] for line in house.ledger() if line["alias"] == "champion"] == ["1", "2" if better else "1"]
+    house.train("frozen", 4)
+    outcome = register(house.params)
+    assert asked == ["the champion", "the champion", *([] if better else ["version 1"])]
+    assert outcome.alias == ("champion" if better else "candidate")
+    if not better:
+        assert "against the best champion so far: against version 1" in outcome.sentence
+
+
+def test_what_leads_for_want_of_evidence_displaces_nobody(house: Any) -> None:
+    house.decide("frozen", "not_enough_evidence")
+    assert "for want of another: the comparison found not enough evidence" in register(house.params).sentence
+    house.train("frozen", 3)
+    house.decide("frozen", "not_enough_evidence")
+    outcome = register(house.params)
+    assert outcome.alias == "candidate"
+    assert "displaces no champion" in outcome.sentence
 
 
 def test_refused_is_candidate_with_a_reason_and_stays_it(house: Any) -> None:

@@ -62,6 +62,12 @@ def test_what_was_no_champion_is_told(twice: Store, house: Any, to: str, message
     assert len(house.ledger()) == 3
 
 
+def test_the_best_champion_so_far_is_not_forgotten(twice: Store, house: Any) -> None:
+    before = [line["anchor"] for line in house.ledger() if line["alias"] == "champion"]
+    rollback(twice, None, "")
+    assert [line["anchor"] for line in house.ledger() if line["alias"] == "champion"] == [*before, before[-1]]
+
+
 def test_a_first_champion_has_none_before_it(house: Any) -> None:
     register(house.params)
     with pytest.raises(RollbackError, match="no earlier champion of shapes to go back to: the champion is 1"):

@@ -12,7 +12,7 @@ from meltpoint.evaluate.answers import SPLITS, answers_of, codes_of, probabiliti
 from meltpoint.evaluate.curves import Ranking, expected_calibration_error, rank_classes, reliability
 from meltpoint.evaluate.hierarchy import TreeJudgement, judge_tree
 from meltpoint.evaluate.learnt import say_learnt, score_likely, score_steps, score_threshold, score_unknown
-from meltpoint.metrics import confusion, from_confusion, ratio
+from meltpoint.metrics import confusion, from_confusion, least_probability, ratio
 from meltpoint.model.card import HeadCard, TreeCard
 from meltpoint.trees import Tree, build_tree, weigh_classes, weigh_paths
 
@@ -203,9 +203,9 @@ def _known(part: Floats, whole: Floats) -> Floats:
 
 
 def _log_loss(true: Ints, probabilities: Floats) -> float:
-    """Mean of -log p(true class), natural logarithm; clipped as scikit-learn's `log_loss` does."""
+    """Mean of -log p(true class), natural logarithm; no p counts as less than `least_probability`."""
     given = probabilities[np.arange(len(true)), true] / probabilities.sum(1)
-    return float(-np.log(np.clip(given, np.finfo(np.float64).eps, 1)).mean())
+    return float(-np.log(np.clip(given, least_probability(probabilities.shape[1]), 1)).mean())
 
 
 def _mean(values: list[float]) -> Score:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from meltpoint.metrics import from_pixels, ratio
+from meltpoint.metrics import ratio
 from meltpoint.tables import BORDERS, PIXELS, border_column, confusion_column, pixel_column
 
 Ints = NDArray[np.int64]
@@ -30,10 +30,15 @@ def confusion_of(table: pd.DataFrame, head: str, classes: list[str]) -> Ints:
 
 
 def score_images(predictions: pd.DataFrame, head: str, classes: list[str]) -> pd.DataFrame:
-    """The mean IoU of each image of test over the classes in it, worst first: columns id, path, iou, pixels."""
+    """The mean IoU of each image of test, worst first: columns id, path, iou, pixels.
+
+    It is over the classes that the image shows or was said to: here a false object counts, for people are to see it.
+    """
     table = predictions[predictions["split"] == "test"]
     tp, fp, fn = pixels_of(table, head, classes)
-    scored = table[["id", "path"]].assign(iou=from_pixels(tp, fp, fn)["miou"], pixels=(tp + fn).sum(1))
+    union = (tp + fp + fn).astype(np.float64)
+    iou = ratio(ratio(tp.astype(np.float64), union).sum(1), (union > 0).sum(1).astype(np.float64))
+    scored = table[["id", "path"]].assign(iou=iou, pixels=(tp + fn).sum(1))
     known: pd.DataFrame = scored[scored["pixels"] > 0]
     return known.sort_values(["iou", "id"], ignore_index=True)
 

@@ -19,7 +19,6 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 DENSE = 20_000_000  # sums of every group and class held at once
-SMALLEST = float(np.finfo(np.float64).eps)  # probability, as scikit-learn's `log_loss` clips
 
 
 @dataclass(frozen=True)
@@ -90,18 +89,20 @@ def macro_f1(true: Ints, said: Ints, group: Ints, n_groups: int, kept: Flags) ->
     return mean_ratio(Sums(np.tile(group, 2), both, above, np.ones(len(both))), n_groups, kept)
 
 
-def log_loss(given: Floats, group: Ints, n_groups: int) -> Influence:
-    """Mean of -log of the probability `given` (N,) to the true class; smaller is better."""
-    lost = -np.log(np.clip(given, SMALLEST, 1))
+def log_loss(given: Floats, least: float, group: Ints, n_groups: int) -> Influence:
+    """Mean of -log of the probability `given` (N,) to the true class, `least` for any below; smaller is better."""
+    lost = -np.log(np.clip(given, least, 1))
     return mean_ratio(Sums(group, np.zeros_like(group), lost, np.ones(len(group))), n_groups, np.ones(1, np.bool_))
 
 
 def roc_auc(true: Ints, probabilities: Floats, group: Ints, n_groups: int, asked: Sequence[int]) -> Influence:
-    """Mean area under the ROC curve of the classes `asked`, each against all others.
+    """Mean area under the ROC curve of the classes `asked`, each against all others; NaN of none.
 
     The placements of DeLong et al., Biometrics 44 (1988), summed over groups as Obuchowski has it, Biometrics 53
     (1997).
     """
+    if not asked:
+        return Influence(float("nan"), np.zeros(n_groups))
     areas, influence = [], np.zeros(n_groups)
     for kind in asked:
         area, placed = _placements(true == kind, probabilities[:, kind])

@@ -47,8 +47,8 @@ class Measured:
 
     `runs` are the scores (R,) of each predictor's trainings, whose mean is its score; `influence` (K, G) is what each
     group adds to that mean. `right` (K, N) are the right answers where the metric is the accuracy of single trainings.
-    `shown` (C,) are the groups that show each class which the metric is a mean over. `refusal` says why the metric
-    cannot decide on these images.
+    `shown` (C,) are the groups that show each class which the metric is a mean over. `reach` is the most by which a
+    group of a class may move the class's part. `refusal` says why the metric cannot decide on these images.
     """
 
     metric: str
@@ -59,6 +59,7 @@ class Measured:
     right: Flags | None
     shown: Ints
     refusal: str | None = None
+    reach: float = 1.0
 
     @cached_property
     def scores(self) -> Floats:
@@ -182,16 +183,29 @@ class Measured:
 
         Over groups that is the jackknife's. Where no group differs, as many may that nobody saw: of n groups without a
         difference 3.7 / n may still be different (95%), which is the interval of the variance `NEVER_SEEN` / n^2.
-        Over seeds it is the spread of the trainings over their number (Bouthillier et al., MLSys 2021). Degrees of
-        freedom are Satterthwaite's (Biometrics Bulletin 2, 1946).
+        Degrees of freedom are Satterthwaite's (Biometrics Bulletin 2, 1946).
         """
         seen, freedom = jackknife(influence)
-        weights = 1.0 / (len(self.shown) * (self.shown + FEW_MORE)) ** 2
+        weights = (self.reach / (len(self.shown) * (self.shown + FEW_MORE))) ** 2
         seen = max(seen + HIDDEN * float(weights.sum()), NEVER_SEEN * float(weights.max()))
-        repeated = [self.runs[which] for which in of if len(self.runs[which]) > 1]
-        parts = [(seen, freedom), *((float(own.var(ddof=1)) / len(own), len(own) - 1.0) for own in repeated)]
+        parts = [(seen, freedom), *self._of_seeds([self.runs[which] for which in of])]
         total = sum(variance for variance, _ in parts)
         return total, total**2 / sum(variance**2 / free for variance, free in parts)
+
+    @staticmethod
+    def _of_seeds(runs: Sequence[Floats]) -> list[tuple[float, float]]:
+        """What the chance of training adds to a variance, and its degrees of freedom.
+
+        That is the spread of the trainings over their number (Bouthillier et al., MLSys 2021). One that was trained
+        once beside others that were not is taken to spread as they do.
+        """
+        repeated = [own for own in runs if len(own) > 1]
+        if not repeated:
+            return []
+        freedom = sum(len(own) - 1.0 for own in repeated)
+        pooled = sum(float(own.var(ddof=1)) * (len(own) - 1) for own in repeated) / freedom
+        known = [(float(own.var(ddof=1)) / len(own), len(own) - 1.0) for own in repeated]
+        return known + [(pooled, freedom)] * (len(runs) - len(repeated))
 
     def _discordant(self, first: int, second: int) -> tuple[float, float, float, float]:
         """Images that the first alone has right, those of the second, all, as if they were independent; freedom."""
@@ -205,16 +219,21 @@ class Measured:
         """The design effect of the groups on the mean of `values` (N,), and the degrees of freedom.
 
         The variance over groups divided by that of independent images, never below 1: Rao and Scott, A Simple Method
-        for the Analysis of Clustered Binary Data, Biometrics 48 (1992).
+        for the Analysis of Clustered Binary Data, Biometrics 48 (1992). A large group draws the mean to itself, so what
+        is left of it is divided by the others' share, and it counts as the few that it is (Bell and McCaffrey, Survey
+        Methodology 28, 2002).
         """
         if self.groups == self.images:
             return 1.0, np.inf
+        shares = np.bincount(self.group, minlength=self.groups) / self.images
+        even = float((shares**2).sum())
+        freedom = max(1.0, even**2 / float((shares**4).sum()) - 1)
         plain = float(values.var())
         if plain == 0:
-            return self.images / self.groups, self.groups - 1.0
+            return self.images * even, freedom
         lost = np.bincount(self.group, values - values.mean(), self.groups)
-        clustered = self.groups / (self.groups - 1) * float((lost**2).sum()) / self.images
-        return max(1.0, clustered / plain), self.groups - 1.0
+        clustered = float((lost**2 / np.maximum(1 - shares, 1e-9)).sum()) / self.images
+        return max(1.0, clustered / plain), freedom
 
 
 def jackknife(influence: Floats) -> tuple[float, float]:
@@ -241,6 +260,7 @@ def gather(
     shown: Ints,
     refusal: str | None,
     right: Flags | None = None,
+    reach: float = 1.0,
 ) -> Measured:
     """What the trainings of each predictor add up to; `group` (N,) is the group of each image."""
     return Measured(
@@ -252,6 +272,7 @@ def gather(
         right=right,
         shown=shown,
         refusal=refusal,
+        reach=reach,
     )
 
 

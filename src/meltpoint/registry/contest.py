@@ -9,9 +9,9 @@ import pandas as pd
 
 from meltpoint.evaluate.evidence import Answers
 from meltpoint.evaluate.measured import Measured
-from meltpoint.evaluate.words import METRICS, counted, gain_of, gap_of, spread_of, value_of
+from meltpoint.evaluate.words import LOSSES, METRICS, counted, gain_of, gap_of, spread_of, value_of
 from meltpoint.images.views import open_views
-from meltpoint.model.card import read_card
+from meltpoint.model.card import Card, read_card
 from meltpoint.model.lessons import read_trained_on
 from meltpoint.params.judging import Compare
 from meltpoint.params.read import Params
@@ -24,44 +24,56 @@ FEWEST = 50  # groups that have to be left where a champion learnt from some of 
 
 @dataclass(frozen=True)
 class Contest:
-    """What came of it. `gain` is by how much the challenger is better on today's images, and its standard error.
-
-    Both are None where nothing could be measured.
-    """
+    """What came of it, and whether the challenger was shown to be better, or could not be compared and passes."""
 
     verdict: Verdict
-    gain: float | None = None
-    error: float | None = None
+    better: bool = False
 
 
 def meet(folder: Path, strategy: str, champion: Path, title: str, params: Params) -> Contest:
-    """The strategy of `folder` against the model folder `champion`, which `title` names ("the champion")."""
+    """The strategy of `folder` against the model folder `champion`, which `title` names ("the champion").
+
+    It is the best of all that the comparison listed, on these same images: of K such the best of K equals would pass
+    too often, so that each is held to the K-th part of the chance of error (Bonferroni's correction).
+    """
     head, old, card = params.main_head, open_predictor(champion), read_card(folder / "models" / strategy)
     classes, allowed = card.classes, params.register_.new_labels
     if old.card.task != card.task:
-        return Contest(Verdict(allowed, f"another task than {title}'s: it was {old.card.task} and is {card.task}"))
+        words = f"another task than {title}'s: it was {old.card.task} and is {card.task}"
+        return Contest(Verdict(allowed, words), allowed)
     if old.card.classes != classes and not allowed:
         return Contest(Verdict(False, f"other labels than {title}'s: {differing(old.card.classes, classes)}"))
     if old.card.classes.get(head) != classes[head]:
-        return Contest(Verdict(True, f"{title} knows other classes of {head}, which register.new_labels allows"))
+        return Contest(Verdict(True, f"{title} knows other classes of {head}, which register.new_labels allows"), True)
     metric = params.compare.metric
     paired = import_module(f"meltpoint.evaluate.paired.{card.task}")
     said = paired.read(report_of(folder, strategy), {head: classes[head]}, metric)
     said, again = said[said["split"] == "test"], score_again(old, folder, params)
-    learnt = _learnt_from(champion, folder)
+    learnt = _learnt_from(champion, old.card, folder)
+    if learnt is None:
+        return Contest(Verdict(False, _unknown_lessons(title)))
     both = sorted((set(said["id"]) - learnt) & set(again["id"]))
     tables = [[table.set_index("id").loc[both]] for table in (said, again)]
-    return judge(paired.pair(tables, head, classes[head]), head, title, params.compare, len(learnt & set(said["id"])))
+    answers, left_out = paired.pair(tables, head, classes[head]), len(learnt & set(said["id"]))
+    return judge(answers, head, title, params.compare, left_out, len(params.strategies))
 
 
-def _learnt_from(champion: Path, folder: Path) -> set[int]:
-    """The ids of today's test images that the champion was trained on, or whose group it met; none if nobody knows."""
-    trained = read_trained_on(champion)
+def _learnt_from(champion: Path, card: Card, folder: Path) -> set[int] | None:
+    """The ids of today's test images that the champion was trained on, or whose group it met; None if nobody knows."""
+    trained, views = read_trained_on(champion), open_views(folder / "data" / "views")
     if trained is None:
-        return set()
-    today = open_views(folder / "data" / "views").samples
+        return set() if card.data == views.fingerprint else None
+    today = views.samples
     test = today[today["split"] == "test"]
     return set(test["id"][seen_by(trained, today)].tolist())
+
+
+def _unknown_lessons(title: str) -> str:
+    return (
+        f"{title} does not say what it learnt from, as models of version 0.1 do not, and the images have been split "
+        "anew since: on its own lessons it would score too well. To begin anew with this one, give register.name "
+        "another name"
+    )
 
 
 def score_again(champion: Predictor, folder: Path, params: Params) -> pd.DataFrame:
@@ -70,10 +82,11 @@ def score_again(champion: Predictor, folder: Path, params: Params) -> pd.DataFra
     return cast(pd.DataFrame, task.score_again(champion, folder, params))
 
 
-def judge(answers: Answers, head: str, title: str, settings: Compare, left_out: int = 0) -> Contest:
+def judge(answers: Answers, head: str, title: str, settings: Compare, left_out: int = 0, among: int = 1) -> Contest:
     """Decide from what the challenger and, second, the champion answered.
 
-    It passes if it is shown, one-sided at the asked confidence, that it loses less than the margin.
+    It passes if it is shown, one-sided at the asked confidence for the best of so many (`among`), that it loses less
+    than the margin.
     """
     without = f"{title} learnt from {counted(left_out, 'test image')} of today's, which are left out"
     if not answers.images:
@@ -85,16 +98,17 @@ def judge(answers: Answers, head: str, title: str, settings: Compare, left_out: 
     difference = found.difference(0, 1, settings.confidence)
     if difference is None:
         return Contest(Verdict(False, f"it cannot be judged against {title}: {found.refusal}"))
-    shown = settings.margin >= 1 or found.shows(0, 1, settings.margin, 1 - settings.confidence)
-    metric = settings.metric
+    metric, level = settings.metric, (1 - settings.confidence) / among
+    shown = (settings.margin >= 1 and metric not in LOSSES) or found.shows(0, 1, settings.margin, level)
     told = (
         f"{value_of(metric, float(found.scores[0]))} {METRICS[metric]} on {head} against {title}'s "
         f"{value_of(metric, float(found.scores[1]))} on {_images(found)} ({gain_of(metric, difference.value)}, "
         f"{settings.confidence:.0%} interval {spread_of(metric, difference.interval)}): a loss of "
         f"{gap_of(metric, settings.margin)} or more is {'' if shown else 'not '}ruled out"
     )
+    told += f" for the best of {among} that were compared" if among > 1 else ""
     words = f"{told}; {without}" if left_out else told
-    return Contest(Verdict(shown, words), difference.value, difference.standard_error)
+    return Contest(Verdict(shown, words), found.shows(0, 1, 0.0, 1 - settings.confidence))
 
 
 def _images(found: Measured) -> str:

@@ -184,6 +184,7 @@ def _contest(
 ) -> tuple[Verdict, str | None]:
     """Against the champion, and against the best champion so far: else each may be a little worse than the one before.
 
+    It is the best from then on only if it was shown to be better: on fresh images chance alone lifts one of two equals.
     That descent is known from trials of medicines: D'Agostino et al., Non-inferiority trials, Statistics in Medicine 22
     (2003).
     """
@@ -205,8 +206,7 @@ def _contest(
             why += f"; against the best champion so far: {found.verdict.why}"
             if not found.verdict.passed:
                 return Verdict(False, why), None
-    surpassed = found.gain is None or found.gain >= 0
-    return Verdict(True, f"{why}; {limits}"), challenger.version if surpassed else best
+    return Verdict(True, f"{why}; {limits}"), challenger.version if found.better else best
 
 
 def _reason_without(line: Mapping[str, Any] | None) -> str:

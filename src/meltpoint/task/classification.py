@@ -11,12 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import logsigmoid, one_hot
 
-from meltpoint.metrics import confusion, from_confusion
+from meltpoint.metrics import confusion, from_confusion, least_probability
 from meltpoint.params.model import Head, Target
 from meltpoint.task.class_weights import weigh_classes
 from meltpoint.task.objective import LOSS, MISSING, Gather, Objective, ObjectiveError, Scores
-
-SMALLEST = float(np.finfo(np.float64).eps)  # probability, as scikit-learn's `log_loss` clips
 
 
 def build_objective(
@@ -215,7 +213,9 @@ def _log_loss(probabilities: Tensor, targets: Tensor) -> NDArray[np.float64]:
     known = targets != MISSING
     own = targets[known].expand(*probabilities.shape[:-2], -1).unsqueeze(-1)
     given = probabilities[..., known, :].double().gather(-1, own).squeeze(-1)
-    return np.asarray(-given.clamp(SMALLEST, 1).log().mean(-1).numpy(), dtype=np.float64)
+    return np.asarray(
+        -given.clamp(least_probability(probabilities.shape[-1]), 1).log().mean(-1).numpy(), dtype=np.float64
+    )
 
 
 def _logits(outputs: Tensor) -> Tensor:

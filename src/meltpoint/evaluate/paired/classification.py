@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from meltpoint.evaluate import influence
 from meltpoint.evaluate.answers import answers_of, codes_of, groups_of, probabilities_of
 from meltpoint.evaluate.influence import Influence
-from meltpoint.evaluate.measured import Measured, gather, say_rare
+from meltpoint.evaluate.measured import FEW_MORE, Measured, gather, say_rare
 from meltpoint.evaluate.words import METRICS, Wording
+from meltpoint.metrics import least_probability
 from meltpoint.tables import Classes, answer_column, label_column, probability_columns, read_predictions
 
 Ints = NDArray[np.int64]
@@ -64,15 +65,39 @@ class Answers:
         """The predictors' metric, and how sure it is."""
         trainings = [list(self._trainings(metric, which)) for which in range(len(self.predicted))]
         single = metric == "accuracy" and all(len(own) == 1 for own in trainings)
-        counted = self.shown[self._counted(metric)] if metric in BY_CLASS else np.array([self.groups])
+        counted = self._needed(metric)[self._counted(metric)] if metric in BY_CLASS else np.array([self.groups])
         right = np.stack([own[0] for own in self.predicted]) == self.true if single else None
-        return gather(metric, trainings, self.group, counted, self._refuse(metric), right)
+        reach = self._reach(metric, counted, [training.score for own in trainings for training in own])
+        return gather(metric, trainings, self.group, counted, self._refuse(metric), right, reach)
 
     @cached_property
     def shown(self) -> Ints:
         """How many groups have an image of each class (C,)."""
         cells = pd.unique(self.group * len(self.classes) + self.true)
         return np.bincount(cells % len(self.classes), minlength=len(self.classes)).astype(np.int64)
+
+    @cached_property
+    def others(self) -> Ints:
+        """How many groups have an image of another class than each (C,)."""
+        cells = pd.unique(self.group * len(self.classes) + self.true)
+        group, kind = np.divmod(cells, len(self.classes))
+        alone = (np.bincount(group, minlength=self.groups) == 1)[group]
+        return self.groups - np.bincount(kind[alone], minlength=len(self.classes)).astype(np.int64)
+
+    def _needed(self, metric: str) -> Ints:
+        """The groups (C,) that say something of each class: for an area those of the rarer side."""
+        return np.minimum(self.shown, self.others) if metric == "roc_auc" else self.shown
+
+    def _reach(self, metric: str, counted: Ints, scores: Sequence[float]) -> float:
+        """The most that an image may cost its class; an area's parts are mostly small where the area is large."""
+        match metric:
+            case "log_loss":
+                return -float(np.log(least_probability(len(self.classes))))
+            case "roc_auc" if len(counted):
+                fewest = int(counted.min())
+                return float(np.sqrt(1 - (min(scores) * fewest + FEW_MORE / 2) / (fewest + FEW_MORE)))
+            case _:
+                return 1.0
 
     def _trainings(self, metric: str, which: int) -> Iterator[Influence]:
         """Each training of a predictor, measured by itself."""
@@ -88,7 +113,8 @@ class Answers:
                 case "quadratic_kappa":
                     yield influence.quadratic_kappa(self.true, said, self.group, n)
                 case "log_loss":
-                    yield influence.log_loss(self._given(which, run), self.group, n)
+                    least = least_probability(len(self.classes))
+                    yield influence.log_loss(self._given(which, run), least, self.group, n)
                 case "roc_auc":
                     asked = np.flatnonzero(kept).tolist()
                     yield influence.roc_auc(self.true, self._probabilities(which, run), self.group, n, asked)
@@ -97,14 +123,18 @@ class Answers:
 
     def _counted(self, metric: str) -> Flags:
         """The classes (C,) that the mean is over: those that occur; of two only the last where it is looked for."""
-        counted = self.shown > 0
+        counted = self._needed(metric) > 0
         if metric in ("f1", "roc_auc") and len(self.classes) == 2:
             counted[0] = False
         return counted
 
     def _refuse(self, metric: str) -> str | None:
         others = [METRICS[name] for name in WITHOUT_CLASSES if name != metric]
-        needed = self.shown if metric in BY_CLASS else np.zeros_like(self.shown)
+        needed = self._needed(metric) if metric in BY_CLASS else np.zeros_like(self.shown)
+        if metric == "roc_auc" and not self._counted(metric).any():
+            return (
+                f"{METRICS[metric]} cannot decide, for test has images of one class alone; {' and '.join(others)} can"
+            )
         return say_rare(METRICS[metric], self.groups, needed, self.classes, others)
 
     def _probabilities(self, which: int, run: int) -> Floats:

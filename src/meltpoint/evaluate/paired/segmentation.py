@@ -54,8 +54,7 @@ class Answers:
         """The predictors' metric, and how sure it is."""
         shown = self._shown()
         trainings = [
-            [pixel_ratio(pixels, metric, self.group, self.groups, pixels.sum((0, 1)) > 0) for pixels in own]
-            for own in self.pixels
+            [pixel_ratio(pixels, metric, self.group, self.groups, shown > 0) for pixels in own] for own in self.pixels
         ]
         whole = metric == WITHOUT_CLASSES
         needed, others = (np.zeros_like(shown), []) if whole else (shown, [METRICS[WITHOUT_CLASSES]])
