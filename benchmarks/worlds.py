@@ -1,0 +1,103 @@
+"""Images, and what strategies of known truth say of them, for `deciding`: a hard image is hard for most of them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meltpoint.evaluate.paired import classification, segmentation
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+SHARED = 0.7  # of the images are as hard for one strategy as for another
+SPREAD = 0.01  # standard deviation of the accuracy of a training
+
+
+def draw(
+    rng: np.random.Generator,
+    images: int,
+    accuracies: Sequence[float],
+    group: Ints | None = None,
+    alike: float = 0.0,
+    trainings: Sequence[int] = (),
+) -> classification.Answers:
+    """Strategies of known accuracy on images in groups, of which as many as `alike` have the luck of their group.
+
+    With `trainings` each strategy was trained so often, and a training's accuracy is off by `SPREAD` as chance has it.
+    """
+    group = np.arange(images) if group is None else group
+    said = []
+    hard = _grouped(rng, group, alike)
+    for accuracy, count in zip(accuracies, trainings or [1] * len(accuracies), strict=True):
+        rows = []
+        for _ in range(count):
+            own = np.where(_grouped(rng, group, alike) < SHARED, hard, _grouped(rng, group, alike))
+            reached = accuracy + SPREAD * rng.standard_normal() if trainings else accuracy
+            rows.append(own > reached)
+        said.append(np.stack(rows).astype(np.int64))
+    return classification.Answers(np.zeros(len(group), np.int64), group, said, ["right", "wrong"])
+
+
+def make_groups(rng: np.random.Generator, images: int, count: int, uneven: float) -> Ints:
+    """The group (N,) of about so many images: sizes are log-normal, all equal where `uneven` is 0."""
+    sizes = np.exp(uneven * rng.standard_normal(count))
+    return np.repeat(np.arange(count), np.maximum(1, np.rint(images * sizes / sizes.sum())).astype(np.int64))
+
+
+def _grouped(rng: np.random.Generator, group: Ints, alike: float) -> Floats:
+    """Uniform numbers (N,): with a chance of `alike` the one of the image's group."""
+    own = rng.random(len(group))
+    return own if alike == 0 else np.where(rng.random(len(group)) < alike, rng.random(group.max() + 1)[group], own)
+
+
+class World:
+    """Classes of known frequency, and two predictors whose answers depend on the class.
+
+    Of the answers a share of `sure` gives the true class next to nothing.
+    """
+
+    def __init__(
+        self, rng: np.random.Generator, classes: int, uneven: float, accuracy: float, sure: float = 0.0
+    ) -> None:
+        self.rng, self.classes, self.sure = rng, classes, sure
+        self.prior = np.geomspace(1, 1 / uneven, classes)
+        self.prior /= self.prior.sum()
+        self.answers = [self._answers(accuracy - lost) for lost in (0.0, 0.03)]
+
+    def _answers(self, accuracy: float) -> Floats:
+        """The chance (C, C) of each answer to each class."""
+        right = np.clip(self.rng.normal(accuracy, 0.1, self.classes), 0.3, 0.99)
+        others = self.rng.dirichlet(np.ones(self.classes), self.classes)
+        np.fill_diagonal(others, 0)
+        others *= ((1 - right) / others.sum(1))[:, None]
+        np.fill_diagonal(others, right)
+        return others
+
+    def draw(self, images: int) -> classification.Answers:
+        """Images, answers, and probabilities that are honest but for noise."""
+        true = self.rng.choice(self.classes, images, p=self.prior)
+        hard, names = self.rng.random(images), [str(number) for number in range(self.classes)]
+        said, probabilities = [], []
+        for answers in self.answers:
+            own = np.where(self.rng.random(images) < SHARED, hard, self.rng.random(images))
+            picked = (own[:, None] > answers.cumsum(1)[true]).sum(1).clip(0, self.classes - 1)
+            said.append(picked[None])
+            sure = np.full((images, self.classes), 0.4 / self.classes)
+            sure[np.arange(images), picked] += self.rng.beta(4, 2, images)
+            wrong = np.flatnonzero(self.rng.random(images) < self.sure)
+            sure[wrong, true[wrong]] = 1e-9
+            probabilities.append((sure / sure.sum(1, keepdims=True))[None])
+        return classification.Answers(true, np.arange(images), said, names, probabilities)
+
+
+def draw_masks(rng: np.random.Generator, images: int, shown: float) -> segmentation.Answers:
+    """Pixels of four classes of which images have very different shares; the last is on some images only."""
+    areas = rng.gamma(0.7, 1000, (images, 4)) * np.array([4, 2, 1, 0.5])
+    areas[:, 3] *= rng.random(images) < shown
+    hard, pixels = rng.random((images, 1)), []
+    for skill in (6.0, 5.0):
+        right = rng.beta(skill, 1.5, (images, 4)) * (1 - 0.3 * hard)
+        tp, false = np.rint(areas * right), np.rint(areas * (1 - right) * rng.random((images, 4)))
+        pixels.append(np.stack([tp, false, np.rint(areas) - tp])[None].astype(np.int64))
+    return segmentation.Answers(pixels, np.arange(images), ["a", "b", "c", "d"])
