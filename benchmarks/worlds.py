@@ -54,7 +54,7 @@ def _grouped(rng: np.random.Generator, group: Ints, alike: float) -> Floats:
 class World:
     """Classes of known frequency, and two predictors whose answers depend on the class.
 
-    Of the answers a share of `sure` gives the true class next to nothing.
+    The second gives the true class next to nothing in a share of `sure` of its answers.
     """
 
     def __init__(
@@ -79,13 +79,13 @@ class World:
         true = self.rng.choice(self.classes, images, p=self.prior)
         hard, names = self.rng.random(images), [str(number) for number in range(self.classes)]
         said, probabilities = [], []
-        for answers in self.answers:
+        for which, answers in enumerate(self.answers):
             own = np.where(self.rng.random(images) < SHARED, hard, self.rng.random(images))
             picked = (own[:, None] > answers.cumsum(1)[true]).sum(1).clip(0, self.classes - 1)
             said.append(picked[None])
             sure = np.full((images, self.classes), 0.4 / self.classes)
             sure[np.arange(images), picked] += self.rng.beta(4, 2, images)
-            wrong = np.flatnonzero(self.rng.random(images) < self.sure)
+            wrong = np.flatnonzero(self.rng.random(images) < which * self.sure)
             sure[wrong, true[wrong]] = 1e-9
             probabilities.append((sure / sure.sum(1, keepdims=True))[None])
         return classification.Answers(true, np.arange(images), said, names, probabilities)
