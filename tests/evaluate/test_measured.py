@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn import metrics as reference
 
+from meltpoint.evaluate import intervals
 from meltpoint.evaluate.measured import Measured, jackknife
 from meltpoint.evaluate.paired import classification, segmentation
 
@@ -142,3 +143,17 @@ def test_least_is_where_shows_ends() -> None:
         least = found.least(0, 1, 0.05)
         assert found.shows(0, 1, -least + 6e-4, 0.05)
         assert least > 0 or not found.shows(0, 1, max(0.0, -least - 6e-4), 0.05)
+
+
+def test_few_images_that_differ_are_left_to_the_exact_test() -> None:
+    """Tango's statistic alone rules a loss of 2 points out too soon: one image that differs, among 100 to 400."""
+    found = [accuracy(images, 0, 1) for images in range(100, 400)]
+    asked = [
+        (float(intervals.tango_statistic(1, 0, one.images, 0.02)), one.shows(0, 1, 0.02, 0.05), one.images)
+        for one in found
+    ]
+    assert any(statistic < -1.645 and not shown for statistic, shown, _ in asked)
+    assert all(
+        shown == (statistic < -1.645 and intervals.exact_below(1, 0, images, 0.02) <= 0.05)
+        for statistic, shown, images in asked
+    )

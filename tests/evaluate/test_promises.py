@@ -5,6 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import norm
+
+from meltpoint.evaluate.paired.classification import Answers
+from meltpoint.metrics import least_probability
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
@@ -69,21 +73,32 @@ def test_rare_classes_do_not_narrow_an_interval(metric: deciding.Metric) -> None
     assert false <= MOST
 
 
-@pytest.mark.parametrize("uneven", [20, 0.05])
-def test_an_area_is_as_sure_as_its_rarer_side_is_large(uneven: float) -> None:
-    world = World(np.random.default_rng(1), 2, uneven, 0.9)
-    refused, _, difference, false = deciding.covers(world, "roc_auc", 655, DRAWS)
-    assert refused < 0.5
-    assert difference > 0.88
-    assert false <= MOST
+@pytest.mark.parametrize("positive", [0.985, 0.015])
+def test_an_area_is_as_sure_as_its_rarer_side_is_large(positive: float) -> None:
+    """Areas of 97% and 99%, so that a loss of 2 points is falsely ruled out wherever it is."""
+    rng, areas, found = np.random.default_rng(1), (0.97, 0.99), []
+    for _ in range(2 * DRAWS):
+        true = (rng.random(655) < positive).astype(np.int64)
+        values = [rng.standard_normal(655) + norm.ppf(area) * 2**0.5 * true for area in areas]
+        chances = [np.stack([1 - own, own], 1)[None] for own in (1 / (1 + np.exp(-np.array(values))))]
+        measured = Answers(true, np.arange(655), [true[None]] * 2, ["no", "yes"], chances).measure("roc_auc")
+        if measured.refusal is None:
+            found.append(measured.shows(0, 1, 0.02, 0.05))
+    assert len(found) > DRAWS
+    assert np.mean(found) <= MOST
 
 
 def test_answers_that_are_seldom_but_surely_wrong_are_reckoned_with() -> None:
-    """One in a thousand costs more than the margin, and most sets of test images hold none."""
-    world = World(np.random.default_rng(3), 2, 1, 0.97, sure=0.001)
-    world.answers[1] = world.answers[0]
-    _, _, _, false = deciding.covers(world, "log_loss", 655, DRAWS)
-    assert false <= MOST
+    """One in a thousand costs more than the margin, and half of all sets of test images hold none."""
+    rng, shown = np.random.default_rng(3), 0
+    loss = 0.001 * np.log(0.95 / least_probability(2))
+    for _ in range(DRAWS):
+        true, given = np.zeros(655, np.int64), np.full((2, 655), 0.95)
+        given[0, rng.random(655) < 0.001] = 1e-16
+        chances = [np.stack([own, 1 - own], 1)[None] for own in given]
+        measured = Answers(true, np.arange(655), [true[None]] * 2, ["a", "b"], chances).measure("log_loss")
+        shown += measured.shows(0, 1, loss, 0.05)
+    assert shown / DRAWS <= MOST
 
 
 def test_82_classes_on_657_images_are_refused() -> None:

@@ -98,6 +98,15 @@ def test_an_open_verdict_says_how_many_images_would_settle_it(gained: int, lost:
         assert 1 <= ruling.needed.low <= ruling.needed.high
 
 
+def test_the_images_asked_for_settle_it_four_times_of_five() -> None:
+    """A gain of 2.29 standard errors is shown by 1.18 times the images; half power would ask for few more."""
+    found = measure(100_000, [range(1000), range(1000, 1900)])
+    needed = images_needed(found, [0.05, 0.05], 0.0)
+    assert needed is not None
+    assert needed.low == 1
+    assert needed.high == pytest.approx(100_000 * ((1.645 + 0.842) / (2.29 - 0.674)) ** 2 - 100_000, rel=0.15)
+
+
 def test_no_number_of_images_parts_equals_without_a_margin() -> None:
     found = measure(600, [range(30), range(30, 60)])
     needed = images_needed(found, [0.05, 0.05], 0.0)

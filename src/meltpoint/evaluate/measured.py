@@ -22,9 +22,8 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 UNBOUNDED = ("log_loss",)
-FEW_MORE = 4  # groups that Wilson's interval adds to those seen; then, where no difference was seen,
-HIDDEN = 0.1  # of a group's weight in each class that is added to every variance, and
-NEVER_SEEN = 3.5  # of a group's weight in the rarest class, the least variance there is: see `Measured._variance`
+FEW_MORE = 4  # groups that Wilson's interval adds to those seen
+NEVER_SEEN = 3.5  # times the square of a group's weight in the rarest class: the least variance, see `_variance`
 FEWEST_GROUPS = 5  # below which nothing is said
 FEWEST_OF_A_CLASS = 6  # groups, below which a mean over classes has no interval that holds
 MOST_NAMED = 5  # classes in a sentence
@@ -187,7 +186,7 @@ class Measured:
         """
         seen, freedom = jackknife(influence)
         weights = (self.reach / (len(self.shown) * (self.shown + FEW_MORE))) ** 2
-        seen = max(seen + HIDDEN * float(weights.sum()), NEVER_SEEN * float(weights.max()))
+        seen = max(seen, NEVER_SEEN * float(weights.max()))
         parts = [(seen, freedom), *self._of_seeds([self.runs[which] for which in of])]
         total = sum(variance for variance, _ in parts)
         return total, total**2 / sum(variance**2 / free for variance, free in parts)
