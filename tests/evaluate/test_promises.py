@@ -122,6 +122,11 @@ def test_seeds_are_in_the_interval_where_there_are_several() -> None:
     assert held[1, 1] < 0.9, "one training each says nothing of the next"
 
 
+def test_two_seeds_tell_little_of_their_spread() -> None:
+    held = np.mean([deciding.holds_seeds(np.random.default_rng(seed), 10_000, [2, 2]) for seed in range(2 * DRAWS)])
+    assert held > 0.93, "88% where as many degrees of freedom are counted as there are images"
+
+
 def test_the_best_of_many_is_held_to_more_by_the_gate() -> None:
     rng = np.random.default_rng(7)
     passed = np.mean([deciding.becomes_champion(rng, -0.03, 0.03, 655, 6) for _ in range(2 * DRAWS)])
