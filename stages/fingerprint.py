@@ -1,4 +1,4 @@
-"""Stage `fingerprint`: whether the files of the source are still those that were brought in. It runs each time."""
+"""Stage `fingerprint`: whether the files of source and weights are still those that were read. It runs each time."""
 
 from pathlib import Path
 
@@ -8,14 +8,15 @@ from meltpoint.files import write_json
 from meltpoint.params.read import read_params
 from meltpoint.progress import Stopwatch
 
-FINGERPRINT = Path("data/fingerprint.json")
+FINGERPRINT, WEIGHTS = Path("data/fingerprint.json"), Path("data/weights.json")
 
 
 def main() -> None:
-    """Look at names, sizes and times, and write what they add up to."""
+    """Look at names, sizes and times, at what weights hold, and write what they add up to."""
     watch, params = Stopwatch("fingerprint"), read_params()
-    found = fingerprint(params.data)
+    found = fingerprint(params.data, params.backbone.weights)
     write_json(FINGERPRINT, found.parts)
+    write_json(WEIGHTS, found.weights)
     watch.close(found.sentence, FINGERPRINT)
 
 

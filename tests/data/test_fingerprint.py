@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from meltpoint.data.fingerprint import fingerprint
+from meltpoint.data.fingerprint import Fingerprint
+from meltpoint.data.fingerprint import fingerprint as look
 from meltpoint.data.listing import SourceError
 from meltpoint.params.data import Data
+from meltpoint.params.model import FileWeights, PackageWeights, RandomWeights, Weights
 
 BY_CLASS = {"y": {"kind": "names", "column": "class", "classes": None}}
 TABLE = {"table": "t.csv", "separator": None, "header": None, "path": "path", "split": None}
@@ -30,6 +32,10 @@ SOURCES: dict[str, dict[str, Any]] = {
 def data(source: dict[str, Any], **changes: Any) -> Data:
     given = {"source": source, "labels": BY_CLASS, "names": {}, "group": None, "max_bad": 0, "max_megapixels": 1}
     return Data.model_validate(given | changes)
+
+
+def fingerprint(data: Data, weights: Weights | None = None) -> Fingerprint:
+    return look(data, weights or RandomWeights(kind="random"))
 
 
 def taken(source: dict[str, Any]) -> str:
@@ -125,6 +131,41 @@ def test_tables_of_names_count(place: Path) -> None:
     Path("names.csv").write_text("class,en\ncat,Kitten\n")
     assert fingerprint(named) != before
     assert fingerprint(named).sentence == "3 files looked at"
+
+
+def test_so_do_those_of_a_package(place: Path) -> None:
+    (place / "some_set" / "names.csv").write_text("class,en\ncat,Cat\n")
+    table = {"package": "some_set", "table": "names.csv", "separator": None, "header": None, "key": "class"}
+    named = data(SOURCES["folder"], names={"y": {**table, "languages": {"en": "en"}}})
+    before = fingerprint(named)
+    assert set(before.parts) == {"source", "names.y"}
+    (place / "some_set" / "names.csv").write_text("class,en\ncat,Kitten\n")
+    assert fingerprint(named).parts["names.y"] != before.parts["names.y"]
+
+
+WEIGHTS: list[tuple[Weights, str]] = [
+    (FileWeights(kind="file", path="w.pth", match="name", licence="mine"), "w.pth"),
+    (PackageWeights(kind="package", package="some_set", file="w.pth", match="name", licence="mine"), "some_set/w.pth"),
+]
+
+
+@pytest.mark.parametrize(("weights", "path"), WEIGHTS, ids=["file", "package"])
+def test_weights_count_by_their_content_and_apart_from_the_source(weights: Weights, path: str, place: Path) -> None:
+    absent = fingerprint(data(SOURCES["folder"]), weights)
+    (place / path).write_bytes(b"one")
+    before = fingerprint(data(SOURCES["folder"]), weights)
+    assert absent.weights != before.weights
+    os.utime(place / path, ns=(5, 5))
+    assert fingerprint(data(SOURCES["folder"]), weights) == before
+    (place / path).write_bytes(b"two")
+    after = fingerprint(data(SOURCES["folder"]), weights)
+    assert after.weights != before.weights
+    assert after.parts == before.parts
+
+
+def test_weights_of_a_package_that_is_not_there_are_for_embed_to_tell(place: Path) -> None:
+    weights = PackageWeights(kind="package", package="no_such_set", file="w.pth", match="name", licence="mine")
+    assert fingerprint(data(SOURCES["folder"]), weights).weights["backbone"]["files"] == 0
 
 
 def test_a_source_that_is_not_there_is_told(place: Path) -> None:

@@ -17,7 +17,7 @@ from meltpoint.data.fingerprint import fingerprint
 from meltpoint.errors import UserError
 from meltpoint.files import write_json
 from meltpoint.forecast.counting import count_images
-from meltpoint.forecast.plan import _look_at_source, _steps
+from meltpoint.forecast.plan import Graph, _look_at_files, _steps
 from meltpoint.forecast.speeds import PLACE, USUAL, read_speeds, write_speeds
 from meltpoint.forecast.stages import Load, in_words, stage_seconds
 from meltpoint.params.data import FolderSource
@@ -185,15 +185,27 @@ def test_a_look_at_the_source_is_no_reason_to_run_but_what_it_finds_is(
         "labels": {"defective": {"kind": "names", "column": "class", "classes": None}},
     }
     raw["heads"] = {"defective": raw["heads"]["defective"]}
+    raw["backbone"]["weights"] = {"kind": "file", "path": "w.pth", "match": "name", "licence": "mine"}
+    (tmp_path / "w.pth").write_bytes(b"weights")
     params = parse_params(raw, "params.yaml")
-    write_json(Path("data/fingerprint.json"), fingerprint(params.data).parts)
-    stages: dict[str, list[str]] = {"fingerprint": [], "download": ["fingerprint"], "split": ["download"]}
+    looked = fingerprint(params.data, params.backbone.weights)
+    write_json(Path("data/fingerprint.json"), looked.parts)
+    write_json(Path("data/weights.json"), looked.weights)
+    stages = {"fingerprint": [], "download": ["fingerprint"], "embed": ["download", "fingerprint"], "train": ["embed"]}
+    reads = {stage: set[str]() for stage in stages}
+    reads |= {"download": {"data/fingerprint.json"}, "embed": {"data/raw", "data/weights.json"}}
 
     def found() -> list[tuple[str, str]]:
         status: dict[str, Any] = {"fingerprint": ["always changed"]}
-        _look_at_source(stages, status, params)
+        _look_at_files(Graph(stages, reads), status, params)
         return [(step.stage, step.reason) for step in _steps(stages, status, params)]
 
     assert found() == []
+    (tmp_path / "w.pth").write_bytes(b"another")
+    assert found() == [("embed", "changed: the file of weights"), ("train", "after embed")]
+    (tmp_path / "w.pth").write_bytes(b"weights")
+    assert found() == [], "weights count by what they hold"
     picture.write_bytes(b"longer")
-    assert found() == [("download", "changed: files of the source"), ("split", "after download")]
+    assert found() == [
+        ("download", "changed: files of the source"), ("embed", "after download"), ("train", "after embed"),
+    ]  # fmt: skip

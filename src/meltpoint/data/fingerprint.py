@@ -1,4 +1,7 @@
-"""Whether the files of a source are those that were brought in: by names, sizes and times, never by content."""
+"""Whether the files that params.yaml names are those that were read: those of a source by names, sizes and times.
+
+A weight file counts by its content: it is one file, and to train again because it was copied or installed anew is dear.
+"""
 
 import hashlib
 import os
@@ -8,50 +11,89 @@ from pathlib import Path
 from typing import Any, assert_never
 
 from meltpoint.data.delimited import column_named, read_cells
-from meltpoint.data.listing import locate, repository
+from meltpoint.data.listing import SourceError, locate, repository
 from meltpoint.data.packages import find_package
+from meltpoint.files import sha256_of
 from meltpoint.params.data import (
     ArchiveSource,
     CsvSource,
     Data,
     FolderSource,
     MasksSource,
+    NameTable,
     PackageSource,
     Source,
     Yoga82Source,
 )
+from meltpoint.params.model import FileWeights, HubWeights, PackageWeights, RandomWeights, Weights
 
 MADE = ("data", "models", "repeats", "exports", "reports", "mlruns")  # by stages, in the repository
 ABSENT = "absent"  # in place of size and time
 
-Entry = tuple[str, str]  # a path as params.yaml names it or below that, and its size in bytes and time in ns
+Entry = tuple[str, str]  # a path as params.yaml names it or below that; its size in bytes and time in ns, or its sha256
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What the stage writes: of the source and of each table of names, `files` and a `sha256` over all entries."""
+    """What the stage writes: of each part `files` and a `sha256` over all its entries.
+
+    parts: the source, and each table of names: what `download` reads.
+    weights: the backbone's weight file: what `embed` and `train` read.
+    """
 
     parts: dict[str, dict[str, Any]]
+    weights: dict[str, dict[str, Any]]
 
     @property
     def sentence(self) -> str:
         """The closing line."""
-        return f"{sum(part['files'] for part in self.parts.values()):,} files looked at"
+        return f"{sum(part['files'] for part in (self.parts | self.weights).values()):,} files looked at"
 
 
-def fingerprint(data: Data) -> Fingerprint:
+def fingerprint(data: Data, weights: Weights) -> Fingerprint:
     """Look at each file that `download` reads: of folders at every one below, of tables at those that they name.
 
-    What lies at an address has no entry: params.yaml says its sha256.
+    And at the weight file that `weights` names. What lies at an address has no entry: params.yaml says its sha256.
 
     Raises:
         SourceError: a folder, a table, or its column of paths is not there.
     """
     parts = {"source": _sum(_source_entries(data.source))}
     for label, table in data.names.items():
-        if table.package is None:
-            parts[f"names.{label}"] = _sum([_entry("table", locate(table.table, f"data.names.{label}.table"))])
-    return Fingerprint(parts)
+        parts[f"names.{label}"] = _sum([_entry("table", _find_names(table, f"data.names.{label}"))])
+    return Fingerprint(parts, {"backbone": _sum(_weights_entries(weights))})
+
+
+def _find_names(table: NameTable, place: str) -> Path:
+    if table.package is None:
+        return locate(table.table, f"{place}.table")
+    return find_package(table.package, table.table, place) / table.table
+
+
+def _weights_entries(weights: Weights) -> Iterator[Entry]:
+    """What stands in a weight file; `embed` tells if it is not there."""
+    match weights:
+        case FileWeights():
+            yield "path", _content_of(Path(weights.path))
+        case PackageWeights():
+            try:
+                yield (
+                    "file",
+                    _content_of(find_package(weights.package, weights.file, "backbone.weights") / weights.file),
+                )
+            except SourceError:
+                yield "file", ABSENT
+        case HubWeights() | RandomWeights():
+            return
+        case _:
+            assert_never(weights)
+
+
+def _content_of(path: Path) -> str:
+    try:
+        return sha256_of(path)
+    except (OSError, ValueError):
+        return ABSENT
 
 
 def _sum(entries: Iterable[Entry]) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from meltpoint.params.read import Params, read_params
 from meltpoint.progress import timed_file
 
 PARAMS = "params.yaml"
-LOOK, FINGERPRINT = "fingerprint", Path("data/fingerprint.json")  # the stage that always runs, and what it writes
+LOOK, FINGERPRINT, WEIGHTS = "fingerprint", "data/fingerprint.json", "data/weights.json"  # it always runs, and writes
+LOOKED_AT = {FINGERPRINT: "files of the source", WEIGHTS: "the file of weights"}
 NEW = "has not run here"
 TOLD = 3  # changed params or files that are named
 
@@ -35,6 +36,14 @@ class Step:
     reason: str
 
 
+@dataclass(frozen=True)
+class Graph:
+    """By stage, in the order of running, the stages it depends on, and the files that it reads."""
+
+    above: dict[str, list[str]]
+    reads: dict[str, set[str]]
+
+
 def plan() -> list[str]:
     """The stages that will run in this folder, in their order, in lines for people.
 
@@ -43,8 +52,9 @@ def plan() -> list[str]:
         ParamsError: params.yaml cannot be used.
     """
     params = read_params(Path(PARAMS))
-    stages, status = _ask_dvc()
-    _look_at_source(stages, status, params)
+    graph, status = _ask_dvc()
+    _look_at_files(graph, status, params)
+    stages = graph.above
     steps = list(_steps(stages, status, params))
     if not steps:
         return [f"dvc repro has nothing to do: its {len(stages)} stages are up to date."]
@@ -60,8 +70,8 @@ def plan() -> list[str]:
     return lines
 
 
-def _ask_dvc() -> tuple[dict[str, list[str]], dict[str, Any]]:
-    """By stage in the order of running, those it depends on; and what DVC finds changed."""
+def _ask_dvc() -> tuple[Graph, dict[str, Any]]:
+    """The stages, and what DVC finds changed."""
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
@@ -69,16 +79,17 @@ def _ask_dvc() -> tuple[dict[str, list[str]], dict[str, Any]]:
         with Repo() as repo:
             graph = repo.index.graph
             above = {stage.addressing: [other.addressing for other in graph.successors(stage)] for stage in graph}
+            reads = {stage.addressing: {str(dep.def_path) for dep in stage.deps} for stage in graph}
             status: dict[str, Any] = repo.status()
     except DvcException as error:
         raise PlanError(
             f"DVC cannot say what it would run: {error}. Correct dvc.yaml, or wait for the other one."
         ) from None
-    return _ordered(above), status
+    return Graph(_ordered(above), reads), status
 
 
-def _look_at_source(stages: dict[str, list[str]], status: dict[str, Any], params: Params) -> None:
-    """Take out the stage that always runs, or say of the stages behind it that the files of the source have changed.
+def _look_at_files(graph: Graph, status: dict[str, Any], params: Params) -> None:
+    """Take out the stage that always runs, and say of the stages behind it which of the files it looks at have changed.
 
     Raises:
         SourceError: the source is not there.
@@ -86,13 +97,20 @@ def _look_at_source(stages: dict[str, list[str]], status: dict[str, Any], params
     if status.get(LOOK) != ["always changed"]:
         return
     del status[LOOK]
+    found = fingerprint(params.data, params.backbone.weights)
+    for written, now in ((FINGERPRINT, found.parts), (WEIGHTS, found.weights)):
+        if _holds(Path(written), now):
+            continue
+        for stage in graph.above:
+            if written in graph.reads[stage]:
+                status[stage] = [*status.get(stage, []), {"changed deps": {LOOKED_AT[written]: "modified"}}]
+
+
+def _holds(path: Path, value: Any) -> bool:
     try:
-        same = read_json(FINGERPRINT) == fingerprint(params.data).parts
+        return bool(read_json(path) == value)
     except (OSError, ValueError):
-        same = False
-    for stage, above in stages.items():
-        if LOOK in above and not same:
-            status[stage] = [*status.get(stage, []), {"changed deps": {"files of the source": "modified"}}]
+        return False
 
 
 def _ordered(above: Mapping[str, list[str]]) -> dict[str, list[str]]:

@@ -1,0 +1,45 @@
+"""What DVC runs again, of the stages as dvc.yaml has them: all but `fingerprint` are stubs that write their outputs."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+from stubbed import call, make_repository, write_params
+
+pytestmark = pytest.mark.slow
+WEIGHTS = {"weights": {"kind": "file", "path": "w.pth", "match": "name", "licence": "mine"}}
+READING = {"embed", "train@frozen", "train@finetune"}  # weights
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stubbed")
+    make_repository(folder, 200)
+    write_params(folder, WEIGHTS)
+    (folder / "w.pth").write_bytes(b"one")
+    repro(folder)
+    return folder
+
+
+def repro(folder: Path) -> set[str]:
+    ran = re.findall(r"Running stage '(.+?)'", call(folder, "dvc", "repro"))
+    return set(ran) - {"fingerprint"}
+
+
+def test_a_replaced_file_of_weights_is_read_anew_and_the_source_is_not(house: Path) -> None:
+    assert repro(house) == set()
+    (house / "w.pth").write_bytes(b"two")
+    planned = call(house, "meltpoint", "plan")
+    assert "the file of weights" in planned
+    assert "download" not in planned
+    assert repro(house) == READING
+
+
+def test_another_picture_does_not_read_the_weights_anew(house: Path) -> None:
+    (house / "datasets" / "photos" / "class0" / "new.jpg").touch()
+    ran = repro(house)
+    assert "download" in ran
+    assert not ran & READING
