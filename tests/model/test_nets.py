@@ -7,7 +7,8 @@ import timm
 import torch
 from timm.models._builder import _update_default_model_kwargs, build_model_with_cfg, load_pretrained
 
-from meltpoint.model.nets import BackboneError, count_stages, create_net, group_by_depth, pre_logits, prune_net, run_net
+from meltpoint.model.depth import group_by_depth
+from meltpoint.model.nets import BackboneError, count_stages, create_net, pre_logits, prune_net, run_net
 from meltpoint.model.weights import WeightsError
 from meltpoint.params.checks import BYPASSING
 from meltpoint.params.model import Backbone, RandomWeights
@@ -154,10 +155,54 @@ def test_a_vit_that_pads_takes_any_size() -> None:
     assert run_net(net, torch.zeros(1, 3, 70, 70), [0], whole=False)[1][0].cells.shape == (1, 64, 5, 5)
 
 
-def test_a_hub_that_does_not_answer_is_told_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise ConnectionError("nobody there\nat all")
+MAKE = timm.create_model
 
+
+def answer(name: str, pretrained: bool = False, **options: Any) -> Any:
+    """A hub that has weights of each model as it is usually made."""
+    net = MAKE(name, pretrained=False, **options)
+    if pretrained:
+        net.load_state_dict(MAKE(name, pretrained=False, num_classes=0).state_dict())
+    return net
+
+
+def fail(name: str, pretrained: bool = False, **options: Any) -> Any:
+    """A hub that does not answer; nets are made before it is asked."""
+    net = MAKE(name, pretrained=False, **options)
+    if pretrained:
+        raise ConnectionError("nobody there\nat all")
+    return net
+
+
+WRONG: list[tuple[str, int, dict[str, Any], str]] = [
+    ("test_vit", 70, {}, "cannot take images of 70 pixels .* 64 or 80"),
+    ("swin_tiny_patch4_window7_224", 230, {}, "cannot take images of 230 pixels"),
+    ("test_resnet", 64, {"act_layer": "wibble"}, "wibble.*images.side is not the reason"),
+    ("test_resnet", 64, {"output_stride": 5}, "images.side is not the reason"),
+    ("test_vit", 64, {"wibble": 1}, "unexpected keyword argument 'wibble'"),
+]
+
+
+@pytest.mark.parametrize("hub", [answer, fail])
+@pytest.mark.parametrize(("name", "size", "args", "told"), WRONG)
+def test_a_hub_is_not_blamed_for_what_params_ask(
+    name: str, size: int, args: dict[str, Any], told: str, hub: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timm, "create_model", hub)
+    with pytest.raises(BackboneError, match=told) as caught:
+        create_net(params(name, **args), size, from_hub=True)
+    assert "network" not in str(caught.value)
+    assert "nobody there" not in str(caught.value)
+
+
+def test_weights_of_a_hub_that_do_not_fit_the_arguments_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timm, "create_model", answer)
+    with pytest.raises(WeightsError, match=r"do not fit .*'embed_dim': 32.*size mismatch") as caught:
+        create_net(params("test_vit", embed_dim=32), 160, from_hub=True)
+    assert "network" not in str(caught.value)
+
+
+def test_a_hub_that_does_not_answer_is_told_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timm, "create_model", fail)
     with pytest.raises(WeightsError, match=r"test_resnet could not be fetched: nobody there\. .*kind: file"):
         create_net(params("test_resnet"), 64, from_hub=True)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from meltpoint.model import nets
 from meltpoint.model.convolution import Convolution, copy_last_convolution
+from meltpoint.model.depth import check_stages, group_by_depth
 from meltpoint.model.nets import BackboneError, Block
 from meltpoint.model.upsample import join_maps
 from meltpoint.model.weights import load_weights
@@ -149,7 +150,7 @@ class Backbone(nn.Module):
         """
         dimensions = {name: parameter.ndim for name, parameter in self.net.named_parameters()}
         stages: list[list[str]] = []
-        for names in nets.group_by_depth(self.net):
+        for names in group_by_depth(self.net):
             if stages and max(dimensions[name] for name in names) < 2:
                 stages[-1] += names
             else:
@@ -184,7 +185,7 @@ def build_backbone(params: BackboneParams, taps: Collection[Reading], size: int,
             backbone.convolutions[key] = _copy_convolution(backbone, tap)
     if FINAL not in backbone.specs:
         nets.prune_net(net, backbone.all_indices())
-    nets.check_stages(params.name, backbone.stages(), dict(backbone.named_parameters()))
+    check_stages(params.name, backbone.stages(), dict(backbone.named_parameters()))
     net.to(memory_format=torch.channels_last)
     return backbone.eval()
 

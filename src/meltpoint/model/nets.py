@@ -1,14 +1,13 @@
 """timm's models behind a handful of calls: made for one image size, run up to the stages that are wanted."""
 
 import difflib
-from collections.abc import Collection
 from dataclasses import dataclass
 from inspect import signature
 from typing import Any, cast
 
 import timm
 import torch
-from timm.models import get_pretrained_cfg, group_parameters
+from timm.models import get_pretrained_cfg
 from torch import Tensor, nn
 
 from meltpoint.errors import UserError
@@ -27,22 +26,18 @@ def create_net(params: BackboneParams, size: int, from_hub: bool) -> nn.Module:
 
     Raises:
         BackboneError: unknown name or argument, or an image size it cannot take; the nearest right ones are named.
-        WeightsError: the hub does not answer or has no such weights.
+        WeightsError: it could be made without weights, but the hub does not answer, or has none that fit.
     """
     _check_name(params.name)
     if slips := list(check_arguments(params.args)):
         raise BackboneError("; ".join(slips))
     try:
         return _instantiate(params, size, from_hub)
-    except TypeError as error:
-        raise BackboneError(
-            f"{params.name} cannot be made with backbone.args {params.args}: {error}. timm's documentation of the model"
-            " lists its arguments; correct them."
-        ) from error
     except Exception as error:
-        if from_hub:  # a hub fails in the words of half a dozen libraries
-            raise _unreachable(params, error) from error
-        raise wrong_size(params, size, error) from error
+        fault = _fault(params, size) if from_hub else error
+        if fault is None:  # a hub fails in the words of half a dozen libraries
+            raise _without_weights(params, error) from error
+        raise _cannot_be_made(params, size, fault) from fault
 
 
 @dataclass(frozen=True)
@@ -132,45 +127,6 @@ def count_stages(net: nn.Module) -> int:
 def prune_net(net: nn.Module, indices: list[int]) -> None:
     """Take away what comes after the last of the stages `indices`: it would be kept, and never learn."""
     cast(Any, net).prune_intermediate_layers(indices, prune_norm=not has_tokens(net), prune_head=True)
-
-
-def group_by_depth(net: nn.Module) -> list[list[str]]:
-    """Names of the parameters as timm groups them for layer-wise learning rates: stem, stages or blocks, the rest.
-
-    Where timm does not group them, each numbered part (`stages.0`) is a group, and what stands before, between and
-    after those: a net holds its parts in the order in which images pass them.
-    """
-    try:
-        matcher = cast(Any, net).group_matcher(coarse=True)
-    except Exception:  # noqa: BLE001 - poolformer has no such method, rdnet's refuses
-        return _group_by_part(net)
-    grouped = group_parameters(net, matcher)
-    return [list(grouped[depth]) for depth in sorted(grouped)]
-
-
-def _group_by_part(net: nn.Module) -> list[list[str]]:
-    groups: dict[str, list[str]] = {}
-    for name, _ in net.named_parameters():
-        part, _, rest = name.partition(".")
-        number = rest.partition(".")[0]
-        groups.setdefault(f"{part}.{number}" if number.isdigit() else part, []).append(name)
-    return list(groups.values())
-
-
-def check_stages(name: str, stages: list[list[str]], parameters: Collection[str]) -> None:
-    """Whether each parameter stands in one stage, as fine-tuning will want: told before an image is read.
-
-    Raises:
-        BackboneError: one stands in none, or in two.
-    """
-    staged = sorted(parameter for names in stages for parameter in names)
-    if staged != sorted(parameters):
-        wrong = sorted({one for one in {*staged, *parameters} if staged.count(one) != 1})
-        raise BackboneError(
-            f"{name} cannot be parted into stages, by which it is frozen and unfrozen: of its {len(parameters)}"
-            f" parameters {len(wrong)} stand in no stage or in two, for example {wrong[:3]}. Take another backbone:"
-            " timm.list_models() lists them."
-        )
 
 
 def next_size(params: BackboneParams, size: int) -> int:
@@ -266,8 +222,24 @@ def _hub_id(model: str) -> str | None:
     return None if config is None else config.hf_hub_id
 
 
-def _unreachable(params: BackboneParams, error: Exception) -> WeightsError:
-    reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
+def _cannot_be_made(params: BackboneParams, size: int, error: Exception) -> BackboneError:
+    if not isinstance(error, TypeError):
+        return wrong_size(params, size, error)
+    return BackboneError(
+        f"{params.name} cannot be made with backbone.args {params.args}: {error}. timm's documentation of the model"
+        " lists its arguments; correct them."
+    )
+
+
+def _without_weights(params: BackboneParams, error: Exception) -> WeightsError:
+    """The error of a net that can be made, but not with weights: they do not fit its arguments, or cannot be had."""
+    reason = str(error).partition("\n")[0].rstrip(".:") or type(error).__name__
+    if "loading state_dict" in reason:
+        return WeightsError(
+            f"timm's weights of {params.name} do not fit a net that is made with backbone.args {params.args}:"
+            f" {' '.join(str(error).split())[:300]}. Take away the arguments that change its shapes, or give a file"
+            " that fits: backbone.weights {kind: file, path: ..., match: name, licence: ...}."
+        )
     return WeightsError(
         f"timm's weights of {params.name} could not be fetched: {reason}. Check the network and the name, or give a"
         " file: backbone.weights {kind: file, path: ..., match: name, licence: ...}."
@@ -281,20 +253,26 @@ def _nearest_size(params: BackboneParams, size: int, direction: int) -> int | No
 
 
 def _works(params: BackboneParams, size: int) -> bool:
-    """Whether the net takes images of that size; tried on torch's meta device, which computes shapes only.
+    return _fault(params, size) is None
 
-    A net that asks for values, which that device has not, is tried in earnest.
+
+def _fault(params: BackboneParams, size: int) -> Exception | None:
+    """What hinders the net from taking images of that size, without weights; tried on torch's meta device.
+
+    That one computes shapes only; a net that asks for values, which it has not, is tried in earnest.
     """
+    fault: Exception | None = None
     for device in ("meta", "cpu"):
         try:
             with torch.device(device), torch.inference_mode():
                 net = _instantiate(params, size, from_hub=False)
                 pre_logits(net, run_net(net, torch.zeros(1, 3, size, size), [], whole=True)[0])
-            return True
+            return None
         except Exception as error:  # noqa: BLE001 - whatever a net says of it, the size does not work
+            fault = error
             if "meta tensor" not in str(error):
-                return False
-    return False
+                return fault
+    return fault
 
 
 def _native_size(name: str) -> int:
