@@ -142,6 +142,15 @@ def test_deps_are_the_import_closure(stage: str) -> None:
         )
 
 
+def test_the_pictures_are_looked_at_once() -> None:
+    """100,000 files take DVC seconds, for each stage that has their folder among its deps or outs."""
+    assert [stage for stage in DVC if "data/raw" in stage_body(stage).get("outs", [])] == ["download"]
+    assert not [stage for stage in DVC if "data/raw" in stage_body(stage)["deps"]]
+    tables = {"data/samples.csv", "data/splits", "data/contents.json"}  # say what the pictures hold
+    assert all(tables & set(stage_body(stage)["deps"]) for stage in ("split", "augment", "register"))
+    assert "data/contents.json" in stage_body("augment")["deps"], "masks are in no table"
+
+
 @pytest.mark.parametrize("path", STAGES, ids=name_of)
 def test_stages_contain_nothing(path: Path) -> None:
     forbidden = (ast.If, ast.For, ast.While, ast.ClassDef, ast.Try, ast.ListComp, ast.Lambda)

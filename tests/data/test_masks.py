@@ -351,3 +351,16 @@ def test_one_folder_of_masks_serves_all_splits(inspect: Inspect) -> None:
     found = collected(data({**source, "masks": {"all": "annot"}}), inspect)
     assert len(found.samples) == 5
     assert found.report["ignored"] == []
+
+
+def test_a_mask_that_is_drawn_otherwise_changes_the_contents_and_not_the_table(inspect: Inspect) -> None:
+    asked = four_folders()
+    before = collect(asked, RAW, REPORT, inspect, normalise)
+    assert before.contents["files"] == 2 * len(before.samples)
+    drawn = Path("set/train_labels/a.png")
+    Image.fromarray(np.flip(truth("a"), axis=1)).save(drawn)
+    after = collect(asked, RAW, REPORT, inspect, normalise)
+    assert after.samples.equals(before.samples)
+    assert after.contents != before.contents
+    draw_ids(drawn)
+    assert collect(asked, RAW, REPORT, inspect, normalise).contents == before.contents

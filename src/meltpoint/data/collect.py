@@ -1,5 +1,6 @@
 """Brings a dataset in: every image decoded once and copied, or listed with the reason why not; complete or absent."""
 
+import hashlib
 import os
 import shutil
 from collections.abc import Callable
@@ -37,6 +38,7 @@ class Collected:
     names: of classes for people, {label: {language: {class: name}}}.
     palettes: of labels of masks, a colour "#rrggbb" for each class.
     depths: which values of pictures of more than 8 bits are black and white.
+    contents: what all files of data/raw add up to, `files` and `sha256`, so that stages need not look at each again.
     report: what reports/data.json holds.
     """
 
@@ -45,6 +47,7 @@ class Collected:
     names: Names
     palettes: Palettes
     depths: Depths
+    contents: dict[str, Any]
     report: dict[str, Any]
     sentence: str
 
@@ -84,8 +87,15 @@ def collect(data: Data, raw: Path, report: Path, inspect: Inspect, normalise: No
             check_counts(met["labels"])
     finally:
         shutil.rmtree(SCRATCH, ignore_errors=True)
-    samples, palettes, sentence = check_samples(samples, classes), palettes_of(data.labels), closing_sentence(met)
-    return Collected(samples, classes, named.names, palettes, depths, met, sentence)
+    samples, palettes, contents = check_samples(samples, classes), palettes_of(data.labels), _add_up(samples, copies)
+    return Collected(samples, classes, named.names, palettes, depths, contents, met, closing_sentence(met))
+
+
+def _add_up(samples: pd.DataFrame, copies: list[Copy]) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    for path, copy in zip(samples["path"], copies, strict=True):
+        digest.update(f"{path}\0{copy.sha256}\0{copy.mask_sha256}\n".encode())
+    return {"files": sum(1 + bool(copy.mask_sha256) for copy in copies), "sha256": digest.hexdigest()}
 
 
 def _describe_pixels(met: dict[str, Any], copies: list[Copy], masked: Masked | None) -> Depths:

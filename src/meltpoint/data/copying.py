@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from meltpoint.data.masks import FOLDER, Masked, mask_path
 from meltpoint.depths import Inspected
 from meltpoint.errors import UserError
+from meltpoint.files import sha256_of
 from meltpoint.params.data import MaskLabel
 
 CHUNK = 1_000_000  # bytes
@@ -31,12 +32,13 @@ class MaskError(UserError, ValueError):
 
 @dataclass(frozen=True)
 class Copy:
-    """An image that was copied and decoded: what it is, its size in bytes, pixels of each class of its mask."""
+    """An image that was copied and decoded: what it is, its bytes; of its mask, pixels of each class and the sha256."""
 
     seen: Inspected
     sha256: str
     bytes: int
     pixels: tuple[int, ...]
+    mask_sha256: str  # empty without a mask
 
     @property
     def measured(self) -> dict[str, int | str]:
@@ -61,12 +63,12 @@ def copy_image(
         return "no permission to read it"
     try:
         seen = inspect(target, max_megapixels)
-        size = (seen.width, seen.height)
-        pixels = _paired(mask, folder / mask_path(job[0]), masked, normalise, size) if masked else ()
+        pair, size = folder / mask_path(job[0]), (seen.width, seen.height)
+        pixels = _paired(mask, pair, masked, normalise, size) if masked else ()
     except UserError as error:
         target.unlink()
         return str(getattr(error, "reason", error))
-    return Copy(seen, sha256, count, pixels)
+    return Copy(seen, sha256, count, pixels, sha256_of(pair) if masked else "")
 
 
 def _paired(mask: Path, target: Path, masked: Masked, normalise: Normalise, size: tuple[int, int]) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from meltpoint.registry.state import git_revision
 
 LOCK, PARAMS = "dvc.lock", "params.yaml"
 STAGES = ("download", "split", "augment", "embed", "compare")  # and two for each strategy
-UNREAD = ("data/raw", "data/features", "data/splits", "data/samples.csv")  # nothing that is shown needs them
+UNREAD = tuple(f"data/{name}" for name in ("raw", "contents.json", "features", "splits", "samples.csv"))  # not shown
 REPEATS = "repeats/"  # of these neither: what they reach stands in the reports
 
 
