@@ -206,7 +206,7 @@ def _tabulate(trained: Sequence[Trained]) -> str:
     lines = [f"| {' | '.join(titles)} |", f"|---|---|{'---:|' * (len(titles) - 2)}"]
     for one, latency in zip(trained, latencies, strict=True):
         cells = [
-            one.variant,
+            markdown(one.variant),
             f"**{one.strategy}**" if one.shipped else one.strategy,
             str(one.predictor.card.images.side),
         ]

@@ -1,6 +1,7 @@
 """Names of classes are data: no picture, table or terminal reads them as markup, and none is left out."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,9 +9,12 @@ from matplotlib.figure import Figure
 
 from meltpoint.evaluate import plots
 from meltpoint.evaluate.classification import judge
+from meltpoint.evaluate.compare import compare
 from meltpoint.evaluate.matrix import draw_confusion
 from meltpoint.evaluate.plots import draw_precision_recall, draw_reliability, draw_roc, drawn
+from meltpoint.evaluate.table import _regions, write_text
 from meltpoint.evaluate.words import markdown
+from meltpoint.params.judging import Compare
 from meltpoint.progress import plain, plain_lines
 
 NAMES = ["$", "$$", "$5 $10", "<b>", r"\alpha", "_x_", "[red]", "%s"]
@@ -75,11 +79,39 @@ def test_what_steers_a_terminal_is_told_by_its_escape(name: str, told: str) -> N
 
 @pytest.mark.parametrize(
     ("name", "told"),
-    [("a|b", r"a\|b"), ("<b>", r"\<b\>"), ("[x](y)", r"\[x\]\(y\)"), ("*a*", r"\*a\*"), ("two\nlines", r"two\\nlines"),
+    [("a|b", r"a\|b"), ("<b>", r"\<b\>"), ("[x](y)", r"\[x\](y)"), ("*a*", r"\*a\*"), ("two\nlines", r"two\\nlines"),
      ("plain", "plain")],
 )  # fmt: skip
 def test_markdown_shows_it_as_it_is(name: str, told: str) -> None:
     assert markdown(name) == told
+
+
+HOSTILE = ["a|b *x* <img src=x>", "[click](http://x)"]
+RAW = ("a|b", "*x*", " <img", "[click]")
+
+
+def test_no_class_is_markup_in_the_text_of_a_decision(
+    reports: Any, cards: Any, predict: Any, settings: Compare
+) -> None:
+    classes = {"y": [*HOSTILE, "plain"]}
+    own = type(reports)(reports.folder, classes, cards(classes))
+    for number, name in enumerate(("one", "two")):
+        own.add(name, predict(0.1 * (number + 1), number, 15, classes=classes))
+    asked = settings.model_copy(update={"metric": "balanced_accuracy"})
+    decision = compare(own.read("one", "two", metric="balanced_accuracy"), asked)
+    assert HOSTILE[0] in decision.sentence, "there are so few images of a class that the sentence names it"
+    text = write_text(decision)
+    assert r"a\|b \*x\* \<img src=x\>" in text
+    assert not [raw for raw in RAW if raw in text]
+
+
+def test_no_class_is_markup_in_the_table_of_regions() -> None:
+    scores: Any = {"test": {"y": {"classes": {name: {"iou": 0.5} for name in HOSTILE}}}}
+    evidence = SimpleNamespace(main_head="y", classes={"y": HOSTILE}, strategies=["one"])
+    decision: Any = SimpleNamespace(evidence=evidence, rows=[SimpleNamespace(metrics=scores)])
+    told = "\n".join(_regions(decision))
+    assert r"| a\|b \*x\* \<img src=x\> | 50.0% |" in told
+    assert not [raw for raw in RAW if raw in told]
 
 
 def test_a_legend_leaves_no_name_out() -> None:

@@ -28,3 +28,11 @@ def test_changes_are_told_in_short() -> None:
     many = [(f"p{number}", "x" * 100, "y") for number in range(MOST_CHANGES + 3)]
     assert describe_changes(many).endswith("and 3 more.")
     assert "x" * 50 not in describe_changes(many)
+
+
+def test_no_name_of_the_data_is_markup() -> None:
+    sentence = "Nothing is decided, for a|b *x* <img src=x> and [click](http://x) are rare."
+    described = describe_decision({**DECISION, "sentence": sentence}, "shape/accuracy").splitlines()[0]
+    assert described == r"Nothing is decided, for a\|b \*x\* \<img src=x\> and \[click\](http://x) are rare."
+    changed = describe_changes([("train.class_weights.`*x*", "1", "2")])
+    assert r"train.class\_weights.\`\*x\* 1" in changed

@@ -97,7 +97,7 @@ def shown_classes(decision: Decision) -> list[tuple[str, list[str]]]:
 def write_text(decision: Decision) -> str:
     """compare.md: the sentence and two tables whose columns line up in a terminal too."""
     settings, head, metric = decision.settings, decision.evidence.main_head, words.METRICS[decision.settings.metric]
-    lines = [f"# {_title(decision)}", "", decision.sentence, "", *_strategies(decision)]
+    lines = [f"# {_title(decision)}", "", words.markdown(decision.sentence), "", *_strategies(decision)]
     if decision.pairs:
         unit = "" if settings.metric in words.LOSSES else ", in points"
         against = f"By how much {decision.winner} is better than each other strategy, {metric} on {head}{unit}:"
@@ -207,7 +207,7 @@ def _regions(decision: Decision) -> list[str]:
     if not names:
         return []
     titles = ["class", *evidence.strategies]
-    rows = [[name, *(words.percent(scores[name]["iou"]) for scores in found)] for name in names]
+    rows = [[words.markdown(name), *(words.percent(scores[name]["iou"]) for scores in found)] for name in names]
     return ["", f"IoU of each class of {head}, on test:", "", *align([titles, *rows])]
 
 

@@ -176,4 +176,4 @@ def price(mine: Mapping[str, float], other: Mapping[str, float], decisive: str) 
 
 def markdown(text: str) -> str:
     """Text of the data in Markdown, where it is neither a table's border nor a link, an emphasis or HTML."""
-    return re.sub(r"([\\`*_{}\[\]<>()#|~$!&])", r"\\\1", plain(text))
+    return re.sub(r"([\\`*_{}\[\]<>#|~$&])", r"\\\1", plain(text))

@@ -5,6 +5,7 @@ from typing import Any
 
 from meltpoint.evaluate.words import COSTS, METRICS, cost, markdown, percent
 from meltpoint.model.card import Card
+from meltpoint.progress import plain
 
 LONGEST = 4900  # characters that every description in MLflow takes
 MOST_CHANGES = 8
@@ -19,12 +20,14 @@ def name_decision(decision: Mapping[str, Any]) -> str:
 
 def describe_decision(decision: Mapping[str, Any], main: str) -> str:
     """The sentence, and what each strategy reached and costs; `main` is "head/metric"."""
-    return f"{decision['sentence']}\n\n{table_of(decision, main)}"[:LONGEST]
+    return f"{markdown(decision['sentence'])}\n\n{table_of(decision, main)}"[:LONGEST]
 
 
 def describe_changes(changes: Sequence[tuple[str, str, str]]) -> str:
     """What is new since the state before, as a paragraph; nothing if nothing is."""
-    told = [f"`{name}` {markdown(_short(old))} → {markdown(_short(new))}" for name, old, new in changes[:MOST_CHANGES]]
+    told = [
+        f"{_code(name)} {markdown(_short(old))} → {markdown(_short(new))}" for name, old, new in changes[:MOST_CHANGES]
+    ]
     more = f" and {len(changes) - MOST_CHANGES} more" if len(changes) > MOST_CHANGES else ""
     return f"\n\nChanged since the state before: {'; '.join(told)}{more}." if told else ""
 
@@ -63,6 +66,11 @@ def describe_strategy(card: Card, scores: Mapping[str, float], costs: Mapping[st
     about = f"**{card.strategy}** of {card.backbone.name} at {card.images.side} px; {', '.join(told)}"
     licence = markdown(card.licence)
     return f"{about}; weights under {licence}.\n\n{_table([METRICS[card.metric], 'test', 'val'], rows)}"[:LONGEST]
+
+
+def _code(name: str) -> str:
+    """The path of a param, whose last part may be a class."""
+    return markdown(name) if "`" in name or plain(name) != name else f"`{name}`"
 
 
 def _short(text: str) -> str:
