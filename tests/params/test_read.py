@@ -11,6 +11,7 @@ import yaml
 from meltpoint.params.base import Section
 from meltpoint.params.checks import OVERLOOKED
 from meltpoint.params.read import ParamsError, parse_params, read_params
+from meltpoint.params.yaml12 import load, written_at
 
 ROOT = Path(__file__).parents[2]
 PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
@@ -200,6 +201,13 @@ def test_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
         ("[a, 3]", r"classes\.1: this is text, and YAML reads 3 as a number; quote it: '3'"),
         ("[a, null]", r"classes\.1: this is text, and YAML reads null as nothing; quote it: 'null'"),
         ("[2024-01-01, a]", r"classes\.0: .* reads 2024-01-01 as a date; quote it: '2024-01-01'"),
+        ("[007, 010]", r"reads 007 as a number; quote it: '007'(.|\n)*reads 010 as a number; quote it: '010'"),
+        ("[a, 1.10]", r"reads 1\.10 as a number; quote it: '1\.10'"),
+        ("[0x10, a]", r"reads 0x10 as a number; quote it: '0x10'"),
+        ("[1e3, a]", r"reads 1e3 as a number; quote it: '1e3'"),
+        ("[1_000, a]", r"reads 1_000 as a number; quote it: '1_000'"),
+        ("[~, a]", r"reads ~ as nothing; quote it: '~'"),
+        ("[True, a]", r"reads True as true or false; quote it: 'True'"),
     ],
 )
 def test_a_class_that_yaml_takes_for_something_else(tmp_path: Path, classes: str, said: str) -> None:
@@ -208,6 +216,29 @@ def test_a_class_that_yaml_takes_for_something_else(tmp_path: Path, classes: str
     (tmp_path / "params.yaml").write_text(text.replace("classes: [mono, poly]", f"classes: {classes}"))
     with pytest.raises(ParamsError, match=said):
         read_params(tmp_path / "params.yaml")
+
+
+def test_a_class_as_key_is_told_as_it_is_written(tmp_path: Path) -> None:
+    text = (ROOT / "presets" / "elpv.yaml").read_text().replace("class_weights: none", "class_weights: {007: 1.0}", 1)
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(ParamsError, match=r"reads 007 as a number; quote it: '007'"):
+        read_params(tmp_path / "params.yaml")
+
+
+def test_the_text_of_a_scalar_is_found_by_its_path() -> None:
+    text = "a: {kind: names, classes: [007, b]}\nb:\n  - 1_0\n  -\n0x10: {c: d}\n"
+    assert written_at(text, ("a", "names", "classes", 0)) == "007", "a schema puts in the name of the kind"
+    assert written_at(text, ("b", 0)) == "1_0"
+    assert written_at(text, ("b", 1)) == "", "nothing stands there"
+    assert written_at(text, ("16", "[key]")) == "0x10"
+    assert written_at(text, ("a", "classes")) is None
+    assert written_at("", ("a",)) is None
+
+
+def test_without_the_text_nothing_is_guessed() -> None:
+    raw = load((ROOT / "presets" / "elpv.yaml").read_text().replace("classes: [mono, poly]", "classes: [007, a]"))
+    with pytest.raises(ParamsError, match=r"reads it as a number; quote it as you wrote it"):
+        parse_params(raw, "these")
 
 
 @pytest.mark.parametrize("classes", ["[no, yes]", "['no', 'yes']", "[off, on]", "[y, n]", "['1', '2']"])

@@ -23,7 +23,7 @@ from meltpoint.params.data import Augment, Data, Images, Split
 from meltpoint.params.judging import Compare, Evaluate, Register
 from meltpoint.params.model import Backbone, Head, Task, Tree
 from meltpoint.params.training import Embed, Strategy, Train
-from meltpoint.params.yaml12 import dump, load
+from meltpoint.params.yaml12 import load, written_at
 
 
 class ParamsError(UserError, ValueError):
@@ -79,7 +79,8 @@ def read_params(path: Path = Path("params.yaml")) -> Params:
         ParamsError: the file is missing, is no YAML, or breaks the schema; all slips are listed.
     """
     try:
-        raw = load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        raw = load(text)
     except FileNotFoundError:
         raise ParamsError(f"There is no {path}. Put a preset in place: make preset NAME=elpv") from None
     except UnicodeDecodeError as error:
@@ -90,20 +91,20 @@ def read_params(path: Path = Path("params.yaml")) -> Params:
         raise ParamsError(f"{path} is nested too deeply; its values lie a few levels deep. Correct it.") from None
     if not isinstance(raw, dict):
         raise ParamsError(f"{path} holds no mapping of sections. Put a preset in place: make preset NAME=elpv")
-    return parse_params(raw, str(path))
+    return parse_params(raw, str(path), text)
 
 
-def parse_params(raw: dict[str, Any], source: str) -> Params:
-    """Check an already read mapping; `source` is how messages call it."""
+def parse_params(raw: dict[str, Any], source: str, text: str = "") -> Params:
+    """Check an already read mapping; `source` is how messages call it, `text` what it was read from, if known."""
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
-        slips = [line for slip in error.errors() for line in _explain(slip).splitlines()]
+        slips = [line for slip in error.errors() for line in _explain(slip, text).splitlines()]
         listed = "\n".join(f"  - {slip}" for slip in slips)
         raise ParamsError(f"{source} has {len(slips)} slip(s):\n{listed}") from None
 
 
-def _explain(slip: Any) -> str:
+def _explain(slip: Any, text: str) -> str:
     """One slip of pydantic in a line: where, what, and for an unknown key the nearest known one.
 
     Slips between sections come together, in a line each.
@@ -117,10 +118,20 @@ def _explain(slip: Any) -> str:
         case "value_error":
             return f"{where}: {slip['ctx']['error']}" if where else str(slip["ctx"]["error"])
         case "string_type" if not isinstance(slip["input"], dict | list):
-            read = dump(slip["input"]).partition("\n")[0]
-            return f"{where}: this is text, and YAML reads {read} as {_kind(slip['input'])}; quote it: '{read}'"
+            return f"{where}: this is text, and {_say_read(slip['input'], written_at(text, slip['loc']))}"
         case _:
             return f"{where}: {slip['msg']}, and got {reprlib.repr(slip['input'])}"
+
+
+def _say_read(value: Any, written: str | None) -> str:
+    """What YAML made of text without quotes, and how to write it: as it stands there, for `007` is not `7`."""
+    match written:
+        case None:
+            return f"YAML reads it as {_kind(value)}; quote it as you wrote it, in '...'"
+        case "":
+            return "nothing stands there; write it"
+        case _:
+            return f"YAML reads {written} as {_kind(value)}; quote it: '{written}'"
 
 
 def _kind(value: Any) -> str:

@@ -5,6 +5,7 @@ are those of ruamel.yaml, by which DVC reads; a test holds the two readings agai
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
@@ -87,6 +88,27 @@ def load(text: str, loader: type[Loader | QuickLoader] = Loader) -> Any:
         yaml.YAMLError: it is none, or one key stands twice.
     """
     return yaml.load(text, loader)  # noqa: S506 - both are safe
+
+
+def written_at(text: str, path: Sequence[str | int]) -> str | None:
+    """How the scalar at `path` is written in a YAML text, as `007`; None if none is found there.
+
+    Parts of the path that the text does not have are passed over: those that a schema puts in, as names of kinds. With
+    `[key]` at its end it is the key that is meant.
+    """
+    node, key = yaml.compose(text, Loader), None
+    for part in path:
+        if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node, key = node.value[part], None
+        elif isinstance(node, yaml.MappingNode):
+            pairs = ((one, value) for one, value in node.value if str(_value_of(one)) == str(part))
+            key, node = next(pairs, (key, node))
+    found = key if path and path[-1] == "[key]" else node
+    return found.value if isinstance(found, yaml.ScalarNode) else None
+
+
+def _value_of(key: yaml.Node) -> Any:
+    return load(yaml.serialize(key)) if isinstance(key, yaml.ScalarNode) else None
 
 
 def dump(value: Any, **options: Any) -> str:
