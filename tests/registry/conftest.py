@@ -108,7 +108,7 @@ class House:
             if (folder := self.folder / "reports" / "strategies" / name)
         ]
         decision = {"winner": winner, "verdict": verdict, "sentence": f"Ship {winner}: it is good.",
-                    "main_head": "shape", "metric": "accuracy", "strategies": rows, "pairs": []}  # fmt: skip
+                    "main_head": "shape", "metric": "accuracy", "strategies": rows, "spread": None}  # fmt: skip
         write_json(self.folder / "reports" / "compare.json", decision)
 
     def ledger(self) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """The decision: the cheapest strategy is shipped that test shows to lose less than the margin to every other."""
 
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from meltpoint.errors import UserError
@@ -71,6 +72,12 @@ class Decision:
     def verdict(self) -> str:
         """`ship` or `not_enough_evidence`."""
         return self.ruling.verdict
+
+    @property
+    def spread(self) -> float | None:
+        """How far scores on test differ between models by chance (see `intervals.optimism`); None of a single one."""
+        errors = [pair.difference.standard_error for pair in self.pairs if pair.difference and pair.split == "test"]
+        return median(errors) / 2**0.5 if errors else None
 
 
 def compare(evidence: Evidence, settings: Compare) -> Decision:

@@ -22,6 +22,7 @@ def as_json(decision: Decision) -> dict[str, Any]:
     """The decision as plain values: shares in [0, 1], costs in their units, intervals as [low, high].
 
     A difference is by how much `a` is better than `b`, also where less is better; null where the metric cannot tell.
+    `spread` is how far scores on test differ between models by chance.
     """
     settings = decision.settings
     return {
@@ -36,6 +37,7 @@ def as_json(decision: Decision) -> dict[str, Any]:
         "cost": settings.cost,
         "images": decision.images,
         "groups": decision.groups,
+        "spread": decision.spread,
         "refusal": decision.ruling.refusal,
         "more_images": _needed(decision),
         "strategies": [_row(row, decision) for row in decision.rows],

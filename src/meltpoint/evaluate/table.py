@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 from meltpoint.evaluate import words
 from meltpoint.evaluate.compare import Decision
-from meltpoint.evaluate.intervals import Interval, optimism
+from meltpoint.evaluate.intervals import Interval
 
 STANDINGS = {
     "ship": "ship",
@@ -148,12 +147,10 @@ def say_trained(decision: Decision) -> str:
 
 def say_flattered(decision: Decision) -> str:
     """How much the best of the strategies flatters itself, as it is the best of several on the same images."""
-    errors = [pair.difference.standard_error for pair in decision.pairs if pair.difference and pair.split == "test"]
-    if not errors:
+    if decision.spread is None:
         return ""
-    count, metric = len(decision.rows), decision.settings.metric
-    high = optimism(count, median(errors) / 2**0.5)
-    much = f"{high:.3f}" if metric in words.LOSSES else f"{100 * high:.1f} points"
+    count = len(decision.rows)
+    much = words.flattery(decision.settings.metric, count, decision.spread)
     return (
         f"{count} models are judged on these test images here, and the best of as many equals would score about {much} "
         "too well; `meltpoint history` counts the models of earlier rounds too."

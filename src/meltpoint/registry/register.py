@@ -33,7 +33,7 @@ from meltpoint.registry.versions import (
     fetch,
     find_version,
 )
-from meltpoint.registry.wear import NAMED, sketch, spread_of, wear_of, write_judged
+from meltpoint.registry.wear import NAMED, sketch, wear_of, write_judged
 from meltpoint.registry.words import describe_decision
 
 COMPARE = Path("reports/compare.json")
@@ -97,7 +97,7 @@ def _count_judged(store: Store, state: State, decision: Mapping[str, Any]) -> No
     models = [fingerprint(state.folder / "models" / row["name"])[:NAMED] for row in decision["strategies"]]
     line = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"), "model": store.name, "images": len(test),
-        "metric": decision["metric"], "spread": spread_of(decision), "judged": models, "test": sketch(test),
+        "metric": decision["metric"], "spread": decision["spread"], "judged": models, "test": sketch(test),
     }  # fmt: skip
     write_judged(store.root, line)
 

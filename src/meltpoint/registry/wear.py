@@ -8,14 +8,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from filelock import FileLock
-from scipy.stats import norm
 
-from meltpoint.evaluate.intervals import optimism
-from meltpoint.evaluate.words import LOSSES, METRICS, counted
+from meltpoint.evaluate.words import METRICS, counted, flattery
 from meltpoint.files import whole_file
 from meltpoint.registry.ledger import read_lines
 
@@ -40,8 +37,7 @@ class Wear:
         told = f"{counted(self.models, 'model')} judged on this test set of {counted(self.images, 'image')}"
         if self.models < 2 or not self.spread:
             return told
-        high = optimism(self.models, self.spread)
-        much = f"{high:.3f}" if self.metric in LOSSES else f"{100 * high:.1f} points"
+        much = flattery(self.metric, self.models, self.spread)
         return (
             f"{told}: of as many equally good models the best would score about {much} {METRICS[self.metric]} too well "
             "here; label fresh images, of which a share falls to test by itself"
@@ -62,15 +58,6 @@ def is_same(first: Sequence[str], second: Sequence[str]) -> bool:
 def judged_on(test: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> set[str]:
     """The models that lines of the ledger tell to be judged on a test set, by their short fingerprints."""
     return {model for line in lines if is_same(test, line.get("test") or []) for model in line.get("judged") or []}
-
-
-def spread_of(decision: Mapping[str, Any]) -> float | None:
-    """The `spread` of `optimism` as a decision (compare.json) shows it; None if it compares nothing."""
-    ends = [pair["interval"] for pair in decision["pairs"] if pair["split"] == "test" and pair["interval"]]
-    if not ends:
-        return None
-    z = float(norm.isf((1 - decision["confidence"]) / 2))
-    return float(median((high - low) / (2 * z) for low, high in ends) / 2**0.5)
 
 
 def write_judged(root: Path, line: Mapping[str, Any]) -> None:

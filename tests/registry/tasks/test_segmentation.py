@@ -89,7 +89,7 @@ class House:
         metrics = {name: read_json(reports / "strategies" / name / "metrics.json") for name in names}
         rows = [{"name": name, "metrics": metrics[name], "intervals": {}, "cost": cost} for name in names]
         decision = {"winner": winner, "verdict": "ship", "sentence": "Ship it.", "main_head": "scene", "metric": "miou",
-                    "strategies": rows, "pairs": []}  # fmt: skip
+                    "strategies": rows, "spread": None}  # fmt: skip
         write_json(reports / "compare.json", decision)
 
 
