@@ -3,7 +3,8 @@
 An index is made in which every locked package has its locked release and a newer one, both with the requirements of
 the installed release and nothing else in them. `pip install --dry-run --require-hashes` resolves the locks against it,
 in an empty environment of each supported Python that this machine has, with the oldest pip that this Python bundles.
-The oldest Python does it with the real index, too, so that the hashes and the files belong together.
+The oldest Python does it with the real index, too, so that the hashes and the files belong together: both locks, as who
+runs the pipeline installs the one, and who tests it the other.
 """
 
 import hashlib
@@ -184,8 +185,8 @@ def plan(work: Path) -> Iterator[Try]:
         inside = make_environment(python, fetch_pip(PIPS[minor], work), work / f"3.{minor[1]}")
         whose = f"Python 3.{minor[1]}, pip {PIPS[minor]}"
         oldest = minor == min(pythons)
-        if oldest:
-            yield Try(f"{DEV}, {whose}, real index", inside, ROOT / DEV, None)
+        for name in reversed(LOCKS if oldest else ()):
+            yield Try(f"{name}, {whose}, real index", inside, ROOT / name, None)
         for name in LOCKS if oldest else (DEV,):
             yield Try(f"{name}, {whose}, newer releases of all", inside, work / name, index)
 
