@@ -45,6 +45,30 @@ def test_there_is_nothing_to_tell(clone: Path, capfd: pytest.CaptureFixture[str]
     assert capfd.readouterr() == (f"{BEGIN}\n", "")
 
 
+@pytest.mark.parametrize("command", ["history", "status", "doctor"])
+def test_where_a_first_stage_has_run_the_next_step_is_told(
+    clone: Path, capfd: pytest.CaptureFixture[str], command: str
+) -> None:
+    """`dvc repro download`, say: there is a dvc.lock, and neither decision, ledger nor store."""
+    (clone / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
+    try:
+        run([command])
+    except (UserError, SystemExit) as error:
+        told = capfd.readouterr().out + str(error)
+    else:
+        told = capfd.readouterr().out
+    assert "make repro" in told
+    assert "meltpoint sync" not in told, "there is nothing that it could show"
+
+
+@pytest.mark.parametrize("command", ["sync", "plan"])
+def test_a_folder_that_git_does_not_know_is_told(clone: Path, command: str) -> None:
+    shutil.rmtree(clone / ".git")
+    (clone / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
+    with pytest.raises(UserError, match="is not a git repository. Make it one: git init"):
+        run([command])
+
+
 @pytest.mark.parametrize("command", ["status", "sync"])
 def test_there_is_nothing_to_show(clone: Path, capfd: pytest.CaptureFixture[str], command: str) -> None:
     with pytest.raises(UserError) as caught:
@@ -71,7 +95,7 @@ def test_a_lost_store_is_no_fresh_clone(clone: Path, capsys: pytest.CaptureFixtu
     (clone / "dvc.lock").write_text("")
     with pytest.raises(SystemExit):
         run(["doctor"])
-    assert "to mend it: meltpoint sync" in capsys.readouterr().out
+    assert "to mend it: make repro" in capsys.readouterr().out, "sync would find nothing to show"
     with pytest.raises(CommandError, match=r"no reports/compare\.json yet"):
         run(["status"])
 

@@ -38,11 +38,14 @@ def test_a_healthy_store(house: Any) -> None:
     assert look(house) == Report([], [])
 
 
-def test_no_store_is_told(house: Any) -> None:
+@pytest.mark.parametrize(("registered", "mend"), [(True, "meltpoint sync"), (False, "make repro")])
+def test_no_store_is_told(house: Any, registered: bool, mend: str) -> None:
+    if registered:
+        register(house.params)
     (house.folder / "mlruns" / "mlflow.db").unlink()
     (finding,) = look(house, repair=True).left
     assert "so that MLflow shows nothing" in finding.what
-    assert finding.mend == "meltpoint sync"
+    assert finding.mend == mend
     assert not (house.folder / "mlruns" / "mlflow.db").exists()
 
 

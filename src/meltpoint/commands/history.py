@@ -48,7 +48,8 @@ def history(folder: Path, alias: str | None) -> str:
     if not lines and is_fresh(root):
         return BEGIN
     if not lines:
-        return f"No alias{f' {alias}' if alias else ''} of {name} has moved yet: {root / LEDGER} says nothing of it."
+        which = f" {alias}" if alias else ""
+        return f"No alias{which} of {name} has moved yet: {root / LEDGER} says nothing of it. Run: make repro"
     told = _columns([TITLES, *map(_row, lines)])
     wear = wear_of(root, name)
     return "\n".join([*told, *(["", f"{wear}."] if wear else [])])

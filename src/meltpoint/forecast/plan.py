@@ -76,6 +76,7 @@ def _ask_dvc() -> tuple[Graph, dict[str, Any]]:
     """The stages, and what DVC finds changed; under one lock, so that it reads its files once."""
     from dvc.exceptions import DvcException
     from dvc.repo import Repo, lock_repo
+    from dvc.scm import SCMError
 
     try:
         with _without_collector(), Repo() as repo, lock_repo(repo):
@@ -83,6 +84,11 @@ def _ask_dvc() -> tuple[Graph, dict[str, Any]]:
             above = {stage.addressing: [other.addressing for other in graph.successors(stage)] for stage in graph}
             reads = {stage.addressing: {str(dep.def_path) for dep in stage.deps} for stage in graph}
             status: dict[str, Any] = repo.status()
+    except SCMError as error:
+        raise PlanError(
+            f"DVC cannot say what it would run: {error}. Make it one: git init. Or let DVC do without: "
+            "dvc config core.no_scm true"
+        ) from None
     except DvcException as error:
         raise PlanError(
             f"DVC cannot say what it would run: {error}. Correct dvc.yaml, or wait for the other one."

@@ -26,6 +26,7 @@ from meltpoint.registry.restore import (
     wanted_aliases,
 )
 from meltpoint.registry.runs import KILLED, RUNNING, close, runs_of
+from meltpoint.registry.snapshots import find_snapshots
 from meltpoint.registry.store import Store, is_local, local_artifacts, open_store
 from meltpoint.registry.versions import aliases
 
@@ -114,7 +115,8 @@ def _database(patient: Patient) -> Iterator[Finding]:
         return
     path = database(patient.root)
     if not path.exists():
-        yield Finding(f"there is no {path}, so that MLflow shows nothing", "meltpoint sync", blocks=True)
+        mend = "meltpoint sync" if read(patient.root) or find_snapshots(patient.root) else "make repro"
+        yield Finding(f"there is no {path}, so that MLflow shows nothing", mend, blocks=True)
         return
     found, known = read_schema(patient.root), known_schemas()
     if found == known[0]:

@@ -79,10 +79,11 @@ class Cache:
         """The cache of the repository at `root`, wherever its configuration puts that.
 
         Raises:
-            SnapshotError: `root` is no DVC repository.
+            SnapshotError: `root` is no DVC repository, or none of git.
         """
         from dvc.exceptions import NotDvcRepoError
         from dvc.repo import Repo
+        from dvc.scm import SCMError
 
         try:
             with Repo(str(root)) as repository:
@@ -91,6 +92,11 @@ class Cache:
             raise SnapshotError(
                 f"{root} is not a DVC repository: there is no .dvc in it. Runs are read from DVC's outputs. "
                 "Go to the folder that holds dvc.yaml, or make one: dvc init"
+            ) from None
+        except SCMError as error:
+            raise SnapshotError(
+                f"DVC cannot read {root}: {error}. Make it one: git init. Or let DVC do without: "
+                "dvc config core.no_scm true"
             ) from None
 
     def files(self, path: Path, md5: str) -> Iterator[tuple[Path, Path | None]]:
