@@ -108,7 +108,8 @@ def write_text(decision: Decision) -> str:
             *lines,
             "",
             f"Test ({say_images(decision)}) is the evidence, and it is about {say_trained(decision)}; margin "
-            f"{words.gap_of(settings.metric, settings.margin)}, confidence {settings.confidence:.0%}. "
+            f"{words.gap_of(settings.metric, settings.margin)}, confidence {settings.confidence:.0%}.",
+            *([say_flattered(decision)] if decision.spread is not None else []),
             "The whole report: reports/compare.html",
             "",
         ]
@@ -153,7 +154,8 @@ def say_flattered(decision: Decision) -> str:
     much = words.flattery(decision.settings.metric, count, decision.spread)
     return (
         f"{count} models are judged on these test images here, and the best of as many equals would score about {much} "
-        "too well; `meltpoint history` counts the models of earlier rounds too."
+        "too well; `meltpoint history` counts the models of earlier rounds too. Fresh images, of which a share falls "
+        "to test by itself, make it less."
     )
 
 
