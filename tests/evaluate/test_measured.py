@@ -126,6 +126,15 @@ def test_equal_answers_are_no_proof_for_any_metric(metric: str) -> None:
     assert not found.shows(0, 1, 0.01, 0.05)
 
 
+@pytest.mark.parametrize(("images", "group", "told"), [(95, 5, "95 test images in 19 groups"), (4, 1, "4 test images")])
+def test_too_few_groups_or_images_are_refused_by_any_metric(images: int, group: int, told: str) -> None:
+    found = accuracy(images, 1, 1, group)
+    assert found.refusal is not None
+    assert found.refusal.startswith(told)
+    assert found.difference(0, 1, 0.95) is None
+    assert accuracy(images + group, 1, 1, group).refusal is None
+
+
 def test_a_mean_over_rare_classes_is_refused_by_name() -> None:
     true = np.repeat([0, 1, 2], [200, 5, 0])
     answers = classification.Answers(true, np.arange(205), [true[None]], ["common", "rare", "absent"])

@@ -24,7 +24,10 @@ Flags = NDArray[np.bool_]
 UNBOUNDED = ("log_loss",)
 FEW_MORE = 4  # groups that Wilson's interval adds to those seen
 NEVER_SEEN = 3.5  # times the square of a group's weight in the rarest class: the least variance, see `_variance`
-FEWEST_GROUPS = 5  # below which nothing is said
+FEWEST_IMAGES = 5  # each alone, below which nothing is said
+FEWEST_GROUPS = (
+    20  # of several images: of few that fail as a whole, none may be there, and nothing shows that one could
+)
 FEWEST_OF_A_CLASS = 6  # groups, below which a mean over classes has no interval that holds
 MOST_NAMED = 5  # classes in a sentence
 REACH = 5e-4  # to which the end of an exact test is searched
@@ -275,13 +278,23 @@ def gather(
     )
 
 
-def say_rare(metric: str, groups: int, shown: Ints, classes: Sequence[str], others: Sequence[str]) -> str | None:
+def say_few(images: int, groups: int) -> str | None:
+    """Why no metric can decide, as a clause; None if enough images, or groups of them, are there."""
+    if groups < images and groups < FEWEST_GROUPS:
+        return (
+            f"{images:,} test images in {groups:,} groups are too few groups for any interval; {FEWEST_GROUPS} are the "
+            "least, as the images of a group may fail together"
+        )
+    if groups < FEWEST_IMAGES:
+        return f"{groups:,} test images are too few for any interval; {FEWEST_IMAGES} are the least"
+    return None
+
+
+def say_rare(metric: str, shown: Ints, classes: Sequence[str], others: Sequence[str]) -> str | None:
     """Why a metric cannot decide, as a clause, None if it can: `shown` (C,) are the groups of each class that it needs.
 
     Classes that no group shows are left out of the mean, and are no reason.
     """
-    if groups < FEWEST_GROUPS:
-        return f"{groups:,} independent images or groups are too few for any interval; {FEWEST_GROUPS} are the least"
     rare = [(name, int(count)) for name, count in zip(classes, shown, strict=True) if 0 < count < FEWEST_OF_A_CLASS]
     if not rare:
         return None

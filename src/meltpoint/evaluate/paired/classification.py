@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from meltpoint.evaluate import influence
 from meltpoint.evaluate.answers import answers_of, codes_of, groups_of, probabilities_of
 from meltpoint.evaluate.influence import Influence
-from meltpoint.evaluate.measured import FEW_MORE, Measured, gather, say_rare
+from meltpoint.evaluate.measured import FEW_MORE, Measured, gather, say_few, say_rare
 from meltpoint.evaluate.words import METRICS, Wording
 from meltpoint.metrics import least_probability
 from meltpoint.tables import Classes, answer_column, label_column, probability_columns, read_predictions
@@ -135,7 +135,7 @@ class Answers:
             return (
                 f"{METRICS[metric]} cannot decide, for test has images of one class alone; {' and '.join(others)} can"
             )
-        return say_rare(METRICS[metric], self.groups, needed, self.classes, others)
+        return say_few(self.images, self.groups) or say_rare(METRICS[metric], needed, self.classes, others)
 
     def _probabilities(self, which: int, run: int) -> Floats:
         assert self.probabilities is not None, "`read` keeps them for the metrics that ask for them"

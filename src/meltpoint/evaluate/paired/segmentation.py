@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from meltpoint.evaluate.answers import groups_of
 from meltpoint.evaluate.counts import pixels_of
 from meltpoint.evaluate.influence import pixel_ratio
-from meltpoint.evaluate.measured import Measured, gather, say_rare
+from meltpoint.evaluate.measured import Measured, gather, say_few, say_rare
 from meltpoint.evaluate.words import METRICS, Wording
 from meltpoint.tables import PIXELS, Classes, pixel_column, read_counts
 
@@ -58,7 +58,7 @@ class Answers:
         ]
         whole = metric == WITHOUT_CLASSES
         needed, others = (np.zeros_like(shown), []) if whole else (shown, [METRICS[WITHOUT_CLASSES]])
-        refusal = say_rare(METRICS[metric], self.groups, needed, self.classes, others)
+        refusal = say_few(self.images, self.groups) or say_rare(METRICS[metric], needed, self.classes, others)
         counted = np.array([self.groups]) if whole else shown[shown > 0]
         return gather(metric, trainings, self.group, counted, refusal)
 
