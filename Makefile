@@ -26,7 +26,7 @@ endef
 $(RUN): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' || { \
 	  echo "Meltpoint needs Python 3.11 to 3.14, and $(PYTHON) is $$($(PYTHON) --version). Try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
-	@echo "Installing what running needs into .venv, once: about 3 minutes on a quiet machine, 6 GB of disk"
+	@echo "Installing what running needs into .venv, once: about 3 minutes on a quiet machine, 7 GB of disk"
 	$(PYTHON) -m venv .venv
 	$(call install,requirements.lock)
 	.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
