@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from sklearn import metrics as reference
 
 from meltpoint.evaluate import intervals
-from meltpoint.evaluate.measured import Measured, jackknife
+from meltpoint.evaluate.influence import jackknife
+from meltpoint.evaluate.measured import Measured
 from meltpoint.evaluate.paired import classification, segmentation
 
 Ints = NDArray[np.int64]
@@ -166,3 +167,22 @@ def test_few_images_that_differ_are_left_to_the_exact_test() -> None:
         shown == (statistic < -1.645 and intervals.exact_below(1, 0, images, 0.02) <= 0.05)
         for statistic, shown, images in asked
     )
+
+
+@pytest.mark.parametrize("given", [1.0, 1 - 1e-9, 0.999, 0.9])
+def test_the_interval_of_a_small_loss_has_an_end(given: float) -> None:
+    chances, true = np.full((1, 200, 2), [given, 1 - given]), np.zeros(200, np.int64)
+    answers = classification.Answers(true, np.arange(200), [true[None]], ["a", "b"], [chances])
+    interval = answers.measure("log_loss").interval(0, 0.95)
+    assert interval is not None
+    assert 0 <= interval.low < interval.high <= -np.log(0.005)
+
+
+@pytest.mark.parametrize("metric", ["f1", "roc_auc"])
+def test_without_an_image_of_what_is_looked_for_a_metric_decides_nothing(metric: str) -> None:
+    true, chances = np.zeros(50, np.int64), [np.full((1, 50, 2), 0.5)] * 2
+    found = classification.Answers(true, np.arange(50), [true[None]] * 2, ["no", "yes"], chances).measure(metric)
+    assert found.refusal is not None
+    assert found.interval(0, 0.95) is None
+    assert found.difference(0, 1, 0.95) is None
+    assert not found.shows(0, 1, 0.5, 0.05)

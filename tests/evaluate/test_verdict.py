@@ -107,6 +107,16 @@ def test_the_images_asked_for_settle_it_four_times_of_five() -> None:
     assert needed.high == pytest.approx(100_000 * ((1.645 + 0.842) / (2.29 - 0.674)) ** 2 - 100_000, rel=0.15)
 
 
+def test_images_do_not_settle_what_seeds_leave_open() -> None:
+    """Trainings that spread by four points: of the recipe a point is not known, however many images there are."""
+    rng = np.random.default_rng(0)
+    said = [np.stack([(rng.random(10_000) < share).astype(np.int64) for share in (0.06, 0.10, 0.14)]) for _ in range(2)]
+    found = Answers(np.zeros(10_000, np.int64), np.arange(10_000), said, ["a", "b"]).measure("accuracy")
+    images, seeds = found.variances(0, 1)
+    assert seeds > 10 * images
+    assert images_needed(found, [0.05, 0.05], 0.01) is None
+
+
 def test_no_number_of_images_parts_equals_without_a_margin() -> None:
     found = measure(600, [range(30), range(30, 60)])
     needed = images_needed(found, [0.05, 0.05], 0.0)

@@ -44,7 +44,7 @@ def history(folder: Path, alias: str | None) -> str:
     from meltpoint.registry.wear import wear_of
 
     name, root = read_params(folder / "params.yaml").register_.name, repository_root()
-    lines = [line for line in read(root) if line["model"] == name and alias in (None, line["alias"])]
+    lines = [line for line in read(root) if line.get("model") == name and alias in (None, line["alias"])]
     if not lines and is_fresh(root):
         return BEGIN
     if not lines:

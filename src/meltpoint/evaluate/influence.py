@@ -146,3 +146,20 @@ def pixel_ratio(pixels: Ints, metric: str, group: Ints, n_groups: int, kept: Fla
     above, below = (tp, tp + fp + fn) if metric == "miou" else (2 * tp, 2 * tp + fp + fn)
     where = np.repeat(group, classes), np.tile(np.arange(classes), images)
     return mean_ratio(Sums(*where, above.ravel(), below.ravel()), n_groups, kept)
+
+
+def jackknife(influence: Floats) -> tuple[float, float]:
+    """The variance of a score from what each group adds to it (G,), and its degrees of freedom.
+
+    2 V^2 / var(V), where the variance of a variance is that of the squares: few groups that weigh most count as few.
+    """
+    count = len(influence)
+    if count < 2:
+        return float("inf"), 1.0
+    squares = (influence - influence.mean()) ** 2
+    total = float(squares.sum())
+    if total <= 1e-18:
+        return 0.0, count - 1.0
+    uneven = float((squares**2).sum()) - total**2 / count
+    freedom = min(count - 1.0, 2 * total**2 / uneven) if uneven > 0 else count - 1.0
+    return (count - 1) / count * total, max(1.0, freedom)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meltpoint.evaluate import intervals
-from meltpoint.evaluate.influence import Influence
+from meltpoint.evaluate.influence import Influence, jackknife
 from meltpoint.evaluate.intervals import Interval
 from meltpoint.metrics import sign_of
 
@@ -25,9 +25,7 @@ UNBOUNDED = ("log_loss",)
 FEW_MORE = 4  # groups that Wilson's interval adds to those seen
 NEVER_SEEN = 3.5  # times the square of a group's weight in the rarest class: the least variance, see `_variance`
 FEWEST_IMAGES = 5  # each alone, below which nothing is said
-FEWEST_GROUPS = (
-    20  # of several images: of few that fail as a whole, none may be there, and nothing shows that one could
-)
+FEWEST_GROUPS = 20  # of several images: where groups fail as a whole, few may hold none that does
 FEWEST_OF_A_CLASS = 6  # groups, below which a mean over classes has no interval that holds
 MOST_NAMED = 5  # classes in a sentence
 REACH = 5e-4  # to which the end of an exact test is searched
@@ -156,8 +154,11 @@ class Measured:
         """
         error = variance**0.5
         if self.metric == "log_loss":
-            reach = quantile * error / max(score, 1e-12)
-            return Interval(score * float(np.exp(-reach)), score * float(np.exp(reach)))
+            reach = quantile * error
+            if reach >= score:  # next to 0 no logarithm holds
+                return Interval(max(0.0, score - reach), min(self.reach, score + reach))
+            factor = float(np.exp(reach / score))
+            return Interval(score / factor, min(self.reach, score * factor))
         if self.metric == "quadratic_kappa":
             inside = min(max(score, -1 + 1e-6), 1 - 1e-6)
             reach = quantile * error / (1 - inside**2)
@@ -172,9 +173,10 @@ class Measured:
         error, freedom = self._error(first, second)
         return min(1.0, 2 * intervals.student_below(-abs(self._gain(first, second)) / error, freedom))
 
-    def error(self, first: int, second: int) -> float:
-        """The standard error of the difference of two predictors."""
-        return self._error(first, second)[0]
+    def variances(self, first: int, second: int) -> tuple[float, float]:
+        """Of the difference of two predictors: what images leave open, which more of them lessen, and what seeds do."""
+        seeds = sum(variance for variance, _ in self._of_seeds([self.runs[first], self.runs[second]]))
+        return self._error(first, second)[0] ** 2 - seeds, seeds
 
     def _error(self, first: int, second: int) -> tuple[float, float]:
         variance, freedom = self._variance(self.influence[first] - self.influence[second], [first, second])
@@ -236,23 +238,6 @@ class Measured:
         lost = np.bincount(self.group, values - values.mean(), self.groups)
         clustered = float((lost**2 / np.maximum(1 - shares, 1e-9)).sum()) / self.images
         return max(1.0, clustered / plain), freedom
-
-
-def jackknife(influence: Floats) -> tuple[float, float]:
-    """The variance of a score from what each group adds to it (G,), and its degrees of freedom.
-
-    2 V^2 / var(V), where the variance of a variance is that of the squares: few groups that weigh most count as few.
-    """
-    count = len(influence)
-    if count < 2:
-        return float("inf"), 1.0
-    squares = (influence - influence.mean()) ** 2
-    total = float(squares.sum())
-    if total <= 1e-18:
-        return 0.0, count - 1.0
-    uneven = float((squares**2).sum()) - total**2 / count
-    freedom = min(count - 1.0, 2 * total**2 / uneven) if uneven > 0 else count - 1.0
-    return (count - 1) / count * total, max(1.0, freedom)
 
 
 def gather(

@@ -77,6 +77,8 @@ def _leads(winner: str, facts: Facts) -> str:
 
 def _settle(needed: Needed | None, facts: Facts) -> str:
     if needed is None:
+        if max(facts.trainings) > 1:
+            return "no number of images would settle it, as trainings differ too much: more repeats may"
         return "no number of images that anybody could label would tell them apart"
     low, high, what = needed.low, needed.high, "test images"
     if facts.test_share:

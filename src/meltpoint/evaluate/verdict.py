@@ -21,6 +21,7 @@ POWER = 0.8  # the chance that the images asked for do settle it
 DRAWS = 2000  # of the true scores, from what the images tell of them
 LIKELY = (0.25, 0.75)  # quantiles of the images needed that are told
 MOST = 1e8  # images; more are none that anybody could label
+NEVER = 1e30
 
 
 @dataclass(frozen=True)
@@ -97,21 +98,24 @@ def images_needed(test: Measured, levels: Sequence[float], margin: float) -> Nee
     """How many more test images would let some strategy pass (see `Needed`); None where no number would.
 
     True scores are drawn around those measured. A test of level a passes with a chance of 80% when the distance of the
-    true loss from the margin is z(a) + z(0.2) standard errors, and these shrink with the root of the images.
+    true loss from the margin is z(a) + z(0.2) standard errors. Their squares shrink with the images, but for the part
+    of the seeds, which only more trainings lessen.
     """
     rng, count = np.random.default_rng(0), len(levels)
     spread = test.influence - test.influence.mean(axis=1, keepdims=True)
     scores = test.sign * test.scores + rng.multivariate_normal(np.zeros(count), spread @ spread.T, DRAWS)
-    settled = np.full(DRAWS, np.inf)
+    settled = np.full(DRAWS, NEVER)
     for which in range(count):
         most = np.zeros(DRAWS)
         for j in (j for j in range(count) if j != which):
-            reach = (norm.isf(levels[j]) + norm.isf(1 - POWER)) * test.error(which, j)
-            away = margin - (scores[:, j] - scores[:, which])
-            most = np.maximum(most, np.where(away > 0, reach / np.maximum(away, 1e-9), np.inf) ** 2)
+            reach = (norm.isf(levels[j]) + norm.isf(1 - POWER)) ** 2
+            images, seeds = (reach * part for part in test.variances(which, j))
+            away = np.maximum(margin - (scores[:, j] - scores[:, which]), 0.0)
+            room = away**2 - seeds
+            most = np.maximum(most, np.where(room > 0, images / np.maximum(room, 1e-18), NEVER))
         settled = np.minimum(settled, most)
     low, high = (max(0.0, float(at) - 1) * test.images for at in np.quantile(settled, LIKELY))
-    return None if not math.isfinite(high) or high > MOST else Needed(round_up(low), round_up(high))
+    return None if high > MOST else Needed(round_up(low), round_up(high))
 
 
 def round_up(number: float) -> int:

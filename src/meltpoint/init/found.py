@@ -20,6 +20,7 @@ from meltpoint.params.data import Label, Source
 from meltpoint.tables import MEASURED, PRESENT, RESERVED, Classes
 
 SCRATCH = Path(".checkpoints/init")  # below the working directory: ignored by git and DVC
+SPREADSHEETS = (".xlsx", ".xls", ".ods")  # some are zips
 GENERIC = {
     "data", "dataset", "datasets", "images", "image", "imgs", "photos", "pictures", "jpegimages", "raw", "train",
 }  # fmt: skip

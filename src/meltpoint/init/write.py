@@ -68,6 +68,7 @@ def put(text: str, place: Path, table: Table | None) -> Path | None:
         ParamsError: what was written is no params.yaml, which is a bug of ours.
     """
     if table is not None:
+        _keep(table.path)
         with whole_file(table.path) as temporary:
             table.rows.to_csv(temporary, index=False, lineterminator="\n")
     with whole_file(place) as temporary:

@@ -90,7 +90,8 @@ def judge(answers: Answers, head: str, title: str, settings: Compare, left_out: 
     """
     without = f"{title} learnt from {counted(left_out, 'test image')} of today's, which are left out"
     if not answers.images:
-        return Contest(Verdict(False, f"no test image has a label for {head}, so that nothing can be compared"))
+        none = f"{without}; none is left" if left_out else f"no test image has a label for {head}"
+        return Contest(Verdict(False, f"{none}, so that nothing can be compared"))
     if left_out and answers.groups < FEWEST:
         few = f"{without}; {answers.groups} images or groups are left, and {FEWEST} are the least to judge by"
         return Contest(Verdict(False, few))
@@ -108,7 +109,7 @@ def judge(answers: Answers, head: str, title: str, settings: Compare, left_out: 
     )
     told += f" for the best of {among} that were compared" if among > 1 else ""
     words = f"{told}; {without}" if left_out else told
-    return Contest(Verdict(shown, words), found.shows(0, 1, 0.0, 1 - settings.confidence))
+    return Contest(Verdict(shown, words), found.shows(0, 1, 0.0, level))
 
 
 def _images(found: Measured) -> str:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from meltpoint.errors import UserError
 from meltpoint.images.views import open_views
+from meltpoint.metrics import LOWER_IS_BETTER
 from meltpoint.params.judging import Ceiling
 
 
@@ -37,6 +38,10 @@ def check_floors(scores: Mapping[str, float], floors: Mapping[str, float]) -> Ve
             raise GateError(
                 f"register.floors names {name!r}, which was not measured on test. Measured are {', '.join(known)}. "
                 "Take one of them in params.yaml."
+            )
+        if name.rpartition("/")[2] in LOWER_IS_BETTER:
+            raise GateError(
+                f"register.floors names {name!r}, of which less is better: it has no floor. Remove the line."
             )
     found = {name: scores[f"test/{name}"] for name in floors}
     low = [name for name in floors if found[name] < floors[name]]

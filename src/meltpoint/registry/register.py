@@ -85,8 +85,9 @@ def register(params: Params, folder: Path = Path()) -> Outcome:
         save_view(store, main, list(params.heads))
         challenger = _enter(store, state, decision, main, runs[decision["winner"]].info.run_id)
         _count_judged(store, state, decision)
-        worn = str(wear_of(store.root, store.name, str(challenger.note["key"])))
-        store.client.set_model_version_tag(store.name, challenger.version, WORN, worn)
+        worn = wear_of(store.root, store.name, str(challenger.note["key"]))
+        assert worn is not None, "it has just been written down"
+        store.client.set_model_version_tag(store.name, challenger.version, WORN, str(worn))
         return _pass(store, state, challenger, params)
 
 

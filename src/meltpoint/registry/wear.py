@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from meltpoint.evaluate.words import METRICS, counted, flattery
 from meltpoint.files import whole_file
-from meltpoint.registry.ledger import read_lines
+from meltpoint.registry.ledger import LedgerError, read_lines
 
 JUDGED = "judged.jsonl"  # a line for each comparison: the test set, and the models that were judged on it
 SKETCH = 32  # hashes of a sketch
@@ -69,7 +69,8 @@ def write_judged(root: Path, line: Mapping[str, Any]) -> None:
     (root / "mlruns").mkdir(exist_ok=True)
     with FileLock(str(root / "mlruns" / ".ledger.lock")):
         known = read_lines(root / JUDGED)
-        if set(line["judged"]) <= judged_on(line["test"], known):
+        own = [one for one in known if one.get("model") == line["model"]]
+        if set(line["judged"]) <= judged_on(line["test"], own):
             return
         with whole_file(root / JUDGED) as temporary:
             told = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in [*known, line])
@@ -84,10 +85,12 @@ def wear_of(root: Path, model: str, key: str = "") -> Wear | None:
     Raises:
         LedgerError: the file cannot be read.
     """
-    lines = [line for line in read_lines(root / JUDGED) if line["model"] == model]
-    naming = [number for number, line in enumerate(lines) if not key or key[:NAMED] in line["judged"]]
+    lines = [line for line in read_lines(root / JUDGED) if line.get("model") == model]
+    naming = [number for number, line in enumerate(lines) if not key or key[:NAMED] in (line.get("judged") or [])]
     if not naming:
         return None
     lines = lines[: naming[-1] + 1]
     last = lines[-1]
+    if missing := [name for name in ("images", "metric", "spread", "test") if name not in last]:
+        raise LedgerError(f"The last line of {root / JUDGED} lacks {missing}. Restore the file with git.")
     return Wear(len(judged_on(last["test"], lines)), last["images"], last["metric"], last["spread"])

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from meltpoint.evaluate.words import COSTS, METRICS, cost, markdown, percent
+from meltpoint.evaluate.words import COSTS, METRICS, cost, markdown, value_of
 from meltpoint.model.card import Card
 from meltpoint.progress import plain
 
@@ -47,7 +47,7 @@ def rows_of(decision: Mapping[str, Any], main: str) -> tuple[list[str], list[lis
     rows = [
         [
             row["name"],
-            *(percent(row["metrics"][split][head][metric]) for split in ("test", "val")),
+            *(value_of(metric, row["metrics"][split][head][metric]) for split in ("test", "val")),
             *(cost(name, row["cost"][name]) for name in told),
         ]
         for row in decision["strategies"]
@@ -59,7 +59,7 @@ def describe_strategy(card: Card, scores: Mapping[str, float], costs: Mapping[st
     """What a strategy reached on each head, and what it cost."""
     names = {head: f"{head} (main)" if head == card.main_head else head for head in card.heads}
     rows = [
-        [name, *(percent(scores.get(f"{split}/{head}/{card.metric}")) for split in ("test", "val"))]
+        [name, *(value_of(card.metric, scores.get(f"{split}/{head}/{card.metric}")) for split in ("test", "val"))]
         for head, name in names.items()
     ]
     told = [f"{COSTS[name]} {cost(name, costs[f'cost/{name}'])}" for name in TOLD_COSTS if f"cost/{name}" in costs]

@@ -14,7 +14,7 @@ ROOMS = ("images", "model", "task", "train")
 FREE = {"workers", "checkpoint_steps"}  # of `train`: they change no result
 OF_CARD = {"threshold", "unknown"}  # of a head: they change what is learnt of the trained model, and no weight
 OF_OTHERS = {"repeats"}  # of a strategy: it says how many more are trained, and changes nothing of this one
-MODULES = ("metrics.py", "tables.py")
+MODULES = ("depths.py", "metrics.py", "tables.py", "trees.py")
 LIBRARIES = ("meltpoint", "torch", "timm")
 
 

@@ -67,6 +67,7 @@ class Answers:
         single = metric == "accuracy" and all(len(own) == 1 for own in trainings)
         counted = self._needed(metric)[self._counted(metric)] if metric in BY_CLASS else np.array([self.groups])
         right = np.stack([own[0] for own in self.predicted]) == self.true if single else None
+        counted = counted if len(counted) else np.array([self.groups])
         reach = self._reach(metric, counted, [training.score for own in trainings for training in own])
         return gather(metric, trainings, self.group, counted, self._refuse(metric), right, reach)
 
@@ -131,10 +132,9 @@ class Answers:
     def _refuse(self, metric: str) -> str | None:
         others = [METRICS[name] for name in WITHOUT_CLASSES if name != metric]
         needed = self._needed(metric) if metric in BY_CLASS else np.zeros_like(self.shown)
-        if metric == "roc_auc" and not self._counted(metric).any():
-            return (
-                f"{METRICS[metric]} cannot decide, for test has images of one class alone; {' and '.join(others)} can"
-            )
+        if metric in BY_CLASS and not self._counted(metric).any():
+            lacking = "has images of one class alone" if metric == "roc_auc" else f"shows no {self.classes[-1]}"
+            return f"{METRICS[metric]} cannot decide, for test {lacking}; {' and '.join(others)} can"
         return say_few(self.images, self.groups) or say_rare(METRICS[metric], needed, self.classes, others)
 
     def _probabilities(self, which: int, run: int) -> Floats:

@@ -8,7 +8,7 @@ from typing import Any
 
 from meltpoint.data.unpack import Limits, unpack
 from meltpoint.files import sha256_of
-from meltpoint.init.found import SCRATCH, Found, InitError, Wish, data_name, shown_path
+from meltpoint.init.found import SCRATCH, SPREADSHEETS, Found, InitError, Wish, data_name, shown_path
 
 STARTS = (b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ")  # zip, gzip, bzip2, xz; a plain tar has its mark further on
 INSIDE = ("coco", "voc", "masks", "table", "folder")
@@ -23,7 +23,7 @@ def find(root: Path, wish: Wish) -> Found | None:
         ArchiveError: it is damaged or dangerous.
         InitError: it holds what the pipeline reads from a folder only, or nothing that is known.
     """
-    if not root.is_file() or not _is_archive(root):
+    if not root.is_file() or root.suffix.lower() in SPREADSHEETS or not _is_archive(root):
         return None
     limits = Limits(MEMBERS, shutil.disk_usage(Path()).free // 2)
     inner = unpack(root, SCRATCH.absolute() / "unpacked" / data_name(root), limits)

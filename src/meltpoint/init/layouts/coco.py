@@ -65,7 +65,8 @@ def _content(file: Path) -> dict[str, Any] | None:
         return None
     if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in KEYS):
         return None
-    return content if all("category_id" in one for one in content["annotations"][:1]) else None
+    first = content["annotations"][:1]
+    return content if all(isinstance(one, dict) and "category_id" in one for one in first) else None
 
 
 def _images(file: Path, content: dict[str, Any], top: Path) -> list[Marked]:
@@ -83,6 +84,12 @@ def _images(file: Path, content: dict[str, Any], top: Path) -> list[Marked]:
         ) from None
     split = _split(file, top)
     base = _base(file, list(files.values()), top, split)
+    outside = [name for name in files.values() if not (base / name).is_relative_to(top)]
+    if outside:
+        raise InitError(
+            f"{file} names {outside[0]!r}, which is not below {top}; {plural(len(outside), 'name')} are such. Write"
+            " them relative to the folder of images."
+        )
     return [
         Marked((base / name).relative_to(top).as_posix(), split, frozenset(marked[number]))
         for number, name in files.items()

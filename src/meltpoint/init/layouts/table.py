@@ -14,6 +14,7 @@ from meltpoint.data.listing import SourceError, is_there, nearest, tail_in
 from meltpoint.data.split_names import split_in
 from meltpoint.init.columns import Columns, read_columns
 from meltpoint.init.found import (
+    SPREADSHEETS,
     Found,
     InitError,
     Wish,
@@ -74,7 +75,7 @@ def find(root: Path, wish: Wish) -> Found | None:
         SourceError: a file that was named cannot be read.
     """
     named = root.is_file()
-    if named and root.suffix.lower() in (".xlsx", ".xls", ".ods"):
+    if named and root.suffix.lower() in SPREADSHEETS:
         raise InitError(f"{root} is a spreadsheet, and tables of text are read. Save it as CSV (UTF-8), and name that.")
     if named and root.suffix.lower() not in SUFFIXES:
         return None
@@ -174,10 +175,11 @@ def _joined(sheets: list[Sheet]) -> tuple[Sheet, list[str], list[str]]:
         return sheet, says if others else [], []
     parts = [one.rows.assign(split=str(split)) for split, one in splits.items()]
     names = " and ".join(one.file.name for one in splits.values())
+    aside = [one.file.name for one in sheets if one not in alike]
     rows = pd.concat(parts, ignore_index=True).astype("string")
     return (
         Sheet(Path(sheet.file.parent), rows, None, sheet.path, sheet.images, sheet.suffix),
-        [f"{names} are joined"],
+        [f"{names} are joined", *([f"tables left aside: {examples(aside)}"] if aside else [])],
         [],
     )
 

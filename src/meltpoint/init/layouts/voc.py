@@ -35,6 +35,8 @@ def find(root: Path, wish: Wish) -> Found | None:
 
 def _of_masks(top: Path, wish: Wish, says: list[str]) -> Found:
     masks = sorted(path.name for path in (top / MASKS).iterdir() if is_picture(path))
+    if not masks:
+        raise InitError(f"{top / MASKS} holds no masks that are known. PASCAL VOC's are PNG files of class ids.")
     names = {Path(name).stem for name in masks}
     lists = {}
     for split in SPLITS:
