@@ -215,3 +215,31 @@ def test_the_download_stage_reads_the_table(place: Path, draw: Draw, init: Init)
         "no": 15,
         "yes": 15,
     }
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda content, _: content.update(annotations=[1]), None),
+        (lambda content, top: content["images"][0].update(file_name=str(top / "elsewhere" / "0.png")), "not below"),
+    ],
+)
+def test_odd_coco_files_are_told(
+    place: Path, draw: Draw, init: Init, change: Callable[[dict[str, Any], Path], None], told: str | None
+) -> None:
+    export(place / "street", draw, [[1], [7]] * 12)
+    for file in (place / "street" / "annotations").glob("instances_*.json"):
+        content = json.loads(file.read_text())
+        change(content, place)
+        file.write_text(json.dumps(content))
+    with pytest.raises(UserError) as error:
+        init("street")
+    assert told is None or told in str(error.value)
+
+
+def test_a_folder_of_masks_without_masks_is_told(place: Path, draw: Draw, init: Init) -> None:
+    draw(place / "voc" / "JPEGImages" / "0.png")
+    (place / "voc" / "SegmentationClass").mkdir()
+    (place / "voc" / "SegmentationClass" / "0.mat").write_bytes(b"MATLAB")
+    with pytest.raises(UserError, match="holds no masks that are known"):
+        init("voc")

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -201,7 +202,8 @@ def test_refusals_say_what_to_do(place: Path, photos: list[str], init: Init) -> 
     write(place / "far.csv", "file,kind", [f"x/{name},cat" for name in photos])
     write(place / "web.csv", "url,kind", [f"https://example.org/{name},cat" for name in photos])
     write(place / "pets" / "bare.csv", "file,note", [f"{name},note {name}" for name in photos])
-    (place / "a.xlsx").write_bytes(b"PK..")
+    with zipfile.ZipFile(place / "a.xlsx", "w") as sheet:
+        sheet.writestr("xl/workbook.xml", "<workbook/>")
     for path, told in (
         ("far.csv", "none names images that are there. 'x/00.png' was looked for below"),
         ("web.csv", "meltpoint fetch-urls"),
@@ -266,3 +268,15 @@ def test_the_download_stage_reads_a_table_that_was_written(place: Path, photos: 
     subprocess.run([sys.executable, str(script)], cwd=place, check=True, timeout=300)
     samples = pd.read_csv(place / "data" / "samples.csv", dtype=str)
     assert samples["a"].tolist() == ["yes" if number % 2 else "no" for number in range(24)]
+
+
+def test_a_table_that_was_corrected_is_kept_when_init_writes_another(
+    place: Path, photos: list[str], init: Init
+) -> None:
+    for split in ("train", "test"):
+        write(place / "pets" / f"{split}.csv", "file,kind", [f"{name},{KINDS[n % 3]}" for n, name in enumerate(photos)])
+    init("pets")
+    (table,) = (place / "data").glob("*-table.csv")
+    table.write_text("mine")
+    init("pets")
+    assert table.with_name(f"{table.name}.bak").read_text() == "mine"

@@ -68,3 +68,8 @@ def test_a_report_older_than_the_champion_is_refused(house: Any, line: dict[str,
     verdict = check_age(house.folder, "frozen", "3", line)
     assert verdict.passed is passed
     assert ("is older than the champion, which is version 3 since 2100" in verdict.why) is not passed
+
+
+def test_a_loss_has_no_floor() -> None:
+    with pytest.raises(GateError, match="less is better"):
+        check_floors({"test/shape/log_loss": 0.1}, {"shape/log_loss": 0.5})

@@ -33,6 +33,10 @@ def test_models_are_counted_once_on_nearly_the_same_images(tmp_path: Path) -> No
     assert "3 models judged on this test set of 610 images" in str(wear)
     assert "too well here; label fresh images" in str(wear)
     assert wear_of(tmp_path, "other") is None
+    write_judged(tmp_path, line(["a"], hashes(0, 600)) | {"model": "other"})
+    other = wear_of(tmp_path, "other", "a")
+    assert other is not None, "models known under another registered name are judged anew under this one"
+    assert other.models == 1
 
 
 def test_fresh_images_begin_a_new_count(tmp_path: Path) -> None:
