@@ -64,8 +64,8 @@ def measure_speeds(
 ) -> dict[str, Any]:
     """From pixels in memory to probabilities in memory, preparation included: all models in turn, in this process.
 
-    Each round times some single images of every model, `settings.latency_runs` in all; where the machine was too busy
-    to tell, all of it again, and the calmest measurement counts. By strategy: `latency_p50_ms` and `latency_p95_ms`;
+    Each round times some single images of every model, `settings.latency_runs` or a few more in all; where the machine
+    was too busy to tell, all of it again, and the calmest measurement counts. By strategy: `latency_p50_ms` and `latency_p95_ms`;
     `latency_tied_ms`, that of the fastest model that it cannot be told apart from, `tied_with`; `rounds_ms`, the
     median of each round; `throughput_per_second` in batches of `settings.batch` or as many as fit. Besides `attempts`,
     `unrest` of the one that counts, and whether the machine was `busy` in all of them.

@@ -1,4 +1,4 @@
-"""Masks are compared by resampling images; the page and the text show mean IoU and the IoU of each class."""
+"""Masks are compared image by image; the page and the text show mean IoU and the IoU of each class."""
 
 import re
 from collections.abc import Callable
