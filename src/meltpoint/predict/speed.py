@@ -65,10 +65,10 @@ def measure_speeds(
     """From pixels in memory to probabilities in memory, preparation included: all models in turn, in this process.
 
     Each round times some single images of every model, `settings.latency_runs` or a few more in all; where the machine
-    was too busy to tell, all of it again, and the calmest measurement counts. By strategy: `latency_p50_ms` and `latency_p95_ms`;
-    `latency_tied_ms`, that of the fastest model that it cannot be told apart from, `tied_with`; `rounds_ms`, the
-    median of each round; `throughput_per_second` in batches of `settings.batch` or as many as fit. Besides `attempts`,
-    `unrest` of the one that counts, and whether the machine was `busy` in all of them.
+    was too busy to tell, all of it again, and the calmest measurement counts. By strategy: `latency_p50_ms` and
+    `latency_p95_ms`; `latency_tied_ms`, that of the fastest model that it cannot be told apart from, `tied_with`;
+    `rounds_ms`, the median of each round; `throughput_per_second` in batches of `settings.batch` or as many as fit.
+    Besides `attempts`, `unrest` of the one that counts, and whether the machine was `busy` in all of them.
     """
     noise = {name: _noise(predictor, settings.batch) for name, predictor in predictors.items()}
     for name, predictor in predictors.items():
