@@ -60,6 +60,17 @@ def test_the_same_evidence_decides_the_same(reports: Any, settings: Compare) -> 
     assert compare(evidence, settings).pairs == compare(evidence, settings).pairs
 
 
+def test_an_area_over_images_of_one_class_is_told(reports: Any, predict: Any, settings: Compare) -> None:
+    table = predict(0.1, 1)
+    other = table["split"].eq("test") & table[label_column("defective")].eq("defective")
+    table.loc[other, label_column("defective")] = pd.NA
+    reports.add("only", table)
+    with pytest.raises(
+        CompareError, match="ROC AUC of the main head 'defective' is not known on test.*one class alone"
+    ):
+        compare(reports.read("only", metric="roc_auc"), settings.model_copy(update={"metric": "roc_auc"}))
+
+
 def test_without_labels_of_the_main_head_nothing_is_decided(reports: Any, predict: Any, settings: Compare) -> None:
     table = predict(0.1, 1)
     table.loc[table["split"] == "test", label_column("defective")] = pd.NA

@@ -11,6 +11,7 @@ from meltpoint.evaluate.intervals import Interval, holm
 from meltpoint.evaluate.measured import Difference, Measured
 from meltpoint.evaluate.sentence import Facts, say_decision
 from meltpoint.evaluate.verdict import Ruling, cheapest_best, rule
+from meltpoint.evaluate.words import METRICS
 from meltpoint.params.judging import Compare
 
 
@@ -84,11 +85,11 @@ def compare(evidence: Evidence, settings: Compare) -> Decision:
     """Decide which strategy to ship (see `verdict.rule`).
 
     Raises:
-        CompareError: the main head has no labelled image on val or on test.
+        CompareError: the main head has no labelled image on val or on test, or the metric is not known there.
     """
-    head, names = evidence.main_head, evidence.strategies
+    names = evidence.strategies
     measured = _measure(evidence, settings)
-    val, test = (_main(measured, split, head) for split in SPLITS)
+    val, test = (_main(measured, evidence, split, settings.metric) for split in SPLITS)
     costs = {name: evidence.costs[name][settings.cost] for name in names}
     best = cheapest_best(dict(zip(names, (val.sign * val.scores).tolist(), strict=True)), costs)
     ruling = rule(names, test, best, costs, settings)
@@ -139,7 +140,13 @@ def _measure(evidence: Evidence, settings: Compare) -> dict[str, dict[str, Measu
     }
 
 
-def _main(measured: dict[str, dict[str, Measured]], split: str, head: str) -> Measured:
+def _main(measured: dict[str, dict[str, Measured]], evidence: Evidence, split: str, metric: str) -> Measured:
+    head = evidence.main_head
+    if head not in measured[split] and evidence.answers[split][head].images:
+        raise CompareError(
+            f"{METRICS[metric]} of the main head {head!r} is not known on {split}, whose labelled images are of one "
+            "class alone. Label images of another class, or set compare.metric to accuracy or log_loss in params.yaml."
+        )
     if head not in measured[split]:
         raise CompareError(
             f"No image of {split} has a label for the main head {head!r}, so strategies cannot be compared. Labelled "
