@@ -21,7 +21,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-UNBOUNDED = ("log_loss",)
+MOST = {"log_loss": np.inf, "quadratic_kappa": 2.0}  # that two predictors can differ by; else 1
 FEW_MORE = 4  # groups that Wilson's interval adds to those seen
 NEVER_SEEN = 3.5  # times the square of a group's weight in the rarest class: the least variance, see `_variance`
 FEWEST_IMAGES = 5  # each alone, below which nothing is said
@@ -100,10 +100,9 @@ class Measured:
             p_value = intervals.mcnemar(round(gained), round(lost)) if alone else self._two_sided(first, second)
             return Difference(value, intervals.tango(gained, lost, n, z), error, p_value)
         reach = intervals.student(level, freedom) * error
-        low, high = value - reach, value + reach
-        if self.metric not in UNBOUNDED:
-            low, high = max(-1.0, low), min(1.0, high)
-        return Difference(value, Interval(low, high), error, self._two_sided(first, second))
+        most = MOST.get(self.metric, 1.0)
+        interval = Interval(max(-most, value - reach), min(most, value + reach))
+        return Difference(value, interval, error, self._two_sided(first, second))
 
     def shows(self, first: int, second: int, margin: float, level: float) -> bool:
         """Whether it is shown, one-sided at `level`, that the first loses less than `margin` to the second.
@@ -120,7 +119,7 @@ class Measured:
         if intervals.student_below(statistic, freedom) > level:
             return False
         few = gained + lost <= intervals.FEW
-        whole = int(np.ceil(lost - 1e-9)), int(gained + 1e-9), int(n)
+        whole = int(np.ceil(lost - 1e-9)), int(gained + 1e-9), int(n + 1e-9)
         return not few or intervals.exact_below(*whole, margin) <= level
 
     def least(self, first: int, second: int, level: float) -> float:
@@ -129,7 +128,7 @@ class Measured:
         if self.right is None:
             error, freedom = self._error(first, second)
             bound = value - intervals.student(level, freedom) * error
-            return bound if self.metric in UNBOUNDED else max(-1.0, bound)
+            return max(-MOST.get(self.metric, 1.0), bound)
         gained, lost, n, freedom = self._discordant(first, second)
         bound = intervals.tango(gained, lost, n, intervals.student(level, freedom)).low
         if gained + lost > intervals.FEW or bound >= 0:
@@ -160,9 +159,10 @@ class Measured:
             factor = float(np.exp(reach / score))
             return Interval(score / factor, min(self.reach, score * factor))
         if self.metric == "quadratic_kappa":
-            inside = min(max(score, -1 + 1e-6), 1 - 1e-6)
+            inside = score * self.groups / (self.groups + FEW_MORE)
             reach = quantile * error / (1 - inside**2)
-            return Interval(float(np.tanh(np.arctanh(inside) - reach)), float(np.tanh(np.arctanh(inside) + reach)))
+            low, high = (float(np.tanh(np.arctanh(inside) + end)) for end in (-reach, reach))
+            return Interval(min(score, low), max(score, high))
         inside = (score * self.groups + FEW_MORE / 2) / (self.groups + FEW_MORE)
         return intervals.wilson(score, inside * (1 - inside) / variance, quantile)
 
@@ -175,7 +175,7 @@ class Measured:
 
     def variances(self, first: int, second: int) -> tuple[float, float]:
         """Of the difference of two predictors: what images leave open, which more of them lessen, and what seeds do."""
-        seeds = sum(variance for variance, _ in self._of_seeds([self.runs[first], self.runs[second]]))
+        seeds = sum(variance for variance, _ in self._of_seeds([first, second]))
         return self._error(first, second)[0] ** 2 - seeds, seeds
 
     def _error(self, first: int, second: int) -> tuple[float, float]:
@@ -186,30 +186,33 @@ class Measured:
         """Of a score or a difference, and its degrees of freedom.
 
         Over groups that is the jackknife's. Where no group differs, as many may that nobody saw: of n groups without a
-        difference 3.7 / n may still be different (95%), which is the interval of the variance `NEVER_SEEN` / n^2.
+        difference 3.7 / n may still be different (95%), which is the interval of the variance `NEVER_SEEN` / n^2. Such
+        an image may be of the rarest class, and such a group be wrong in all that it shows.
         Degrees of freedom are Satterthwaite's (Biometrics Bulletin 2, 1946).
         """
         seen, freedom = jackknife(influence)
-        weights = (self.reach / (len(self.shown) * (self.shown + FEW_MORE))) ** 2
-        seen = max(seen, NEVER_SEEN * float(weights.max()))
-        parts = [(seen, freedom), *self._of_seeds([self.runs[which] for which in of])]
+        one = 1 / (len(self.shown) * (int(self.shown.min()) + FEW_MORE))
+        if self.groups < self.images:
+            one = max(one, 1 / (self.groups + FEW_MORE))
+        parts = [(max(seen, NEVER_SEEN * (self.reach * one) ** 2), freedom), *self._of_seeds(of)]
         total = sum(variance for variance, _ in parts)
         return total, total**2 / sum(variance**2 / free for variance, free in parts)
 
-    @staticmethod
-    def _of_seeds(runs: Sequence[Floats]) -> list[tuple[float, float]]:
+    def _of_seeds(self, of: list[int]) -> list[tuple[float, float]]:
         """What the chance of training adds to a variance, and its degrees of freedom.
 
         That is the spread of the trainings over their number (Bouthillier et al., MLSys 2021). One that was trained
         once beside others that were not is taken to spread as they do.
         """
-        repeated = [own for own in runs if len(own) > 1]
+        repeated = [own for own in self.runs if len(own) > 1]
         if not repeated:
             return []
         freedom = sum(len(own) - 1.0 for own in repeated)
         pooled = sum(float(own.var(ddof=1)) * (len(own) - 1) for own in repeated) / freedom
-        known = [(float(own.var(ddof=1)) / len(own), len(own) - 1.0) for own in repeated]
-        return known + [(pooled, freedom)] * (len(runs) - len(repeated))
+        asked = [self.runs[which] for which in of]
+        return [
+            (float(own.var(ddof=1)) / len(own), len(own) - 1.0) if len(own) > 1 else (pooled, freedom) for own in asked
+        ]
 
     def _discordant(self, first: int, second: int) -> tuple[float, float, float, float]:
         """Images that the first alone has right, those of the second, all, as if they were independent; freedom."""
@@ -225,7 +228,7 @@ class Measured:
         The variance over groups divided by that of independent images, never below 1: Rao and Scott, A Simple Method
         for the Analysis of Clustered Binary Data, Biometrics 48 (1992). A large group draws the mean to itself, so what
         is left of it is divided by the others' share, and it counts as the few that it is (Bell and McCaffrey, Survey
-        Methodology 28, 2002).
+        Methodology 28, 2002). The variance is never below that of a group that fails as a whole and that nobody saw.
         """
         if self.groups == self.images:
             return 1.0, np.inf
@@ -237,7 +240,8 @@ class Measured:
             return self.images * even, freedom
         lost = np.bincount(self.group, values - values.mean(), self.groups)
         clustered = float((lost**2 / np.maximum(1 - shares, 1e-9)).sum()) / self.images
-        return max(1.0, clustered / plain), freedom
+        unseen = min(self.images * even, NEVER_SEEN * even**2 * self.images / plain)
+        return max(1.0, clustered / plain, unseen), freedom
 
 
 def gather(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from meltpoint.evaluate import influence
 from meltpoint.evaluate.answers import answers_of, codes_of, groups_of, probabilities_of
 from meltpoint.evaluate.influence import Influence
-from meltpoint.evaluate.measured import FEW_MORE, Measured, gather, say_few, say_rare
+from meltpoint.evaluate.measured import Measured, gather, say_few, say_rare
 from meltpoint.evaluate.words import METRICS, Wording
 from meltpoint.metrics import least_probability
 from meltpoint.tables import Classes, answer_column, label_column, probability_columns, read_predictions
@@ -68,7 +68,7 @@ class Answers:
         counted = self._needed(metric)[self._counted(metric)] if metric in BY_CLASS else np.array([self.groups])
         right = np.stack([own[0] for own in self.predicted]) == self.true if single else None
         counted = counted if len(counted) else np.array([self.groups])
-        reach = self._reach(metric, counted, [training.score for own in trainings for training in own])
+        reach = self._reach(metric)
         return gather(metric, trainings, self.group, counted, self._refuse(metric), right, reach)
 
     @cached_property
@@ -89,14 +89,19 @@ class Answers:
         """The groups (C,) that say something of each class: for an area those of the rarer side."""
         return np.minimum(self.shown, self.others) if metric == "roc_auc" else self.shown
 
-    def _reach(self, metric: str, counted: Ints, scores: Sequence[float]) -> float:
-        """The most that an image may cost its class; an area's parts are mostly small where the area is large."""
+    def _by_chance(self, said: Ints) -> float:
+        """The mean squared distance that answers have by chance, by which kappa divides."""
+        true, said = self.true.astype(np.float64), said.astype(np.float64)
+        return float((true**2 + said**2).mean() - 2 * true.mean() * said.mean())
+
+    def _reach(self, metric: str) -> float:
+        """The most that an image may cost its class."""
         match metric:
             case "log_loss":
                 return -float(np.log(least_probability(len(self.classes))))
-            case "roc_auc" if len(counted):
-                fewest = int(counted.min())
-                return float(np.sqrt(1 - (min(scores) * fewest + FEW_MORE / 2) / (fewest + FEW_MORE)))
+            case "quadratic_kappa":
+                by_chance = [self._by_chance(said) for own in self.predicted for said in own]
+                return max(1.0, 1 / max(min(by_chance), 1e-9))
             case _:
                 return 1.0
 
@@ -132,8 +137,9 @@ class Answers:
     def _refuse(self, metric: str) -> str | None:
         others = [METRICS[name] for name in WITHOUT_CLASSES if name != metric]
         needed = self._needed(metric) if metric in BY_CLASS else np.zeros_like(self.shown)
-        if metric in BY_CLASS and not self._counted(metric).any():
-            lacking = "has images of one class alone" if metric == "roc_auc" else f"shows no {self.classes[-1]}"
+        single = metric == "quadratic_kappa" and int((self.shown > 0).sum()) < 2
+        if single or (metric in BY_CLASS and not self._counted(metric).any()):
+            lacking = "has images of one class alone" if metric != "f1" else f"shows no {self.classes[-1]}"
             return f"{METRICS[metric]} cannot decide, for test {lacking}; {' and '.join(others)} can"
         return say_few(self.images, self.groups) or say_rare(METRICS[metric], needed, self.classes, others)
 
