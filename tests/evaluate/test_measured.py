@@ -186,3 +186,33 @@ def test_without_an_image_of_what_is_looked_for_a_metric_decides_nothing(metric:
     assert found.interval(0, 0.95) is None
     assert found.difference(0, 1, 0.95) is None
     assert not found.shows(0, 1, 0.5, 0.05)
+
+
+def test_kappa_of_one_class_alone_decides_nothing() -> None:
+    true = np.zeros(300, np.int64)
+    cheap = true.copy()
+    cheap[:30] = 2
+    answers = classification.Answers(true, np.arange(300), [cheap[None], true[None]], ["low", "middle", "high"])
+    found = answers.measure("quadratic_kappa")
+    assert found.refusal is not None
+    assert not found.shows(0, 1, 0.05, 0.05)
+
+
+@pytest.mark.parametrize("images", [60, 300])
+def test_all_right_against_all_wrong_in_twenty_groups(images: int) -> None:
+    found = accuracy(images, images, 0, images // 20)
+    assert found.shows(0, 1, 0.01, 0.05)
+    assert not found.shows(1, 0, 0.01, 0.05)
+
+
+def test_differences_of_kappa_reach_to_2() -> None:
+    true = np.arange(200) % 2
+    found = classification.Answers(true, np.arange(200), [true[None], 1 - true[None]], ["a", "b"]).measure(
+        "quadratic_kappa"
+    )
+    difference = found.difference(0, 1, 0.95)
+    assert difference is not None
+    assert difference.interval.low <= difference.value == 2 <= difference.interval.high
+    interval = found.interval(0, 0.95)
+    assert interval is not None
+    assert 0.8 < interval.low < interval.high == 1

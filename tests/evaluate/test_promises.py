@@ -64,6 +64,34 @@ def test_a_few_large_groups_are_taken_for_few() -> None:
     assert shown / DRAWS <= MOST / 2, "13% where each group counts as much as any other"
 
 
+def test_a_group_that_fails_as_a_whole_may_be_there_though_none_did() -> None:
+    """One of twenty-five groups fails, and one image in a hundred of any: the loss is the margin."""
+    rng, group, shown = np.random.default_rng(8), np.arange(2000) // 50, 0
+    for _ in range(DRAWS):
+        fails = (rng.random(40) < 0.04)[group] | (rng.random(2000) < 0.01)
+        said = [fails.astype(np.int64)[None], (rng.random(2000) < 0.01).astype(np.int64)[None]]
+        measured = Answers(np.zeros(2000, np.int64), group, said, ["right", "wrong"]).measure("accuracy")
+        shown += measured.shows(0, 1, 0.04 * 0.99, 0.05)
+    assert shown / DRAWS <= MOST, "19% where only the groups that failed count"
+
+
+def test_kappa_reckons_with_classes_that_hardly_occur() -> None:
+    rng, shown = np.random.default_rng(9), 0
+    truth = np.array([0.02, 0.96, 0.02])
+
+    def draw_kappa(images: int) -> Answers:
+        true = rng.choice(3, images, p=truth)
+        wrong = rng.random(images) < 0.02
+        said = [np.where(wrong, (true + 2) % 3, true)[None], true[None]]
+        return Answers(true, np.arange(images), said, ["low", "middle", "high"])
+
+    whole = draw_kappa(400_000).measure("quadratic_kappa")
+    loss = float(whole.scores[1] - whole.scores[0])
+    for _ in range(DRAWS):
+        shown += draw_kappa(200).measure("quadratic_kappa").shows(0, 1, loss, 0.05)
+    assert shown / DRAWS <= MOST, "46% where each image counts alike"
+
+
 @pytest.mark.parametrize("metric", ["balanced_accuracy", "macro_f1"])
 def test_rare_classes_do_not_narrow_an_interval(metric: deciding.Metric) -> None:
     world = World(np.random.default_rng(2), 10, 10, 0.85)
@@ -120,6 +148,16 @@ def test_seeds_are_in_the_interval_where_there_are_several() -> None:
     }
     assert min(held[5, 5], held[1, 5]) > 0.88
     assert held[1, 1] < 0.9, "one training each says nothing of the next"
+
+
+def test_strategies_that_were_trained_once_spread_as_the_others() -> None:
+    held = []
+    for seed in range(DRAWS):
+        answers = draw(np.random.default_rng(seed), 10_000, [0.9] * 3, trainings=[5, 1, 1])
+        difference = answers.measure("accuracy").difference(1, 2, 0.95)
+        assert difference is not None
+        held.append(difference.interval.low <= 0 <= difference.interval.high)
+    assert np.mean(held) > 0.85, "39% without a word of the seeds"
 
 
 def test_two_seeds_tell_little_of_their_spread() -> None:
