@@ -8,7 +8,6 @@ Images are drawn, and what each strategy says of them (`worlds`). Each line is a
 the code under test does with the draws is what a comparison or the gate does with predictions.
 """
 
-import argparse
 import time
 from collections.abc import Callable, Iterator
 from statistics import median
@@ -21,7 +20,8 @@ from meltpoint.evaluate.measured import Measured
 from meltpoint.evaluate.paired import classification
 from meltpoint.evaluate.verdict import Ruling, rule
 from meltpoint.params.judging import Compare, Metric
-from worlds import SHARED, World, draw, draw_masks, make_groups
+from reporting import print_tables
+from worlds import SHARED, World, draw, draw_masks, list_cells, make_groups
 
 Table = Callable[[int], Iterator[str]]
 
@@ -157,7 +157,7 @@ def intervals_table(draws: int) -> Iterator[str]:
     """How often the metric refuses, 95% intervals hold the truth, and a loss as large as the true one is ruled out."""
     yield "| metric | classes, largest to smallest | images | refuses | score | difference | falsely ruled out |"
     yield "|---|---|---|---|---|---|---|"
-    for metric, classes, uneven, images, accuracy, sure in _cells():
+    for metric, classes, uneven, images, accuracy, sure in list_cells():
         world = World(np.random.default_rng(classes + images), classes, uneven, accuracy, sure)
         refused, *found = covers(world, metric, images, draws)
         holds = ["–" if np.isnan(share) else f"{share:.1%}" for share in found]
@@ -167,22 +167,6 @@ def intervals_table(draws: int) -> Iterator[str]:
         shares = covers_masks(np.random.default_rng(images), images, shown, draws)
         holds = [f"{share:.1%}" for share in shares]
         yield f"| miou | 4, the last on {shown:.0%} of images | {images} | | {' | '.join(holds)} |"
-
-
-def _cells() -> list[tuple[Metric, int, float, int, float, float]]:
-    """Metric, classes, how uneven, images, accuracy, share of answers that are wrongly sure."""
-    cells: list[tuple[Metric, int, float, int, float, float]] = [
-        (metric, *cell, 0.0)
-        for metric in ("accuracy", "balanced_accuracy", "macro_f1", "f1")
-        for cell in ((2, 1, 50, 0.98), (2, 1, 200, 0.9), (2, 9, 200, 0.9), (10, 10, 655, 0.85), (82, 1, 2000, 0.8))
-        if metric != "f1" or cell[0] == 2
-    ]
-    cells += [("macro_f1", 82, 50, 657, 0.7, 0), ("macro_f1", 20, 1, 240, 0.8, 0)]
-    cells += [("log_loss", 10, 10, 655, 0.85, sure) for sure in (0.0, 0.002, 0.02)]
-    cells += [("log_loss", 10, 1, 100, 0.85, 0), ("log_loss", 2, 1, 2000, 0.9, 0.0005)]
-    cells += [("roc_auc", 2, 1, 50, 0.9, 0), ("roc_auc", 2, 9, 200, 0.9, 0), ("roc_auc", 2, 0.05, 655, 0.9, 0)]
-    cells += [("roc_auc", 5, 5, 655, 0.85, 0), ("quadratic_kappa", 5, 3, 200, 0.8, 0)]
-    return cells
 
 
 def covers(world: World, metric: Metric, images: int, draws: int) -> tuple[float, float, float, float]:
@@ -305,17 +289,5 @@ TABLES: dict[str, Table] = {
 }  # fmt: skip
 
 
-def main() -> None:
-    """Print the tables that were asked for, line by line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tables", nargs="*", choices=[*TABLES, []], help="default: all")
-    parser.add_argument("--draws", type=int, default=500, help="of each cell (default: 500)")
-    asked = parser.parse_args()
-    for name in asked.tables or TABLES:
-        print(f"\n{TABLES[name].__doc__}\n")
-        for line in TABLES[name](asked.draws):
-            print(line, flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    print_tables(__doc__, TABLES, 500)

@@ -7,7 +7,6 @@
 Images of known classes and groups are drawn; what is split is what the split stage gets, and by its function.
 """
 
-import argparse
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from meltpoint.data.split import split_samples
 from meltpoint.params.read import read_params
 from meltpoint.registry.lessons import seen_by
 from meltpoint.tables import SPLITS, check_samples
+from reporting import print_tables
 
 SPLIT = read_params(Path(__file__).parents[1] / "presets" / "elpv.yaml").split
 SHARES = np.array([SPLIT.ratios.train, SPLIT.ratios.val, SPLIT.ratios.test])
@@ -149,17 +149,5 @@ TABLES: dict[str, Callable[[int], Iterator[str]]] = {
 }
 
 
-def main() -> None:
-    """Print the tables that are asked for, or all."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tables", nargs="*", choices=[*TABLES, []], help="which ones; all if none is named")
-    parser.add_argument("--draws", type=int, default=20, help="datasets for each row")
-    asked = parser.parse_args()
-    for name in asked.tables or TABLES:
-        for row in TABLES[name](asked.draws):
-            print(row, flush=True)
-        print()
-
-
 if __name__ == "__main__":
-    main()
+    print_tables(__doc__, TABLES, 20)

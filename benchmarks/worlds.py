@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meltpoint.evaluate.paired import classification, segmentation
+from meltpoint.params.judging import Metric
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -101,3 +102,19 @@ def draw_masks(rng: np.random.Generator, images: int, shown: float) -> segmentat
         tp, false = np.rint(areas * right), np.rint(areas * (1 - right) * rng.random((images, 4)))
         pixels.append(np.stack([tp, false, np.rint(areas) - tp])[None].astype(np.int64))
     return segmentation.Answers(pixels, np.arange(images), ["a", "b", "c", "d"])
+
+
+def list_cells() -> list[tuple[Metric, int, float, int, float, float]]:
+    """Metric, classes, how uneven, images, accuracy, share of answers that are wrongly sure."""
+    cells: list[tuple[Metric, int, float, int, float, float]] = [
+        (metric, *cell, 0.0)
+        for metric in ("accuracy", "balanced_accuracy", "macro_f1", "f1")
+        for cell in ((2, 1, 50, 0.98), (2, 1, 200, 0.9), (2, 9, 200, 0.9), (10, 10, 655, 0.85), (82, 1, 2000, 0.8))
+        if metric != "f1" or cell[0] == 2
+    ]
+    cells += [("macro_f1", 82, 50, 657, 0.7, 0), ("macro_f1", 20, 1, 240, 0.8, 0)]
+    cells += [("log_loss", 10, 10, 655, 0.85, sure) for sure in (0.0, 0.002, 0.02)]
+    cells += [("log_loss", 10, 1, 100, 0.85, 0), ("log_loss", 2, 1, 2000, 0.9, 0.0005)]
+    cells += [("roc_auc", 2, 1, 50, 0.9, 0), ("roc_auc", 2, 9, 200, 0.9, 0), ("roc_auc", 2, 0.05, 655, 0.9, 0)]
+    cells += [("roc_auc", 5, 5, 655, 0.85, 0), ("quadratic_kappa", 5, 3, 200, 0.8, 0)]
+    return cells
