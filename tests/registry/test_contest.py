@@ -118,11 +118,12 @@ def test_the_best_of_many_is_held_to_more(house: Any) -> None:
     assert "for the best of 12 that were compared" in found.verdict.why
 
 
-def test_a_margin_of_1_is_no_end_of_a_loss(house: Any) -> None:
-    settings = house.params.compare.model_copy(update={"margin": 1.0, "metric": "log_loss"})
-    true = np.zeros(500, np.int64)
-    probabilities = [np.tile(row, (1, 500, 1)) for row in ([0.01, 0.99], [0.99, 0.01])]
-    answers = Answers(true, np.arange(500), [true[None] + 1, true[None]], ["a", "b"], probabilities)
+@pytest.mark.parametrize("metric", ["log_loss", "quadratic_kappa"])
+def test_a_margin_of_1_is_no_end_of_every_metric(house: Any, metric: str) -> None:
+    settings = house.params.compare.model_copy(update={"margin": 1.0, "metric": metric})
+    true = np.arange(500) % 2
+    right = np.stack([1 - true, true], 1) * 0.98 + 0.01
+    answers = Answers(true, np.arange(500), [1 - true[None], true[None]], ["a", "b"], [1 - right[None], right[None]])
     assert not judge(answers, "shape", "the champion", settings).verdict.passed
 
 

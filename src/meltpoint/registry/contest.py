@@ -8,8 +8,8 @@ from typing import cast
 import pandas as pd
 
 from meltpoint.evaluate.evidence import Answers
-from meltpoint.evaluate.measured import Measured
-from meltpoint.evaluate.words import LOSSES, METRICS, counted, gain_of, gap_of, spread_of, value_of
+from meltpoint.evaluate.measured import MOST, Measured
+from meltpoint.evaluate.words import METRICS, counted, gain_of, gap_of, spread_of, value_of
 from meltpoint.images.views import open_views
 from meltpoint.model.card import Card, read_card
 from meltpoint.model.lessons import read_trained_on
@@ -100,7 +100,7 @@ def judge(answers: Answers, head: str, title: str, settings: Compare, left_out: 
     if difference is None:
         return Contest(Verdict(False, f"it cannot be judged against {title}: {found.refusal}"))
     metric, level = settings.metric, (1 - settings.confidence) / among
-    shown = (settings.margin >= 1 and metric not in LOSSES) or found.shows(0, 1, settings.margin, level)
+    shown = settings.margin >= MOST.get(metric, 1.0) or found.shows(0, 1, settings.margin, level)
     told = (
         f"{value_of(metric, float(found.scores[0]))} {METRICS[metric]} on {head} against {title}'s "
         f"{value_of(metric, float(found.scores[1]))} on {_images(found)} ({gain_of(metric, difference.value)}, "

@@ -74,16 +74,19 @@ class Answers:
     @cached_property
     def shown(self) -> Ints:
         """How many groups have an image of each class (C,)."""
-        cells = pd.unique(self.group * len(self.classes) + self.true)
-        return np.bincount(cells % len(self.classes), minlength=len(self.classes)).astype(np.int64)
+        return np.bincount(self._cells[1], minlength=len(self.classes)).astype(np.int64)
 
     @cached_property
     def others(self) -> Ints:
         """How many groups have an image of another class than each (C,)."""
-        cells = pd.unique(self.group * len(self.classes) + self.true)
-        group, kind = np.divmod(cells, len(self.classes))
+        group, kind = self._cells
         alone = (np.bincount(group, minlength=self.groups) == 1)[group]
         return self.groups - np.bincount(kind[alone], minlength=len(self.classes)).astype(np.int64)
+
+    @cached_property
+    def _cells(self) -> tuple[Ints, Ints]:
+        """Each group and class that occur together, once: the groups and the classes."""
+        return np.divmod(pd.unique(self.group * len(self.classes) + self.true), len(self.classes))
 
     def _needed(self, metric: str) -> Ints:
         """The groups (C,) that say something of each class: for an area those of the rarer side."""
