@@ -210,12 +210,12 @@ def test_killed_at_random_moments(house: House, stage: Stage) -> None:
     """Five kills of each of nine stages, and five of `register` below: fifty."""
     reference, seconds = undisturbed(house, stage)
     draw, killed = random.Random(name_of(stage)), 0
-    for _ in range(4 * KILLS):
-        killed += kill_once(house, stage, draw.uniform(0.05, 0.9) * seconds)
+    while killed < KILLS:
+        if kill_once(house, stage, draw.uniform(0.05, 0.9) * seconds):
+            killed += 1
+        else:
+            seconds *= 0.8  # it took longer when it was measured than it does now
         house.check_whole(stage, reference)
-        if killed == KILLS:
-            break
-    assert killed == KILLS, "the stage is too quick to be killed"
     assert undisturbed(house, stage)[0] == reference
     assert not [path for path in house.temporary() if path.is_dir()]
 
@@ -231,12 +231,11 @@ def promoted(house: House) -> dict[str, Any]:
 
 def test_a_killed_register_ends_with_one_champion(house: House) -> None:
     draw, killed, seconds = random.Random(0), 0, 10.0
-    for _ in range(4 * KILLS):
-        killed += kill_once(house, ("register",), draw.uniform(0.05, 0.9) * seconds)
-        if killed == KILLS:
-            break
-        seconds = 3.0  # once through, the next one is quicker
-    assert killed == KILLS
+    while killed < KILLS:
+        if kill_once(house, ("register",), draw.uniform(0.05, 0.9) * seconds):
+            killed += 1
+        else:
+            seconds *= 0.8
     for _ in range(2):
         undisturbed(house, ("register",))
         expected = {"versions": [1], "aliases": {"champion": 1}, "ledger": [("champion", None, "1")]}
