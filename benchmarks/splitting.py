@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from meltpoint.data.split import split_samples
 from meltpoint.params.read import read_params
-from meltpoint.registry.lessons import seen_by
+from meltpoint.registry.rescoring import seen_by
 from meltpoint.tables import SPLITS, check_samples
 from reporting import print_tables
 

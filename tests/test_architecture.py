@@ -16,15 +16,16 @@ LAYERS = [
     {"tables", "metrics", "trees", "grab", "borders", "depths"},
     {"data", "images", "model", "task"},
     {"train", "evaluate", "predict", "export"},
-    {"registry", "forecast"},
-    {"api", "variants", "signing", "repeat", "init"},
+    {"tracking", "serving", "forecast"},
+    {"registry"},
+    {"recovery", "api", "variants", "signing", "repeat", "init"},
     {"commands"},
     {"cli", "__init__"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 FOUNDATION = LAYERS[0]
 OWNERS = {
-    "mlflow": {"registry"},
+    "mlflow": {"tracking", "registry", "recovery", "serving"},
     "albumentations": {"images"},
     "timm": {"model"},
     "accelerate": {"train"},

@@ -19,9 +19,9 @@ from meltpoint.commands.status import status
 from meltpoint.commands.trouble import CommandError
 from meltpoint.data import harvest
 from meltpoint.predict import job
-from meltpoint.registry import store as registry_store
 from meltpoint.registry.ledger import Change, append, line_of
 from meltpoint.registry.versions import VersionError
+from meltpoint.tracking import store as registry_store
 
 ROOT = Path(__file__).parents[1]
 

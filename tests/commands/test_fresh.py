@@ -9,7 +9,7 @@ import pytest
 from meltpoint.cli import run
 from meltpoint.commands.trouble import CommandError
 from meltpoint.errors import UserError
-from meltpoint.registry.fresh import BEGIN, TRACES, is_fresh
+from meltpoint.registry.ledger import BEGIN, TRACES, is_fresh
 
 ROOT = Path(__file__).parents[2]
 

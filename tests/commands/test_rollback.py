@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from meltpoint.cli import run
-from meltpoint.registry import rollback as room
-from meltpoint.registry import store as stores
+from meltpoint.recovery import rollback as room
+from meltpoint.tracking import store as stores
 
 ROOT = Path(__file__).parents[2]
 

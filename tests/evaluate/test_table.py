@@ -12,7 +12,7 @@ from meltpoint.evaluate.words import flattery
 from meltpoint.model.card import TreeCard
 from meltpoint.params.judging import Compare
 from meltpoint.params.model import Threshold
-from meltpoint.registry.wear import Wear
+from meltpoint.registry.holdout_reuse import Wear
 from meltpoint.tables import Classes, label_column
 
 MANY = [f"c{number}" for number in range(MOST_CLASSES + 6)]

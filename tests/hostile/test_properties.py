@@ -20,7 +20,7 @@ from meltpoint.images.augment import build_transform
 from meltpoint.images.views import open_views, write_views
 from meltpoint.params.data import Images
 from meltpoint.predict.sources import read_picture
-from meltpoint.registry.answers import read_image
+from meltpoint.serving.responses import read_image
 from meltpoint.tables import check_samples
 
 LOSSLESS = {"1": "PNG", "L": "PNG", "LA": "PNG", "P": "PNG", "RGB": "PNG", "RGBA": "PNG", "I;16": "PNG", "F": "TIFF"}

@@ -22,8 +22,8 @@ from meltpoint.model.model import Model, build_heads, save_model
 from meltpoint.params.data import Images
 from meltpoint.params.model import Backbone, LinearHead, RandomWeights
 from meltpoint.predict.predictor import Predictor, open_predictor
-from meltpoint.registry.answers import answer
-from meltpoint.registry.limits import read_limits
+from meltpoint.serving.request_limits import read_limits
+from meltpoint.serving.responses import answer
 
 SECTION = "Requests"
 CLASSES = ["cat", "dog", "eel"]

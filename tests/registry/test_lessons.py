@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meltpoint.model.lessons import read_trained_on, write_trained_on
-from meltpoint.registry.lessons import seen_by
+from meltpoint.registry.rescoring import seen_by
 
 
 def table(*rows: tuple[str, str, str | None]) -> pd.DataFrame:

@@ -22,8 +22,8 @@ from meltpoint.registry.promotion import (
     take_place,
     unfinished,
 )
-from meltpoint.registry.store import Store
 from meltpoint.registry.versions import KEY
+from meltpoint.tracking.store import Store
 
 NOTE = {"metric": "m", "value": 0.9, "data": "d", "git": "g", "key": "k2", "strategy": "frozen", "trained": "t"}
 BEFORE = {"champion": "1", "candidate": "2"}

@@ -12,15 +12,15 @@ import pytest
 
 from meltpoint.registry import promotion
 from meltpoint.registry import register as module
-from meltpoint.registry.contest import Contest
 from meltpoint.registry.gate import GateError, Verdict
-from meltpoint.registry.history import Written, points_of
 from meltpoint.registry.register import RegisterError, register
-from meltpoint.registry.runs import KILLED, close, open_child
-from meltpoint.registry.state import read_state
-from meltpoint.registry.store import Store, open_store
-from meltpoint.registry.tasks import classification
+from meltpoint.registry.rescoring import Contest
 from meltpoint.registry.versions import aliases
+from meltpoint.tracking.pipeline_state import read_state
+from meltpoint.tracking.runs import KILLED, close, open_child
+from meltpoint.tracking.store import Store, open_store
+from meltpoint.tracking.tasks import classification
+from meltpoint.tracking.training_curves import Written, points_of
 
 FROZEN_1 = "0" * 63 + "1"  # the key of the training with seed 1
 

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from meltpoint.registry.package import fingerprint
 from meltpoint.registry.register import register
-from meltpoint.registry.store import open_store
-from meltpoint.registry.versions import VersionError, fetch
+from meltpoint.registry.versions import VersionError, fetch, fingerprint
+from meltpoint.tracking.store import open_store
 
 
 def test_what_is_fetched_is_what_was_trained(house: Any) -> None:

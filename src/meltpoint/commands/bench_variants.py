@@ -29,7 +29,7 @@ def run(asked: argparse.Namespace) -> None:
     Raises:
         UserError: a file is no params.yaml, a run fails, or the variants have nothing in common.
     """
-    from meltpoint.registry.store import repository_root
+    from meltpoint.tracking.store import repository_root
     from meltpoint.variants import compare_variants
 
     print(compare_variants(asked.files, repository_root(), asked.equal_latency))

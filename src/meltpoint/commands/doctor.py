@@ -19,9 +19,9 @@ def describe(doctor: argparse.ArgumentParser) -> None:
 def run(asked: argparse.Namespace) -> None:
     """Print what was found, and what was mended."""
     from meltpoint.params.read import read_params
-    from meltpoint.registry.doctor import REPAIR, doctor
-    from meltpoint.registry.fresh import BEGIN
-    from meltpoint.registry.store import repository_root
+    from meltpoint.recovery.doctor import REPAIR, doctor
+    from meltpoint.registry.ledger import BEGIN
+    from meltpoint.tracking.store import repository_root
 
     root = repository_root()
     report = doctor(read_params(root / "params.yaml"), root, asked.repair)

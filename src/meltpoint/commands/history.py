@@ -38,10 +38,9 @@ def history(folder: Path, alias: str | None) -> str:
         LedgerError: a line of the ledger is none.
     """
     from meltpoint.params.read import read_params
-    from meltpoint.registry.fresh import BEGIN, is_fresh
-    from meltpoint.registry.ledger import LEDGER, read
-    from meltpoint.registry.store import repository_root
-    from meltpoint.registry.wear import wear_of
+    from meltpoint.registry.holdout_reuse import wear_of
+    from meltpoint.registry.ledger import BEGIN, LEDGER, is_fresh, read
+    from meltpoint.tracking.store import repository_root
 
     name, root = read_params(folder / "params.yaml").register_.name, repository_root()
     lines = [line for line in read(root) if line.get("model") == name and alias in (None, line["alias"])]

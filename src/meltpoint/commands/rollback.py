@@ -30,8 +30,8 @@ def run(asked: argparse.Namespace) -> None:
         UserError: there is none, or it does not answer as it did.
     """
     from meltpoint.params.read import read_params
-    from meltpoint.registry.rollback import rollback
-    from meltpoint.registry.store import open_store, repository_root
+    from meltpoint.recovery.rollback import rollback
+    from meltpoint.tracking.store import open_store, repository_root
 
     name = read_params().register_.name
     say(rollback(open_store(name, repository_root()), asked.to, asked.why))

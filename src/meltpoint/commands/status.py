@@ -33,10 +33,9 @@ def status(folder: Path) -> str:
         CommandError: there is no decision.
     """
     from meltpoint.params.read import read_params
-    from meltpoint.registry.fresh import BEGIN, is_fresh
-    from meltpoint.registry.ledger import holder
-    from meltpoint.registry.store import repository_root
-    from meltpoint.registry.words import rows_of
+    from meltpoint.registry.ledger import BEGIN, holder, is_fresh
+    from meltpoint.tracking.descriptions import rows_of
+    from meltpoint.tracking.store import repository_root
 
     params = read_params(folder / "params.yaml")
     try:

@@ -19,8 +19,8 @@ def run(asked: argparse.Namespace) -> None:
     """Write the store of this repository, and say what is in it."""
     del asked
     from meltpoint.params.read import read_params
-    from meltpoint.registry.store import repository_root
-    from meltpoint.registry.sync import sync
+    from meltpoint.recovery.sync import sync
+    from meltpoint.tracking.store import repository_root
 
     root = repository_root()
     synced, troubles = sync(read_params(root / "params.yaml"), root)

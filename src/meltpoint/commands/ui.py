@@ -24,8 +24,8 @@ def run(asked: argparse.Namespace) -> None:
 def browse(port: int) -> None:
     """Become MLflow's server on 127.0.0.1, over the local store."""
     from meltpoint.params.read import read_params
-    from meltpoint.registry.pages import address
-    from meltpoint.registry.store import keep_quiet, local_artifacts, open_store, repository_root
+    from meltpoint.tracking.saved_view import address
+    from meltpoint.tracking.store import keep_quiet, local_artifacts, open_store, repository_root
 
     keep_quiet()
     root = repository_root()

@@ -1,1 +1,1 @@
-"""The only room that knows MLflow."""
+"""Versions of the registered model: made, judged, promoted, and written down."""

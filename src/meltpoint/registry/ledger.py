@@ -23,6 +23,10 @@ LATER: Line = {
 }  # what the first ledgers did not say
 
 
+TRACES = ("dvc.lock", LEDGER, "reports/compare.json", "mlruns/mlflow.db")  # of a run that came to anything
+BEGIN = "Nothing has been run here yet. Begin with: make repro"
+
+
 class LedgerError(UserError, ValueError):
     """The ledger holds a line that is none of its own."""
 
@@ -40,7 +44,7 @@ class Change:
     value: float | None  # of the metric on test when the gate asked; None: it was not asked about this version
     data: str
     git: str
-    key: str  # sha256 over the files of the model in `after`, as `package.fingerprint` counts it
+    key: str  # sha256 over the files of the model in `after`, as `versions.fingerprint` counts it
     strategy: str | None  # whose model that is
     trained: str | None  # the key of its card: what its training depended on
     aliases: Mapping[str, str]  # of the registered model after this change, alias to version
@@ -104,6 +108,11 @@ def lines_of(root: Path, model: str, alias: str) -> list[Line]:
 def holder(root: Path, model: str, alias: str) -> Line | None:
     """The last line of an alias: what it points to, and why."""
     return next(reversed(lines_of(root, model, alias)), None)
+
+
+def is_fresh(root: Path) -> bool:
+    """Whether no run has left a trace in the working tree of the repository at `root`, as after `git clone`."""
+    return not any((root / name).exists() for name in TRACES)
 
 
 def _parse(path: Path, number: int, line: str) -> Line:

@@ -18,8 +18,8 @@ from meltpoint.errors import UserError
 from meltpoint.files import read_json, write_json
 from meltpoint.progress import say
 from meltpoint.registry.ledger import LEDGER, Change, append, holder, line_of, read
-from meltpoint.registry.store import Store, database_uri
 from meltpoint.registry.versions import CANDIDATE, CHAMPION, KEY, PREVIOUS, aliases, identity
+from meltpoint.tracking.store import Store, database_uri
 
 INTENTION = Path(".checkpoints/promotion.json")
 PATIENCE = 2.0  # seconds to wait for another act in silence

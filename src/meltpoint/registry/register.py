@@ -12,16 +12,11 @@ from meltpoint.images.views import open_views
 from meltpoint.model.card import read_card
 from meltpoint.params.read import Params
 from meltpoint.progress import say, track
-from meltpoint.registry.contest import Contest, meet
 from meltpoint.registry.gate import Verdict, check_age, check_ceilings, check_floors, check_split
+from meltpoint.registry.holdout_reuse import NAMED, sketch, wear_of, write_judged
 from meltpoint.registry.ledger import LEDGER, holder
-from meltpoint.registry.package import fingerprint
-from meltpoint.registry.pages import save_view
 from meltpoint.registry.promotion import Move, one_act, promote, put_back, take_place
-from meltpoint.registry.scores import read_costs, read_scores
-from meltpoint.registry.show import show_decision, show_strategy
-from meltpoint.registry.state import State, git_revision, read_state
-from meltpoint.registry.store import Store, open_store
+from meltpoint.registry.rescoring import Contest, meet
 from meltpoint.registry.versions import (
     CANDIDATE,
     CHAMPION,
@@ -32,9 +27,14 @@ from meltpoint.registry.versions import (
     create_version,
     fetch,
     find_version,
+    fingerprint,
 )
-from meltpoint.registry.wear import NAMED, sketch, wear_of, write_judged
-from meltpoint.registry.words import describe_decision
+from meltpoint.tracking.descriptions import describe_decision
+from meltpoint.tracking.log_runs import show_decision, show_strategy
+from meltpoint.tracking.pipeline_state import State, git_revision, read_state
+from meltpoint.tracking.run_metrics import read_costs, read_scores
+from meltpoint.tracking.saved_view import save_view
+from meltpoint.tracking.store import Store, open_store
 
 COMPARE = Path("reports/compare.json")
 

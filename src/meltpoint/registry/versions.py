@@ -1,6 +1,7 @@
 """Versions of the registered model: one for each model folder, found by its fingerprint, fetched as a folder."""
 
 import base64
+import hashlib
 import io
 import re
 from collections.abc import Mapping
@@ -12,18 +13,19 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from meltpoint.errors import UserError
+from meltpoint.files import sha256_of
 from meltpoint.images.views import Views, open_views
 from meltpoint.model.card import read_card
-from meltpoint.registry.check import CHECK, write_check
-from meltpoint.registry.package import INSIDE, write_package
-from meltpoint.registry.state import State
-from meltpoint.registry.store import Store, keep_quiet, repository_root, store_uri
+from meltpoint.registry.golden_answers import CHECK, write_check
+from meltpoint.serving.mlflow_package import INSIDE, write_package
+from meltpoint.tracking.pipeline_state import State
+from meltpoint.tracking.store import Store, keep_quiet, repository_root, store_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-KEY = "meltpoint.key"  # tag of a version: `package.fingerprint` of its model folder
+KEY = "meltpoint.key"  # tag of a version: `fingerprint` of its model folder
 TRAINED = "meltpoint.trained"  # tag of a version: the key of its model's card
 WORN = "test set"  # tag of a version: how many models had been judged on its test set
 CHAMPION, PREVIOUS, CANDIDATE = "champion", "previous", "candidate"
@@ -31,6 +33,13 @@ CHAMPION, PREVIOUS, CANDIDATE = "champion", "previous", "candidate"
 
 class VersionError(UserError, RuntimeError):
     """A registered model or version is not there, or its files are gone."""
+
+
+def fingerprint(folder: Path) -> str:
+    """The sha256 over the names and bytes of every file of a model folder."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    lines = [f"{file.relative_to(folder).as_posix()} {sha256_of(file)}\n" for file in files]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def find_version(store: Store, key: str) -> "ModelVersion | None":
@@ -138,7 +147,7 @@ def _find_logged(store: Store, key: str) -> str | None:
 def _log_model(store: Store, state: State, strategy: str, run: str, tags: Mapping[str, str]) -> str:
     from mlflow.entities import LoggedModelOutput
 
-    kind = import_module(f"meltpoint.registry.tasks.{state.params['task']['kind']}").MODEL_TYPE
+    kind = import_module(f"meltpoint.tracking.tasks.{state.params['task']['kind']}").MODEL_TYPE
     model = store.client.create_logged_model(
         store.experiment, strategy, run, tags=dict(tags), params=state.own(strategy), model_type=kind
     )

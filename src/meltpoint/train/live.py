@@ -10,7 +10,7 @@ from pathlib import Path
 
 from meltpoint.progress import say
 
-FOLLOWER = "meltpoint.registry.follow"
+FOLLOWER = "meltpoint.tracking.live_logging"
 SWITCH = "MELTPOINT_TRACKING"  # environment variable; `off` starts no follower
 LOG = "follow.log"
 PATIENCE = 20.0  # seconds that the follower has to write the last curves

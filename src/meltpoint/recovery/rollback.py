@@ -1,0 +1,83 @@
+"""Puts an earlier champion back, after it was loaded and answered as it did when it was registered."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from meltpoint.errors import UserError
+from meltpoint.progress import say
+from meltpoint.registry.golden_answers import check_version
+from meltpoint.registry.ledger import holder, lines_of
+from meltpoint.registry.promotion import one_act, promote, put_back, take_place
+from meltpoint.registry.versions import CHAMPION, PREVIOUS, aliases, fetch, fingerprint, identity
+from meltpoint.tracking.pipeline_state import git_revision
+from meltpoint.tracking.store import Store
+
+
+class RollbackError(UserError, ValueError):
+    """There is no such champion to go back to, or its files are not what was registered."""
+
+
+def rollback(store: Store, to: str | None, why: str | None) -> str:
+    """Make version `to`, or the previous champion if None, the champion again; the sentence that says so.
+
+    `why` goes into the ledger. The champion of now becomes `previous`: another rollback brings it back.
+
+    Raises:
+        RollbackError: there is no earlier champion, `to` was none, or its files have changed.
+        VersionError: its files are gone.
+        CheckError, ModelError: it does not answer as it did, or cannot be loaded.
+        PromotionError: aliases could not be moved.
+    """
+    with one_act(store):
+        for told in put_back(store):
+            say(told)
+        seen = aliases(store)
+        target = _choose(store, seen, to)
+        say(f"loading version {target} of {store.name} and comparing it with the predictions stored with it")
+        made_of = _check(store, target)
+        champion = seen.get(CHAMPION)
+        left = f"rollback from version {champion}" if champion else "rollback"
+        told = f"{left}: {why}" if why else left
+        promote(store, seen, take_place(store, seen, target, told, _note(store, target, made_of)))
+    again = f"; version {champion} is previous, and another rollback brings it back" if champion else ""
+    return f"{store.name} version {target} is the champion again{again}"
+
+
+def _choose(store: Store, seen: Mapping[str, str], to: str | None) -> str:
+    """The version to go back to: one that has been champion, and is not now."""
+    champion = seen.get(CHAMPION)
+    reigned = [line["to"] for line in lines_of(store.root, store.name, CHAMPION) if line["to"]]
+    earlier = [version for version in dict.fromkeys([*reigned, seen.get(PREVIOUS)]) if version not in (None, champion)]
+    if not earlier:
+        raise RollbackError(
+            f"There is no earlier champion of {store.name} to go back to: the champion is {champion or 'nobody'}, and "
+            "nobody was before. A second version has to pass the gate first: dvc repro"
+        )
+    if to is not None and to not in earlier:
+        raise RollbackError(
+            f"Version {to} of {store.name} {'is the champion already' if to == champion else 'was never champion'}. "
+            f"Allowed are those that were: {', '.join(earlier)}. See `meltpoint history`."
+        )
+    return to or seen.get(PREVIOUS) or earlier[-1]
+
+
+def _check(store: Store, version: str) -> dict[str, str | None]:
+    """Load a version, hold it against what was registered, and say what it is made of."""
+    made_of, files = identity(store, version), fetch(f"models:/{store.name}/{version}", store.uri)
+    if (found := fingerprint(files)) != made_of["key"]:
+        raise RollbackError(
+            f"The files of version {version} in {files} are not those that were registered: their digest is "
+            f"{found[:12]} and was {str(made_of['key'])[:12]}. Take another version, or restore its files from a copy "
+            "of mlruns/."
+        )
+    check_version(files)
+    return made_of
+
+
+def _note(store: Store, version: str, made_of: Mapping[str, Any]) -> dict[str, Any]:
+    """What the ledger says of a version that is not scored today: what it scored when it passed the gate."""
+    lines = [line for line in lines_of(store.root, store.name, CHAMPION) if line["to"] == version]
+    then = {"metric": lines[-1]["metric"], "value": lines[-1]["value"]} if lines else {"metric": "", "value": None}
+    data = store.client.get_model_version(store.name, version).tags.get("data", "")
+    anchor = (holder(store.root, store.name, CHAMPION) or {}).get("anchor")
+    return {**then, "data": data, "git": git_revision(store.root), "anchor": anchor, **made_of}

@@ -1,0 +1,179 @@
+"""Finished pipelines of today and of the past, as git and dvc.lock know them; each can be laid out as a folder.
+
+Nothing is copied: a folder of links to DVC's cache is enough for whoever only reads.
+"""
+
+import json
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from meltpoint.errors import UserError
+from meltpoint.params.yaml12 import QuickLoader, load
+from meltpoint.tracking.pipeline_state import git_revision
+
+LOCK, PARAMS = "dvc.lock", "params.yaml"
+STAGES = ("download", "split", "augment", "embed", "compare")  # and two for each strategy
+UNREAD = tuple(f"data/{name}" for name in ("raw", "contents.json", "features", "splits", "samples.csv"))  # not shown
+REPEATS = "repeats/"  # of these neither: what they reach stands in the reports
+
+
+class SnapshotError(UserError, RuntimeError):
+    """DVC's cache lacks files that dvc.lock names."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A pipeline that was run to its decision: what it was asked, and the MD5 of everything that it wrote."""
+
+    revision: str  # the commit that holds it, `+` behind it in a working tree that differs
+    when: int | None  # ms since 1970, of that commit; None for the working tree
+    text: str  # of params.yaml
+    params: Mapping[str, Any]
+    outs: Mapping[str, str]  # path to MD5, which ends in `.dir` for a folder
+
+
+def find_snapshots(root: Path) -> list[Snapshot]:
+    """Every finished pipeline, oldest first, the working tree's last. A commit between two of them is none."""
+    texts = [*_committed(root), *_working(root)]
+    found = [snapshot for words in texts if (snapshot := _read(*words)) is not None]
+    return list({(one.text, *sorted(one.outs.items())): one for one in found}.values())  # of equal ones the newest
+
+
+def lay(snapshot: Snapshot, cache: "Cache", folder: Path) -> None:
+    """Fill `folder` with params.yaml and links to what the pipeline wrote, as far as anything shows it.
+
+    Raises:
+        SnapshotError: the cache lacks something; the message says how to bring it.
+    """
+    missing = []
+    for path, md5 in snapshot.outs.items():
+        if path in UNREAD or path.startswith(REPEATS):
+            continue
+        for place, content in cache.files(Path(path), md5):
+            if content is None or not content.exists():
+                missing.append(place)
+                continue
+            (folder / place).parent.mkdir(parents=True, exist_ok=True)
+            (folder / place).symlink_to(content)
+    if missing:
+        raise SnapshotError(
+            f"DVC's cache lacks {len(missing):,} files of {snapshot.revision[:12]}, such as {missing[0]}. All that "
+            f"{LOCK} names have to be there. Bring them: dvc pull --all-commits"
+        )
+    (folder / PARAMS).write_text(snapshot.text, encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Where DVC keeps contents by their MD5."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, root: Path) -> "Cache":
+        """The cache of the repository at `root`, wherever its configuration puts that.
+
+        Raises:
+            SnapshotError: `root` is no DVC repository, or none of git.
+        """
+        from dvc.exceptions import NotDvcRepoError
+        from dvc.repo import Repo
+        from dvc.scm import SCMError
+
+        try:
+            with Repo(str(root)) as repository:
+                return cls(Path(repository.cache.local.path))
+        except NotDvcRepoError:
+            raise SnapshotError(
+                f"{root} is not a DVC repository: there is no .dvc in it. Runs are read from DVC's outputs. "
+                "Go to the folder that holds dvc.yaml, or make one: dvc init"
+            ) from None
+        except SCMError as error:
+            raise SnapshotError(
+                f"DVC cannot read {root}: {error}. Make it one: git init. Or let DVC do without: "
+                "dvc config core.no_scm true"
+            ) from None
+
+    def files(self, path: Path, md5: str) -> Iterator[tuple[Path, Path | None]]:
+        """The files of an output and their contents; the output itself and None where its list is not there."""
+        if not md5.endswith(".dir"):
+            yield path, self._place(md5)
+            return
+        listing = self._place(md5)
+        if not listing.exists():
+            yield path, None
+            return
+        for entry in json.loads(listing.read_text(encoding="utf-8")):
+            yield path / entry["relpath"], self._place(entry["md5"])
+
+    def _place(self, md5: str) -> Path:
+        return self.folder / md5[:2] / md5[2:]
+
+
+def _committed(root: Path) -> Iterator[tuple[str, int | None, str, str]]:
+    """Revision, time, and texts of params.yaml and dvc.lock of each commit that changed them, oldest first."""
+    log = _git(root, "log", "--all", "--reverse", "--date-order", "--format=%H %ct", "--", LOCK, PARAMS)
+    for line in log.splitlines():
+        revision, seconds = line.split()
+        params, lock = (_git(root, "show", f"{revision}:./{name}") for name in (PARAMS, LOCK))
+        yield revision, int(seconds) * 1000, params, lock
+
+
+def _working(root: Path) -> Iterator[tuple[str, int | None, str, str]]:
+    """The same of the working tree."""
+    texts = [path.read_text(encoding="utf-8") if (path := root / name).exists() else "" for name in (PARAMS, LOCK)]
+    yield git_revision(root), None, texts[0], texts[1]
+
+
+def _read(revision: str, when: int | None, text: str, lock: str) -> Snapshot | None:
+    """What the two files say, or None if they do not belong together: somebody was in the middle of a change."""
+    params, known = _parse(text), _parse(lock).get("stages", {})
+    strategies = params.get("strategies") or {}
+    names = [*STAGES, *(f"{stage}@{name}" for stage in ("train", "evaluate") for name in strategies)]
+    if not strategies or not isinstance(known, dict) or any(name not in known for name in names):
+        return None
+    stages = [known[name] for name in names]
+    outs = {out["path"]: str(out.get("md5")) for stage in stages for out in stage.get("outs", [])}
+    if not all(_asked(stage, params) and _fits(stage.get("deps", []), outs) for stage in stages):
+        return None
+    return Snapshot(revision, when, text, params, outs)
+
+
+def _parse(text: str) -> dict[str, Any]:
+    try:
+        found = load(text, QuickLoader)
+    except yaml.YAMLError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _asked(stage: Mapping[str, Any], params: Mapping[str, Any]) -> bool:
+    """Whether a stage was run with these params."""
+    return all(_value(params, name) == value for name, value in stage.get("params", {}).get(PARAMS, {}).items())
+
+
+def _value(params: Mapping[str, Any], name: str) -> Any:
+    """The value of a dotted name."""
+    value: Any = params
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def _fits(deps: Sequence[Mapping[str, Any]], outs: Mapping[str, str]) -> bool:
+    """Whether a stage read what the stages before it have written."""
+    return all(outs.get(dep["path"], dep.get("md5")) == dep.get("md5") for dep in deps)
+
+
+def _git(root: Path, *words: str) -> str:
+    """What git prints; nothing where it fails, as without a repository or a commit."""
+    try:
+        asked = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, timeout=60, check=False)  # noqa: S607
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return asked.stdout if asked.returncode == 0 else ""

@@ -1,0 +1,140 @@
+"""The challenger against a champion: paired on today's test images, but for those that the champion learnt from."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from meltpoint.evaluate.evidence import Answers
+from meltpoint.evaluate.measured import MOST, Measured
+from meltpoint.evaluate.words import METRICS, counted, gain_of, gap_of, spread_of, value_of
+from meltpoint.images.views import open_views
+from meltpoint.model.card import Card, read_card
+from meltpoint.model.lessons import hash_group, read_trained_on
+from meltpoint.params.judging import Compare
+from meltpoint.params.read import Params
+from meltpoint.predict.predictor import Predictor, open_predictor
+from meltpoint.registry.gate import Verdict, differing, report_of
+
+FEWEST = 50  # groups that have to be left where a champion learnt from some of today's test images
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What came of it, and whether the challenger was shown to be better, or could not be compared and passes."""
+
+    verdict: Verdict
+    better: bool = False
+
+
+def meet(folder: Path, strategy: str, champion: Path, title: str, params: Params) -> Contest:
+    """The strategy of `folder` against the model folder `champion`, which `title` names ("the champion").
+
+    It is the best of all that the comparison listed, on these same images: of K such the best of K equals would pass
+    too often, so that each is held to the K-th part of the chance of error (Bonferroni's correction).
+    """
+    head, old, card = params.main_head, open_predictor(champion), read_card(folder / "models" / strategy)
+    classes, allowed = card.classes, params.register_.new_labels
+    if old.card.task != card.task:
+        words = f"another task than {title}'s: it was {old.card.task} and is {card.task}"
+        return Contest(Verdict(allowed, words), allowed)
+    if old.card.classes != classes and not allowed:
+        return Contest(Verdict(False, f"other labels than {title}'s: {differing(old.card.classes, classes)}"))
+    if old.card.classes.get(head) != classes[head]:
+        return Contest(Verdict(True, f"{title} knows other classes of {head}, which register.new_labels allows"), True)
+    metric = params.compare.metric
+    paired = import_module(f"meltpoint.evaluate.paired.{card.task}")
+    said = paired.read(report_of(folder, strategy), {head: classes[head]}, metric)
+    said, again = said[said["split"] == "test"], score_again(old, folder, params)
+    learnt = _learnt_from(champion, old.card, folder)
+    if learnt is None:
+        return Contest(Verdict(False, _unknown_lessons(title)))
+    both = sorted((set(said["id"]) - learnt) & set(again["id"]))
+    tables = [[table.set_index("id").loc[both]] for table in (said, again)]
+    answers, left_out = paired.pair(tables, head, classes[head]), len(learnt & set(said["id"]))
+    return judge(answers, head, title, params.compare, left_out, len(params.strategies))
+
+
+def _learnt_from(champion: Path, card: Card, folder: Path) -> set[int] | None:
+    """The ids of today's test images that the champion was trained on, or whose group it met; None if nobody knows."""
+    trained, views = read_trained_on(champion), open_views(folder / "data" / "views")
+    if trained is None:
+        return set() if card.data == views.fingerprint else None
+    today = views.samples
+    test = today[today["split"] == "test"]
+    return set(test["id"][seen_by(trained, today)].tolist())
+
+
+def seen_by(trained_on: pd.DataFrame, today: pd.DataFrame) -> NDArray[np.bool_]:
+    """Whether a model has seen each of today's test images, or one of its group, bool (T,), in the order of `today`.
+
+    Args:
+        trained_on: what `model.lessons.read_trained_on` gives of its folder: `sha256` and `group` of train and val.
+        today: the whole table of samples of today, with `sha256`, `split` and `group`; T of its rows are in test.
+
+    An image is seen if its bytes were in the model's train or val, if such an image is in its group today, wherever
+    that one is now, or if its declared group was in train or val, though all images that it had then are gone.
+    """
+    known, learnt = set(trained_on["sha256"]), set(trained_on["group"].dropna())
+    own = np.array([sha256 in known for sha256 in today["sha256"].to_numpy(dtype=object)], dtype=np.bool_)
+    codes, names = pd.factorize(today["group"].to_numpy(dtype=object))  # -1 without a group
+    beside = np.zeros(len(names) + 1, dtype=np.bool_)  # the last is of those without one
+    beside[codes[own]] = True
+    if learnt:
+        beside[:-1] |= [hash_group(name) in learnt for name in names]
+    beside[-1] = False
+    answer: NDArray[np.bool_] = (own | beside[codes])[(today["split"] == "test").to_numpy(dtype=bool)]
+    return answer
+
+
+def _unknown_lessons(title: str) -> str:
+    return (
+        f"{title} does not say what it learnt from, as models of version 0.1 do not, and the images have been split "
+        "anew since: on its own lessons it would score too well. To begin anew with this one, give register.name "
+        "another name"
+    )
+
+
+def score_again(champion: Predictor, folder: Path, params: Params) -> pd.DataFrame:
+    """What the champion says of today's test images: `id`, `group`, and what is compared of each head (see `tasks`)."""
+    task = import_module(f"meltpoint.tracking.tasks.{champion.card.task}")
+    return cast(pd.DataFrame, task.score_again(champion, folder, params))
+
+
+def judge(answers: Answers, head: str, title: str, settings: Compare, left_out: int = 0, among: int = 1) -> Contest:
+    """Decide from what the challenger and, second, the champion answered.
+
+    It passes if it is shown, one-sided at the asked confidence for the best of so many (`among`), that it loses less
+    than the margin.
+    """
+    without = f"{title} learnt from {counted(left_out, 'test image')} of today's, which are left out"
+    if not answers.images:
+        none = f"{without}; none is left" if left_out else f"no test image has a label for {head}"
+        return Contest(Verdict(False, f"{none}, so that nothing can be compared"))
+    if left_out and answers.groups < FEWEST:
+        few = f"{without}; {answers.groups} images or groups are left, and {FEWEST} are the least to judge by"
+        return Contest(Verdict(False, few))
+    found = answers.measure(settings.metric)
+    difference = found.difference(0, 1, settings.confidence)
+    if difference is None:
+        return Contest(Verdict(False, f"it cannot be judged against {title}: {found.refusal}"))
+    metric, level = settings.metric, (1 - settings.confidence) / among
+    shown = settings.margin >= MOST.get(metric, 1.0) or found.shows(0, 1, settings.margin, level)
+    told = (
+        f"{value_of(metric, float(found.scores[0]))} {METRICS[metric]} on {head} against {title}'s "
+        f"{value_of(metric, float(found.scores[1]))} on {_images(found)} ({gain_of(metric, difference.value)}, "
+        f"{settings.confidence:.0%} interval {spread_of(metric, difference.interval)}): a loss of "
+        f"{gap_of(metric, settings.margin)} or more is {'' if shown else 'not '}ruled out"
+    )
+    told += f" for the best of {among} that were compared" if among > 1 else ""
+    words = f"{told}; {without}" if left_out else told
+    return Contest(Verdict(shown, words), found.shows(0, 1, 0.0, level))
+
+
+def _images(found: Measured) -> str:
+    images = counted(found.images, "test image")
+    return images if found.groups == found.images else f"{images} in {counted(found.groups, 'group')}"

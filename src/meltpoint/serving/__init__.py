@@ -1,0 +1,1 @@
+"""A model behind HTTP: what travels with it, what it answers, what it refuses."""

@@ -1,0 +1,61 @@
+"""Pictures and tables as the artifacts MLflow shows inline, written to a folder that is then logged in one go.
+
+`log_image` and `log_table` invent a new name for each picture, so that showing a run twice would double them. Here a
+picture has the same name each time: the layout is MLflow's (mlflow/tracking/client.py), the unique part is not random.
+"""
+
+import json
+import shutil
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+PREVIEW = 256  # pixels of the longer side of the small copy that MLflow's pages load first
+MOST_ROWS = 1000  # of a table; predictions.parquet holds all of them
+IMAGES_TAG, TABLES_TAG = "mlflow.loggedImages", "mlflow.loggedArtifacts"
+
+
+def hang(picture: Path, key: str, stamp: int, folder: Path) -> None:
+    """Put a picture among those that MLflow draws in a run's charts under the name `key`; `stamp` is in ms."""
+    name = f"{key.replace('/', '~')}+step+0+timestamp+{stamp}+{uuid.uuid5(uuid.NAMESPACE_OID, key)}"
+    images = folder / "images"
+    images.mkdir(exist_ok=True)
+    shutil.copyfile(picture, images / f"{name}.png")
+    with Image.open(picture) as image:
+        _preview(image).save(images / f"{name}+compressed.webp")
+
+
+def lay_table(
+    table: pd.DataFrame, name: str, folder: Path, thumbnails: Sequence[NDArray[np.uint8]] | None = None
+) -> None:
+    """Write a table as `name`.json; `thumbnails`, uint8 (H, W, 3) for each row, become its first column."""
+    if thumbnails is not None:
+        cells = [_thumbnail(pixels, f"table_images/{name}/{row:04d}", folder) for row, pixels in enumerate(thumbnails)]
+        table = pd.concat([pd.DataFrame({"photograph": cells}), table.reset_index(drop=True)], axis=1)
+    text = table.to_json(orient="split", index=False, date_format="iso", force_ascii=False)
+    (folder / f"{name}.json").write_text(text, encoding="utf-8")
+
+
+def table_tag(names: Sequence[str]) -> str:
+    """The value of the tag that tells MLflow's pages which artifacts are tables."""
+    return json.dumps([{"path": f"{name}.json", "type": "table"} for name in names])
+
+
+def _thumbnail(pixels: NDArray[np.uint8], name: str, folder: Path) -> dict[str, str]:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(pixels)
+    image.save(path.with_suffix(".png"))
+    _preview(image).save(path.with_suffix(".webp"))
+    return {"type": "image", "filepath": f"{name}.png", "compressed_filepath": f"{name}.webp"}
+
+
+def _preview(image: Image.Image) -> Image.Image:
+    small = image.convert("RGB")
+    small.thumbnail((PREVIEW, PREVIEW))
+    return small

@@ -1,0 +1,148 @@
+"""Writes a state of the pipeline into MLflow from its files. What is there already is not written again."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from meltpoint.files import sha256_of
+from meltpoint.images.views import open_views
+from meltpoint.model.card import Card, read_card
+from meltpoint.tracking.artifacts import IMAGES_TAG, MOST_ROWS, TABLES_TAG, hang, lay_table, table_tag
+from meltpoint.tracking.descriptions import describe_changes, describe_decision, describe_strategy, name_decision
+from meltpoint.tracking.pipeline_state import State, allowed_name
+from meltpoint.tracking.run_metrics import read_costs, read_repeats, read_scores, read_seconds
+from meltpoint.tracking.runs import FINISHED, changes_before, close, open_child, open_parent, parent_name, retire_others
+from meltpoint.tracking.store import Point, Store
+from meltpoint.tracking.training_curves import Tail, Written, now, points_of
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+NOTE = "mlflow.note.content"
+SHOWN = "meltpoint.shown"  # tag: digest of the files that were logged
+CHARTED = (
+    "confusion",
+    "mistakes",
+    "overlays",
+    "iou",
+    "hierarchy",
+    "precision_recall",
+    "roc",
+    "reliability",
+)  # pictures that stand among the charts of a run
+REPORTS = (
+    "compare.html", "compare.md", "compare.json", "data.json", "split.json", "augment.png", "duplicates.png",
+)  # fmt: skip
+
+
+def show_strategy(store: Store, state: State, strategy: str, decision: Mapping[str, Any], worst: int) -> "Run":
+    """The run of a strategy, complete: curves, scores, costs, pictures, its `worst` mistakes, description."""
+    model = state.folder / "models" / strategy
+    card, scores, costs = read_card(model), read_scores(state.folder, strategy), read_costs(decision, strategy)
+    end = state.when or now()
+    run = open_child(store, state, strategy, card.key, end - int(read_seconds(state.folder, strategy) * 1000))
+    lines, _ = Tail(model / "history.jsonl").read()
+    Written.of(store, run.info.run_id).add(points_of(lines, run.info.start_time, run.info.end_time or end))
+    repeats = read_repeats(state.folder, strategy, card.metric)
+    _log_changed(store, run, {**scores, **costs, **repeats}, _last_steps(lines))
+    _log_data(store, state, run)
+    _log_strategy_files(store, state, run, card, worst)
+    store.log(run.info.run_id, tags={NOTE: describe_strategy(card, scores, costs)})
+    close(store, run, FINISHED, state.when)
+    retire_others(store, state, run)
+    return run
+
+
+def show_decision(store: Store, state: State, decision: Mapping[str, Any], main: str) -> "Run":
+    """The run of the state, complete: its name says the decision, its description why; `main` is "head/metric"."""
+    run = open_parent(store, state)
+    params = {**state.shared, **state.rows}
+    store.log(run.info.run_id, params=params)
+    _log_reports(store, state, run)
+    scores = read_scores(state.folder, decision["winner"])
+    _log_changed(store, run, {name: scores[name] for name in (f"val/{main}", f"test/{main}") if name in scores}, {})
+    note = describe_decision(decision, main) + describe_changes(changes_before(store, run, params))
+    store.log(run.info.run_id, tags={"winner": decision["winner"], "verdict": decision["verdict"], NOTE: note})
+    store.client.update_run(run.info.run_id, name=parent_name(state, name_decision(decision)))
+    close(store, run, FINISHED, state.when)
+    return run
+
+
+def _last_steps(lines: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """The last step of each metric of a history."""
+    return {allowed_name(key): int(line["step"]) for line in lines for key in line}
+
+
+def _log_changed(store: Store, run: "Run", values: Mapping[str, float], steps: Mapping[str, int]) -> None:
+    """Log values that the run does not have yet, so that they are the latest of their metric: at its last of `steps`.
+
+    A metric that has no curve is logged at step 0, which MLflow's pages draw as a bar instead of a line of one point.
+    """
+    stamp, known = now(), store.client.get_run(run.info.run_id).data.metrics
+    new = [Point(key, value, stamp, steps.get(key, 0)) for key, value in values.items() if known.get(key) != value]
+    store.log(run.info.run_id, new)
+
+
+def _log_data(store: Store, state: State, run: "Run") -> None:
+    """Name the images a run was trained and tested on."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    if run.inputs is not None and run.inputs.dataset_inputs:
+        return
+    source, digest = json.dumps(state.params["data"]["source"]), state.data[:12]
+    inputs = [
+        DatasetInput(
+            Dataset(f"{state.name} {split}", digest, "meltpoint", source, profile=json.dumps({"num_rows": rows})),
+            [InputTag("mlflow.data.context", split)],
+        )
+        for split, rows in state.splits.items()
+    ]
+    store.client.log_inputs(run.info.run_id, inputs)
+
+
+def _log_strategy_files(store: Store, state: State, run: "Run", card: Card, worst: int) -> None:
+    reports = state.folder / "reports" / "strategies" / card.strategy
+    files = sorted(file for file in reports.rglob("*") if file.is_file())
+    digest = _digest([*files, state.folder / "models" / card.strategy / "card.json"], state.folder)
+    if run.data.tags.get(SHOWN) == digest:
+        return
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        shutil.copytree(reports, folder, dirs_exist_ok=True)
+        shutil.copyfile(state.folder / "models" / card.strategy / "card.json", folder / "card.json")
+        for key in CHARTED:
+            if (picture := reports / "pictures" / f"{key}.png").exists():
+                hang(picture, key, run.info.start_time, folder)
+        task = import_module(f"meltpoint.tracking.tasks.{card.task}")
+        tables = list(task.tables_of(open_views(state.folder / "data" / "views"), card, worst, reports))
+        for table, rows, photographs in tables:
+            lay_table(rows.head(MOST_ROWS), table, folder, photographs)
+        store.client.log_artifacts(run.info.run_id, name)
+    tags = {IMAGES_TAG: "True", TABLES_TAG: table_tag([table for table, *_ in tables]), SHOWN: digest}
+    store.log(run.info.run_id, tags=tags)
+
+
+def _log_reports(store: Store, state: State, run: "Run") -> None:
+    names = [state.folder / "reports" / name for name in REPORTS]
+    files = [*(file for file in names if file.exists()), state.folder / "params.yaml"]
+    digest = _digest(files, state.folder)
+    if run.data.tags.get(SHOWN) == digest:
+        return
+    with TemporaryDirectory() as name:
+        for file in files:
+            shutil.copyfile(file, Path(name) / file.name)
+            if file.suffix == ".png":
+                hang(file, file.stem, run.info.start_time, Path(name))
+        store.client.log_artifacts(run.info.run_id, name)
+    store.log(run.info.run_id, tags={IMAGES_TAG: "True", SHOWN: digest})
+
+
+def _digest(files: Sequence[Path], folder: Path) -> str:
+    """The sha256 over names and bytes."""
+    lines = [f"{file.relative_to(folder).as_posix()} {sha256_of(file)}\n" for file in files]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

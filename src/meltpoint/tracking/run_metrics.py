@@ -1,0 +1,108 @@
+"""What a strategy reached and what it cost, read from the reports and named as metrics of a run."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from meltpoint.files import read_json
+from meltpoint.tracking.pipeline_state import allowed_name
+
+MOST_CLASSES = 20  # of more, the scores of single classes stay in metrics.json
+MOST_REGIONS = 40  # the same of classes of pixels
+NOT_SCORES = ("images", "absent_classes", "classes", "threshold", "unknown", "not_shown")
+WAYS = {"independent": "alone", "consistent": "together"}  # how the levels of a tree are decided
+
+
+def read_scores(folder: Path, strategy: str) -> dict[str, float]:
+    """Scores of a strategy, as far as they could be had: `val/defective/f1`, `test/defective/f1` ...
+
+    Where heads form a tree, there are `test/tree/consistency`, `test/tree/tree_distance alone` and others.
+    Of single classes it is F1 on test: `test by class/defective intact f1`. MLflow's pages put charts under the part
+    before the last slash, and all classes of all heads are one heading there. Of classes of pixels it is IoU:
+    `val/scene/iou/road`, `test/scene/iou/road`.
+    """
+    reports = folder / "reports" / "strategies" / strategy
+    metrics = read_json(reports / "metrics.json")
+    scores = {
+        f"{split}/{head}/{name}": value
+        for split, heads in metrics.items()
+        for head, values in heads.items()
+        for name, value in values.items()
+        if name not in NOT_SCORES
+    }
+    by_class = {
+        name: value
+        for split, heads in metrics.items()
+        for head, values in heads.items()
+        for name, value in _class_scores(split, head, values["classes"])
+    }
+    trees = {
+        f"{split}/tree/{name}": value
+        for split, judged in read_json(reports / "hierarchy.json").items()
+        for name, value in _tree_scores(judged)
+    }
+    return _named({name: value for name, value in {**scores, **by_class, **trees}.items() if value is not None})
+
+
+def _named(scores: Mapping[str, float]) -> dict[str, float]:
+    """Scores under names that MLflow accepts; names that would become one (classes `$` and `%`) tell their letters."""
+    taken = Counter(map(allowed_name, scores))
+    return {
+        allowed_name(_spelt(name) if taken[allowed_name(name)] > 1 else name): float(value)
+        for name, value in scores.items()
+    }
+
+
+def _spelt(name: str) -> str:
+    return re.sub(r"[^\w\-. /]", lambda letter: f"_{ord(letter[0]):x}", name)
+
+
+def read_repeats(folder: Path, strategy: str, metric: str) -> dict[str, float]:
+    """What the trainings of a strategy with other seeds reach: `repeat 2/test/defective/accuracy` ...
+
+    It is `metric`, which chose their checkpoints, of each head that has it. A strategy trained once has none.
+    """
+    path = folder / "reports" / "strategies" / strategy / "repeats.json"
+    scores = read_json(path)["scores"] if path.exists() else {}  # reports of older versions lack it
+    return {
+        allowed_name(f"repeat {number}/{split}/{head}/{metric}"): float(value)
+        for split, heads in scores.items()
+        for head, own in heads.items()
+        for number, value in enumerate(own.get(metric, ()), start=1)
+        if number > 1
+    }
+
+
+def _class_scores(
+    split: str, head: str, classes: Mapping[str, Mapping[str, float | None]]
+) -> Iterator[tuple[str, float | None]]:
+    """One score of each class, by flat names."""
+    for label, scores in classes.items():
+        if "iou" in scores and len(classes) <= MOST_REGIONS:
+            yield f"{split}/{head}/iou/{label}", scores["iou"]
+        elif "f1" in scores and split == "test" and len(classes) <= MOST_CLASSES:
+            yield f"test by class/{head} {label} f1", scores["f1"]
+
+
+def _tree_scores(judged: Mapping[str, Any]) -> Iterator[tuple[str, float | None]]:
+    """What `hierarchy.TreeJudgement.metrics` says, by flat names."""
+    yield "consistency", judged["consistency"]
+    for way, name in WAYS.items():
+        found = judged[way] or {"levels": {}}
+        yield from ((f"{key} {name}", value) for key, value in found.items() if key not in ("levels", "distances"))
+        for level, scores in found["levels"].items():
+            yield f"{level} accuracy {name}", scores["accuracy"]
+
+
+def read_costs(decision: Mapping[str, Any], strategy: str) -> dict[str, float]:
+    """`cost/train_seconds`, `cost/latency_p50_ms` ... of a strategy, as the comparison counted them."""
+    costs = next(row["cost"] for row in decision["strategies"] if row["name"] == strategy)
+    return {f"cost/{name}": float(value) for name, value in costs.items() if value is not None}
+
+
+def read_seconds(folder: Path, strategy: str) -> float:
+    """How long the training of a strategy took, all interruptions left out; 0 if nobody measured."""
+    path = folder / "reports" / "costs" / f"train-{strategy}.json"
+    return float(read_json(path)["seconds"]) if path.exists() else 0.0

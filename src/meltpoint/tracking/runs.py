@@ -1,0 +1,167 @@
+"""The runs of MLflow: one parent for each state of the pipeline, one child for each strategy, found by their tags."""
+
+import getpass
+import os
+import socket
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import psutil
+
+from meltpoint.tracking.pipeline_state import State, git_revision
+from meltpoint.tracking.store import Store
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+RETIRED = " (other code)"
+PROCESS = "meltpoint.process"  # tag: which process writes to a run
+SLACK = 2.0  # seconds by which two readings of the start of a process may differ
+RUNNING, FINISHED, KILLED = "RUNNING", "FINISHED", "KILLED"
+
+
+def open_parent(store: Store, state: State) -> "Run":
+    """The run of this state; made where it is missing."""
+    with store.alone("runs"):
+        found = _find(store, {"meltpoint.state": state.digest, "stage": "pipeline"})
+        return found or store.client.create_run(
+            store.experiment,
+            start_time=state.when,
+            run_name=parent_name(state, ", ".join(state.strategies)),
+            tags={**_tags(state), "stage": "pipeline"},
+        )
+
+
+def open_child(store: Store, state: State, strategy: str, key: str, started: int | None = None) -> "Run":
+    """The run of a strategy's training under its state; made where it is missing, as begun at `started` (ms)."""
+    parent = open_parent(store, state).info.run_id
+    with store.alone("runs"):
+        found = _find(store, {"meltpoint.state": state.digest, "meltpoint.key": key, "strategy": strategy})
+        if found is not None:
+            return found
+        tags = {"stage": "train", "strategy": strategy, "meltpoint.key": key, "mlflow.parentRunId": parent}
+        tags["mlflow.runType"] = "evaluation"  # MLflow's pages open the parents of such runs by themselves
+        run = store.client.create_run(
+            store.experiment,
+            start_time=started,
+            run_name=child_name(state, strategy),
+            tags={**_tags(state), **tags, "mlflow.source.name": f"stages/train.py {strategy}"},
+        )
+    store.log(run.info.run_id, params={**state.own(strategy), **state.shared})
+    return run
+
+
+def find_child(store: Store, state: State, strategy: str, key: str) -> "Run | None":
+    """The run of a strategy's training, rather under this state than under another one with the same data."""
+    own = {"meltpoint.key": key, "strategy": strategy}
+    return _find(store, {"meltpoint.state": state.digest, **own}) or _find(store, {"data": state.data[:12], **own})
+
+
+def retire_others(store: Store, state: State, run: "Run") -> None:
+    """Say of other runs of the same strategy and state that they come from other code or libraries than this one."""
+    strategy = run.data.tags["strategy"]
+    for other in _search(store, {"meltpoint.state": state.digest, "strategy": strategy}):
+        current = other.info.run_id == run.info.run_id
+        name = child_name(state, strategy) + ("" if current else RETIRED)
+        if other.info.run_name != name:
+            store.client.update_run(other.info.run_id, name=name)
+        if other.info.status == RUNNING and not current:
+            close(store, other, KILLED)
+
+
+def changes_before(store: Store, run: "Run", params: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """What differs from the state that was shown before this one: name, old value, new value."""
+    earlier = [other for other in _search(store, {"stage": "pipeline"}) if other.info.start_time < run.info.start_time]
+    if not earlier:
+        return []
+    old = max(earlier, key=lambda other: other.info.start_time).data.params
+    names = sorted(name for name in old.keys() | params.keys() if old.get(name) != params.get(name))
+    return [(name, old.get(name, "-"), params.get(name, "-")) for name in names]
+
+
+def parent_name(state: State, what: str) -> str:
+    """How a person tells one state from another: what it holds, or what was decided."""
+    experiment = _experiment(state)
+    return " · ".join(filter(None, [what, state.digest[:6], f"{state.images:,} images", experiment]))
+
+
+def child_name(state: State, strategy: str) -> str:
+    """How a person tells one strategy from another."""
+    return f"{strategy} · {state.params['backbone']['name']} @{state.params['images']['side']}"
+
+
+def close(store: Store, run: "Run", status: str, ended: int | None = None) -> None:
+    """Say how a run ended, unless that is said already; `ended` is in ms, now if None."""
+    if store.client.get_run(run.info.run_id).info.status != status:
+        store.client.set_terminated(run.info.run_id, status, ended)
+
+
+def reopen(store: Store, run: "Run") -> None:
+    """A run that goes on is running again, in this process."""
+    store.log(run.info.run_id, tags={PROCESS: own_process()})
+    if run.info.status != RUNNING:
+        store.client.update_run(run.info.run_id, status=RUNNING)
+
+
+def runs_of(store: Store) -> "list[Run]":
+    """All runs of the experiment, oldest first; deleted ones do not count."""
+    return _search(store, {})
+
+
+def own_process() -> str:
+    """The tag of this process: machine, number, start in seconds since 1970. A number alone is given out again."""
+    return f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time():.0f}"
+
+
+def is_alive(tag: str | None) -> bool | None:
+    """Whether the process of a tag runs; None if that cannot be seen from this machine. Without a tag nobody does."""
+    if tag is None:
+        return False
+    host, number, start = tag.rsplit(" ", 2)
+    if host != socket.gethostname():
+        return None
+    try:
+        return abs(psutil.Process(int(number)).create_time() - float(start)) <= SLACK
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _find(store: Store, tags: dict[str, str]) -> "Run | None":
+    """The oldest run with these tags."""
+    return next(iter(_search(store, tags)), None)
+
+
+def _search(store: Store, tags: Mapping[str, str]) -> "list[Run]":
+    """The runs of the experiment with these tags, oldest first; deleted ones do not count."""
+    words = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+    return list(store.client.search_runs([store.experiment], words, order_by=["attributes.start_time ASC"]))
+
+
+def _tags(state: State) -> dict[str, str]:
+    revision, experiment = state.revision or git_revision(state.folder), _experiment(state)
+    return {
+        "data": state.data[:12],
+        "git": revision,
+        "meltpoint.state": state.digest,
+        "meltpoint.version": version("meltpoint"),
+        PROCESS: own_process(),
+        "mlflow.user": _user(),
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.name": "dvc repro",
+        "mlflow.source.git.commit": revision.rstrip("+"),
+        **({"dvc.experiment": experiment} if experiment else {}),
+    }
+
+
+def _experiment(state: State) -> str | None:
+    """The name of the experiment of DVC that runs now; what was read from a commit belongs to none."""
+    return os.environ.get("DVC_EXP_NAME") if state.when is None else None
+
+
+def _user() -> str:
+    """The name of the user; a container may have none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

@@ -1,0 +1,1 @@
+from finished_pipeline import cloned, finished, house, tracked  # noqa: F401 - fixtures

@@ -1,0 +1,247 @@
+"""What goes wrong with a store is found, and mended if that is wanted."""
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from meltpoint.recovery.doctor import REPAIR, Report, doctor
+from meltpoint.recovery.moved import known_schemas, read_schema
+from meltpoint.recovery.restore import is_whole, versions_of
+from meltpoint.registry import promotion
+from meltpoint.registry.golden_answers import check_version
+from meltpoint.registry.ledger import LEDGER
+from meltpoint.registry.register import register
+from meltpoint.registry.versions import VersionError, aliases, fetch
+from meltpoint.tracking.pipeline_state import read_state
+from meltpoint.tracking.runs import KILLED, PROCESS, RUNNING, open_child
+from meltpoint.tracking.store import open_store
+
+
+def look(house: Any, repair: bool = False) -> Report:
+    return doctor(house.params, house.folder, repair)
+
+
+def wrong(house: Any) -> list[str]:
+    return [finding.what for finding in look(house).left]
+
+
+def test_a_healthy_store(house: Any) -> None:
+    register(house.params)
+    assert look(house) == Report([], [])
+
+
+@pytest.mark.parametrize(("registered", "mend"), [(True, "meltpoint sync"), (False, "make repro")])
+def test_no_store_is_told(house: Any, registered: bool, mend: str) -> None:
+    if registered:
+        register(house.params)
+    (house.folder / "mlruns" / "mlflow.db").unlink()
+    (finding,) = look(house, repair=True).left
+    assert "so that MLflow shows nothing" in finding.what
+    assert finding.mend == mend
+    assert not (house.folder / "mlruns" / "mlflow.db").exists()
+
+
+def test_runs_of_dead_processes_are_closed(house: Any) -> None:
+    store, state = open_store("shapes"), read_state(house.params)
+    alive, dead = open_child(store, state, "frozen", "a"), open_child(store, state, "finetune", "d")
+    elsewhere = open_child(store, state, "finetune", "e")
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    host = alive.data.tags[PROCESS].split()[0]
+    store.log(dead.info.run_id, tags={PROCESS: f"{host} {gone.pid} 5"})
+    store.log(elsewhere.info.run_id, tags={PROCESS: f"another-{host} {gone.pid} 5"})
+    assert wrong(house) == [
+        f"the run 'finetune · test_efficientnet @32' ({dead.info.run_id[:8]}) says RUNNING, and its process is gone"
+    ]
+    assert store.client.get_run(dead.info.run_id).info.status == RUNNING, "without --repair nothing is changed"
+    look(house, repair=True)
+    status = [store.client.get_run(run.info.run_id).info.status for run in (alive, dead, elsewhere)]
+    assert status == [RUNNING, KILLED, RUNNING]
+    assert wrong(house) == []
+
+
+def test_a_process_that_reuses_the_number_is_another(house: Any) -> None:
+    store, state = open_store("shapes"), read_state(house.params)
+    run = open_child(store, state, "frozen", "a")
+    host = run.data.tags[PROCESS].split()[0]
+    store.log(run.info.run_id, tags={PROCESS: f"{host} {os.getpid()} 5"})
+    assert len(wrong(house)) == 1
+
+
+def test_aliases_follow_the_ledger(house: Any) -> None:
+    register(house.params)
+    store = open_store("shapes")
+    store.client.delete_registered_model_alias("shapes", "champion")
+    store.client.set_registered_model_alias("shapes", "candidate", "1")
+    store.client.set_registered_model_alias("shapes", "mine", "1")
+    assert wrong(house) == [
+        "champion of shapes is nowhere in MLflow and version 1 in promotions.jsonl",
+        "candidate of shapes is version 1 in MLflow and nowhere in promotions.jsonl",
+    ]
+    ledger = house.ledger()
+    assert look(house, repair=True).left == []
+    assert aliases(store) == {"champion": "1", "mine": "1"}
+    assert house.ledger() == ledger
+
+
+def test_a_lost_ledger_takes_no_alias(house: Any) -> None:
+    register(house.params)
+    (house.folder / LEDGER).unlink()
+    (finding,) = look(house, repair=True).left
+    assert "promotions.jsonl says nothing of shapes" in finding.what
+    assert aliases(open_store("shapes")) == {"champion": "1"}
+
+
+def test_a_run_id_in_the_environment_is_told(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_RUN_ID", "abc")
+    (finding,) = look(house, repair=True).left
+    assert finding.mend == "unset MLFLOW_RUN_ID"
+
+
+def test_a_promotion_that_was_cut_short_is_finished(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(promotion, "append", fail)
+        with pytest.raises(KeyboardInterrupt):
+            register(house.params)
+    assert house.ledger() == []
+    assert wrong(house)[0].startswith("a promotion was cut short: shapes: ")
+    assert look(house, repair=True).left == []
+    assert [line["to"] for line in house.ledger()] == ["1"]
+    assert wrong(house) == []
+
+
+def test_a_moved_repository_finds_its_files(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    register(house.params)
+    moved = type(house)(house.folder.rename(house.folder.with_name("another #1 house")))
+    monkeypatch.chdir(moved.folder)
+    with pytest.raises(VersionError, match="models:/shapes@champion"):
+        fetch("models:/shapes@champion")
+    (finding,) = look(moved).left
+    assert finding.mend == REPAIR
+    assert "a%20house/mlruns/artifacts, and the files are in" in finding.what
+    report = look(moved, repair=True)
+    assert (len(report.mended), report.left) == (1, [])
+    check_version(fetch("models:/shapes@champion"))
+    store = open_store("shapes")
+    before = len(store.client.search_runs([store.experiment]))
+    assert any(store.client.list_artifacts(run.info.run_id) for run in store.client.search_runs([store.experiment]))
+    assert register(moved.params).alias == "champion"
+    assert len(store.client.search_runs([store.experiment])) == before
+    assert look(moved) == Report([], [])
+
+
+def test_a_copied_repository_keeps_to_itself(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    register(house.params)
+    copy = type(house)(Path(shutil.copytree(house.folder, house.folder.with_name("copy"))))
+    monkeypatch.chdir(copy.folder)
+    assert len(look(copy, repair=True).mended) == 1
+    assert copy.folder in fetch("models:/shapes@champion").parents
+    monkeypatch.chdir(house.folder)
+    assert look(house) == Report([], [])
+
+
+def test_places_elsewhere_are_somebodys_choice(house: Any, tmp_path: Path) -> None:
+    store = open_store("shapes")
+    theirs = (tmp_path / "server" / "mlruns" / "artifacts").as_uri()
+    (tmp_path / "server" / "mlruns" / "artifacts").mkdir(parents=True)
+    with sqlite3.connect(house.folder / "mlruns" / "mlflow.db") as tables:
+        tables.execute("UPDATE experiments SET artifact_location = ?", (f"{theirs}/7",))
+    tables.close()
+    assert look(house) == Report([], [])
+    assert store.client.get_experiment(store.experiment).artifact_location == f"{theirs}/7"
+
+
+def set_schema(house: Any, schema: str) -> None:
+    with sqlite3.connect(house.folder / "mlruns" / "mlflow.db") as tables:
+        tables.execute("UPDATE alembic_version SET version_num = ?", (schema,))
+    tables.close()
+
+
+def test_a_schema_of_the_future_is_told(house: Any) -> None:
+    set_schema(house, "ffffffffffff")
+    (finding,) = look(house, repair=True).left
+    assert "another MLflow, a newer one, has made it" in finding.what
+    assert read_schema(house.folder) == "ffffffffffff"
+
+
+@pytest.mark.slow
+def test_an_older_schema_is_upgraded(house: Any) -> None:
+    (house.folder / "mlruns" / "mlflow.db").unlink()
+    newest, before = known_schemas()[:2]
+    make_database_of(before, house.folder)
+    assert wrong(house)[0].endswith(f"has the schema {before}, and the installed MLflow wants {newest}, which is newer")
+    report = look(house, repair=True)
+    assert [finding.mend for finding in report.mended[:1]] == [REPAIR]
+    assert read_schema(house.folder) == newest
+    assert (house.folder / "mlruns" / f"mlflow.db.{before}").exists(), "a copy of what it was"
+    assert register(house.params).sentence
+
+
+def make_database_of(schema: str, folder: Path) -> None:
+    """An empty database as an older MLflow made it."""
+    code = (
+        "import sys, mlflow, sqlalchemy; from pathlib import Path; from alembic import command\n"
+        "from mlflow.store.db import utils\n"
+        "engine = sqlalchemy.create_engine(sys.argv[1])\n"
+        "utils.InitialBase.metadata.create_all(engine)\n"
+        "config = utils._get_alembic_config(sys.argv[1])\n"
+        "with engine.begin() as connection:\n"
+        "    config.attributes['connection'] = connection\n"
+        "    command.upgrade(config, sys.argv[2])\n"
+    )
+    uri = f"sqlite:///{folder / 'mlruns' / 'mlflow.db'}"
+    done = subprocess.run([sys.executable, "-c", code, uri, schema], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_is_no_database_is_told(house: Any) -> None:
+    (house.folder / "mlruns" / "mlflow.db").write_text("<html>")
+    with pytest.raises(RuntimeError, match="not a database of MLflow.*meltpoint sync"):
+        look(house)
+
+
+@pytest.mark.slow
+def test_files_of_versions_come_back(tracked: Any) -> None:
+    tracked.promote_twice()
+    store = open_store("shapes")
+    assert wrong(tracked) == []
+    shutil.rmtree(fetch("models:/shapes@previous").parents[1])
+    card = fetch("models:/shapes@champion") / "card.json"
+    card.write_text(card.read_text() + " ")
+    assert wrong(tracked) == ["files of versions of shapes are gone or changed: 1, 2"]
+    assert look(tracked, repair=True).left == []
+    assert all(is_whole(store, version) for version in versions_of(store).values())
+    check_version(fetch("models:/shapes@previous"))
+
+    shutil.rmtree(tracked.folder / ".dvc" / "cache")
+    shutil.rmtree(fetch("models:/shapes@previous").parents[1])
+    (finding,) = look(tracked, repair=True).left
+    assert finding.mend.endswith("dvc pull --all-commits")
+
+
+@pytest.mark.slow
+def test_versions_that_mlflow_lacks_are_written(tracked: Any, cloned: Any) -> None:
+    tracked.promote_twice()
+    house = cloned("--all-commits")
+    assert wrong(house)[0] == "promotions.jsonl names versions of shapes that MLflow lacks: 1, 2"
+    report = look(house, repair=True)
+    assert report.left == []
+    assert aliases(open_store("shapes")) == {"champion": "2", "previous": "1"}
+
+
+def test_another_model_under_the_same_number_is_told(house: Any) -> None:
+    register(house.params)
+    lines = [json.dumps({**line, "key": "0" * 64}) for line in house.ledger()]
+    (house.folder / LEDGER).write_text("\n".join(lines) + "\n")
+    (finding,) = look(house, repair=True).left
+    assert finding.what == "MLflow has other models of shapes than promotions.jsonl as versions 1"

@@ -1,0 +1,1 @@
+from finished_pipeline import finished, house  # noqa: F401 - fixtures

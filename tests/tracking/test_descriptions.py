@@ -1,0 +1,38 @@
+"""Descriptions say what was decided, what it cost, and what is new."""
+
+from meltpoint.tracking.descriptions import MOST_CHANGES, describe_changes, describe_decision, name_decision
+
+ROW = {"metrics": {split: {"shape": {"accuracy": 0.875}} for split in ("val", "test")}, "cost": {"train_seconds": 30.0}}
+DECISION = {
+    "winner": "frozen", "verdict": "ship", "sentence": "Ship frozen.",
+    "strategies": [{"name": "frozen", **ROW}, {"name": "finetune", **ROW}],
+}  # fmt: skip
+
+
+def test_the_decision_is_named_and_described() -> None:
+    assert name_decision(DECISION) == "ship frozen"
+    assert name_decision({**DECISION, "verdict": "not_enough_evidence"}) == "frozen for now, not enough evidence"
+    assert describe_decision(DECISION, "shape/accuracy").splitlines() == [
+        "Ship frozen.",
+        "",
+        "| strategy | accuracy on shape, test | val | training time |",
+        "| --- | --- | --- | --- |",
+        "| **frozen** | 87.5% | 87.5% | 30 s |",
+        "| finetune | 87.5% | 87.5% | 30 s |",
+    ]
+
+
+def test_changes_are_told_in_short() -> None:
+    assert describe_changes([]) == ""
+    assert "`seed` 7 → 8." in describe_changes([("seed", "7", "8")])
+    many = [(f"p{number}", "x" * 100, "y") for number in range(MOST_CHANGES + 3)]
+    assert describe_changes(many).endswith("and 3 more.")
+    assert "x" * 50 not in describe_changes(many)
+
+
+def test_no_name_of_the_data_is_markup() -> None:
+    sentence = "Nothing is decided, for a|b *x* <img src=x> and [click](http://x) are rare."
+    described = describe_decision({**DECISION, "sentence": sentence}, "shape/accuracy").splitlines()[0]
+    assert described == r"Nothing is decided, for a\|b \*x\* \<img src=x\> and \[click\](http://x) are rare."
+    changed = describe_changes([("train.class_weights.`*x*", "1", "2")])
+    assert r"train.class\_weights.\`\*x\* 1" in changed
