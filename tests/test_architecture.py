@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "meltpoint"
 LAYERS = [
     {"errors", "files", "progress", "params"},
-    {"tables", "metrics", "trees", "grab", "borders", "depths"},
+    {"tables", "metrics", "trees", "grab", "borders", "depths", "comparison"},
     {"data", "images", "model", "task"},
     {"train", "evaluate", "predict", "export"},
     {"tracking", "serving", "forecast"},

@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 
 def row(name: str, score: float) -> dict[str, Any]:
     metrics = {split: {"defective": {"accuracy": score}} for split in ("val", "test")}
-    return {"name": name, "metrics": metrics, "cost": {"train_seconds": 61.0, "latency_p50_ms": 11.0}}
+    return {"name": name, "metrics": metrics, "intervals": {}, "cost": {"train_seconds": 61.0, "latency_p50_ms": 11.0}}
 
 
 @pytest.fixture
@@ -40,6 +40,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copy(ROOT / "presets" / "elpv.yaml", tmp_path / "params.yaml")
     (tmp_path / "reports").mkdir()
     decision = {"winner": "frozen", "verdict": "ship", "sentence": "Ship frozen: it is as good.",
+                "main_head": "defective", "metric": "accuracy",
                 "strategies": [row("frozen", 0.843), row("finetune", None)]}  # type: ignore[arg-type]  # fmt: skip
     (tmp_path / "reports" / "compare.json").write_text(json.dumps(decision))
     return tmp_path

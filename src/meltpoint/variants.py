@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from meltpoint.comparison import read_comparison
 from meltpoint.errors import UserError
 from meltpoint.evaluate.words import markdown
 from meltpoint.files import read_json, whole_file
@@ -95,7 +96,7 @@ def _run(name: str, params: dict[str, Any], root: Path) -> list[Trained]:
     _prepare(folder, params, root)
     say(f"--- {name}: {folder}")
     _dvc(folder, name, "repro", "compare")
-    winner = read_json(folder / "reports" / "compare.json")["winner"]
+    winner = read_comparison(folder / "reports" / "compare.json").winner
     return [
         Trained(
             name,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from meltpoint.evaluate.compare import compare
-from meltpoint.evaluate.decision import as_json, write_decision
+from meltpoint.evaluate.decision import record_of, write_decision
 from meltpoint.evaluate.table import ENDS, MOST_CLASSES, branches_of, say_flattered, shown_classes, write_text
 from meltpoint.evaluate.words import flattery
 from meltpoint.model.card import TreeCard
@@ -43,14 +43,14 @@ def test_of_many_classes_the_ends_are_shown(grown: Any, settings: Compare) -> No
 def test_how_much_the_best_flatters_itself_is_one_number(reports: Any, settings: Compare) -> None:
     """What the report says of this round is what the count of rounds begins with."""
     decision = compare(reports.evidence(one=(0.3, 1.0), two=(0.1, 2.0), three=(0.2, 2.0)), settings)
-    spread = as_json(decision)["spread"]
+    spread = record_of(decision).spread
     differences = [pair.difference for pair in decision.pairs if pair.split == "test" and pair.difference]
     assert 2**0.5 * spread == pytest.approx(np.median([one.standard_error for one in differences]))
     told = f"would score about {flattery('accuracy', 3, spread)} too well"
     assert told in say_flattered(decision)
     assert told.removesuffix(" too well") in str(Wear(3, 200, "accuracy", spread))
     alone = compare(type(reports)(reports.folder.parent / "alone").evidence(one=(0.3, 1.0)), settings)
-    assert (as_json(alone)["spread"], say_flattered(alone)) == (None, "")
+    assert (record_of(alone).spread, say_flattered(alone)) == (None, "")
 
 
 def test_few_classes_are_all_shown(reports: Any, settings: Compare) -> None:
@@ -68,7 +68,7 @@ def test_a_tree_has_both_ways_of_every_strategy(grown: Any, settings: Compare) -
     assert [(branch.name, branch.together) for branch in found] == [
         ("one", False), ("one", True), ("two", False), ("two", True),
     ]  # fmt: skip
-    assert as_json(decision)["trees"]["two"]["test"]["consistent"] == found[3].test
+    assert record_of(decision).trees["two"]["test"]["consistent"] == found[3].test
     assert "| one      | the tree decides | " in write_text(decision)
     write_decision(decision, grown.folder)
     page = (grown.folder / "compare.html").read_text()

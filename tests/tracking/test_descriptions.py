@@ -1,18 +1,24 @@
 """Descriptions say what was decided, what it cost, and what is new."""
 
+from dataclasses import replace
+
+from meltpoint.comparison import ComparedStrategy, Comparison
 from meltpoint.tracking.descriptions import MOST_CHANGES, describe_changes, describe_decision, name_decision
 
-ROW = {"metrics": {split: {"shape": {"accuracy": 0.875}} for split in ("val", "test")}, "cost": {"train_seconds": 30.0}}
-DECISION = {
-    "winner": "frozen", "verdict": "ship", "sentence": "Ship frozen.",
-    "strategies": [{"name": "frozen", **ROW}, {"name": "finetune", **ROW}],
-}  # fmt: skip
+SCORES = {split: {"shape": {"accuracy": 0.875}} for split in ("val", "test")}
+DECISION = Comparison(
+    winner="frozen", verdict="ship", sentence="Ship frozen.", main_head="shape", metric="accuracy",
+    strategies=[
+        ComparedStrategy(name=name, metrics=SCORES, intervals={}, cost={"train_seconds": 30.0})
+        for name in ("frozen", "finetune")
+    ],
+)  # fmt: skip
 
 
 def test_the_decision_is_named_and_described() -> None:
     assert name_decision(DECISION) == "ship frozen"
-    assert name_decision({**DECISION, "verdict": "not_enough_evidence"}) == "frozen for now, not enough evidence"
-    assert describe_decision(DECISION, "shape/accuracy").splitlines() == [
+    assert name_decision(replace(DECISION, verdict="not_enough_evidence")) == "frozen for now, not enough evidence"
+    assert describe_decision(DECISION).splitlines() == [
         "Ship frozen.",
         "",
         "| strategy | accuracy on shape, test | val | training time |",
@@ -32,7 +38,7 @@ def test_changes_are_told_in_short() -> None:
 
 def test_no_name_of_the_data_is_markup() -> None:
     sentence = "Nothing is decided, for a|b *x* <img src=x> and [click](http://x) are rare."
-    described = describe_decision({**DECISION, "sentence": sentence}, "shape/accuracy").splitlines()[0]
+    described = describe_decision(replace(DECISION, sentence=sentence)).splitlines()[0]
     assert described == r"Nothing is decided, for a\|b \*x\* \<img src=x\> and \[click\](http://x) are rare."
     changed = describe_changes([("train.class_weights.`*x*", "1", "2")])
     assert r"train.class\_weights.\`\*x\* 1" in changed

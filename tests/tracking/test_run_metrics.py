@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from meltpoint.comparison import ComparedStrategy, Comparison
 from meltpoint.evaluate.hierarchy import Decoding, TreeJudgement
 from meltpoint.files import write_json
 from meltpoint.tracking.pipeline_state import allowed_name
-from meltpoint.tracking.run_metrics import MOST_CLASSES, _named, read_costs, read_repeats, read_scores
+from meltpoint.tracking.run_metrics import MOST_CLASSES, _named, cost_metrics, read_repeats, read_scores
 
 
 def scores_of(folder: Path, classes: dict[str, Any], trees: dict[str, Any] | None = None) -> dict[str, float]:
@@ -34,8 +35,12 @@ def test_thousands_of_classes_are_no_metrics(tmp_path: Path) -> None:
 
 
 def test_costs_are_those_of_the_comparison() -> None:
-    rows = [{"name": "frozen", "cost": {"train_seconds": 3, "megabytes": None}}, {"name": "finetune", "cost": {}}]
-    assert read_costs({"strategies": rows}, "frozen") == {"cost/train_seconds": 3.0}
+    costs = {"frozen": {"train_seconds": 3, "megabytes": None}, "finetune": {}}
+    rows = [ComparedStrategy(name=name, metrics={}, intervals={}, cost=cost) for name, cost in costs.items()]
+    decision = Comparison(
+        winner="frozen", verdict="ship", sentence="", main_head="shape", metric="accuracy", strategies=rows
+    )
+    assert cost_metrics(decision, "frozen") == {"cost/train_seconds": 3.0}
 
 
 def test_a_tree_has_scores_of_both_ways(tmp_path: Path) -> None:

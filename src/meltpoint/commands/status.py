@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from meltpoint.commands.trouble import CommandError
-from meltpoint.files import read_json
 from meltpoint.progress import say
 
 HELP = "the decision, the table of strategies, the champion"
@@ -32,6 +31,7 @@ def status(folder: Path) -> str:
     Raises:
         CommandError: there is no decision.
     """
+    from meltpoint.comparison import read_comparison
     from meltpoint.params.read import read_params
     from meltpoint.registry.ledger import BEGIN, holder, is_fresh
     from meltpoint.tracking.descriptions import rows_of
@@ -39,16 +39,16 @@ def status(folder: Path) -> str:
 
     params = read_params(folder / "params.yaml")
     try:
-        decision = read_json(folder / "reports" / "compare.json")
+        decision = read_comparison(folder / "reports" / "compare.json")
     except FileNotFoundError:
         if is_fresh(repository_root()):
             raise CommandError(BEGIN) from None
         raise CommandError(f"There is no {folder / 'reports/compare.json'} yet. Make it with: make repro") from None
-    titles, rows = rows_of(decision, f"{params.main_head}/{params.compare.metric}")
+    titles, rows = rows_of(decision)
     champion = holder(repository_root(), params.register_.name, "champion")
     serving = f"version {champion['to']}, since {champion['when'][:10]}: {champion['why']}" if champion else "none yet"
     return "\n".join([
-        "", decision["sentence"], "", *_columns([titles, *rows]), "",
+        "", decision.sentence, "", *_columns([titles, *rows]), "",
         f"champion  {params.register_.name} {serving}",
         f"report    {folder / REPORT}",
         "browse    make ui",

@@ -5,10 +5,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
+from meltpoint.comparison import Comparison, read_comparison
 from meltpoint.errors import UserError
-from meltpoint.files import read_json
 from meltpoint.model.card import read_card
 from meltpoint.params.read import Params, ParamsError, parse_params
 from meltpoint.progress import track
@@ -25,14 +24,9 @@ class Past:
 
     snapshot: Snapshot
     state: State
-    decision: Mapping[str, Any]
+    decision: Comparison
     keys: Mapping[str, str]  # strategy to the key of its card
     exact: bool  # False: its params.yaml is of other code, which may have counted another digest for the same state
-
-    @property
-    def main(self) -> str:
-        """Head and metric that decided: "head/metric"."""
-        return f"{self.decision['main_head']}/{self.decision['metric']}"
 
 
 @dataclass(frozen=True)
@@ -64,7 +58,7 @@ class Library:
             for strategy in past.keys
             if past.state.name == name and self._fingerprint(past, strategy) == key
         ]
-        return min(found, key=lambda kept: kept.past.decision["winner"] != kept.strategy, default=None)
+        return min(found, key=lambda kept: kept.past.decision.winner != kept.strategy, default=None)
 
     def _fingerprint(self, past: Past, strategy: str) -> str:
         md5 = past.snapshot.outs[f"models/{strategy}"]
@@ -100,7 +94,7 @@ def _read(snapshot: Snapshot, folder: Path, params: Params) -> Past:
     found, exact = _state(snapshot, folder, params)
     state = replace(found, revision=snapshot.revision, when=snapshot.when)
     keys = {name: read_card(folder / "models" / name).key for name in state.strategies}
-    return Past(snapshot, state, read_json(folder / "reports" / "compare.json"), keys, exact)
+    return Past(snapshot, state, read_comparison(folder / "reports" / "compare.json"), keys, exact)
 
 
 def _state(snapshot: Snapshot, folder: Path, params: Params) -> tuple[State, bool]:

@@ -235,7 +235,7 @@ def _told(entry: Entry | None) -> dict[str, str]:
 
 
 def _about(kept: Kept) -> str:
-    return describe_decision(kept.past.decision, kept.past.main)
+    return describe_decision(kept.past.decision)
 
 
 def _where(version: str | None) -> str:

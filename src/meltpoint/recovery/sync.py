@@ -93,13 +93,13 @@ def _show(store: Store, pasts: list[Past], params: Params) -> list[str]:
             for name in own:
                 show_strategy(store, past.state, name, past.decision, params.evaluate.worst)
             if decided[past.state.digest] is past:
-                show_decision(store, past.state, past.decision, past.main)
+                show_decision(store, past.state, past.decision)
         except OTHER_CODE as error:
             if past is pasts[-1]:
                 raise
             troubles.append(_unshown(past, error))
     if pasts:
-        save_view(store, pasts[-1].main, list(pasts[-1].snapshot.params["heads"]))
+        save_view(store, pasts[-1].decision.main, list(pasts[-1].snapshot.params["heads"]))
     return troubles
 
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from meltpoint.comparison import Comparison, read_comparison
 from meltpoint.errors import UserError
-from meltpoint.files import read_json
 from meltpoint.images.views import open_views
 from meltpoint.model.card import read_card
 from meltpoint.params.read import Params
@@ -32,7 +32,7 @@ from meltpoint.registry.versions import (
 from meltpoint.tracking.descriptions import describe_decision
 from meltpoint.tracking.log_runs import show_decision, show_strategy
 from meltpoint.tracking.pipeline_state import State, git_revision, read_state
-from meltpoint.tracking.run_metrics import read_costs, read_scores
+from meltpoint.tracking.run_metrics import cost_metrics, read_scores
 from meltpoint.tracking.saved_view import save_view
 from meltpoint.tracking.store import Store, open_store
 
@@ -75,15 +75,14 @@ def register(params: Params, folder: Path = Path()) -> Outcome:
     """
     decision, state = _read_decision(folder, params), read_state(params, folder)
     store = open_store(state.name)
-    main = f"{params.main_head}/{params.compare.metric}"
     with one_act(store):
         for told in put_back(store):
             say(told)
         shown = track(state.strategies, "showing in MLflow", unit="strategy")
         runs = {name: show_strategy(store, state, name, decision, params.evaluate.worst) for name in shown}
-        show_decision(store, state, decision, main)
-        save_view(store, main, list(params.heads))
-        challenger = _enter(store, state, decision, main, runs[decision["winner"]].info.run_id)
+        show_decision(store, state, decision)
+        save_view(store, decision.main, list(params.heads))
+        challenger = _enter(store, state, decision, runs[decision.winner].info.run_id)
         _count_judged(store, state, decision)
         worn = wear_of(store.root, store.name, str(challenger.note["key"]))
         assert worn is not None, "it has just been written down"
@@ -91,24 +90,24 @@ def register(params: Params, folder: Path = Path()) -> Outcome:
         return _pass(store, state, challenger, params)
 
 
-def _count_judged(store: Store, state: State, decision: Mapping[str, Any]) -> None:
+def _count_judged(store: Store, state: State, decision: Comparison) -> None:
     """Write down which models were compared on today's test images."""
     views = open_views(state.folder / "data" / "views")
     test = views.samples.iloc[views.rows("test")]["sha256"]
-    models = [fingerprint(state.folder / "models" / row["name"])[:NAMED] for row in decision["strategies"]]
+    models = [fingerprint(state.folder / "models" / row.name)[:NAMED] for row in decision.strategies]
     line = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"), "model": store.name, "images": len(test),
-        "metric": decision["metric"], "spread": decision["spread"], "judged": models, "test": sketch(test),
+        "metric": decision.metric, "spread": decision.spread, "judged": models, "test": sketch(test),
     }  # fmt: skip
     write_judged(store.root, line)
 
 
-def _read_decision(folder: Path, params: Params) -> dict[str, Any]:
+def _read_decision(folder: Path, params: Params) -> Comparison:
     try:
-        decision: dict[str, Any] = read_json(folder / COMPARE)
+        decision = read_comparison(folder / COMPARE)
     except FileNotFoundError:
         raise RegisterError(f"There is no {folder / COMPARE}, which says who won. Run: dvc repro compare") from None
-    compared = sorted(row["name"] for row in decision["strategies"])
+    compared = sorted(row.name for row in decision.strategies)
     if compared != sorted(params.strategies):
         raise RegisterError(
             f"{COMPARE} compares {compared}, and params.yaml has the strategies {sorted(params.strategies)}. "
@@ -117,9 +116,10 @@ def _read_decision(folder: Path, params: Params) -> dict[str, Any]:
     return decision
 
 
-def _enter(store: Store, state: State, decision: Mapping[str, Any], main: str, run: str) -> Challenger:
+def _enter(store: Store, state: State, decision: Comparison, run: str) -> Challenger:
     """The version of the winner; made where its model folder has none yet."""
-    strategy, scores = decision["winner"], read_scores(state.folder, decision["winner"])
+    strategy, main = decision.winner, decision.main
+    scores = read_scores(state.folder, strategy)
     card, key = read_card(state.folder / "models" / strategy), fingerprint(state.folder / "models" / strategy)
     data, git, value = state.data[:12], git_revision(state.folder), scores.get(f"test/{main}")
     tags = {
@@ -128,11 +128,10 @@ def _enter(store: Store, state: State, decision: Mapping[str, Any], main: str, r
     }  # fmt: skip
     version = find_version(store, key)
     if version is None:
-        version = create_version(store, state, strategy, run, tags, describe_decision(decision, main))
+        version = create_version(store, state, strategy, run, tags, describe_decision(decision))
     made_of = {"key": key, "strategy": strategy, "trained": card.key}
     note = {"metric": main, "value": value, "data": data, "git": git, **made_of}
-    shipped = decision["verdict"] == "ship"
-    return Challenger(str(version.version), strategy, scores, read_costs(decision, strategy), note, shipped)
+    return Challenger(str(version.version), strategy, scores, cost_metrics(decision, strategy), note, decision.ships)
 
 
 def _pass(store: Store, state: State, challenger: Challenger, params: Params) -> Outcome:

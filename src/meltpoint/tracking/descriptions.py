@@ -1,8 +1,8 @@
 """Descriptions in Markdown: what a person reads first on the page of a run or of a model version."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from meltpoint.comparison import Comparison
 from meltpoint.evaluate.words import COSTS, METRICS, cost, markdown, value_of
 from meltpoint.model.card import Card
 from meltpoint.progress import plain
@@ -12,15 +12,16 @@ MOST_CHANGES = 8
 TOLD_COSTS = ("train_seconds", "trainable_parameters", "latency_p50_ms", "megabytes")
 
 
-def name_decision(decision: Mapping[str, Any]) -> str:
+def name_decision(decision: Comparison) -> str:
     """A decision in a few words."""
-    winner = decision["winner"]
-    return f"ship {winner}" if decision["verdict"] == "ship" else f"{winner} for now, not enough evidence"
+    return f"ship {decision.winner}" if decision.ships else f"{decision.winner} for now, not enough evidence"
 
 
-def describe_decision(decision: Mapping[str, Any], main: str) -> str:
-    """The sentence, and what each strategy reached and costs; `main` is "head/metric"."""
-    return f"{markdown(decision['sentence'])}\n\n{table_of(decision, main)}"[:LONGEST]
+def describe_decision(decision: Comparison) -> str:
+    """The sentence, and what each strategy reached and costs, as Markdown."""
+    titles, rows = rows_of(decision)
+    bold = [[f"**{row[0]}**", *row[1:]] if row[0] == decision.winner else row for row in rows]
+    return f"{markdown(decision.sentence)}\n\n{_table(titles, bold)}"[:LONGEST]
 
 
 def describe_changes(changes: Sequence[tuple[str, str, str]]) -> str:
@@ -32,25 +33,19 @@ def describe_changes(changes: Sequence[tuple[str, str, str]]) -> str:
     return f"\n\nChanged since the state before: {'; '.join(told)}{more}." if told else ""
 
 
-def table_of(decision: Mapping[str, Any], main: str) -> str:
-    """The strategies as a Markdown table."""
-    titles, rows = rows_of(decision, main)
-    bold = [[f"**{row[0]}**", *row[1:]] if row[0] == decision["winner"] else row for row in rows]
-    return _table(titles, bold)
-
-
-def rows_of(decision: Mapping[str, Any], main: str) -> tuple[list[str], list[list[str]]]:
+def rows_of(decision: Comparison) -> tuple[list[str], list[list[str]]]:
     """The titles and cells of a table of the strategies."""
-    head, metric = main.split("/")
-    told = [name for name in TOLD_COSTS if all(name in row["cost"] for row in decision["strategies"])]
+    head, metric = decision.main_head, decision.metric
+    costs = {row.name: decision.costs_of(row.name) for row in decision.strategies}
+    told = [name for name in TOLD_COSTS if all(name in own for own in costs.values())]
     titles = ["strategy", f"{METRICS[metric]} on {head}, test", "val", *(COSTS[name] for name in told)]
     rows = [
         [
-            row["name"],
-            *(value_of(metric, row["metrics"][split][head][metric]) for split in ("test", "val")),
-            *(cost(name, row["cost"][name]) for name in told),
+            row.name,
+            *(value_of(metric, row.metrics[split][head][metric]) for split in ("test", "val")),
+            *(cost(name, costs[row.name][name]) for name in told),
         ]
-        for row in decision["strategies"]
+        for row in decision.strategies
     ]
     return titles, rows
 

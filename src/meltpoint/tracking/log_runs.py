@@ -9,13 +9,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from meltpoint.comparison import Comparison
 from meltpoint.files import sha256_of
 from meltpoint.images.views import open_views
 from meltpoint.model.card import Card, read_card
 from meltpoint.tracking.artifacts import IMAGES_TAG, MOST_ROWS, TABLES_TAG, hang, lay_table, table_tag
 from meltpoint.tracking.descriptions import describe_changes, describe_decision, describe_strategy, name_decision
 from meltpoint.tracking.pipeline_state import State, allowed_name
-from meltpoint.tracking.run_metrics import read_costs, read_repeats, read_scores, read_seconds
+from meltpoint.tracking.run_metrics import cost_metrics, read_repeats, read_scores, read_seconds
 from meltpoint.tracking.runs import FINISHED, changes_before, close, open_child, open_parent, parent_name, retire_others
 from meltpoint.tracking.store import Point, Store
 from meltpoint.tracking.training_curves import Tail, Written, now, points_of
@@ -40,10 +41,10 @@ REPORTS = (
 )  # fmt: skip
 
 
-def show_strategy(store: Store, state: State, strategy: str, decision: Mapping[str, Any], worst: int) -> "Run":
+def show_strategy(store: Store, state: State, strategy: str, decision: Comparison, worst: int) -> "Run":
     """The run of a strategy, complete: curves, scores, costs, pictures, its `worst` mistakes, description."""
     model = state.folder / "models" / strategy
-    card, scores, costs = read_card(model), read_scores(state.folder, strategy), read_costs(decision, strategy)
+    card, scores, costs = read_card(model), read_scores(state.folder, strategy), cost_metrics(decision, strategy)
     end = state.when or now()
     run = open_child(store, state, strategy, card.key, end - int(read_seconds(state.folder, strategy) * 1000))
     lines, _ = Tail(model / "history.jsonl").read()
@@ -58,16 +59,17 @@ def show_strategy(store: Store, state: State, strategy: str, decision: Mapping[s
     return run
 
 
-def show_decision(store: Store, state: State, decision: Mapping[str, Any], main: str) -> "Run":
-    """The run of the state, complete: its name says the decision, its description why; `main` is "head/metric"."""
+def show_decision(store: Store, state: State, decision: Comparison) -> "Run":
+    """The run of the state, complete: its name says the decision, its description why."""
     run = open_parent(store, state)
     params = {**state.shared, **state.rows}
     store.log(run.info.run_id, params=params)
     _log_reports(store, state, run)
-    scores = read_scores(state.folder, decision["winner"])
-    _log_changed(store, run, {name: scores[name] for name in (f"val/{main}", f"test/{main}") if name in scores}, {})
-    note = describe_decision(decision, main) + describe_changes(changes_before(store, run, params))
-    store.log(run.info.run_id, tags={"winner": decision["winner"], "verdict": decision["verdict"], NOTE: note})
+    scores = read_scores(state.folder, decision.winner)
+    main = [f"{split}/{decision.main}" for split in ("val", "test")]
+    _log_changed(store, run, {name: scores[name] for name in main if name in scores}, {})
+    note = describe_decision(decision) + describe_changes(changes_before(store, run, params))
+    store.log(run.info.run_id, tags={"winner": decision.winner, "verdict": decision.verdict, NOTE: note})
     store.client.update_run(run.info.run_id, name=parent_name(state, name_decision(decision)))
     close(store, run, FINISHED, state.when)
     return run

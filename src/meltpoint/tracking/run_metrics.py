@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from meltpoint.comparison import Comparison
 from meltpoint.files import read_json
 from meltpoint.tracking.pipeline_state import allowed_name
 
@@ -96,10 +97,9 @@ def _tree_scores(judged: Mapping[str, Any]) -> Iterator[tuple[str, float | None]
             yield f"{level} accuracy {name}", scores["accuracy"]
 
 
-def read_costs(decision: Mapping[str, Any], strategy: str) -> dict[str, float]:
+def cost_metrics(decision: Comparison, strategy: str) -> dict[str, float]:
     """`cost/train_seconds`, `cost/latency_p50_ms` ... of a strategy, as the comparison counted them."""
-    costs = next(row["cost"] for row in decision["strategies"] if row["name"] == strategy)
-    return {f"cost/{name}": float(value) for name, value in costs.items() if value is not None}
+    return {f"cost/{name}": value for name, value in decision.costs_of(strategy).items()}
 
 
 def read_seconds(folder: Path, strategy: str) -> float:

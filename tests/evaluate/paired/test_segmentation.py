@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from meltpoint.evaluate.compare import compare
-from meltpoint.evaluate.decision import as_json, write_decision
+from meltpoint.evaluate.decision import record_of, write_decision
 from meltpoint.evaluate.evidence import Evidence, EvidenceError, read_evidence
 from meltpoint.evaluate.paired.segmentation import pair
 from meltpoint.evaluate.segmentation import judge
@@ -72,10 +72,10 @@ def test_the_better_masks_are_shipped(evidence: Evidence, settings: Compare, tmp
     decision = compare(evidence, settings)
     assert (decision.winner, decision.verdict) == ("finetune", "ship")
     assert re.match(r"Ship finetune: \d\d\.\d% mean IoU on scene against \d\d\.\d% for frozen", decision.sentence)
-    pairs = as_json(decision)["pairs"]
+    pairs = record_of(decision).pairs
     for found in pairs:
-        assert found["interval"][0] < found["difference"] < found["interval"][1]
-        assert found["p_value"] < 0.05
+        assert found.interval[0] < found.difference < found.interval[1]
+        assert found.p_value < 0.05
     write_decision(decision, tmp_path)
     text, page = ((tmp_path / f"compare.{kind}").read_text() for kind in ("md", "html"))
     iou = evidence.metrics["finetune"]["test"]["scene"]["classes"]["person"]["iou"]
