@@ -58,11 +58,13 @@ class Scene:
 
     def train(self) -> float:
         """Seconds for each 10,000 images."""
-        from meltpoint.train.frozen import probe
-        from meltpoint.train.goal import build_goal
+        from meltpoint.train.probe import probe
+        from meltpoint.train.problem import build_problem
+        from meltpoint.train.recipe import read_recipe
 
-        goal, settings = build_goal(self.views, self.params), self.params.strategies["frozen"].probe
-        probed = probe(goal, self.features, self.backbone, settings, self.params.seed, None, 1, "shuffled")
+        problem = build_problem(self.views, read_recipe("frozen", self.params))
+        settings = self.params.strategies["frozen"].probe
+        probed = probe(problem, self.features, self.backbone, settings, self.params.seed, None, 1, "shuffled")
         return probed.seconds / self.share
 
 

@@ -12,8 +12,9 @@ from meltpoint.images.views import Views
 from meltpoint.model.backbones import Backbone, build_backbone
 from meltpoint.params.read import Params
 from meltpoint.train.embed import embed
-from meltpoint.train.frozen import probe
-from meltpoint.train.goal import Goal, build_goal
+from meltpoint.train.probe import probe
+from meltpoint.train.problem import Problem, build_problem
+from meltpoint.train.recipe import read_recipe
 from reporting import Row, Timed, side_by_side
 from stage_set import photographs, preset
 
@@ -26,9 +27,9 @@ def measure(folder: Path) -> list[Row]:
     params = preset(strategies={"frozen.probe.epochs": EPOCHS, "frozen.probe.batch": 32})
     views = photographs(params, TRAIN, VAL, folder / "views")
     backbone = build_backbone(params.backbone, {"final"}, views.size)
-    goal = build_goal(views, params)
+    problem = build_problem(views, read_recipe("frozen", params))
     ours, theirs = side_by_side(
-        lambda: _ours(backbone, views, goal, params), lambda: _usual(backbone, views, goal, params), ROUNDS
+        lambda: _ours(backbone, views, problem, params), lambda: _usual(backbone, views, problem, params), ROUNDS
     )
     note = (
         f"{TRAIN} images, {EPOCHS} epochs, embedding counted; {HEAD} accuracy on {VAL} val images:"
@@ -37,19 +38,19 @@ def measure(folder: Path) -> list[Row]:
     return [Row("frozen trainings an hour", 3600 / ours.seconds, 3600 / theirs.seconds, "backbone in each epoch", note)]
 
 
-def _ours(backbone: Backbone, views: Views, goal: Goal, params: Params) -> Timed:
+def _ours(backbone: Backbone, views: Views, problem: Problem, params: Params) -> Timed:
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         features = embed(backbone, views, params.embed, Path(folder) / "features")
         settings = params.strategies["frozen"].probe
-        fitted = probe(goal, features, backbone, settings, params.seed, None, 1, "shuffled")
+        fitted = probe(problem, features, backbone, settings, params.seed, None, 1, "shuffled")
         return Timed(time.perf_counter() - start, fitted.scores[HEAD]["accuracy"])
 
 
-def _usual(backbone: Backbone, views: Views, goal: Goal, params: Params) -> Timed:
+def _usual(backbone: Backbone, views: Views, problem: Problem, params: Params) -> Timed:
     """A linear head under AdamW and a cosine, as tutorials write it; the same backbone, batch, rate and epochs."""
     settings = params.strategies["frozen"].probe
-    net, objective = backbone.net, goal.objectives[HEAD]
+    net, objective = backbone.net, problem.objectives[HEAD]
     head = nn.Sequential(nn.BatchNorm1d(backbone.specs["final"].channels, affine=False), nn.Linear(1280, 1))
     optimiser = torch.optim.AdamW(head.parameters(), lr=settings.lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, EPOCHS)
@@ -58,21 +59,21 @@ def _usual(backbone: Backbone, views: Views, goal: Goal, params: Params) -> Time
         head.train()
         for batch in torch.randperm(TRAIN).split(settings.batch):  # type: ignore[no-untyped-call]
             with torch.no_grad():
-                seen = net(backbone.prepare(torch.from_numpy(views.plain[goal.train.rows[batch.numpy()]])))
-            loss = objective.loss(head(seen), goal.train.targets[HEAD][batch], 0.0)
+                seen = net(backbone.prepare(torch.from_numpy(views.plain[problem.train.rows[batch.numpy()]])))
+            loss = objective.loss(head(seen), problem.train.targets[HEAD][batch], 0.0)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
         schedule.step()
-        reached = _accuracy(backbone, head, views, goal)
+        reached = _accuracy(backbone, head, views, problem)
     return Timed(time.perf_counter() - start, reached)
 
 
 @torch.no_grad()
-def _accuracy(backbone: Backbone, head: nn.Module, views: Views, goal: Goal) -> float:
+def _accuracy(backbone: Backbone, head: nn.Module, views: Views, problem: Problem) -> float:
     seen = [
         head.eval()(backbone.net(backbone.prepare(torch.from_numpy(views.plain[rows]))))
-        for rows in np.array_split(goal.val.rows, 4)
+        for rows in np.array_split(problem.val.rows, 4)
     ]
-    chosen = goal.objectives[HEAD].decode(torch.cat(seen)).argmax(-1)
-    return float((chosen == goal.val.targets[HEAD]).float().mean())
+    chosen = problem.objectives[HEAD].decode(torch.cat(seen)).argmax(-1)
+    return float((chosen == problem.val.targets[HEAD]).float().mean())

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -10,11 +11,13 @@ from meltpoint.images.views import Views
 from meltpoint.model.backbones import build_backbone
 from meltpoint.params.read import Params
 from meltpoint.params.training import FinetuneStrategy
-from meltpoint.train import finetune
 from meltpoint.train.checkpoint import Checkpoint
 from meltpoint.train.device import build_accelerator
-from meltpoint.train.goal import Goal, build_goal
+from meltpoint.train.job import Job
 from meltpoint.train.loop import Loop
+from meltpoint.train.problem import Problem, build_problem
+from meltpoint.train.recipe import read_recipe
+from meltpoint.train.strategies.finetune import join
 from reporting import Row, Timed, side_by_side
 from stage_set import photographs, preset
 
@@ -25,8 +28,8 @@ def measure(folder: Path) -> list[Row]:
     """Images a second of a whole epoch, batches read and the optimiser stepped; ours also keeps an average."""
     params = preset(train={"checkpoint_steps": 1_000_000})
     views = photographs(params, IMAGES, 8, folder / "views")
-    goal = build_goal(views, params)
-    loop, plain = _our_loop(params, goal, views, folder), _plain_loop(params, goal, views)
+    problem = build_problem(views, read_recipe("finetune", params))
+    loop, plain = _our_loop(params, problem, views, folder), _plain_loop(params, problem, views)
     ours, theirs = side_by_side(loop, plain, ROUNDS)
     note = f"batches of {_strategy(params).batch} at {views.size} px, all layers learn"
     rates = IMAGES / ours.seconds, IMAGES / theirs.seconds
@@ -39,12 +42,12 @@ def _strategy(params: Params) -> FinetuneStrategy:
     return strategy
 
 
-def _our_loop(params: Params, goal: Goal, views: Views, folder: Path) -> Callable[[], Timed]:
-    model = finetune.build_model(params, goal, views.size)
-    accelerator = build_accelerator(params.train)
+def _our_loop(params: Params, problem: Problem, views: Views, folder: Path) -> Callable[[], Timed]:
     checkpoint = Checkpoint(folder / "checkpoint")
     checkpoint.folder.mkdir()
-    parts = finetune._join(params, _strategy(params), goal, checkpoint, accelerator, model)
+    unread: Any = None  # features: the loop trains from images
+    job: Job[FinetuneStrategy] = Job(read_recipe("finetune", params), views, unread, problem, checkpoint)
+    parts = join(job, job.build_model(), build_accelerator(params.train))
 
     def run() -> Timed:
         loop = Loop(parts)
@@ -55,20 +58,20 @@ def _our_loop(params: Params, goal: Goal, views: Views, folder: Path) -> Callabl
     return run
 
 
-def _plain_loop(params: Params, goal: Goal, views: Views) -> Callable[[], Timed]:
+def _plain_loop(params: Params, problem: Problem, views: Views) -> Callable[[], Timed]:
     backbone = build_backbone(params.backbone, {"final"}, views.size).to(memory_format=torch.contiguous_format)
-    heads = {name: torch.nn.Linear(1280, objective.n_outputs) for name, objective in goal.objectives.items()}
+    heads = {name: torch.nn.Linear(1280, objective.n_outputs) for name, objective in problem.objectives.items()}
     learning = [*backbone.parameters(), *(parameter for head in heads.values() for parameter in head.parameters())]
     optimiser = torch.optim.AdamW(learning, lr=1e-4)
 
     def run() -> Timed:
         start, batch = time.perf_counter(), _strategy(params).batch
         for numbers in torch.randperm(IMAGES)[: IMAGES // batch * batch].split(batch):  # type: ignore[no-untyped-call]
-            images = torch.from_numpy(views.plain[goal.train.rows[numbers.numpy()]]).permute(0, 3, 1, 2)
+            images = torch.from_numpy(views.plain[problem.train.rows[numbers.numpy()]]).permute(0, 3, 1, 2)
             seen = backbone.net((images.contiguous().float() / 255 - 0.5) / 0.5)
             losses = [
-                objective.loss(heads[name](seen), goal.train.targets[name][numbers], 0.05)
-                for name, objective in goal.objectives.items()
+                objective.loss(heads[name](seen), problem.train.targets[name][numbers], 0.05)
+                for name, objective in problem.objectives.items()
             ]
             optimiser.zero_grad()
             torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]

@@ -89,16 +89,14 @@ def subset(pictures: Path, folder: Path, count: int) -> Path:
 
 def write_model(folder: Path) -> Path:
     """The default preset's backbone at its size, with untrained heads."""
-    from meltpoint.model.backbones import build_backbone
     from meltpoint.model.card import FORMAT, Card, HeadCard
-    from meltpoint.model.model import Model, build_heads, save_model
+    from meltpoint.model.model import build_model, save_model
     from meltpoint.task.classification import count_outputs
     from stage_set import preset
 
     params = preset()
-    taps = {name: head.reads for name, head in params.heads.items()}
-    backbone = build_backbone(params.backbone, set(taps.values()), params.images.side)
     outputs = {name: count_outputs(2, head.target) for name, head in params.heads.items()}
+    model = build_model(params.backbone, params.heads, outputs, params.images.side)
     heads = {
         name: HeadCard(
             head=head,
@@ -113,10 +111,11 @@ def write_model(folder: Path) -> Path:
     }
     card = Card(
         format=FORMAT, strategy="none", task="classification", backbone=params.backbone, images=params.images,
-        max_megapixels=100, mean=backbone.mean, std=backbone.std, heads=heads, tree=None, main_head=params.main_head,
-        metric="accuracy", key="", data="", seed=0, licence="", trainable_parameters=0, versions={},
+        max_megapixels=100, mean=model.backbone.mean, std=model.backbone.std, heads=heads, tree=None,
+        main_head=params.main_head, metric="accuracy", key="", data="", seed=0, licence="", trainable_parameters=0,
+        versions={},
     )  # fmt: skip
-    save_model(Model(backbone, build_heads(params.heads, backbone, outputs), taps), card, folder)
+    save_model(model, card, folder)
     return folder
 
 

@@ -166,16 +166,13 @@ def _largest_size(predictor: Predictor, latency: float) -> int | None:
 
 def _resize(predictor: Predictor, size: int) -> Predictor:
     """The same architecture for images of another size, its weights random: good for its latency alone."""
-    from meltpoint.model.backbones import build_backbone
     from meltpoint.model.fuse import fuse
-    from meltpoint.model.model import Model, build_heads
+    from meltpoint.model.model import build_model
 
     card = predictor.card
     heads = {name: head.head for name, head in card.heads.items()}
-    taps = {name: head.reads for name, head in heads.items()}
-    backbone = build_backbone(card.backbone, set(taps.values()), size, pretrained=False)
     outputs = {name: head.outputs for name, head in card.heads.items()}
-    model = fuse(Model(backbone, build_heads(heads, backbone, outputs), taps)).to(predictor.device)
+    model = fuse(build_model(card.backbone, heads, outputs, size, pretrained=False)).to(predictor.device)
     images = card.images.model_copy(update={"side": size})
     return replace(predictor, card=card.model_copy(update={"images": images}), model=model)
 

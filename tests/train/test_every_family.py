@@ -13,8 +13,8 @@ from meltpoint.params.model import Backbone as BackboneParams
 from meltpoint.params.model import RandomWeights
 from meltpoint.params.read import read_params
 from meltpoint.params.training import FinetuneStrategy
-from meltpoint.train.finetune import unfreeze
-from meltpoint.train.frozen import use_threads
+from meltpoint.train.probe import use_threads
+from meltpoint.train.strategies.finetune import unfreeze
 
 ROOT = Path(__file__).parents[2]
 NAMES = [

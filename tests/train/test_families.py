@@ -14,17 +14,19 @@ from safetensors.torch import save_file
 
 from meltpoint.images.views import Views, open_views
 from meltpoint.model import nets
-from meltpoint.model.model import Model
+from meltpoint.model.model import Model, build_model
 from meltpoint.params.model import Backbone as BackboneParams
 from meltpoint.params.model import RandomWeights
 from meltpoint.params.read import Params
-from meltpoint.params.training import Embed, FinetuneStrategy
+from meltpoint.params.training import Embed
 from meltpoint.train.checkpoint import Checkpoint
 from meltpoint.train.embed import Features, embed
-from meltpoint.train.finetune import build_model, start_from, train_model
-from meltpoint.train.frozen import Fitted, probe, use_threads
-from meltpoint.train.goal import Goal, build_goal
+from meltpoint.train.job import Job
+from meltpoint.train.probe import Fitted, probe, use_threads
+from meltpoint.train.problem import Problem, build_problem
+from meltpoint.train.recipe import Recipe, read_recipe
 from meltpoint.train.sinks import read_history
+from meltpoint.train.strategies.finetune import finetune, start_from
 
 TRAIN, VAL = 10, 6
 
@@ -33,13 +35,16 @@ TRAIN, VAL = 10, 6
 class Course:
     """A family with a head of each kind it can have, and what the frozen backbone gives of some images."""
 
-    params: Params
+    recipe: Recipe
     views: Views
-    goal: Goal
+    problem: Problem
     model: Model
     features: Features
     fitted: Fitted
     history: Path
+
+    def job(self, checkpoint: Path) -> Job[Any]:
+        return Job(self.recipe, self.views, self.features, self.problem, Checkpoint(checkpoint))
 
 
 def heads(family: Any, head: dict[str, Any]) -> dict[str, Any]:
@@ -107,13 +112,14 @@ def course(scene: Any, family: Any, tmp_path_factory: pytest.TempPathFactory) ->
     with use_threads(1):
         views = write_views(scene, family.size, folder / "views")
         write_weights(family, views, folder / "w.safetensors")
-        goal = build_goal(views, params)
-        model = build_model(params, goal, family.size)
+        recipe = read_recipe("finetune", params)
+        problem = build_problem(views, recipe)
+        model = build_model(recipe.backbone, recipe.heads, problem.n_outputs, family.size)
         features = embed(model.backbone, views, Embed(batch=8, max_gb=1), folder / "features")
         settings = params.strategies["frozen"].probe
         checkpoint = Checkpoint(folder / "frozen")
-        fitted = probe(goal, features, model.backbone, settings, 1, checkpoint, 100, "shuffled")
-        yield Course(params, views, goal, model, features, fitted, checkpoint.history.path)
+        fitted = probe(problem, features, model.backbone, settings, 1, checkpoint, 100, "shuffled")
+        yield Course(recipe, views, problem, model, features, fitted, checkpoint.history.path)
 
 
 def live(model: Model, images: np.ndarray[Any, Any]) -> dict[str, torch.Tensor]:
@@ -127,7 +133,7 @@ def test_cached_features_are_the_live_ones(course: Course) -> None:
     expected = live(course.model, course.views.plain)
     assert course.views.augmented is not None
     second = live(course.model, course.views.augmented[:, 1])
-    for name, head in course.goal.heads.items():
+    for name, head in course.problem.heads.items():
         key, augmented = course.model.head_taps[name], course.features.augmented(head.reads)
         assert augmented is not None
         for cached, wanted in ((course.features.plain(head.reads), expected[key]), (augmented[:, 1], second[key])):
@@ -136,22 +142,21 @@ def test_cached_features_are_the_live_ones(course: Course) -> None:
 
 
 def test_each_head_learns_from_frozen_features(course: Course) -> None:
-    assert course.fitted.heads.keys() == course.goal.heads.keys()
+    assert course.fitted.heads.keys() == course.problem.heads.keys()
     lines = list(read_history(course.history))
     assert lines[-1]["train/loss"] < lines[0]["train/loss"]
-    before = dict(build_model(course.params, course.goal, course.views.size).heads.named_parameters())
+    before = dict(course.job(Path()).build_model().heads.named_parameters())
     for name, parameter in course.fitted.heads.named_parameters():
         assert parameter.isfinite().all(), name
         assert not torch.equal(parameter, before[name]), name
 
 
 def test_a_fine_tuning_step_moves_every_parameter_it_can(course: Course, tmp_path: Path) -> None:
-    strategy, checkpoint = course.params.strategies["finetune"], Checkpoint(tmp_path)
-    assert isinstance(strategy, FinetuneStrategy)
-    model = build_model(course.params, course.goal, course.views.size)
+    job, checkpoint = course.job(tmp_path), Checkpoint(tmp_path)
+    model = job.build_model()
     start_from(course.fitted, checkpoint)
     before = {name: value.detach().clone() for name, value in model.backbone.named_parameters()}
-    train_model(model, course.params, strategy, course.goal, checkpoint)
+    finetune(job, model)
     assert not model.training
     losses = [line["train/loss"] for line in read_history(checkpoint.history.path) if "train/loss" in line]
     assert losses

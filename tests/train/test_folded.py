@@ -4,20 +4,19 @@ import pytest
 import torch
 
 from meltpoint.model.backbones import build_backbone
-from meltpoint.model.model import Model, build_heads
+from meltpoint.model.model import Model, build_heads, build_model
 from meltpoint.params.model import DenseConvHead
 from meltpoint.params.training import FinetuneStrategy
 from meltpoint.train import folded as module
-from meltpoint.train.finetune import build_model, unfreeze
 from meltpoint.train.folded import Folded
-from meltpoint.train.goal import build_goal
+from meltpoint.train.strategies.finetune import unfreeze
 
 
 @pytest.fixture
 def model(scene: Any) -> Model:
     params = scene.params()
     torch.manual_seed(1)
-    return build_model(params, build_goal(scene.inputs.views, params), 32).train()
+    return build_model(params.backbone, params.heads, {"shade": 1, "colour": 3}, 32).train()
 
 
 @pytest.fixture

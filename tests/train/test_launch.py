@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from meltpoint.train import launch as module
-from meltpoint.train.launch import LaunchError, launch
+from meltpoint.train.launch import LaunchError, run_workers
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def test_each_worker_knows_its_place(tmp_path: Path, worker: Path) -> None:
         "told = ' '.join(os.environ[name] for name in ('RANK', 'WORLD_SIZE', 'OMP_NUM_THREADS'))\n"
         "pathlib.Path(sys.argv[1]).with_name('rank' + os.environ['RANK']).write_text(told)"
     )
-    launch(tmp_path / "job.json", 3, 2)
+    run_workers(tmp_path / "job.json", 3, 2)
     assert [(tmp_path / f"rank{rank}").read_text() for rank in range(3)] == ["0 3 2", "1 3 2", "2 3 2"]
 
 
@@ -36,13 +36,13 @@ def test_a_message_for_the_user_is_passed_on_and_the_others_stop(tmp_path: Path,
         "pathlib.Path(sys.argv[1]).with_name('trouble-1.txt').write_text('too hot'); sys.exit(1)"
     )
     with pytest.raises(LaunchError, match="^too hot$"):
-        launch(tmp_path / "job.json", 2, 1)
+        run_workers(tmp_path / "job.json", 2, 1)
 
 
 def test_a_crash_is_a_bug(tmp_path: Path, worker: Path) -> None:
     worker.write_text("raise SystemExit(5)")
     with pytest.raises(RuntimeError, match="Training process 1 of 1 crashed") as caught:
-        launch(tmp_path / "job.json", 1, 1)
+        run_workers(tmp_path / "job.json", 1, 1)
     assert not isinstance(caught.value, LaunchError)
 
 
@@ -56,9 +56,9 @@ def test_workers_go_when_their_parent_is_killed(tmp_path: Path) -> None:
     )
     code = (
         "import pathlib, sys; from meltpoint.train import launch; launch.WORKER = 'double';"
-        "launch.launch(pathlib.Path(sys.argv[1]), 1, 1)"
+        "launch.run_workers(pathlib.Path(sys.argv[1]), 1, 1)"
     )
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
     parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "job.json")], env=environment)
     wait_for(lambda: (tmp_path / "pid").exists() and bool((tmp_path / "pid").read_text()))
     parent.send_signal(signal.SIGKILL)

@@ -29,8 +29,9 @@ from meltpoint.task.segmentation import count_pixels
 from meltpoint.train.batches import choose_views
 from meltpoint.train.checkpoint import Checkpoint
 from meltpoint.train.embed import embed
-from meltpoint.train.frozen import Fit, probe
-from meltpoint.train.goal import build_goal
+from meltpoint.train.probe import Fit, probe
+from meltpoint.train.problem import build_problem
+from meltpoint.train.recipe import read_recipe
 from meltpoint.train.repeats import Trained
 from meltpoint.train.scores import Losses
 from meltpoint.train.sinks import read_history
@@ -154,7 +155,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Shapes:
 
 
 def train(shapes: Shapes, name: str, folder: str = "model", change: Change = lambda raw: None) -> Trained:
-    return train_strategy(name, shapes.params(change), shapes.inputs, Path(folder), Path("others"))
+    return train_strategy(read_recipe(name, shapes.params(change)), shapes.inputs, Path(folder), Path("others"))
 
 
 def history(folder: str = "model") -> list[dict[str, Any]]:
@@ -231,6 +232,7 @@ def test_killed_and_continued_it_ends_with_the_same_bytes(shapes: Shapes) -> Non
 import json, os, signal, sys
 from pathlib import Path
 from meltpoint.params.read import parse_params
+from meltpoint.train.recipe import read_recipe
 from meltpoint.train.sinks import History
 from meltpoint.train.strategy import Inputs, train_strategy
 
@@ -241,7 +243,7 @@ def log_and_die(self, metrics, step, log=History.log):
 
 History.log = log_and_die
 params = parse_params(json.loads(Path(sys.argv[1]).read_text()), "test")
-train_strategy("finetune", params, Inputs.below(Path(sys.argv[2])), Path("model"), Path("others"))
+train_strategy(read_recipe("finetune", params), Inputs.below(Path(sys.argv[2])), Path("model"), Path("others"))
 """
     train(shapes, "finetune", "whole")
     Path("params.json").write_text(shapes.params().model_dump_json(by_alias=True))
@@ -282,10 +284,13 @@ def test_features_that_are_not_stored_are_computed_and_learn_the_same(shapes: Sh
     settings = params.embed.model_copy(update={"max_gb": 1e-9})
     features = embed(backbone, open_views(live / "views"), settings, live / "features")
     assert not features.stored
-    goal, learning = build_goal(shapes.inputs.views, params), params.strategies["frozen"].probe
+    problem, learning = (
+        build_problem(shapes.inputs.views, read_recipe("finetune", params)),
+        params.strategies["frozen"].probe,
+    )
     learning = learning.model_copy(update={"epochs": 2})
-    stored = probe(goal, shapes.inputs.features, backbone, learning, 3, None, 0, "shuffled")
-    computed = probe(goal, features, backbone, learning, 3, None, 0, "shuffled")
+    stored = probe(problem, shapes.inputs.features, backbone, learning, 3, None, 0, "shuffled")
+    computed = probe(problem, features, backbone, learning, 3, None, 0, "shuffled")
     assert computed.scores["scene"] == pytest.approx(stored.scores["scene"], rel=1e-2)
     for name, value in stored.heads.state_dict().items():
         torch.testing.assert_close(computed.heads.state_dict()[name], value, rtol=0.01, atol=0.01)
@@ -293,13 +298,13 @@ def test_features_that_are_not_stored_are_computed_and_learn_the_same(shapes: Sh
 
 def test_grids_are_standardised_by_the_training_images(shapes: Shapes) -> None:
     params, features = shapes.params(), shapes.inputs.features
-    goal = build_goal(shapes.inputs.views, params)
+    problem = build_problem(shapes.inputs.views, read_recipe("finetune", params))
     tap = params.heads["scene"].reads
     backbone = build_backbone(params.backbone, {tap}, SIZE)
     learning = params.strategies["frozen"].probe
-    fit = Fit(goal, features, backbone, learning, 3, "shuffled")
+    fit = Fit(problem, features, backbone, learning, 3, "shuffled")
     layer = fit.replicas.heads["scene"][0]  # type: ignore[index]
-    plain = np.array(features.plain(tap), np.float64)[goal.train.rows]
+    plain = np.array(features.plain(tap), np.float64)[problem.train.rows]
     assert features.plain(tap).dtype == np.float16
     np.testing.assert_allclose(layer.mean.numpy(), plain.mean((0, 2, 3)), atol=1e-5)
     np.testing.assert_allclose(layer.std.numpy(), plain.std((0, 2, 3)), rtol=1e-4)
@@ -307,11 +312,11 @@ def test_grids_are_standardised_by_the_training_images(shapes: Shapes) -> None:
 
 def test_the_probe_sees_masks_in_the_view_of_their_features(shapes: Shapes) -> None:
     params, views = shapes.params(), shapes.inputs.views
-    goal = build_goal(views, params)
+    problem = build_problem(views, read_recipe("finetune", params))
     tap = params.heads["scene"].reads
     learning = params.strategies["frozen"].probe
     features, backbone = shapes.inputs.features, build_backbone(params.backbone, {tap}, SIZE)
-    fit = Fit(goal, features, backbone, learning, 3, "shuffled")
+    fit = Fit(problem, features, backbone, learning, 3, "shuffled")
     augmented, plain = features.augmented(tap), features.plain(tap)
     assert augmented is not None
     assert views.masks is not None
@@ -319,11 +324,11 @@ def test_the_probe_sees_masks_in_the_view_of_their_features(shapes: Shapes) -> N
     seen = set()
     for epoch in range(2):
         for lesson in fit._lessons(epoch):
-            chosen = choose_views(3, epoch, goal.train.ids[lesson.numbers], VIEWS)
+            chosen = choose_views(3, epoch, problem.train.ids[lesson.numbers], VIEWS)
             seen |= set(chosen.tolist())
             assert lesson.masks is not None
             for place, (number, view) in enumerate(zip(lesson.numbers, chosen, strict=True)):
-                row = goal.train.rows[number]
+                row = problem.train.rows[number]
                 mask = views.augmented_masks[number, 0] if view else views.masks[row]
                 given = augmented[number, 0] if view else plain[row]
                 assert (lesson.masks[place] == mask).all()
@@ -337,7 +342,7 @@ def test_masks_move_with_images_made_on_the_fly(
     """Every image is flipped, and so is every mask that the loss sees."""
     fly = prepare(tmp_path / "fly", 0)
     views = fly.inputs.views
-    goal = build_goal(views, fly.params())
+    problem = build_problem(views, read_recipe("finetune", fly.params()))
     assert views.masks is not None
     shown: list[tuple[NDArray[np.int64], torch.Tensor]] = []
     call = Losses.__call__
@@ -350,7 +355,7 @@ def test_masks_move_with_images_made_on_the_fly(
     train(fly, "finetune", change=lambda raw: raw["strategies"]["finetune"].update(epochs=1))
     assert len(shown) == 3
     for numbers, masks in shown:
-        assert (masks.numpy() == views.masks[goal.train.rows[numbers]][:, :, ::-1]).all()
+        assert (masks.numpy() == views.masks[problem.train.rows[numbers]][:, :, ::-1]).all()
 
 
 def test_balanced_weights_and_draws_are_of_the_training_masks(shapes: Shapes) -> None:
@@ -358,12 +363,14 @@ def test_balanced_weights_and_draws_are_of_the_training_masks(shapes: Shapes) ->
         raw["heads"]["scene"]["class_weights"] = "balanced"
 
     views = shapes.inputs.views
-    goal = build_goal(views, shapes.params(balance))
+    problem = build_problem(views, read_recipe("finetune", shapes.params(balance)))
     assert views.masks is not None
-    counts = np.bincount(views.masks[goal.train.rows].ravel(), minlength=256)[:3]
-    weights = goal.objectives["scene"].class_weights  # type: ignore[attr-defined]
+    counts = np.bincount(views.masks[problem.train.rows].ravel(), minlength=256)[:3]
+    weights = problem.objectives["scene"].class_weights  # type: ignore[attr-defined]
     np.testing.assert_allclose(weights.numpy(), counts.sum() / (3 * counts), rtol=1e-6)
-    few = views.samples["scene"].where(views.samples.index.isin(goal.train.rows[:3]), "noise|square")
-    goal = build_goal(replace(views, samples=views.samples.assign(scene=few)), shapes.params())
-    drawn = np.concatenate([goal.order(epoch, 1, "balanced") for epoch in range(50)])
+    few = views.samples["scene"].where(views.samples.index.isin(problem.train.rows[:3]), "noise|square")
+    problem = build_problem(
+        replace(views, samples=views.samples.assign(scene=few)), read_recipe("finetune", shapes.params())
+    )
+    drawn = np.concatenate([problem.order(epoch, 1, "balanced") for epoch in range(50)])
     assert np.isin(drawn, [0, 1, 2]).mean() == pytest.approx(0.5, abs=0.05)

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from meltpoint.model.card import read_card
 from meltpoint.model.model import load_model
 from meltpoint.model.repeats import list_repeats, load_repeat
-from meltpoint.train import frozen
+from meltpoint.train import probe
 from meltpoint.train.batches import TrainImages
-from meltpoint.train.frozen import Fit
+from meltpoint.train.probe import Fit
+from meltpoint.train.recipe import read_recipe
 from meltpoint.train.repeats import SEEDS, Trained, derive_seeds
 from meltpoint.train.strategy import train_strategy
 
@@ -40,7 +41,7 @@ def again(repeats: int, **fields: Any) -> Change:
 def train(scene: Any, name: str, folder: str, change: Change) -> Trained:
     """Models of the repeats go to `others of <folder>`."""
     params = scene.params(change)
-    return train_strategy(name, params, scene.inputs, Path(folder), Path(f"others of {folder}"))
+    return train_strategy(read_recipe(name, params), scene.inputs, Path(folder), Path(f"others of {folder}"))
 
 
 def contents(folder: str) -> dict[str, bytes]:
@@ -109,7 +110,7 @@ def test_all_that_is_random_differs(scene: Any, monkeypatch: pytest.MonkeyPatch)
     heads: list[torch.Tensor] = []
     orders: list[list[int]] = []
     views: list[list[int]] = []
-    start, step, choose = frozen._start_heads, Fit._step, frozen.choose_views
+    start, step, choose = probe._start_heads, Fit._step, probe.choose_views
 
     def starting(*given: Any) -> Any:
         made = start(*given)
@@ -126,9 +127,9 @@ def test_all_that_is_random_differs(scene: Any, monkeypatch: pytest.MonkeyPatch)
             views.append(choose(seed, epoch, np.sort(ids), count).tolist())
         return choose(seed, epoch, ids, count)
 
-    monkeypatch.setattr(frozen, "_start_heads", starting)
+    monkeypatch.setattr(probe, "_start_heads", starting)
     monkeypatch.setattr(Fit, "_step", stepping)
-    monkeypatch.setattr(frozen, "choose_views", choosing)
+    monkeypatch.setattr(probe, "choose_views", choosing)
     train(scene, "frozen", "model", again(3))
     assert len({tuple(weights.flatten().tolist()) for weights in heads}) == 3
     assert len(set(map(tuple, orders))) == len(set(map(tuple, views))) == 3
@@ -151,6 +152,7 @@ KILLED = """
 import json, os, signal, sys
 from pathlib import Path
 from meltpoint.params.read import parse_params
+from meltpoint.train.recipe import read_recipe
 from meltpoint.train.sinks import History
 from meltpoint.train.strategy import Inputs, train_strategy
 
@@ -161,7 +163,8 @@ def log_and_die(self, metrics, step, log=History.log):
 
 History.log = log_and_die
 params = parse_params(json.loads(Path(sys.argv[1]).read_text()), "test")
-train_strategy(sys.argv[3], params, Inputs.below(Path(sys.argv[2])), Path("model"), Path("others of model"))
+recipe = read_recipe(sys.argv[3], params)
+train_strategy(recipe, Inputs.below(Path(sys.argv[2])), Path("model"), Path("others of model"))
 """
 
 

@@ -10,27 +10,28 @@ from meltpoint.model.backbones import Backbone, build_backbone, tap_key
 from meltpoint.params.model import MapTap, Reading
 from meltpoint.params.training import Embed
 from meltpoint.train.embed import embed
-from meltpoint.train.frozen import use_threads
-from meltpoint.train.goal import Goal, build_goal
+from meltpoint.train.probe import use_threads
+from meltpoint.train.problem import Problem, build_problem
+from meltpoint.train.recipe import read_recipe
 from meltpoint.train.sources import Live, Source, Stored, open_source
 
 TAPS: dict[str, Reading] = {tap_key(tap): tap for tap in ("final", MapTap(at=-2))}
 
 
 @pytest.fixture(scope="module")
-def goal(scene: Any) -> Goal:
-    return build_goal(scene.inputs.views, scene.params())
+def problem(scene: Any) -> Problem:
+    return build_problem(scene.inputs.views, read_recipe("finetune", scene.params()))
 
 
 @pytest.fixture(scope="module")
-def pair(scene: Any, goal: Goal, tmp_path_factory: pytest.TempPathFactory) -> tuple[Source, Source]:
+def pair(scene: Any, problem: Problem, tmp_path_factory: pytest.TempPathFactory) -> tuple[Source, Source]:
     """The features of two taps, from files and from the backbone."""
     backbone: Backbone = build_backbone(scene.params().backbone, set(TAPS.values()), 32)
     with use_threads(1):
         folder = tmp_path_factory.mktemp("sources") / "features"
         features = embed(backbone, scene.inputs.views, Embed(batch=16, max_gb=1), folder)
-    stored = open_source(goal, TAPS, features, backbone)
-    live = open_source(goal, TAPS, replace(features, stored=False), backbone)
+    stored = open_source(problem, TAPS, features, backbone)
+    live = open_source(problem, TAPS, replace(features, stored=False), backbone)
     assert isinstance(stored, Stored)
     assert isinstance(live, Live)
     return stored, live
@@ -53,10 +54,10 @@ def test_features_are_the_same_from_files_and_from_the_backbone(pair: tuple[Sour
     assert all(not torch.equal(*values) for values in seen.values())
 
 
-def test_moments_are_the_same_from_files_and_from_the_backbone(pair: tuple[Source, Source], goal: Goal) -> None:
+def test_moments_are_the_same_from_files_and_from_the_backbone(pair: tuple[Source, Source], problem: Problem) -> None:
     stored, live = pair
     for tap, before in (("final", nn.Sequential()), ("-2.map", nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()))):
-        for one, two in zip(*(source.measure(tap, goal.train.rows, before) for source in pair), strict=True):
+        for one, two in zip(*(source.measure(tap, problem.train.rows, before) for source in pair), strict=True):
             torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-4)
     assert live.at_once == 1 < stored.at_once
 

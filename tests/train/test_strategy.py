@@ -16,17 +16,17 @@ import torch
 from meltpoint.images.views import open_views
 from meltpoint.model.backbones import build_backbone
 from meltpoint.model.lessons import read_trained_on
-from meltpoint.model.model import Model, load_model
+from meltpoint.model.model import Model, build_model, load_model
 from meltpoint.params.read import Params
 from meltpoint.train.embed import embed
-from meltpoint.train.finetune import build_model, unfreeze
 from meltpoint.train.finite import TrainingError
-from meltpoint.train.frozen import Fit
-from meltpoint.train.goal import build_goal
-from meltpoint.train.key import compute_key
+from meltpoint.train.probe import Fit
+from meltpoint.train.problem import build_problem
+from meltpoint.train.recipe import compute_key, read_recipe
 from meltpoint.train.repeats import Trained
 from meltpoint.train.scores import Losses, score
 from meltpoint.train.sinks import read_history, write_curves
+from meltpoint.train.strategies.finetune import unfreeze
 from meltpoint.train.strategy import Inputs, InputsError, train_strategy
 from meltpoint.trees import TreeError
 
@@ -40,7 +40,7 @@ def tuned(**fields: Any) -> Change:
 
 
 def train(scene: Any, name: str, folder: str = "model", change: Change = lambda raw: None) -> Trained:
-    return train_strategy(name, scene.params(change), scene.inputs, Path(folder), Path("others"))
+    return train_strategy(read_recipe(name, scene.params(change)), scene.inputs, Path(folder), Path("others"))
 
 
 def history(folder: str = "model") -> list[dict[str, Any]]:
@@ -48,10 +48,10 @@ def history(folder: str = "model") -> list[dict[str, Any]]:
 
 
 def val_accuracy(model: Model, inputs: Inputs, params: Params) -> float:
-    goal = build_goal(inputs.views, params)
+    problem = build_problem(inputs.views, read_recipe("finetune", params))
     with torch.no_grad():
-        outputs = model(torch.from_numpy(inputs.views.plain[goal.val.rows]))
-    return float(score(goal.objectives["shade"], outputs["shade"], goal.val.targets["shade"])["accuracy"])
+        outputs = model(torch.from_numpy(inputs.views.plain[problem.val.rows]))
+    return float(score(problem.objectives["shade"], outputs["shade"], problem.val.targets["shade"])["accuracy"])
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def test_only_the_last_stage_learns(scene: Any) -> None:
 def test_the_backbone_has_a_rate_of_its_own(scene: Any) -> None:
     params = scene.params(tuned(lr=0.01, backbone_lr=0.001, layer_decay=0.5))
     strategy = params.strategies["finetune"]
-    model = build_model(params, build_goal(scene.inputs.views, params), scene.inputs.views.size)
+    model = build_model(params.backbone, params.heads, {"shade": 1, "colour": 3}, scene.inputs.views.size)
     scales = unfreeze(model, strategy)
     for depth, names in enumerate(reversed(model.backbone.stages())):
         own = [scales[f"backbone.{name}"] for name in names]
@@ -156,6 +156,7 @@ def test_killed_and_continued_it_ends_with_the_same_bytes(
 import json, os, signal, sys
 from pathlib import Path
 from meltpoint.params.read import parse_params
+from meltpoint.train.recipe import read_recipe
 from meltpoint.train.sinks import History
 from meltpoint.train.strategy import Inputs, train_strategy
 
@@ -166,7 +167,7 @@ def log_and_die(self, metrics, step, log=History.log):
 
 History.log = log_and_die
 params = parse_params(json.loads(Path(sys.argv[1]).read_text()), "test")
-train_strategy("finetune", params, Inputs.below(Path(sys.argv[2])), Path("model"), Path("others"))
+train_strategy(read_recipe("finetune", params), Inputs.below(Path(sys.argv[2])), Path("model"), Path("others"))
 """
     Path("params.json").write_text(scene.params().model_dump_json(by_alias=True))
     command = [sys.executable, "-c", code, "params.json", str(scene.folder)]
@@ -251,7 +252,7 @@ def test_an_average_of_weights_is_judged(scene: Any) -> None:
 
 def test_settings_that_change_no_result_keep_the_key(scene: Any) -> None:
     def key(change: Change = lambda raw: None) -> str:
-        return compute_key("finetune", scene.params(change), "views", "features")
+        return compute_key(read_recipe("finetune", scene.params(change)), "views", "features")
 
     assert key() == key(lambda raw: raw["train"].update(workers=3, checkpoint_steps=77))
     assert key() == key(lambda raw: raw["strategies"]["frozen"]["probe"].update(epochs=9))
@@ -267,7 +268,10 @@ def test_settings_that_change_no_result_keep_the_key(scene: Any) -> None:
         tuned(backbone_lr=0.123),
         tuned(schedule="poly"),
     ]
-    assert len({key(), *map(key, changes), compute_key("finetune", scene.params(), "other", "features")}) == 10
+    assert (
+        len({key(), *map(key, changes), compute_key(read_recipe("finetune", scene.params()), "other", "features")})
+        == 10
+    )
 
 
 def wishes(raw: dict[str, Any]) -> None:
@@ -291,7 +295,7 @@ def test_the_card_says_how_to_answer(scene: Any, name: str) -> None:
     samples = views.samples.assign(warmth=views.samples["colour"].map(WARMTH).astype("string"))
     views = replace(views, samples=samples, classes={**views.classes, "warmth": ["warm", "cold"]})
     params = scene.params(wishes)
-    train_strategy(name, params, replace(scene.inputs, views=views), Path("model"), Path("others"))
+    train_strategy(read_recipe(name, params), replace(scene.inputs, views=views), Path("model"), Path("others"))
     model, card = load_model(Path("model"))
     assert card.tree is not None
     assert card.tree.parents == {"colour": WARMTH}
@@ -323,7 +327,7 @@ def test_a_rare_class_fills_its_share_of_the_batches(
     step, call = Fit._step, Losses.__call__
 
     def probing(self: Fit, *given: Any) -> Any:
-        seen["probe"] += self.goal.train.targets["shade"][given[2].numbers].tolist()
+        seen["probe"] += self.problem.train.targets["shade"][given[2].numbers].tolist()
         return step(self, *given)
 
     def tuning(self: Losses, outputs: Any, numbers: torch.Tensor, masks: None) -> torch.Tensor:
@@ -332,7 +336,8 @@ def test_a_rare_class_fills_its_share_of_the_batches(
 
     monkeypatch.setattr(Fit, "_step", probing)
     monkeypatch.setattr(Losses, "__call__", tuning)
-    train_strategy("finetune", scene.params(tuned(sampling=sampling, epochs=4)), inputs, Path("model"), Path("others"))
+    recipe = read_recipe("finetune", scene.params(tuned(sampling=sampling, epochs=4)))
+    train_strategy(recipe, inputs, Path("model"), Path("others"))
     assert len(seen["probe"]) == 4 * 41
     assert len(seen["finetune"]) == 4 * 36
     assert {name: sum(rows) / len(rows) for name, rows in seen.items()} == pytest.approx(
@@ -348,7 +353,8 @@ def test_a_tree_that_is_none_stops_before_training(scene: Any) -> None:
 
 def test_the_card_keeps_the_scale_of_deep_pictures(scene: Any) -> None:
     views = replace(scene.inputs.views, depths={"integer": [0, 4095]})
-    train_strategy("frozen", scene.params(), replace(scene.inputs, views=views), Path("deep"), Path("deep-repeats"))
+    recipe = read_recipe("frozen", scene.params())
+    train_strategy(recipe, replace(scene.inputs, views=views), Path("deep"), Path("deep-repeats"))
     assert load_model(Path("deep"))[1].depths == {"integer": (0, 4095)}
 
 

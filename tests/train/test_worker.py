@@ -1,61 +1,67 @@
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from meltpoint.files import read_json, write_json
-from meltpoint.params.training import FinetuneStrategy
-from meltpoint.train import worker
+from meltpoint.train import launch, worker
+from meltpoint.train.checkpoint import Checkpoint
 from meltpoint.train.finite import TrainingError
-from meltpoint.train.worker import describe_job, main
+from meltpoint.train.job import Job
+from meltpoint.train.problem import build_problem
+from meltpoint.train.recipe import read_recipe
 
 
 @pytest.fixture
-def job(tmp_path: Path, scene: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
+def job(tmp_path: Path, scene: Any, monkeypatch: pytest.MonkeyPatch) -> Job[Any]:
     """A job that this process works on as if it were a worker that has met the others."""
 
     def leave(code: int) -> None:
         raise SystemExit(code)
 
-    path = tmp_path / "job.json"
-    write_json(path, describe_job(scene.params(), "finetune", scene.folder / "views"))
+    paths: list[Path] = []
+    monkeypatch.setattr(launch, "run_workers", lambda path, processes, threads: paths.append(path))
+    recipe, views = read_recipe("finetune", scene.params()), scene.inputs.views
+    made: Job[Any] = Job(recipe, views, scene.inputs.features, build_problem(views, recipe), Checkpoint(tmp_path))
+    launch.launch(made)
     monkeypatch.setenv("RANK", "1")
-    monkeypatch.setattr("sys.argv", ["worker", str(path)])
+    monkeypatch.setattr("sys.argv", ["worker", str(paths[0])])
     monkeypatch.setattr(worker, "_join", lambda: None)
     monkeypatch.setattr(worker, "end_with_parent", lambda: None)
     monkeypatch.setattr(worker.distributed, "destroy_process_group", lambda: None)
     monkeypatch.setattr(os, "_exit", leave)
-    return path
+    return made
 
 
-def test_a_worker_gets_what_its_parent_has(job: Path, scene: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    got: list[Any] = []
-    monkeypatch.setattr(worker, "work", lambda *given: got.extend(given))
-    main()
-    params, strategy, goal, views, checkpoint = got
-    assert params == scene.params()
-    assert isinstance(strategy, FinetuneStrategy)
-    assert (goal.main, len(goal.train.ids), views.fingerprint) == ("shade", 41, "some views")
-    assert checkpoint.folder == job.parent
+def working(monkeypatch: pytest.MonkeyPatch, work: Any) -> None:
+    monkeypatch.setattr(worker, "load_strategy", lambda kind: SimpleNamespace(work=work))
 
 
-def test_trouble_for_the_user_is_written_down(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: Any) -> None:
+def test_a_worker_gets_what_its_parent_has(job: Job[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    got: list[Job[Any]] = []
+    working(monkeypatch, got.append)
+    worker.main()
+    assert got[0].recipe == job.recipe
+    assert got[0].checkpoint == job.checkpoint
+    assert (got[0].problem.main, len(got[0].problem.train.ids), got[0].views.fingerprint) == ("shade", 41, "some views")
+
+
+def test_trouble_for_the_user_is_written_down(job: Job[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(job: Job[Any]) -> None:
         raise TrainingError("too hot")
 
-    monkeypatch.setattr(worker, "work", fail)
+    working(monkeypatch, fail)
     with pytest.raises(SystemExit):
-        main()
-    assert job.with_name("trouble-1.txt").read_text() == "too hot"
+        worker.main()
+    assert (job.checkpoint.folder / "trouble-1.txt").read_text() == "too hot"
 
 
-def test_a_bug_keeps_its_traceback(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: Any) -> None:
+def test_a_bug_keeps_its_traceback(job: Job[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(job: Job[Any]) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(worker, "work", fail)
+    working(monkeypatch, fail)
     with pytest.raises(ZeroDivisionError):
-        main()
-    assert read_json(job)["strategy"] == "finetune"
-    assert not job.with_name("trouble-1.txt").exists()
+        worker.main()
+    assert not (job.checkpoint.folder / "trouble-1.txt").exists()

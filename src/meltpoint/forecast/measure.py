@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import torch
 
 from meltpoint.forecast.speeds import Speeds
-from meltpoint.model.backbones import build_backbone
 from meltpoint.model.fuse import fuse
 from meltpoint.model.inference import infer, inference_device
-from meltpoint.model.model import Model, build_heads
+from meltpoint.model.model import build_model
 from meltpoint.params.model import Backbone, Head, RandomWeights
 from meltpoint.progress import track
 from meltpoint.train.folded import Folded
@@ -40,9 +39,7 @@ def measure(
             "std": backbone.std or [0.5] * 3,
         }
     )
-    taps = {name: head.reads for name, head in heads.items()}
-    built = build_backbone(plain, set(taps.values()), side)
-    model = Model(built, build_heads(heads, built, outputs), taps).to(device)
+    model = build_model(plain, heads, outputs, side).to(device)
     folded, frozen = Folded(model), fuse(model.backbone)
     images = {part: torch.randint(0, 256, (count, side, side, 3), dtype=torch.uint8) for part, count in BATCH.items()}
     with torch.no_grad():
@@ -54,7 +51,7 @@ def measure(
     }
     with _one_thread(device):
         timed = {name: _seconds(run, device) for name, run in track(timings.items(), f"time {plain.name}", unit="part")}
-    cores = os.cpu_count() or 1
+    specs, cores = model.backbone.specs, os.cpu_count() or 1
     on_cpu = device.type == "cpu"
     shared, trained = (cores, cores**TRAINED) if on_cpu else (1, 1)
     return Speeds(
@@ -65,7 +62,7 @@ def measure(
         forward=timed["forward"].used / BATCH["forward"] / shared,
         step=timed["step"].used / BATCH["step"] / trained,
         heads=timed["heads"].used / BATCH["step"] / trained,
-        features=sum(value[0].numel() * (4 if built.specs[key].pooled else 2) for key, value in features.items()),
+        features=sum(value[0].numel() * (4 if specs[key].pooled else 2) for key, value in features.items()),
         cores=cores,
         device=device.type,
         busy=max(1.0, timed["forward"].wall / timed["forward"].used) if on_cpu else 1.0,

@@ -14,6 +14,7 @@ from meltpoint.files import whole_file, write_json
 from meltpoint.model.backbones import Backbone, build_backbone, tap_key
 from meltpoint.model.card import CARD, FIRST_WITH_MANIFEST, Card, ModelError, read_card
 from meltpoint.model.manifest import MANIFEST, check_manifest, has_manifest, write_manifest
+from meltpoint.params.model import Backbone as BackboneParams
 from meltpoint.params.model import Head, Reading
 
 WEIGHTS = "model.safetensors"
@@ -44,6 +45,22 @@ class Model(nn.Module):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Images uint8 (N, S, S, 3) to outputs of each head: float (N, K), of dense ones (N, K, S, S)."""
         return self.outputs(self.features(images))
+
+
+def build_model(
+    params: BackboneParams, heads: Mapping[str, Head], n_outputs: Mapping[str, int], size: int, pretrained: bool = True
+) -> Model:
+    """A backbone for images of `size` pixels under untrained heads with that many outputs each, in eval mode.
+
+    `pretrained=False` leaves the weights random, for a caller that loads saved ones.
+
+    Raises:
+        BackboneError, WeightsError: as `build_backbone` says.
+        ModelError: a head's name is one that torch keeps for itself.
+    """
+    taps = {name: head.reads for name, head in heads.items()}
+    backbone = build_backbone(params, set(taps.values()), size, pretrained)
+    return Model(backbone, build_heads(heads, backbone, n_outputs), taps).eval()
 
 
 def build_heads(heads: Mapping[str, Head], backbone: Backbone, n_outputs: Mapping[str, int]) -> nn.ModuleDict:
@@ -88,13 +105,11 @@ def load_model(folder: Path) -> tuple[Model, Card]:
     card = _read_checked(folder)
     params = card.backbone.model_copy(update={"mean": list(card.mean), "std": list(card.std)})
     heads = {name: head.head for name, head in card.heads.items()}
-    taps = {name: head.reads for name, head in heads.items()}
-    backbone = build_backbone(params, set(taps.values()), card.images.side, pretrained=False)
-    backbone.licence = card.licence
     outputs = {name: head.outputs for name, head in card.heads.items()}
-    model = Model(backbone, build_heads(heads, backbone, outputs), taps)
+    model = build_model(params, heads, outputs, card.images.side, pretrained=False)
+    model.backbone.licence = card.licence
     _fill(model, folder / WEIGHTS)
-    return model.eval(), card
+    return model, card
 
 
 def _read_checked(folder: Path) -> Card:

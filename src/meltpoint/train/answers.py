@@ -15,7 +15,7 @@ from meltpoint.params.model import Coverage
 from meltpoint.progress import track
 from meltpoint.task.thresholds import choose_purest, choose_set, choose_threshold
 from meltpoint.train.device import device_type
-from meltpoint.train.goal import Goal
+from meltpoint.train.problem import Problem
 from meltpoint.train.promises import say_set, say_threshold, say_unknown
 from meltpoint.trees import build_tree, decide, weigh
 
@@ -34,35 +34,37 @@ class Learnt:
     unknown_below: float | None
 
 
-def learn_answers(model: Model, goal: Goal, views: Views) -> dict[str, Learnt]:
+def learn_answers(model: Model, problem: Problem, views: Views) -> dict[str, Learnt]:
     """What each head wishes, from the model's probabilities on the plain views of val; says what was found.
 
     Rows that a head has no target for count for nothing, and a group of images counts once. Heads in a tree are judged
     by the path they decide together.
     """
-    if not any(head.threshold or head.unknown is not None for head in goal.heads.values()):
-        return dict.fromkeys(goal.heads, Learnt(None, None))
-    probabilities = predict_val(model, goal, views)
-    true = {name: targets.numpy() for name, targets in goal.val.targets.items()}
-    groups = views.samples["group"].to_numpy()[goal.val.rows]
-    thresholds = {name: _learn_threshold(name, goal, probabilities[name], true[name], groups) for name in goal.heads}
-    tree = build_tree(goal.tree.levels, goal.tree.parents, goal.classes) if goal.tree else None
+    if not any(head.threshold or head.unknown is not None for head in problem.heads.values()):
+        return dict.fromkeys(problem.heads, Learnt(None, None))
+    probabilities = predict_val(model, problem, views)
+    true = {name: targets.numpy() for name, targets in problem.val.targets.items()}
+    groups = views.samples["group"].to_numpy()[problem.val.rows]
+    thresholds = {
+        name: _learn_threshold(name, problem, probabilities[name], true[name], groups) for name in problem.heads
+    }
+    tree = build_tree(problem.tree.levels, problem.tree.parents, problem.classes) if problem.tree else None
     answers, shown = decide(probabilities, thresholds, tree), weigh(probabilities, tree)
     return {
-        name: Learnt(thresholds[name], _learn_unknown(name, goal, shown[name], answers[name], true[name], groups))
-        for name in goal.heads
+        name: Learnt(thresholds[name], _learn_unknown(name, problem, shown[name], answers[name], true[name], groups))
+        for name in problem.heads
     }
 
 
-def predict_val(model: Model, goal: Goal, views: Views) -> Mapping[str, Numbers]:
+def predict_val(model: Model, problem: Problem, views: Views) -> Mapping[str, Numbers]:
     """Probabilities float32 (n_val, C) of each head, as the saved model will give them."""
     device = torch.device(device_type())
-    fused, store = fuse(model).to(device), goal.store(views.plain, None, 0)
-    parts: dict[str, list[Numbers]] = {name: [] for name in goal.heads}
-    for start in track(range(0, len(goal.val.rows), BATCH), "answers on val", unit="batch"):
-        images = torch.from_numpy(store.read_plain(goal.val.rows[start : start + BATCH]))
+    fused, store = fuse(model).to(device), problem.store(views.plain, None, 0)
+    parts: dict[str, list[Numbers]] = {name: [] for name in problem.heads}
+    for start in track(range(0, len(problem.val.rows), BATCH), "answers on val", unit="batch"):
+        images = torch.from_numpy(store.read_plain(problem.val.rows[start : start + BATCH]))
         for name, outputs in infer(fused, images, device).items():
-            parts[name].append(goal.objectives[name].decode(outputs).cpu().numpy())
+            parts[name].append(problem.objectives[name].decode(outputs).cpu().numpy())
     return {name: np.concatenate(own) for name, own in parts.items()}
 
 
@@ -76,9 +78,9 @@ def one_of_each(groups: NDArray[np.object_]) -> Ids:
 
 
 def _learn_threshold(
-    name: str, goal: Goal, probabilities: Numbers, true: Ids, groups: NDArray[np.object_]
+    name: str, problem: Problem, probabilities: Numbers, true: Ids, groups: NDArray[np.object_]
 ) -> float | None:
-    wish = goal.heads[name].threshold
+    wish = problem.heads[name].threshold
     if wish is None:
         return None
     known = np.flatnonzero(true >= 0)
@@ -88,14 +90,14 @@ def _learn_threshold(
     else:
         kept = known[one_of_each(groups[known])]
     point = choose_threshold(probabilities[kept, 1], true[kept] == 1, wish)
-    say_threshold(name, goal.classes[name], wish, point, probabilities[known, 1], true[known] == 1)
+    say_threshold(name, problem.classes[name], wish, point, probabilities[known, 1], true[known] == 1)
     return point.value
 
 
 def _learn_unknown(
-    name: str, goal: Goal, shown: Numbers, answers: Ids, true: Ids, groups: NDArray[np.object_]
+    name: str, problem: Problem, shown: Numbers, answers: Ids, true: Ids, groups: NDArray[np.object_]
 ) -> float | None:
-    wish, known = goal.heads[name].unknown, np.flatnonzero(true >= 0)
+    wish, known = problem.heads[name].unknown, np.flatnonzero(true >= 0)
     if wish is None:
         return None
     one, rows = known[one_of_each(groups[known])], np.arange(len(true))

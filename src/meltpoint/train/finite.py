@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from meltpoint.errors import UserError
-from meltpoint.train.goal import Part
+from meltpoint.train.problem import Part
 
 SHOWN = 8  # images of a batch that a message names with their paths
 

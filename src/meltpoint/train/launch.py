@@ -7,13 +7,18 @@ import time
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from torch.distributed import TCPStore  # type: ignore[attr-defined] # its documented place
 
 from meltpoint.errors import UserError
+from meltpoint.files import write_json
+from meltpoint.train.device import share_threads
+from meltpoint.train.job import Job
 
 WORKER = "meltpoint.train.worker"
 ADDRESS = "127.0.0.1"
+JOB = "job.json"  # in the checkpoint folder: what the workers train
 PORT = "MELTPOINT_PORT"  # environment variable of the workers
 TROUBLE = "trouble-{rank}.txt"  # in the checkpoint folder: what a worker tells the user
 TIMEOUT = timedelta(minutes=30)
@@ -24,7 +29,21 @@ class LaunchError(UserError, RuntimeError):
     """One of the training processes ended with a message for the user."""
 
 
-def launch(job: Path, processes: int, threads: int) -> None:
+def launch(job: Job[Any]) -> None:
+    """Call `work` of the job's strategy in `train.processes` at once, until all have ended well.
+
+    Raises:
+        LaunchError: a worker ended with a message for the user; the others are stopped.
+        RuntimeError: a worker crashed.
+    """
+    path, machine = job.checkpoint.folder / JOB, job.recipe.machine
+    recipe = job.recipe.model_dump(mode="json", by_alias=True)
+    folders = {"views": str(job.views.folder.absolute()), "features": str(job.features.folder.absolute())}
+    write_json(path, {"recipe": recipe, **folders})
+    run_workers(path, machine.processes, share_threads(machine))
+
+
+def run_workers(job: Path, processes: int, threads: int) -> None:
     """Run `processes` workers on the job described in a file, until all have ended well.
 
     The workers meet at a store that this process holds open, on a port that the system chose. Each holds the end of a

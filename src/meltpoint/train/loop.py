@@ -11,17 +11,32 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from meltpoint.metrics import sign_of
-from meltpoint.params.training import FinetuneStrategy
+from meltpoint.params.training import Schedule
 from meltpoint.progress import Stopwatch, peak_megabytes, say, track
 from meltpoint.train.batches import Batch, TrainImages, mix_one
 from meltpoint.train.checkpoint import Checkpoint, Saved
 from meltpoint.train.finite import check_finite, check_val
-from meltpoint.train.goal import Goal
 from meltpoint.train.optimiser import Average, build_adamw, fill_moments, ramp, read_moments, set_rate
+from meltpoint.train.problem import Problem
 from meltpoint.train.scores import Losses
 from meltpoint.train.sinks import TRAIN_LOSS, Silence, Sink
 
 LINES = 1000  # of training loss in a history, about: a curve on a screen shows no more
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the loop trains, as params.yaml calls it."""
+
+    epochs: int
+    accumulate: int  # batches for one step of the optimiser
+    lr: float  # where `scales` is 1
+    schedule: Schedule
+    warmup: float  # of all steps
+    weight_decay: float
+    clip: float  # largest norm of the gradient
+    ema: float  # decay of the average of the weights in each step; 0: no average
+    patience: int  # epochs without a better val metric before stopping
 
 
 @dataclass(frozen=True)
@@ -49,8 +64,8 @@ class Parts:
     images: TrainImages
     judge: Callable[[], dict[str, float]]  # validates the network as it is; the same answer in every process
     constants: Mapping[str, Tensor]  # of the network, that a checkpoint has to hold besides
-    goal: Goal
-    settings: FinetuneStrategy
+    problem: Problem
+    settings: Settings
     seed: int
     every: int  # steps between checkpoints
     checkpoint: Checkpoint | None
@@ -139,7 +154,7 @@ class Loop:
             return
         total, epoch, rate, numbers = self.unchecked
         loss = total.item()
-        check_finite(loss, self.step, epoch, rate, self.parts.goal.train, numbers.tolist())
+        check_finite(loss, self.step, epoch, rate, self.parts.problem.train, numbers.tolist())
         self.loss, self.unchecked = loss, None
         self.loss_sum, self.loss_count = self.loss_sum + loss, self.loss_count + 1
 
@@ -159,9 +174,9 @@ class Loop:
         parts.network.eval()
         with self.average.in_place(), torch.no_grad():
             scores = parts.judge()
-            metric, loss = scores[parts.goal.curve], scores["val/loss"]
+            metric, loss = scores[parts.problem.curve], scores["val/loss"]
             check_val(loss, self.step, epoch)
-            if self.best is None or self.best.is_beaten_by(metric, loss, sign_of(parts.goal.metric)):
+            if self.best is None or self.best.is_beaten_by(metric, loss, sign_of(parts.problem.metric)):
                 self.best = Best(epoch, metric, loss)
                 self.best_weights = {name: value.detach().cpu().clone() for name, value in parts.parameters.items()}
         self.sink.log({"epoch": self._epochs, **scores}, self.step)
@@ -169,10 +184,10 @@ class Loop:
 
     def _describe(self, scores: Mapping[str, float]) -> str:
         assert self.best is not None
-        goal = self.parts.goal
-        heads = ", ".join(f"{head} {scores[f'val/{head}/{goal.metric}']:.3f}" for head in goal.heads)
-        best = f"best {goal.main} {self.best.metric:.3f} in epoch {self.best.epoch}"
-        return f"val loss {scores['val/loss']:.3f}, {goal.metric} {heads}; {best}"
+        problem = self.parts.problem
+        heads = ", ".join(f"{head} {scores[f'val/{head}/{problem.metric}']:.3f}" for head in problem.heads)
+        best = f"best {problem.main} {self.best.metric:.3f} in epoch {self.best.epoch}"
+        return f"val loss {scores['val/loss']:.3f}, {problem.metric} {heads}; {best}"
 
     def _is_stuck(self, epoch: int) -> bool:
         assert self.best is not None

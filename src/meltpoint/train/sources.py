@@ -14,14 +14,14 @@ from meltpoint.params.model import Reading
 from meltpoint.progress import say, track
 from meltpoint.train.batches import Integers, Store
 from meltpoint.train.embed import Features
-from meltpoint.train.goal import Goal
 from meltpoint.train.moments import BLOCK_BYTES, Moments, cut, join_moments, measure_moments, row_bytes
+from meltpoint.train.problem import Problem
 
 LIVE = 16  # images that the backbone sees at once when moments are measured
 
 
 class Source(Protocol):
-    """Frozen features of the images of a goal."""
+    """Frozen features of the images of a problem."""
 
     @property
     def at_once(self) -> int:
@@ -41,16 +41,17 @@ class Source(Protocol):
         ...
 
 
-def open_source(goal: Goal, taps: Mapping[str, Reading], features: Features, backbone: Backbone) -> Source:
+def open_source(problem: Problem, taps: Mapping[str, Reading], features: Features, backbone: Backbone) -> Source:
     """Features of the taps, by tap key: the stored ones, or those that `backbone` gives."""
     if features.stored:
         stores = {
-            key: goal.store(features.plain(tap), features.augmented(tap), features.views) for key, tap in taps.items()
+            key: problem.store(features.plain(tap), features.augmented(tap), features.views)
+            for key, tap in taps.items()
         }
         return Stored(stores)
     say("features are not stored: the backbone runs over the images in each epoch of the probe, and for validation")
     device = inference_device()
-    return Live(goal.images, fuse(backbone).to(device), device)
+    return Live(problem.images, fuse(backbone).to(device), device)
 
 
 @dataclass(frozen=True)

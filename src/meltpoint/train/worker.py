@@ -4,7 +4,7 @@ import os
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import torch
 from torch import distributed
@@ -13,22 +13,13 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined] # its docum
 from meltpoint.errors import UserError
 from meltpoint.files import read_json
 from meltpoint.images.views import open_views
-from meltpoint.params.read import Params, parse_params
-from meltpoint.params.training import FinetuneStrategy
 from meltpoint.train.checkpoint import Checkpoint
 from meltpoint.train.device import device_type
-from meltpoint.train.finetune import work
-from meltpoint.train.goal import build_goal
+from meltpoint.train.embed import open_features
+from meltpoint.train.job import Job, SharedStrategy, load_strategy
 from meltpoint.train.launch import ADDRESS, PORT, TIMEOUT, TROUBLE, end_with_parent
-
-
-def describe_job(params: Params, strategy: str, views: Path) -> dict[str, Any]:
-    """What a worker has to know, as JSON can hold it."""
-    return {
-        "params": params.model_dump(mode="json", by_alias=True),
-        "strategy": strategy,
-        "views": str(views.absolute()),
-    }
+from meltpoint.train.problem import build_problem
+from meltpoint.train.recipe import Recipe
 
 
 def main() -> None:
@@ -44,12 +35,12 @@ def main() -> None:
     distributed.destroy_process_group()
 
 
-def _train(job: Path) -> None:
-    facts = read_json(job)
-    params = parse_params(facts["params"], "params.yaml")
-    strategy, views = params.strategies[facts["strategy"]], open_views(Path(facts["views"]))
-    assert isinstance(strategy, FinetuneStrategy)
-    work(params, strategy, build_goal(views, params), views, Checkpoint(job.parent))
+def _train(path: Path) -> None:
+    facts = read_json(path)
+    recipe, views = Recipe.model_validate(facts["recipe"]), open_views(Path(facts["views"]))
+    problem, features = build_problem(views, recipe), open_features(Path(facts["features"]))
+    strategy = cast(SharedStrategy, load_strategy(recipe.settings.kind))
+    strategy.work(Job(recipe, views, features, problem, Checkpoint(path.parent)))
 
 
 def _join() -> None:

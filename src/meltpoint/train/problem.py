@@ -18,12 +18,12 @@ from meltpoint.images.views import Views
 from meltpoint.model.card import TreeCard
 from meltpoint.params.judging import Metric
 from meltpoint.params.model import Head, Tree
-from meltpoint.params.read import Params
 from meltpoint.params.training import Sampling
 from meltpoint.progress import track
 from meltpoint.tables import Classes, labels_of
 from meltpoint.task.objective import Objective
 from meltpoint.train.batches import Floats, Integers, Store, balance, draw_order
+from meltpoint.train.recipe import Recipe
 from meltpoint.trees import build_tree, derive_parents
 
 MASKS = 64  # in memory at once
@@ -32,7 +32,7 @@ INSTEAD: dict[Metric, Metric] = {"roc_auc": "log_loss"}  # of a metric too dear 
 Labels = Mapping[str, "pd.Series[str]"]  # by head, of some images
 
 
-class GoalError(UserError, ValueError):
+class ProblemError(UserError, ValueError):
     """The images do not show what a head is to learn."""
 
 
@@ -47,7 +47,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Goal:
+class Problem:
     """Targets, objectives and loss weights by head; `metric` of the head `main` on val chooses.
 
     A target is missing where an image has no label, and where the head is not about it: such rows count for nothing.
@@ -79,6 +79,10 @@ class Goal:
         """How many numbers each head gives."""
         return {name: objective.n_outputs for name, objective in self.objectives.items()}
 
+    def describe(self, scores: Mapping[str, Mapping[str, float]]) -> str:
+        """The metric that chooses, of each head, in words."""
+        return f"{self.metric} " + ", ".join(f"{head} {own[self.metric]:.3f}" for head, own in scores.items())
+
     def chances(self, sampling: Sampling) -> Floats | None:
         """How likely each training image (n_train,) is drawn, by its class of the main head; None: each comes once."""
         return balance(self.train.targets[self.main].numpy()) if sampling == "balanced" else None
@@ -93,16 +97,16 @@ class Goal:
         return _store(plain, augmented, count, self.train.rows)
 
 
-def build_goal(views: Views, params: Params) -> Goal:
-    """The goal that params set on the images of `views`.
+def build_problem(views: Views, recipe: Recipe) -> Problem:
+    """What the images of `views` show of what the recipe is about.
 
     Raises:
-        GoalError: a head without a labelled image in train or val.
+        ProblemError: a head without a labelled image in train or val.
         ObjectiveError: labels or classes that a head cannot learn.
         TreeError: classes that form no tree.
     """
-    heads, samples = params.heads, views.samples
-    task = import_module(f"meltpoint.task.{params.task.kind}")
+    heads, samples = recipe.heads, views.samples
+    task = import_module(f"meltpoint.task.{recipe.task.kind}")
     classes = {name: views.classes[head.label] for name, head in heads.items()}
     labels = {name: labels_of(samples, head) for name, head in heads.items()}
     train, val = views.rows("train"), views.rows("val")
@@ -113,7 +117,7 @@ def build_goal(views: Views, params: Params) -> Goal:
     objectives: dict[str, Objective] = {
         name: task.build_objective(head, classes[name], labels[name].iloc[train], count) for name, head in heads.items()
     }
-    return Goal(
+    return Problem(
         heads=heads,
         objectives=objectives,
         classes=classes,
@@ -121,9 +125,9 @@ def build_goal(views: Views, params: Params) -> Goal:
         val=_part(val, samples, labels, objectives),
         images=_store(views.plain, views.augmented, views.count, train),
         masks=masks,
-        main=params.main_head,
-        metric=INSTEAD.get(params.compare.metric, params.compare.metric),
-        tree=None if params.tree is None else _plant(params.tree, labels, classes),
+        main=recipe.main_head,
+        metric=INSTEAD.get(recipe.metric, recipe.metric),
+        tree=None if recipe.tree is None else _plant(recipe.tree, labels, classes),
     )
 
 
@@ -162,7 +166,7 @@ def _check_labelled(split: str, labels: Labels, heads: Mapping[str, Head]) -> No
             continue
         where = heads[name].where
         about = f" where {where.label!r} is one of {where.is_in}" if where else ""
-        raise GoalError(
+        raise ProblemError(
             f"The head {name!r} has nothing to learn: none of the {len(values):,} images of {split} has a label"
             f" {heads[name].label!r}{about}. Each head needs some in train and in val. Label more images, change"
             f" `split` so that they fall into {split}, or correct heads.{name}."

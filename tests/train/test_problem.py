@@ -9,7 +9,8 @@ import torch
 from meltpoint.images.views import Views
 from meltpoint.params.read import Params
 from meltpoint.task.objective import ObjectiveError
-from meltpoint.train.goal import Goal, GoalError, build_goal
+from meltpoint.train.problem import Problem, ProblemError, build_problem
+from meltpoint.train.recipe import read_recipe
 from meltpoint.trees import TreeError
 
 WARMTH = {"red": "warm", "green": "cold", "blue": "cold"}
@@ -37,16 +38,16 @@ def heads(**changes: dict[str, Any]) -> Change:
     return change
 
 
-def build(scene: Any, change: Change, views: Views | None = None) -> tuple[Goal, Params, Views]:
+def build(scene: Any, change: Change, views: Views | None = None) -> tuple[Problem, Params, Views]:
     params, own = scene.params(change), views or scene.inputs.views
-    return build_goal(own, params), params, own
+    return build_problem(own, read_recipe("finetune", params)), params, own
 
 
 def test_rows_that_a_head_is_not_about_have_no_target(scene: Any) -> None:
     where = {"label": "shade", "is_in": ["light"]}
-    goal, _, views = build(scene, heads(colour={"where": where}))
+    problem, _, views = build(scene, heads(colour={"where": where}))
     whole, _, _ = build(scene, heads())
-    for part, other in ((goal.train, whole.train), (goal.val, whole.val)):
+    for part, other in ((problem.train, whole.train), (problem.val, whole.val)):
         light = torch.from_numpy((views.samples["shade"].iloc[part.rows] == "light").to_numpy(bool))
         assert torch.equal(part.targets["colour"], torch.where(light, other.targets["colour"], -1))
         assert torch.equal(part.targets["shade"], other.targets["shade"])
@@ -55,10 +56,10 @@ def test_rows_that_a_head_is_not_about_have_no_target(scene: Any) -> None:
 
 def test_balanced_weights_are_of_the_rows_a_head_is_about(scene: Any) -> None:
     where = {"label": "shade", "is_in": ["light"]}
-    goal, _, _ = build(scene, heads(colour={"where": where, "class_weights": "balanced"}))
-    targets = goal.train.targets["colour"]
+    problem, _, _ = build(scene, heads(colour={"where": where, "class_weights": "balanced"}))
+    targets = problem.train.targets["colour"]
     counts = torch.bincount(targets[targets >= 0], minlength=3)
-    weights = goal.objectives["colour"].class_weights  # type: ignore[attr-defined]
+    weights = problem.objectives["colour"].class_weights  # type: ignore[attr-defined]
     torch.testing.assert_close(weights, counts.sum() / (3 * counts))
 
 
@@ -67,7 +68,9 @@ def test_a_head_without_a_label_is_told(scene: Any, split: str) -> None:
     views = scene.inputs.views
     samples = views.samples.copy()
     samples.loc[samples["split"] == split, "colour"] = None
-    with pytest.raises(GoalError, match=f"'colour' has nothing to learn: none of the .* images of {split} has a label"):
+    with pytest.raises(
+        ProblemError, match=f"'colour' has nothing to learn: none of the .* images of {split} has a label"
+    ):
         build(scene, heads(), replace(views, samples=samples))
 
 
@@ -75,7 +78,7 @@ def test_a_head_about_no_row_is_told(scene: Any) -> None:
     views = scene.inputs.views
     views = replace(views, samples=views.samples.assign(shade="dark"))
     where = {"label": "shade", "is_in": ["light"]}
-    with pytest.raises(GoalError, match=r"where 'shade' is one of \['light'\]"):
+    with pytest.raises(ProblemError, match=r"where 'shade' is one of \['light'\]"):
         build(scene, heads(colour={"where": where}), views)
 
 
@@ -92,10 +95,10 @@ def test_a_tree_is_derived_from_all_images(scene: Any) -> None:
     views = warmed(scene.inputs.views)
     only_test = views.samples["split"] == "test"
     views.samples.loc[~only_test, "warmth"] = views.samples["warmth"].where(views.samples["colour"] != "blue")
-    goal, _, _ = build(scene, planted, views)
-    assert goal.tree is not None
-    assert goal.tree.levels == ["warmth", "colour"]
-    assert goal.tree.parents == {"colour": WARMTH}
+    problem, _, _ = build(scene, planted, views)
+    assert problem.tree is not None
+    assert problem.tree.levels == ["warmth", "colour"]
+    assert problem.tree.parents == {"colour": WARMTH}
 
 
 def test_a_tree_can_be_given(scene: Any) -> None:
@@ -103,9 +106,9 @@ def test_a_tree_can_be_given(scene: Any) -> None:
         planted(raw)
         raw["tree"]["parents"] = {"colour": {**WARMTH, "blue": "warm"}}
 
-    goal, _, _ = build(scene, given, warmed(scene.inputs.views))
-    assert goal.tree is not None
-    assert goal.tree.parents["colour"]["blue"] == "warm"
+    problem, _, _ = build(scene, given, warmed(scene.inputs.views))
+    assert problem.tree is not None
+    assert problem.tree.parents["colour"]["blue"] == "warm"
 
 
 def test_classes_that_form_no_tree_stop_before_training(scene: Any) -> None:
@@ -121,10 +124,10 @@ def test_shuffled_images_come_once_and_balanced_ones_as_their_class(scene: Any) 
     rare = views.samples.index.isin(views.rows("train")[:3])
     samples = views.samples.assign(shade=np.where(rare, "light", "dark"))
     samples.loc[views.rows("val")[0], "shade"] = "light"
-    goal, _, _ = build(scene, heads(), replace(views, samples=samples.astype({"shade": "string"})))
-    targets = goal.train.targets["shade"].numpy()
-    assert goal.chances("shuffled") is None
-    assert sorted(goal.order(1, 5, "shuffled").tolist()) == list(range(len(targets)))
-    drawn = np.concatenate([goal.order(epoch, 5, "balanced") for epoch in range(50)])
+    problem, _, _ = build(scene, heads(), replace(views, samples=samples.astype({"shade": "string"})))
+    targets = problem.train.targets["shade"].numpy()
+    assert problem.chances("shuffled") is None
+    assert sorted(problem.order(1, 5, "shuffled").tolist()) == list(range(len(targets)))
+    drawn = np.concatenate([problem.order(epoch, 5, "balanced") for epoch in range(50)])
     assert targets.mean() == pytest.approx(3 / 41)
     assert targets[drawn].mean() == pytest.approx(0.5, abs=0.04)

@@ -1,4 +1,4 @@
-"""Strategy `frozen`: heads on cached features, every weight decay fitted at once, the best chosen on val per head."""
+"""Heads on features of the frozen backbone: each weight decay is fitted at once, val chooses one for each head."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -20,9 +20,9 @@ from meltpoint.train.checkpoint import Checkpoint
 from meltpoint.train.device import device_type
 from meltpoint.train.embed import Features
 from meltpoint.train.finite import check_finite
-from meltpoint.train.goal import Goal
 from meltpoint.train.moments import Moments, cut, part_at_standardise
 from meltpoint.train.optimiser import build_adamw, fill_moments, ramp, read_moments, set_rate
+from meltpoint.train.problem import Problem
 from meltpoint.train.replicas import Replicas
 from meltpoint.train.scores import alone, name_scores, pick
 from meltpoint.train.sinks import TRAIN_LOSS, Silence, Sink
@@ -56,35 +56,37 @@ class Fit:
     """A fit of the replicas, at some epoch."""
 
     def __init__(
-        self, goal: Goal, features: Features, backbone: Backbone, settings: Probe, seed: int, sampling: Sampling
+        self, problem: Problem, features: Features, backbone: Backbone, settings: Probe, seed: int, sampling: Sampling
     ) -> None:
-        self.goal, self.settings, self.seed, self.sampling = goal, settings, seed, sampling
-        taps = {name: tap_key(head.reads) for name, head in goal.heads.items()}
-        readings = {tap_key(head.reads): head.reads for head in goal.heads.values()}
-        self.source = open_source(goal, readings, features, backbone)
-        self.device = torch.device("cpu" if goal.masks is None else device_type())  # a class of an image is little work
-        heads = _start_heads(goal, backbone, taps, self.source, seed).to(self.device)
+        self.problem, self.settings, self.seed, self.sampling = problem, settings, seed, sampling
+        taps = {name: tap_key(head.reads) for name, head in problem.heads.items()}
+        readings = {tap_key(head.reads): head.reads for head in problem.heads.values()}
+        self.source = open_source(problem, readings, features, backbone)
+        self.device = torch.device(
+            "cpu" if problem.masks is None else device_type()
+        )  # a class of an image is little work
+        heads = _start_heads(problem, backbone, taps, self.source, seed).to(self.device)
         self.replicas = Replicas(heads, taps, settings.weight_decays)
-        self.targets = {head: values.to(self.device) for head, values in goal.train.targets.items()}
+        self.targets = {head: values.to(self.device) for head, values in problem.train.targets.items()}
         self.optimiser = build_adamw(self.replicas.parameters, dict.fromkeys(self.replicas.parameters, 1.0), 0.0)
-        self.epoch_steps = math.ceil(len(goal.train.ids) / settings.batch)
+        self.epoch_steps = math.ceil(len(problem.train.ids) / settings.batch)
         self.n_steps = self.epoch_steps * settings.epochs
 
     def run_epoch(self, epoch: int) -> dict[str, Tensor]:
         """One pass over an epoch's images, each in one of its views; the mean loss (R,) of each head."""
         self.replicas.heads.train()
-        totals = {head: torch.zeros(len(self.replicas.decays)) for head in self.goal.heads}
+        totals = {head: torch.zeros(len(self.replicas.decays)) for head in self.problem.heads}
         for index, lesson in enumerate(self._lessons(epoch)):
             losses = self._step(epoch * self.epoch_steps + index, epoch, lesson)
             for head, loss in losses.items():
-                totals[head] += loss.detach().cpu() * (len(lesson.numbers) / len(self.goal.train.ids))
+                totals[head] += loss.detach().cpu() * (len(lesson.numbers) / len(self.problem.train.ids))
         return totals
 
     def judge(self) -> Scores:
         """Loss and metrics on val of each replica, for each head."""
         self.replicas.heads.eval()
-        tallies = {head: objective.tally() for head, objective in self.goal.objectives.items()}
-        val, masks = self.goal.val, self.goal.masks
+        tallies = {head: objective.tally() for head, objective in self.problem.objectives.items()}
+        val, masks = self.problem.val, self.problem.masks
         size = self._block() if masks is None else self.settings.batch  # as large as masks are what heads then give
         for numbers in cut(np.arange(len(val.rows)), size):
             features = self._move(self.source.read_plain(val.rows[numbers]))
@@ -93,12 +95,12 @@ class Fit:
                 outputs = self.replicas.outputs(features)
             for head, tally in tallies.items():
                 labels = val.targets[head][numbers].to(self.device)
-                tally.add(outputs[head], self.goal.objectives[head].wanted(labels, true))
+                tally.add(outputs[head], self.problem.objectives[head].wanted(labels, true))
         return {head: tally.scores(alone) for head, tally in tallies.items()}
 
     def choose(self, scores: Scores) -> dict[str, int]:
         """Of each head the replica that does best on val."""
-        return {head: pick(own, self.goal.metric) for head, own in scores.items()}
+        return {head: pick(own, self.problem.metric) for head, own in scores.items()}
 
     def _step(self, step: int, epoch: int, lesson: "Lesson") -> dict[str, Tensor]:
         rate = self.settings.lr * ramp(step, self.n_steps, 0.0, self.settings.schedule)
@@ -106,11 +108,11 @@ class Fit:
         outputs = self.replicas.outputs(self._move(lesson.features))
         masks = None if lesson.masks is None else torch.from_numpy(lesson.masks).to(self.device)
         losses = {}
-        for head, objective in self.goal.objectives.items():
+        for head, objective in self.problem.objectives.items():
             targets = objective.wanted(self.targets[head][lesson.numbers], masks)
             losses[head] = objective.loss(outputs[head], targets, self.settings.label_smoothing)
         total = torch.stack([loss.sum() for loss in losses.values()]).sum()  # a replica's gradient is its own alone
-        check_finite(total.item(), step + 1, epoch, rate, self.goal.train, lesson.numbers.tolist())
+        check_finite(total.item(), step + 1, epoch, rate, self.problem.train, lesson.numbers.tolist())
         self.optimiser.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]
         set_rate(self.optimiser, rate)
@@ -119,10 +121,10 @@ class Fit:
         return losses
 
     def _lessons(self, epoch: int) -> Iterator["Lesson"]:
-        ids, size, masks = self.goal.train.ids, self.settings.batch, self.goal.masks
-        order, blocks = self.goal.order(epoch, self.seed, self.sampling), self._block()
+        ids, size, masks = self.problem.train.ids, self.settings.batch, self.problem.masks
+        order, blocks = self.problem.order(epoch, self.seed, self.sampling), self._block()
         for block, epochs in zip(cut(order, blocks), cut(spread_epochs(epoch, order), blocks), strict=True):
-            views = choose_views(self.seed, epochs, ids[block], self.goal.images.count)
+            views = choose_views(self.seed, epochs, ids[block], self.problem.images.count)
             features = self.source.read_train(block, views)
             shown = None if masks is None else masks.read_train(block, views)
             for start in range(0, len(block), size):
@@ -139,7 +141,7 @@ class Fit:
 
 
 def probe(
-    goal: Goal,
+    problem: Problem,
     features: Features,
     backbone: Backbone,
     settings: Probe,
@@ -148,10 +150,10 @@ def probe(
     every: int,
     sampling: Sampling,
 ) -> Fitted:
-    """Fit the heads of `goal` on features; no backbone runs where these are stored.
+    """Fit the heads of `problem` on features; no backbone runs where these are stored.
 
     Args:
-        goal: what is to be learnt.
+        problem: what is to be learnt.
         features: of every view, stored or not.
         backbone: what gives them; heads of kind conv begin with a copy of its last convolution.
         settings: epochs, batch, learning rate, weight decays.
@@ -165,17 +167,17 @@ def probe(
     """
     torch.backends.cudnn.deterministic = True  # a continued fit ends with the same weights
     # steps on vectors take a millisecond: more threads would mostly wait for each other
-    with use_threads(1 if _is_light(goal, backbone) else torch.get_num_threads()):
-        return _probe(Fit(goal, features, backbone, settings, seed, sampling), checkpoint, every)
+    with use_threads(1 if _is_light(problem, backbone) else torch.get_num_threads()):
+        return _probe(Fit(problem, features, backbone, settings, seed, sampling), checkpoint, every)
 
 
-def _is_light(goal: Goal, backbone: Backbone) -> bool:
+def _is_light(problem: Problem, backbone: Backbone) -> bool:
     """Whether all heads read vectors."""
-    return all(backbone.specs[tap_key(head.reads)].pooled for head in goal.heads.values())
+    return all(backbone.specs[tap_key(head.reads)].pooled for head in problem.heads.values())
 
 
 def _probe(fit: Fit, checkpoint: Checkpoint | None, every: int) -> Fitted:
-    watch, goal, settings = Stopwatch("probe"), fit.goal, fit.settings
+    watch, problem, settings = Stopwatch("probe"), fit.problem, fit.settings
     sink: Sink = checkpoint.history if checkpoint else Silence()
     first, before = _continue(fit, checkpoint)
     saved, scores = first, fit.judge()
@@ -183,9 +185,9 @@ def _probe(fit: Fit, checkpoint: Checkpoint | None, every: int) -> Fitted:
     for epoch in bar:
         losses = fit.run_epoch(epoch)
         scores = fit.judge()
-        curves = _curves(goal, scores, fit.choose(scores), losses)
+        curves = _curves(problem, scores, fit.choose(scores), losses)
         sink.log({"epoch": epoch + 1, **curves}, (epoch + 1) * fit.epoch_steps)
-        bar.set_postfix_str(f"{goal.main} {goal.metric} {curves[goal.curve]:.3f}", refresh=False)
+        bar.set_postfix_str(f"{problem.main} {problem.metric} {curves[problem.curve]:.3f}", refresh=False)
         if checkpoint and (epoch + 1 - saved) * fit.epoch_steps >= every:
             _save(fit, checkpoint, epoch + 1, before + watch.seconds)
             saved = epoch + 1
@@ -213,22 +215,26 @@ def _scores_of(scores: Scores, chosen: Mapping[str, int]) -> dict[str, dict[str,
     return {head: {name: float(values[chosen[head]]) for name, values in own.items()} for head, own in scores.items()}
 
 
-def _curves(goal: Goal, scores: Scores, chosen: Mapping[str, int], losses: Mapping[str, Tensor]) -> dict[str, float]:
-    train_loss = sum(goal.weights[head] * float(loss[chosen[head]]) for head, loss in losses.items())
-    return {TRAIN_LOSS: train_loss, **name_scores(_scores_of(scores, chosen), goal.weights)}
+def _curves(
+    problem: Problem, scores: Scores, chosen: Mapping[str, int], losses: Mapping[str, Tensor]
+) -> dict[str, float]:
+    train_loss = sum(problem.weights[head] * float(loss[chosen[head]]) for head, loss in losses.items())
+    return {TRAIN_LOSS: train_loss, **name_scores(_scores_of(scores, chosen), problem.weights)}
 
 
-def _start_heads(goal: Goal, backbone: Backbone, taps: Mapping[str, str], source: Source, seed: int) -> nn.ModuleDict:
+def _start_heads(
+    problem: Problem, backbone: Backbone, taps: Mapping[str, str], source: Source, seed: int
+) -> nn.ModuleDict:
     """Heads with weights drawn from the seed alone, standardised by what the training images' plain views give them."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mix_one(seed, EMPTY))
-        heads = build_heads(goal.heads, backbone, goal.n_outputs)
+        heads = build_heads(problem.heads, backbone, problem.n_outputs)
     known: dict[tuple[str, str | None], Moments] = {}
     for name, head in heads.items():
         before, layer = part_at_standardise(head)
         key = taps[name], name if len(before) else None  # heads that begin with it are given the same
         if key not in known:
-            known[key] = source.measure(taps[name], goal.train.rows, before.eval())
+            known[key] = source.measure(taps[name], problem.train.rows, before.eval())
         layer.fit(*known[key])
     return heads
 

@@ -15,20 +15,21 @@ from meltpoint.params.training import Embed, Probe
 from meltpoint.train.checkpoint import Checkpoint
 from meltpoint.train.embed import Features, embed
 from meltpoint.train.finite import TrainingError
-from meltpoint.train.frozen import Fitted, probe, use_threads
-from meltpoint.train.goal import Goal, build_goal
+from meltpoint.train.probe import Fitted, probe, use_threads
+from meltpoint.train.problem import Problem, build_problem
+from meltpoint.train.recipe import read_recipe
 from meltpoint.train.sinks import read_history
 
 SETTINGS = Probe(epochs=5, batch=20, lr=0.01, schedule="cosine", weight_decays=[0.0, 0.3, 3.0], label_smoothing=0.05)
 
 
 @pytest.fixture(scope="module")
-def goal(scene: Any) -> Goal:
-    return build_goal(scene.inputs.views, scene.params())
+def problem(scene: Any) -> Problem:
+    return build_problem(scene.inputs.views, read_recipe("finetune", scene.params()))
 
 
-def fit(scene: Any, goal: Goal, settings: Probe = SETTINGS, checkpoint: Checkpoint | None = None) -> Fitted:
-    return probe(goal, scene.inputs.features, backbone(scene), settings, 3, checkpoint, 1, "shuffled")
+def fit(scene: Any, problem: Problem, settings: Probe = SETTINGS, checkpoint: Checkpoint | None = None) -> Fitted:
+    return probe(problem, scene.inputs.features, backbone(scene), settings, 3, checkpoint, 1, "shuffled")
 
 
 def backbone(scene: Any, *taps: Reading) -> Backbone:
@@ -39,46 +40,47 @@ def weights(fitted: Fitted) -> dict[str, torch.Tensor]:
     return fitted.heads.state_dict()
 
 
-def test_the_grid_gives_what_each_decay_gives_alone(scene: Any, goal: Goal) -> None:
-    together = fit(scene, goal)
+def test_the_grid_gives_what_each_decay_gives_alone(scene: Any, problem: Problem) -> None:
+    together = fit(scene, problem)
     for head, decay in together.weight_decays.items():
-        alone = fit(scene, goal, SETTINGS.model_copy(update={"weight_decays": [decay]}))
+        alone = fit(scene, problem, SETTINGS.model_copy(update={"weight_decays": [decay]}))
         assert alone.scores[head] == pytest.approx(together.scores[head], abs=1e-5)
         for name, value in weights(alone).items():
             if name.startswith(head):
                 assert torch.allclose(value, weights(together)[name], atol=1e-5)
 
 
-def test_each_head_chooses_its_own_decay_on_val(scene: Any, goal: Goal) -> None:
-    together = fit(scene, goal)
-    for head in goal.heads:
+def test_each_head_chooses_its_own_decay_on_val(scene: Any, problem: Problem) -> None:
+    together = fit(scene, problem)
+    for head in problem.heads:
         alone = [
-            fit(scene, goal, SETTINGS.model_copy(update={"weight_decays": [decay]})) for decay in SETTINGS.weight_decays
+            fit(scene, problem, SETTINGS.model_copy(update={"weight_decays": [decay]}))
+            for decay in SETTINGS.weight_decays
         ]
         best = max(one.scores[head]["accuracy"] for one in alone)
         assert together.scores[head]["accuracy"] == pytest.approx(best)
 
 
-def test_heads_learn(scene: Any, goal: Goal) -> None:
-    fitted = fit(scene, goal, SETTINGS.model_copy(update={"epochs": 30}))
+def test_heads_learn(scene: Any, problem: Problem) -> None:
+    fitted = fit(scene, problem, SETTINGS.model_copy(update={"epochs": 30}))
     assert fitted.scores["shade"]["accuracy"] > 0.8
     assert fitted.scores["shade"]["loss"] < 0.6
 
 
-def test_features_are_standardised_by_the_training_images(scene: Any, goal: Goal) -> None:
-    plain = np.array(scene.inputs.features.plain("final"))[goal.train.rows]
-    layer = fit(scene, goal).heads["shade"][0]  # type: ignore[index]
+def test_features_are_standardised_by_the_training_images(scene: Any, problem: Problem) -> None:
+    plain = np.array(scene.inputs.features.plain("final"))[problem.train.rows]
+    layer = fit(scene, problem).heads["shade"][0]  # type: ignore[index]
     assert np.allclose(layer.mean.numpy(), plain.mean(0), atol=1e-5)
     assert np.allclose(layer.std.numpy(), plain.std(0), atol=1e-5)
 
 
-def test_equal_settings_give_equal_bits(scene: Any, goal: Goal) -> None:
-    first, second = weights(fit(scene, goal)), weights(fit(scene, goal))
+def test_equal_settings_give_equal_bits(scene: Any, problem: Problem) -> None:
+    first, second = weights(fit(scene, problem)), weights(fit(scene, problem))
     assert all(torch.equal(value, second[name]) for name, value in first.items())
 
 
-def test_history_has_a_line_an_epoch(scene: Any, goal: Goal, tmp_path: Path) -> None:
-    fitted = fit(scene, goal, checkpoint=Checkpoint(tmp_path))
+def test_history_has_a_line_an_epoch(scene: Any, problem: Problem, tmp_path: Path) -> None:
+    fitted = fit(scene, problem, checkpoint=Checkpoint(tmp_path))
     lines = list(read_history(tmp_path / "history.jsonl"))
     assert [line["step"] for line in lines] == [3, 6, 9, 12, 15]
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4, 5]
@@ -91,9 +93,9 @@ class Stop(Exception):  # noqa: N818
 
 
 def test_an_interrupted_fit_ends_with_the_same_bits(
-    scene: Any, goal: Goal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    scene: Any, problem: Problem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = weights(fit(scene, goal, checkpoint=Checkpoint(tmp_path / "whole")))
+    whole = weights(fit(scene, problem, checkpoint=Checkpoint(tmp_path / "whole")))
     write, checkpoint = Checkpoint.write, Checkpoint(tmp_path / "part")
 
     def interrupt(self: Checkpoint, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
@@ -103,19 +105,19 @@ def test_an_interrupted_fit_ends_with_the_same_bits(
 
     monkeypatch.setattr(Checkpoint, "write", interrupt)
     with pytest.raises(Stop):
-        fit(scene, goal, checkpoint=checkpoint)
+        fit(scene, problem, checkpoint=checkpoint)
     monkeypatch.undo()
     checkpoint.history.log({"epoch": 3}, 9)  # written after the checkpoint, before the end
-    part = weights(fit(scene, goal, checkpoint=checkpoint))
+    part = weights(fit(scene, problem, checkpoint=checkpoint))
     assert "continuing from step 6 of 15" in capsys.readouterr().out
     assert all(torch.equal(value, part[name]) for name, value in whole.items())
     assert checkpoint.history.path.read_bytes() == (tmp_path / "whole" / "history.jsonl").read_bytes()
 
 
-def test_nan_features_stop_with_their_images(scene: Any, goal: Goal, tmp_path: Path) -> None:
+def test_nan_features_stop_with_their_images(scene: Any, problem: Problem, tmp_path: Path) -> None:
     features = scene.inputs.features
     spoilt = np.array(features.plain("final"))
-    row = goal.train.rows[7]
+    row = problem.train.rows[7]
     spoilt[row] = np.nan
     for name in ("final.plain.npy", "final.augmented.npy"):
         np.save(tmp_path / name, np.load(features.folder / name))
@@ -124,7 +126,7 @@ def test_nan_features_stop_with_their_images(scene: Any, goal: Goal, tmp_path: P
     with pytest.raises(
         TrainingError, match="The loss is nan in step 1, epoch 1, with the learning rate 0.01"
     ) as caught:
-        probe(goal, bad, backbone(scene), SETTINGS, 3, None, 1, "shuffled")
+        probe(problem, bad, backbone(scene), SETTINGS, 3, None, 1, "shuffled")
     assert "data/raw/" in str(caught.value)
 
 
@@ -139,18 +141,21 @@ def convolving(scene: Any) -> Params:
 
 
 @pytest.fixture(scope="module")
-def convolved(scene: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Goal, Features, Fitted]:
-    goal, whole = build_goal(scene.inputs.views, convolving(scene)), backbone(scene, MapTap(at=-2))
+def convolved(scene: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Problem, Features, Fitted]:
+    problem, whole = (
+        build_problem(scene.inputs.views, read_recipe("finetune", convolving(scene))),
+        backbone(scene, MapTap(at=-2)),
+    )
     settings = SETTINGS.model_copy(update={"epochs": 20})
     with use_threads(1):  # a fixture of a module comes before the one that does this for each test
         features = embed(
             whole, scene.inputs.views, Embed(batch=16, max_gb=1), tmp_path_factory.mktemp("maps") / "features"
         )
-        return goal, features, probe(goal, features, whole, settings, 3, None, 1, "shuffled")
+        return problem, features, probe(problem, features, whole, settings, 3, None, 1, "shuffled")
 
 
 def test_a_head_with_a_convolution_learns_from_stored_maps(
-    scene: Any, convolved: tuple[Goal, Features, Fitted]
+    scene: Any, convolved: tuple[Problem, Features, Fitted]
 ) -> None:
     _, features, fitted = convolved
     assert features.plain(MapTap(at=-2)).shape == (72, 48, 2, 2)
@@ -161,12 +166,12 @@ def test_a_head_with_a_convolution_learns_from_stored_maps(
 
 
 def test_what_a_convolution_gives_is_standardised_as_it_was_before_training(
-    scene: Any, convolved: tuple[Goal, Features, Fitted]
+    scene: Any, convolved: tuple[Problem, Features, Fitted]
 ) -> None:
-    goal, features, fitted = convolved
+    problem, features, fitted = convolved
     convolution, activation = backbone(scene, MapTap(at=-2)).copy_convolution(-2)
     with torch.no_grad():
-        maps = torch.from_numpy(np.array(features.plain(MapTap(at=-2)))[goal.train.rows])
+        maps = torch.from_numpy(np.array(features.plain(MapTap(at=-2)))[problem.train.rows])
         given = activation(convolution(maps)).mean((2, 3))
     layer = next(layer for layer in fitted.heads["shade"].modules() if isinstance(layer, Standardise))
     torch.testing.assert_close(layer.mean, given.mean(0), rtol=1e-4, atol=1e-5)

@@ -1,7 +1,7 @@
 """Strategy `finetune`: from the heads that frozen features give, with the last stages of the backbone learning too."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import cast
 
 import numpy as np
@@ -9,21 +9,21 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from meltpoint.images.views import Views
-from meltpoint.model.backbones import build_backbone
-from meltpoint.model.model import Model, build_heads
-from meltpoint.params.read import Params
+from meltpoint.model.model import Model
 from meltpoint.params.training import FinetuneStrategy
 from meltpoint.progress import say, track
 from meltpoint.task.objective import Tally
 from meltpoint.train.batches import Integers, TrainImages, Transform
 from meltpoint.train.checkpoint import Checkpoint, Saved
-from meltpoint.train.device import build_accelerator
+from meltpoint.train.device import build_accelerator, check_processes
 from meltpoint.train.folded import Folded
-from meltpoint.train.frozen import Fitted
-from meltpoint.train.goal import Goal
-from meltpoint.train.loop import Loop, Parts
+from meltpoint.train.job import Job, Outcome
+from meltpoint.train.launch import launch
+from meltpoint.train.loop import Loop, Parts, Settings
 from meltpoint.train.optimiser import scale_stages
+from meltpoint.train.probe import Fitted, probe
+from meltpoint.train.problem import Problem
+from meltpoint.train.recipe import Recipe
 from meltpoint.train.scores import Losses, name_scores
 
 HEADS, BACKBONE = "heads", "backbone"
@@ -35,13 +35,13 @@ class Judge:
 
     accelerator: Accelerator
     network: nn.Module
-    goal: Goal
+    problem: Problem
     batch: int
 
     def __call__(self) -> dict[str, float]:
         """Curves `val/<head>/<metric>` and `val/loss` of the network as it is; each image counts once."""
-        tallies = {head: objective.tally() for head, objective in self.goal.objectives.items()}
-        count, share = len(self.goal.val.rows), self.accelerator.process_index
+        tallies = {head: objective.tally() for head, objective in self.problem.objectives.items()}
+        count, share = len(self.problem.val.rows), self.accelerator.process_index
         size = -(-count // self.accelerator.num_processes)
         own = range(share * size, (share + 1) * size)
         starts = own[:: self.batch]
@@ -50,19 +50,19 @@ class Judge:
             self._take(numbers, int((numbers < count).sum()), tallies)
         scores = {head: tally.scores(self._gather) for head, tally in tallies.items()}
         plain = {head: {name: float(value) for name, value in own.items()} for head, own in scores.items()}
-        return name_scores(plain, self.goal.weights)
+        return name_scores(plain, self.problem.weights)
 
     def _take(self, numbers: Integers, real: int, tallies: Mapping[str, Tally]) -> None:
         """Run a batch; numbers after the first `real` stand for no image, and keep this process in step with others."""
-        part, device = self.goal.val, self.accelerator.device
+        part, device = self.problem.val, self.accelerator.device
         rows = part.rows[numbers.clip(max=len(part.rows) - 1)]
-        images = torch.from_numpy(self.goal.images.read_plain(rows))
+        images = torch.from_numpy(self.problem.images.read_plain(rows))
         outputs = self.network(images.to(device, non_blocking=True))
-        store = self.goal.masks
+        store = self.problem.masks
         masks = None if store is None else torch.from_numpy(store.read_plain(rows[:real])).to(device)
         for head, tally in tallies.items():
             labels = part.targets[head][numbers[:real]].to(device)
-            tally.add(outputs[head][:real], self.goal.objectives[head].wanted(labels, masks))
+            tally.add(outputs[head][:real], self.problem.objectives[head].wanted(labels, masks))
 
     def _gather(self, rows: Tensor) -> Tensor:
         if self.accelerator.num_processes == 1:
@@ -71,46 +71,71 @@ class Judge:
         return cast(Tensor, self.accelerator.gather(padded)).cpu()
 
 
+def train(job: Job[FinetuneStrategy]) -> Outcome:
+    """Fit the heads on frozen features, then train them with the last stages of the backbone."""
+    settings, problem, checkpoint, machine = job.settings, job.problem, job.checkpoint, job.recipe.machine
+    check_processes(machine, settings.batch, len(problem.train.ids))
+    model, saved = job.build_model(), checkpoint.resume()
+    if saved is None:
+        probed = probe(
+            problem, job.features, model.backbone, settings.probe, job.recipe.seed, None, 0, settings.sampling
+        )
+        say(f"Heads on frozen features: {problem.describe(probed.scores)} on val. Now the backbone learns too.")
+        start_from(probed, checkpoint)
+        saved = checkpoint.read()
+    if not (saved and saved.facts["finished"]):
+        if machine.processes == 1:
+            finetune(job, model)
+        else:
+            launch(job)
+        saved = checkpoint.read()
+    assert saved is not None
+    scales = unfreeze(model, settings)
+    fill_model(model, saved, "best")
+    facts, best = saved.facts, saved.facts["best"]
+    return Outcome(
+        model=model,
+        trainable=sum(value.numel() for name, value in model.named_parameters() if name in scales),
+        epochs=facts["epochs"],
+        seconds=facts["seconds"],
+        peak_megabytes=facts["peak_megabytes"],
+        sentence=f"{problem.main} {problem.metric} {best['metric']:.3f} on val in epoch {best['epoch']}",
+    )
+
+
+def work(job: Job[FinetuneStrategy]) -> None:
+    """`finetune` in one of several processes."""
+    finetune(job, job.build_model())
+
+
 def start_from(fitted: Fitted, checkpoint: Checkpoint) -> None:
-    """Make the fitted heads the first moment of a fine-tuning: step 0."""
+    """Save the fitted heads as step 0 of a fine-tuning."""
     weights = {f"weights/{HEADS}.{name}": value for name, value in fitted.heads.named_parameters()}
     constants = {f"constants/{HEADS}.{name}": value for name, value in fitted.heads.named_buffers()}
     facts = {"step": 0, "epochs": 0.0, "best": None, "loss_sum": 0.0, "loss_count": 0, "finished": False}
     checkpoint.write(weights | constants, {**facts, "seconds": fitted.seconds, "peak_megabytes": fitted.peak_megabytes})
 
 
-def work(params: Params, strategy: FinetuneStrategy, goal: Goal, views: Views, checkpoint: Checkpoint) -> None:
-    """`train_model` of a model of its own: what each of several processes does."""
-    train_model(build_model(params, goal, views.size), params, strategy, goal, checkpoint)
+def finetune(job: Job[FinetuneStrategy], model: Model) -> None:
+    """Take the training in the job's checkpoint to its end, as the only process or one of several; the first one saves.
 
-
-def train_model(model: Model, params: Params, strategy: FinetuneStrategy, goal: Goal, checkpoint: Checkpoint) -> None:
-    """Take the training in `checkpoint` to its end, as the only process or one of several; the first one writes.
-
-    `model` comes from `build_model`, and ends with the weights of the last step, in eval mode, on the CPU.
+    `model` comes from `job.build_model`, and ends with the weights of the last step, in eval mode, on the CPU.
 
     Raises:
         TrainingError: the loss is no number.
         UnfreezeError: the backbone has fewer stages than are to be unfrozen.
     """
-    saved = checkpoint.read()
+    saved = job.checkpoint.read()
     assert saved is not None, "start_from comes first"
     torch.backends.cudnn.deterministic = True  # a continued training ends with the same weights
-    accelerator = build_accelerator(params.train)
+    accelerator = build_accelerator(job.recipe.machine)
     fill_model(model, saved, "weights")
-    loop = Loop(_join(params, strategy, goal, checkpoint, accelerator, model))
+    loop = Loop(join(job, model, accelerator))
     loop.fill(saved)
     if accelerator.is_main_process and loop.step:
         say(f"continuing from step {loop.step} of {loop.n_steps}")
     loop.run()
     model.cpu().eval()
-
-
-def build_model(params: Params, goal: Goal, size: int) -> Model:
-    """The pretrained backbone under untrained heads, in eval mode."""
-    taps = {name: head.reads for name, head in goal.heads.items()}
-    backbone = build_backbone(params.backbone, set(taps.values()), size)
-    return Model(backbone, build_heads(goal.heads, backbone, goal.n_outputs), taps).eval()
 
 
 def fill_model(model: Model, saved: Saved, part: str) -> None:
@@ -144,56 +169,43 @@ def unfreeze(model: Model, strategy: FinetuneStrategy) -> dict[str, float]:
     return scales
 
 
-def _join(
-    params: Params,
-    strategy: FinetuneStrategy,
-    goal: Goal,
-    checkpoint: Checkpoint,
-    accelerator: Accelerator,
-    model: Model,
-) -> Parts:
-    scales = unfreeze(model, strategy)
+def join(job: Job[FinetuneStrategy], model: Model, accelerator: Accelerator) -> Parts:
+    """What the loop needs to train the model in this process."""
+    recipe, settings, problem = job.recipe, job.settings, job.problem
+    scales = unfreeze(model, settings)
     network = accelerator.prepare_model(Folded(model))
-    targets = {head: values.to(accelerator.device) for head, values in goal.train.targets.items()}
+    targets = {head: values.to(accelerator.device) for head, values in problem.train.targets.items()}
+    images = TrainImages(
+        store=problem.images,
+        masks=problem.masks,
+        ids=problem.train.ids,
+        seed=recipe.seed,
+        batch=settings.batch,
+        transform=None if problem.images.count else _transform(recipe),
+        workers=recipe.machine.workers,
+        share=accelerator.process_index,
+        shares=accelerator.num_processes,
+        chances=problem.chances(settings.sampling),
+    )
     return Parts(
         accelerator=accelerator,
         network=network,
         parameters={name: parameter for name, parameter in model.named_parameters() if name in scales},
         scales=scales,
-        losses=Losses(goal.objectives, goal.weights, targets, strategy.label_smoothing),
-        images=_train_images(params, strategy, goal, accelerator),
-        judge=Judge(accelerator, network, goal, strategy.batch),
+        losses=Losses(problem.objectives, problem.weights, targets, settings.label_smoothing),
+        images=images,
+        judge=Judge(accelerator, network, problem, settings.batch),
         constants={f"{HEADS}.{name}": value for name, value in model.heads.named_buffers()},
-        goal=goal,
-        settings=strategy,
-        seed=params.seed,
-        every=params.train.checkpoint_steps,
-        checkpoint=checkpoint if accelerator.is_main_process else None,
+        problem=problem,
+        settings=Settings(**settings.model_dump(include={field.name for field in fields(Settings)})),
+        seed=recipe.seed,
+        every=recipe.machine.checkpoint_steps,
+        checkpoint=job.checkpoint if accelerator.is_main_process else None,
     )
 
 
-def _train_images(params: Params, strategy: FinetuneStrategy, goal: Goal, accelerator: Accelerator) -> TrainImages:
-    return TrainImages(
-        store=goal.images,
-        masks=goal.masks,
-        ids=goal.train.ids,
-        seed=params.seed,
-        batch=strategy.batch,
-        transform=None if goal.images.count else _transform(params),
-        workers=params.train.workers,
-        share=accelerator.process_index,
-        shares=accelerator.num_processes,
-        chances=goal.chances(strategy.sampling),
-    )
-
-
-def _transform(params: Params) -> Transform:
+def _transform(recipe: Recipe) -> Transform:
     from meltpoint.images.augment import build_transform  # albumentations takes seconds to import
 
-    transform: Transform = build_transform(params.augment.transforms, params.images)
+    transform: Transform = build_transform(recipe.augment.transforms, recipe.images)
     return transform
-
-
-def count_parameters(model: nn.Module, names: Mapping[str, float] | None = None) -> int:
-    """How many numbers the parameters hold, all or those named."""
-    return sum(value.numel() for name, value in model.named_parameters() if names is None or name in names)

@@ -1,0 +1,31 @@
+"""Strategy `frozen`: the backbone stays as it is, and heads learn on its features."""
+
+from meltpoint.params.training import FrozenStrategy
+from meltpoint.train.job import Job, Outcome, count_parameters
+from meltpoint.train.probe import probe
+
+
+def train(job: Job[FrozenStrategy]) -> Outcome:
+    """Fit the heads with each weight decay at once, and take for each head the one that is best on val."""
+    recipe, problem, settings = job.recipe, job.problem, job.settings
+    model = job.build_model()
+    fitted = probe(
+        problem,
+        job.features,
+        model.backbone,
+        settings.probe,
+        recipe.seed,
+        job.checkpoint,
+        recipe.machine.checkpoint_steps,
+        settings.sampling,
+    )
+    model.heads = fitted.heads
+    decays = ", ".join(f"{head} {decay:g}" for head, decay in fitted.weight_decays.items())
+    return Outcome(
+        model=model,
+        trainable=count_parameters(model.heads),
+        epochs=settings.probe.epochs,
+        seconds=fitted.seconds,
+        peak_megabytes=fitted.peak_megabytes,
+        sentence=f"{problem.describe(fitted.scores)} on val, with the weight decays {decays}",
+    )
