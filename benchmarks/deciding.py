@@ -15,11 +15,11 @@ from statistics import median
 import numpy as np
 from scipy.stats import norm
 
-from meltpoint.evaluate.intervals import Interval, tango_statistic
-from meltpoint.evaluate.measured import Measured
-from meltpoint.evaluate.paired import classification
-from meltpoint.evaluate.verdict import Ruling, rule
+from meltpoint.compare.intervals import Interval, tango_statistic
+from meltpoint.compare.measured import Measured
+from meltpoint.compare.verdict import Ruling, rule
 from meltpoint.params.judging import Compare, Metric
+from meltpoint.tasks.classification import paired as classification
 from reporting import print_tables
 from worlds import SHARED, World, draw, draw_masks, list_cells, make_groups
 

@@ -91,7 +91,7 @@ def write_model(folder: Path) -> Path:
     """The default preset's backbone at its size, with untrained heads."""
     from meltpoint.model.card import FORMAT, Card, HeadCard
     from meltpoint.model.model import build_model, save_model
-    from meltpoint.task.classification import count_outputs
+    from meltpoint.tasks.classification.objective import count_outputs
     from stage_set import preset
 
     params = preset()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from meltpoint.params.model import Threshold
-from meltpoint.task.thresholds import choose_purest, choose_set, choose_threshold
+from meltpoint.tasks.thresholds import choose_purest, choose_set, choose_threshold
 
 Numbers = NDArray[np.float64]
 Flags = NDArray[np.bool_]

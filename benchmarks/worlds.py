@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from meltpoint.evaluate.paired import classification, segmentation
 from meltpoint.params.judging import Metric
+from meltpoint.tasks.classification import paired as classification
+from meltpoint.tasks.segmentation import paired as segmentation
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

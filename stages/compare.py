@@ -2,19 +2,21 @@
 
 from pathlib import Path
 
+from meltpoint.compare.decision import compare
+from meltpoint.compare.decision_files import write_decision
+from meltpoint.compare.results import read_evidence
 from meltpoint.errors import guarded
-from meltpoint.evaluate.compare import compare
-from meltpoint.evaluate.decision import write_decision
-from meltpoint.evaluate.evidence import read_evidence
 from meltpoint.params.read import read_params
 from meltpoint.progress import Stopwatch
+from meltpoint.tasks.contract import load_paired
 
 
 def main() -> None:
     """Read every strategy's predictions and costs, decide, and say so in three formats."""
     watch, params = Stopwatch("compare"), read_params()
-    reports, classes, about = Path("reports"), Path("data/classes.json"), (params.task.kind, params.compare.metric)
-    evidence = read_evidence(reports, list(params.strategies), params.heads, params.main_head, classes, *about)
+    reports, classes, task = Path("reports"), Path("data/classes.json"), load_paired(params.task.kind)
+    metric = params.compare.metric
+    evidence = read_evidence(reports, list(params.strategies), params.heads, params.main_head, classes, task, metric)
     decision = compare(evidence, params.compare)
     write_decision(decision, reports)
     watch.close(decision.sentence, reports / "compare.html")

@@ -15,7 +15,6 @@ import torch
 import yaml
 from PIL import Image
 
-from meltpoint.evaluate.classification import judge
 from meltpoint.files import write_json
 from meltpoint.images.augment import build_transform
 from meltpoint.images.views import open_views, write_views
@@ -27,6 +26,7 @@ from meltpoint.predict.predictor import open_predictor
 from meltpoint.recovery.moved import correct_places
 from meltpoint.registry.register import register
 from meltpoint.tables import check_samples, write_predictions
+from meltpoint.tasks.classification.metrics import judge_heads
 from meltpoint.tracking.store import make_database
 
 ROOT = Path(__file__).parents[1]
@@ -93,7 +93,7 @@ class House:
         predictor = open_predictor(self.folder / "models" / strategy)
         said = predictor.predict_views(views, ("val", "test"), 16)
         write_predictions(said, folder / "predictions.parquet")
-        judgement = judge(said, predictor.card.heads, predictor.card.tree, 5)
+        judgement = judge_heads(said, predictor.card.heads, predictor.card.tree, 5)
         write_json(folder / "metrics.json", judgement.metrics)
         write_json(folder / "hierarchy.json", judgement.hierarchy)
         for name in ("confusion", "hierarchy", "mistakes", "roc"):

@@ -13,9 +13,11 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "meltpoint"
 LAYERS = [
     {"errors", "files", "progress", "params"},
-    {"tables", "metrics", "trees", "grab", "borders", "depths", "comparison"},
-    {"data", "images", "model", "task"},
-    {"train", "evaluate", "predict", "export"},
+    {"tables", "metrics", "trees", "grab", "depths", "comparison"},
+    {"data", "images", "model"},
+    {"compare", "evaluate", "predict", "export"},
+    {"tasks"},
+    {"train"},
     {"tracking", "serving", "forecast"},
     {"registry"},
     {"recovery", "api", "variants", "signing", "repeat", "init"},
@@ -31,7 +33,7 @@ OWNERS = {
     "accelerate": {"train"},
     "av": {"predict"},
 }
-TORCHLESS = {"data", "evaluate", "params", "tables", "metrics", "trees", "borders", "images"}
+TORCHLESS = {"data", "compare", "evaluate", "params", "tables", "metrics", "trees", "images"}
 # Values are what `params:` tracks, and words on a screen or the way to the disk change no result.
 UNTRACKED = {PACKAGE / f"{name}.py" for name in ("errors", "progress", "files")} | set(
     (PACKAGE / "params").glob("*.py")
@@ -39,6 +41,7 @@ UNTRACKED = {PACKAGE / f"{name}.py" for name in ("errors", "progress", "files")}
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
 STAGES = sorted((ROOT / "stages").glob("*.py"))
+CONTRACT = PACKAGE / "tasks" / "contract.py"
 DVC: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
@@ -57,18 +60,50 @@ def tree_of(path: Path) -> ast.Module:
 
 @cache
 def imports_of(path: Path) -> frozenset[str]:
-    """Modules that a file imports, by name; an f-string given to import_module stands for its whole folder."""
+    """Modules that a file imports, by name, also those for a type checker alone."""
+    return frozenset(imported(tree_of(path)))
+
+
+def imported(tree: ast.AST) -> set[str]:
     names: set[str] = set()
-    for node in ast.walk(tree_of(path)):
+    for node in ast.walk(tree):
         match node:
             case ast.Import(names=aliases):
                 names |= {alias.name for alias in aliases}
             case ast.ImportFrom(module=str(module), names=aliases):
                 names |= {module} | {f"{module}.{alias.name}" for alias in aliases}
-            case ast.Call(
-                func=ast.Name(id="import_module"), args=[ast.JoinedStr(values=[ast.Constant(value=str(start)), *_])]
-            ):
-                names |= {f"{start}{file.stem}" for file in folder_of(start).glob("*.py")}
+    return names
+
+
+def is_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def loaded(tree: ast.AST) -> set[str]:
+    """Modules that are loaded by kind: an f-string given to a loader stands for each file that it may become."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name(id="import_module" | "_load"), args=[ast.JoinedStr(values=parts)]):
+                pattern = "".join(str(part.value) if isinstance(part, ast.Constant) else "*" for part in parts)
+                files = (ROOT / "src").glob(f"{pattern.replace('.', '/')}.py")
+                names |= {".".join(file.relative_to(ROOT / "src").with_suffix("").parts) for file in files}
+    return names
+
+
+@cache
+def run_by(path: Path) -> frozenset[str]:
+    """Modules that running a file may import: what is for types alone counts for nothing, what is loaded by kind does.
+
+    Of the contract of tasks each loader counts by itself, where it is imported.
+    """
+    body = [node for node in ast.walk(tree_of(path)) if is_for_types(node)]
+    names = imported(tree_of(path)) - {name for node in body for name in imported(node)}
+    if path != CONTRACT:
+        names |= loaded(tree_of(path))
+    for node in tree_of(CONTRACT).body:
+        if isinstance(node, ast.FunctionDef) and f"meltpoint.tasks.contract.{node.name}" in names:
+            names |= loaded(node)
     return frozenset(names)
 
 
@@ -89,7 +124,7 @@ def closure_of(path: Path) -> frozenset[Path]:
         current = waiting.pop()
         if current not in seen:
             seen.add(current)
-            waiting += [file for module in imports_of(current) if (file := file_of(module))]
+            waiting += [file for module in run_by(current) if (file := file_of(module))]
     return frozenset(seen)
 
 

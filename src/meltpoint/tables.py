@@ -13,6 +13,7 @@ from meltpoint.files import whole_file, whole_folder
 from meltpoint.params.model import Head
 
 SPLITS = ("train", "val", "test")
+JUDGED = ("val", "test")  # the splits that predictions are made of
 RESERVED = {"id": "int64", "path": "string", "group": "string", "split": "string"}
 OF_IMAGE, DECLARED = "image:", "group:"  # what the names of groups of the one and of the other kind begin with
 PRESENT = "|"  # between the classes that a mask shows
@@ -167,6 +168,10 @@ def write_predictions(predictions: pd.DataFrame, path: Path) -> None:
 def read_predictions(path: Path, classes: Classes) -> pd.DataFrame:
     """Read and check predictions."""
     return check_predictions(pd.read_parquet(path), classes)
+
+
+REPEATS = "repeats.parquet"  # predictions of the trainings of one strategy with other seeds, with a column more:
+REPEAT = "repeat"  # the number of the training, int64, from 2 on; the first is in predictions.parquet
 
 
 # predictions of masks: a row per image of val and test; per head counts of its pixels, void ones left out

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from meltpoint.compare.formatting import markdown
 from meltpoint.comparison import read_comparison
 from meltpoint.errors import UserError
-from meltpoint.evaluate.words import markdown
 from meltpoint.files import read_json, whole_file
 from meltpoint.model.nets import BackboneError
 from meltpoint.params.read import read_params

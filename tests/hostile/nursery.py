@@ -27,7 +27,7 @@ def warm(stages: Path) -> None:
     ours = {name for text in texts for name in re.findall(r"^from (meltpoint\S*) import", text, re.MULTILINE)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for name in [*sorted(ours), *LAZY, "meltpoint.evaluate.tasks.classification"]:
+        for name in [*sorted(ours), *LAZY, "meltpoint.tasks.classification.report"]:
             importlib.import_module(name)
 
 

@@ -19,7 +19,7 @@ from meltpoint.model.model import Model, build_heads, save_model
 from meltpoint.params.data import Images
 from meltpoint.params.model import Backbone, DenseLinearHead, Head, LinearHead, RandomWeights
 from meltpoint.predict.predictor import Predictor, open_predictor
-from meltpoint.task.classification import count_outputs
+from meltpoint.tasks.classification.objective import count_outputs
 
 SIZE = 32
 PARAMS = Backbone(

@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 import torch
 
-from meltpoint.borders import count_borders
 from meltpoint.model.model import load_model
 from meltpoint.params.data import Images
 from meltpoint.predict.answers import Answer, PredictError
 from meltpoint.predict.predictor import Predictor, open_predictor
 from meltpoint.tables import check_counts
+from meltpoint.tasks.segmentation.borders import count_borders
 
 if TYPE_CHECKING:
     from conftest import Kit

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from meltpoint.evaluate.intervals import optimism
+from meltpoint.compare.intervals import optimism
 from meltpoint.registry.holdout_reuse import JUDGED, judged_on, sketch, wear_of, write_judged
 
 

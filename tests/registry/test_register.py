@@ -16,10 +16,10 @@ from meltpoint.registry.gate import GateError, Verdict
 from meltpoint.registry.register import RegisterError, register
 from meltpoint.registry.rescoring import Contest
 from meltpoint.registry.versions import aliases
+from meltpoint.tasks.classification import registry
 from meltpoint.tracking.pipeline_state import read_state
 from meltpoint.tracking.runs import KILLED, close, open_child
 from meltpoint.tracking.store import Store, open_store
-from meltpoint.tracking.tasks import classification
 from meltpoint.tracking.training_curves import Written, points_of
 
 FROZEN_1 = "0" * 63 + "1"  # the key of the training with seed 1
@@ -84,7 +84,7 @@ def test_first_and_again(house: Any) -> None:
 
 
 def test_probabilities_of_many_classes_stay_in_the_parquet(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(classification, "MOST_CLASSES", 2)
+    monkeypatch.setattr(registry, "MOST_CLASSES", 2)
     register(house.params)
     table = next((house.folder / "mlruns").rglob("test_predictions.json"))
     columns = json.loads(table.read_text())["columns"]

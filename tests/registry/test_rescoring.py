@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from meltpoint.evaluate.paired.classification import Answers
 from meltpoint.files import read_json, write_json
 from meltpoint.model.card import read_card
 from meltpoint.model.manifest import write_manifest
@@ -14,6 +13,7 @@ from meltpoint.registry import rescoring as contest
 from meltpoint.registry.gate import Verdict
 from meltpoint.registry.rescoring import judge, meet, score_again
 from meltpoint.tables import read_predictions
+from meltpoint.tasks.classification.paired import Answers
 from meltpoint.tracking.run_metrics import read_scores
 
 

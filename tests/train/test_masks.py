@@ -25,7 +25,7 @@ from meltpoint.model.backbones import build_backbone
 from meltpoint.model.model import Model, load_model
 from meltpoint.params.read import Params, parse_params
 from meltpoint.tables import mask_column, say_present
-from meltpoint.task.segmentation import count_pixels
+from meltpoint.tasks.segmentation.objective import count_pixels
 from meltpoint.train.batches import choose_views
 from meltpoint.train.checkpoint import Checkpoint
 from meltpoint.train.embed import embed

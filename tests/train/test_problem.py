@@ -8,7 +8,7 @@ import torch
 
 from meltpoint.images.views import Views
 from meltpoint.params.read import Params
-from meltpoint.task.objective import ObjectiveError
+from meltpoint.tasks.contract import ObjectiveError
 from meltpoint.train.problem import Problem, ProblemError, build_problem
 from meltpoint.train.recipe import read_recipe
 from meltpoint.trees import TreeError

@@ -5,7 +5,7 @@ import torch
 
 from meltpoint.metrics import confusion, from_confusion
 from meltpoint.params.model import LinearHead, Target
-from meltpoint.task.classification import build_objective
+from meltpoint.tasks.classification.objective import build_objective
 from meltpoint.train.scores import Losses, name_scores, pick, score
 
 HEAD = LinearHead(

@@ -1,1 +1,1 @@
-"""What a score means: judging, comparing, drawing; knows no torch."""
+"""How one model is judged and drawn, whatever its task; knows no torch."""

@@ -39,7 +39,7 @@ class Predictor:
     """A model in eval mode on the best device there is, its BatchNorm folded away; `parameters` counts those saved.
 
     `tree` is that of the card: which classes of which heads are below which. What answers are made of depends on the
-    task: a file of `predict/tasks`.
+    task: its part answer.py.
     """
 
     card: Card
@@ -51,7 +51,7 @@ class Predictor:
 
     @property
     def _task(self) -> ModuleType:
-        return import_module(f"meltpoint.predict.tasks.{self.card.task}")
+        return import_module(f"meltpoint.tasks.{self.card.task}.answer")
 
     def predict(
         self, source: Source | Iterable[Source], top: int = 5, language: str | None = None, window: bool = False
@@ -103,7 +103,7 @@ class Predictor:
 
         (N, C) of a class of each image, (N, C, S, S) of a class of each pixel.
         """
-        task = import_module(f"meltpoint.task.{self.card.task}")
+        task = import_module(f"meltpoint.tasks.{self.card.task}.objective")
         outputs = self.outputs(images)
         return {head: task.decode(values, self.card.heads[head].head).cpu().numpy() for head, values in outputs.items()}
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from meltpoint.evaluate.words import METRICS, counted, flattery
+from meltpoint.compare.formatting import METRICS, counted, flattery
 from meltpoint.files import whole_file
 from meltpoint.registry.ledger import LedgerError, read_lines
 

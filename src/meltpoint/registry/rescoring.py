@@ -1,17 +1,15 @@
 """The challenger against a champion: paired on today's test images, but for those that the champion learnt from."""
 
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from meltpoint.evaluate.evidence import Answers
-from meltpoint.evaluate.measured import MOST, Measured
-from meltpoint.evaluate.words import METRICS, counted, gain_of, gap_of, spread_of, value_of
+from meltpoint.compare.formatting import METRICS, counted, gain_of, gap_of, spread_of, value_of
+from meltpoint.compare.measured import MOST, Measured
+from meltpoint.compare.results import Answers
 from meltpoint.images.views import open_views
 from meltpoint.model.card import Card, read_card
 from meltpoint.model.lessons import hash_group, read_trained_on
@@ -19,6 +17,7 @@ from meltpoint.params.judging import Compare
 from meltpoint.params.read import Params
 from meltpoint.predict.predictor import Predictor, open_predictor
 from meltpoint.registry.gate import Verdict, differing, report_of
+from meltpoint.tasks.contract import load_paired, load_registry
 
 FEWEST = 50  # groups that have to be left where a champion learnt from some of today's test images
 
@@ -47,7 +46,7 @@ def meet(folder: Path, strategy: str, champion: Path, title: str, params: Params
     if old.card.classes.get(head) != classes[head]:
         return Contest(Verdict(True, f"{title} knows other classes of {head}, which register.new_labels allows"), True)
     metric = params.compare.metric
-    paired = import_module(f"meltpoint.evaluate.paired.{card.task}")
+    paired = load_paired(card.task)
     said = paired.read(report_of(folder, strategy), {head: classes[head]}, metric)
     said, again = said[said["split"] == "test"], score_again(old, folder, params)
     learnt = _learnt_from(champion, old.card, folder)
@@ -101,8 +100,7 @@ def _unknown_lessons(title: str) -> str:
 
 def score_again(champion: Predictor, folder: Path, params: Params) -> pd.DataFrame:
     """What the champion says of today's test images: `id`, `group`, and what is compared of each head (see `tasks`)."""
-    task = import_module(f"meltpoint.tracking.tasks.{champion.card.task}")
-    return cast(pd.DataFrame, task.score_again(champion, folder, params))
+    return load_registry(champion.card.task).score_again(champion, folder, params)
 
 
 def judge(answers: Answers, head: str, title: str, settings: Compare, left_out: int = 0, among: int = 1) -> Contest:

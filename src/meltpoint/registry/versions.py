@@ -5,7 +5,6 @@ import hashlib
 import io
 import re
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from meltpoint.images.views import Views, open_views
 from meltpoint.model.card import read_card
 from meltpoint.registry.golden_answers import CHECK, write_check
 from meltpoint.serving.mlflow_package import INSIDE, write_package
+from meltpoint.tasks.contract import load_registry
 from meltpoint.tracking.pipeline_state import State
 from meltpoint.tracking.store import Store, keep_quiet, repository_root, store_uri
 
@@ -147,7 +147,7 @@ def _find_logged(store: Store, key: str) -> str | None:
 def _log_model(store: Store, state: State, strategy: str, run: str, tags: Mapping[str, str]) -> str:
     from mlflow.entities import LoggedModelOutput
 
-    kind = import_module(f"meltpoint.tracking.tasks.{state.params['task']['kind']}").MODEL_TYPE
+    kind = load_registry(state.params["task"]["kind"]).MODEL_TYPE
     model = store.client.create_logged_model(
         store.experiment, strategy, run, tags=dict(tags), params=state.own(strategy), model_type=kind
     )

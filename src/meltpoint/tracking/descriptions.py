@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from meltpoint.compare.formatting import COSTS, METRICS, cost, markdown, value_of
 from meltpoint.comparison import Comparison
-from meltpoint.evaluate.words import COSTS, METRICS, cost, markdown, value_of
 from meltpoint.model.card import Card
 from meltpoint.progress import plain
 

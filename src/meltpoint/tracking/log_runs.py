@@ -4,7 +4,6 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from meltpoint.comparison import Comparison
 from meltpoint.files import sha256_of
 from meltpoint.images.views import open_views
 from meltpoint.model.card import Card, read_card
+from meltpoint.tasks.contract import load_registry
 from meltpoint.tracking.artifacts import IMAGES_TAG, MOST_ROWS, TABLES_TAG, hang, lay_table, table_tag
 from meltpoint.tracking.descriptions import describe_changes, describe_decision, describe_strategy, name_decision
 from meltpoint.tracking.pipeline_state import State, allowed_name
@@ -120,8 +120,9 @@ def _log_strategy_files(store: Store, state: State, run: "Run", card: Card, wors
         for key in CHARTED:
             if (picture := reports / "pictures" / f"{key}.png").exists():
                 hang(picture, key, run.info.start_time, folder)
-        task = import_module(f"meltpoint.tracking.tasks.{card.task}")
-        tables = list(task.tables_of(open_views(state.folder / "data" / "views"), card, worst, reports))
+        tables = list(
+            load_registry(card.task).tables_of(open_views(state.folder / "data" / "views"), card, worst, reports)
+        )
         for table, rows, photographs in tables:
             lay_table(rows.head(MOST_ROWS), table, folder, photographs)
         store.client.log_artifacts(run.info.run_id, name)

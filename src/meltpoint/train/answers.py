@@ -13,7 +13,7 @@ from meltpoint.model.inference import infer
 from meltpoint.model.model import Model
 from meltpoint.params.model import Coverage
 from meltpoint.progress import track
-from meltpoint.task.thresholds import choose_purest, choose_set, choose_threshold
+from meltpoint.tasks.thresholds import choose_purest, choose_set, choose_threshold
 from meltpoint.train.device import device_type
 from meltpoint.train.problem import Problem
 from meltpoint.train.promises import say_set, say_threshold, say_unknown

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from meltpoint.params.model import Head, Tree
 from meltpoint.params.training import Sampling
 from meltpoint.progress import track
 from meltpoint.tables import Classes, labels_of
-from meltpoint.task.objective import Objective
+from meltpoint.tasks.contract import Objective, load_objective
 from meltpoint.train.batches import Floats, Integers, Store, balance, draw_order
 from meltpoint.train.recipe import Recipe
 from meltpoint.trees import build_tree, derive_parents
@@ -106,7 +105,7 @@ def build_problem(views: Views, recipe: Recipe) -> Problem:
         TreeError: classes that form no tree.
     """
     heads, samples = recipe.heads, views.samples
-    task = import_module(f"meltpoint.task.{recipe.task.kind}")
+    task = load_objective(recipe.task.kind)
     classes = {name: views.classes[head.label] for name, head in heads.items()}
     labels = {name: labels_of(samples, head) for name, head in heads.items()}
     train, val = views.rows("train"), views.rows("val")

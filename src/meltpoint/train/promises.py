@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from meltpoint.params.model import Threshold
 from meltpoint.progress import say
-from meltpoint.task.thresholds import CONFIDENCE, Point, most_promised
+from meltpoint.tasks.thresholds import CONFIDENCE, Point, most_promised
 
 SURE = f"with {CONFIDENCE:.0%} confidence"
 

@@ -14,8 +14,8 @@ from meltpoint.params.model import Backbone, Head, Task, Tree
 from meltpoint.params.read import Params
 from meltpoint.params.training import Strategy, Train
 
-ROOMS = ("images", "model", "task", "train")
-MODULES = ("depths.py", "metrics.py", "tables.py", "trees.py")
+ROOMS = ("images", "model", "train")
+MODULES = ("depths.py", "metrics.py", "tables.py", "tasks/*.py", "tasks/*/objective.py", "trees.py")
 LIBRARIES = ("meltpoint", "torch", "timm")
 # What changes no weight: how the work is done, what is calibrated afterwards, what only the card says.
 NO_WEIGHTS: dict[str, Any] = {
@@ -89,9 +89,8 @@ def list_versions() -> dict[str, str]:
 
 def _hash_source(package: Path) -> str:
     digest = hashlib.sha256()
-    files = [package / module for module in MODULES] + [
-        file for room in ROOMS for file in (package / room).rglob("*.py")
-    ]
+    files = [file for module in MODULES for file in package.glob(module)]
+    files += [file for room in ROOMS for file in (package / room).rglob("*.py")]
     for file in sorted(files):
         digest.update(f"{file.relative_to(package).as_posix()}\n".encode() + file.read_bytes())
     return digest.hexdigest()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from meltpoint.metrics import sign_of
-from meltpoint.task.objective import LOSS, Objective, Scores
+from meltpoint.tasks.contract import LOSS, Objective, Scores
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from meltpoint.model.model import Model
 from meltpoint.params.training import FinetuneStrategy
 from meltpoint.progress import say, track
-from meltpoint.task.objective import Tally
+from meltpoint.tasks.contract import Tally
 from meltpoint.train.batches import Integers, TrainImages, Transform
 from meltpoint.train.checkpoint import Checkpoint, Saved
 from meltpoint.train.device import build_accelerator, check_processes

@@ -1,0 +1,171 @@
+"""How much each group of images weighs in a metric: scores, and what they would lose without one group.
+
+Every metric here but kappa is a mean over classes of ratios of sums over images, so leaving out a group is arithmetic
+on what the group adds to these sums: an exact jackknife (Efron, The Jackknife, the Bootstrap and Other Resampling
+Plans, 1982) in one pass, whatever the number of images.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from meltpoint.metrics import ratio
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+DENSE = 20_000_000  # sums of every group and class held at once
+
+
+@dataclass(frozen=True)
+class Influence:
+    """Of one predictor: its score, and by how much each group (G,) raises it: the score less the one without it."""
+
+    score: float
+    groups: Floats
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What entries of images add to the ratio of a class, `numerator` / `denominator`, each summed over its entries."""
+
+    group: Ints  # (E,)
+    kind: Ints  # (E,) the class whose ratio it is
+    numerator: Floats  # (E,)
+    denominator: Floats  # (E,)
+
+
+def groups_of(groups: "pd.Series[str]") -> Ints:
+    """Numbers (N,) from 0 on, the same for images of the same group."""
+    return np.asarray(pd.factorize(groups)[0], dtype=np.int64)
+
+
+def mean_ratio(sums: Sums, n_groups: int, kept: Flags) -> Influence:
+    """The mean, over the `kept` classes (C,), of each class's sum of numerators over its sum of denominators."""
+    group, kind, above, below = _gather(sums, n_groups, len(kept))
+    total = _sum(kind, below, len(kept))
+    share = ratio(_sum(kind, above, len(kept)), total)
+    rest = total[kind] - below
+    lost = np.where(kept[kind] & (rest > 0), ratio(above - share[kind] * below, rest), 0.0)
+    count = max(1, int(kept.sum()))
+    return Influence(float(share[kept].sum() / count), _sum(group, lost, n_groups) / count)
+
+
+def _gather(sums: Sums, n_groups: int, n_classes: int) -> tuple[Ints, Ints, Floats, Floats]:
+    """Entries of the same group and class added up."""
+    keys = sums.group * n_classes + sums.kind
+    if n_groups * n_classes <= DENSE:
+        above, below = (_sum(keys, part, n_groups * n_classes) for part in (sums.numerator, sums.denominator))
+        cells = np.flatnonzero((above != 0) | (below != 0))
+        above, below = above[cells], below[cells]
+    else:
+        cells, where = np.unique(keys, return_inverse=True)
+        above, below = (_sum(where, part, len(cells)) for part in (sums.numerator, sums.denominator))
+    group, kind = np.divmod(cells, n_classes)
+    return group, kind, above, below
+
+
+def _sum(keys: Ints, parts: Floats, count: int) -> Floats:
+    """The sum of the parts of each key (count,)."""
+    return np.bincount(keys, parts, count).astype(np.float64)
+
+
+def accuracy(true: Ints, said: Ints, group: Ints, n_groups: int) -> Influence:
+    """Share of right answers."""
+    sums = Sums(group, np.zeros_like(group), (said == true).astype(np.float64), np.ones(len(group)))
+    return mean_ratio(sums, n_groups, np.ones(1, np.bool_))
+
+
+def balanced_accuracy(true: Ints, said: Ints, group: Ints, n_groups: int, kept: Flags) -> Influence:
+    """Mean recall of the kept classes."""
+    sums = Sums(group, true, (said == true).astype(np.float64), np.ones(len(group)))
+    return mean_ratio(sums, n_groups, kept)
+
+
+def macro_f1(true: Ints, said: Ints, group: Ints, n_groups: int, kept: Flags) -> Influence:
+    """Mean F1 of the kept classes: 2 hits over the images that are of the class and the answers that name it."""
+    right = np.where(said == true, 2.0, 0.0)
+    both = np.concatenate([true, said])
+    above = np.concatenate([right, np.zeros(len(said))])
+    return mean_ratio(Sums(np.tile(group, 2), both, above, np.ones(len(both))), n_groups, kept)
+
+
+def log_loss(given: Floats, least: float, group: Ints, n_groups: int) -> Influence:
+    """Mean of -log of the probability `given` (N,) to the true class, `least` for any below; smaller is better."""
+    lost = -np.log(np.clip(given, least, 1))
+    return mean_ratio(Sums(group, np.zeros_like(group), lost, np.ones(len(group))), n_groups, np.ones(1, np.bool_))
+
+
+def roc_auc(true: Ints, probabilities: Floats, group: Ints, n_groups: int, asked: Sequence[int]) -> Influence:
+    """Mean area under the ROC curve of the classes `asked`, each against all others; NaN of none.
+
+    The placements of DeLong et al., Biometrics 44 (1988), summed over groups as Obuchowski has it, Biometrics 53
+    (1997).
+    """
+    if not asked:
+        return Influence(float("nan"), np.zeros(n_groups))
+    areas, influence = [], np.zeros(n_groups)
+    for kind in asked:
+        area, placed = _placements(true == kind, probabilities[:, kind])
+        areas.append(area)
+        influence += _sum(group, placed, n_groups) / len(asked)
+    return Influence(float(np.mean(areas)), influence)
+
+
+def _placements(positive: Flags, values: Floats) -> tuple[float, Floats]:
+    """The area of a class, and what each image adds to it."""
+    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
+    overall = rankdata(values)
+    within = np.empty(len(values))
+    within[positive], within[~positive] = rankdata(values[positive]), rankdata(values[~positive])
+    beaten = np.where(positive, (overall - within) / n_negative, 1 - (overall - within) / n_positive)
+    area = float(beaten[positive].mean())
+    return area, (beaten - area) / np.where(positive, max(1, n_positive - 1), max(1, n_negative - 1))
+
+
+def quadratic_kappa(true: Ints, said: Ints, group: Ints, n_groups: int) -> Influence:
+    """Cohen's kappa with squared distances of class ids as weights (see `metrics.quadratic_kappa`)."""
+    t, s = true.astype(np.float64), said.astype(np.float64)
+    own = [_sum(group, part, n_groups) for part in (np.ones(len(t)), t, s, t * t + s * s, (t - s) ** 2)]
+    whole = [float(part.sum()) for part in own]
+    score = float(_kappa(*(np.array([part]) for part in whole))[0])
+    return Influence(score, score - _kappa(*(total - part for total, part in zip(whole, own, strict=True))))
+
+
+def _kappa(images: Floats, true: Floats, said: Floats, squares: Floats, distances: Floats) -> Floats:
+    by_chance = squares - 2 * ratio(true * said, images)
+    return np.where(by_chance > 0, 1 - ratio(distances, by_chance), 0.0)
+
+
+def pixel_ratio(pixels: Ints, metric: str, group: Ints, n_groups: int, kept: Flags) -> Influence:
+    """`miou`, `dice` or `pixel_accuracy` from pixels (3, N, C) that are tp, fp and fn, summed over the images first."""
+    tp, fp, fn = (part.astype(np.float64) for part in pixels)
+    images, classes = tp.shape
+    if metric == "pixel_accuracy":
+        sums = Sums(group, np.zeros_like(group), tp.sum(1), (tp + fn).sum(1))
+        return mean_ratio(sums, n_groups, np.ones(1, np.bool_))
+    above, below = (tp, tp + fp + fn) if metric == "miou" else (2 * tp, 2 * tp + fp + fn)
+    where = np.repeat(group, classes), np.tile(np.arange(classes), images)
+    return mean_ratio(Sums(*where, above.ravel(), below.ravel()), n_groups, kept)
+
+
+def jackknife(influence: Floats) -> tuple[float, float]:
+    """The variance of a score from what each group adds to it (G,), and its degrees of freedom.
+
+    2 V^2 / var(V), where the variance of a variance is that of the squares: few groups that weigh most count as few.
+    """
+    count = len(influence)
+    if count < 2:
+        return float("inf"), 1.0
+    squares = (influence - influence.mean()) ** 2
+    total = float(squares.sum())
+    if total <= 1e-18:
+        return 0.0, count - 1.0
+    uneven = float((squares**2).sum()) - total**2 / count
+    freedom = min(count - 1.0, 2 * total**2 / uneven) if uneven > 0 else count - 1.0
+    return (count - 1) / count * total, max(1.0, freedom)

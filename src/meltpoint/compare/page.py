@@ -1,0 +1,221 @@
+"""compare.html: the decision as one file that needs nothing else, for a screen, a phone, light and dark."""
+
+import base64
+import io
+import re
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
+
+from meltpoint.compare import formatting
+from meltpoint.compare.charts import Point, place_differences, place_quality, place_reliability
+from meltpoint.compare.decision import Decision, Row
+from meltpoint.compare.table import (
+    Branch,
+    Strategy,
+    branches_of,
+    say_ends,
+    say_flattered,
+    say_images,
+    say_trained,
+    shown_classes,
+    strategies_of,
+)
+
+WIDEST = 1080  # pixels of an embedded picture
+SHOWN_COSTS = (
+    "train_seconds", "latency_p50_ms", "latency_p95_ms", "throughput_per_second", "megabytes", "trainable_parameters",
+    "parameters", "peak_megabytes", "predict_megabytes",
+)  # fmt: skip
+SCORES = (
+    "miou", "dice", "pixel_accuracy", "boundary_f1",
+    "accuracy", "balanced_accuracy", "macro_f1", "f1", "precision", "recall", "quadratic_kappa", "mean_absolute_error",
+    "top_5_accuracy", "coverage", "answered_accuracy", "roc_auc", "average_precision", "log_loss",
+    "expected_calibration_error",
+)  # fmt: skip
+AREAS = ("quadratic_kappa", "mean_absolute_error", "roc_auc", "average_precision", "log_loss")  # no shares of anything
+CLASS_SCORES = ("iou", "dice", "recall", "precision", "f1", "roc_auc", "boundary_f1")
+
+
+def render_page(decision: Decision) -> str:
+    """The whole page."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {
+        "percent": formatting.percent,
+        "points": formatting.points,
+        "value": lambda value: formatting.value_of(decision.settings.metric, value),
+        "gain": lambda value: formatting.gain_of(decision.settings.metric, value),
+        "spread": lambda interval: formatting.spread_of(decision.settings.metric, interval),
+        "ends": lambda interval: say_ends(decision.settings.metric, interval) if interval else formatting.MISSING,
+        "chance": formatting.chance,
+        "score": _score,
+        "gap": lambda margin: formatting.gap_of(decision.settings.metric, margin),
+        "edges": formatting.edges,
+        "minus": lambda text: re.sub(r"(?<!\w)-(?=\d)", "−", str(text)),
+    }
+    source = files("meltpoint.compare").joinpath("templates", "compare.html").read_text(encoding="utf-8")
+    return environment.from_string(source).render(_context(decision))
+
+
+def _context(decision: Decision) -> dict[str, Any]:
+    evidence, settings, head = decision.evidence, decision.settings, decision.evidence.main_head
+    strategies, branches = strategies_of(decision), branches_of(decision)
+    return {
+        "decision": decision,
+        "settings": settings,
+        "head": head,
+        "metric": formatting.METRICS[settings.metric],
+        "cost": formatting.COSTS[settings.cost],
+        "strategies": strategies,
+        "winner": next(strategy for strategy in strategies if strategy.name == decision.winner),
+        "colours": {strategy.name: strategy.colour for strategy in strategies},
+        "pairs": {(pair.b, pair.split): pair for pair in decision.pairs},
+        "quality": _quality(decision, strategies),
+        "differences": _differences(decision),
+        "reliability": place_reliability(evidence.reliability),
+        "confident": any(len(table) for table in evidence.reliability.values()),
+        "costs": [(formatting.COSTS[name], [_cost(row, name) for row in decision.rows]) for name in SHOWN_COSTS],
+        "heads": {name: _scores_of(decision, name) for name in evidence.classes},
+        "learnt": {name: list(_learnt(decision, name)) for name in evidence.classes},
+        "images": say_images(decision),
+        "trained": say_trained(decision),
+        "in_points": "" if settings.metric in formatting.LOSSES else "points ",
+        "how": _say_how(decision),
+        "flattered": say_flattered(decision),
+        "branches": branches,
+        "tree": _say_tree(branches, decision.winner),
+        "labelled": evidence.hierarchies[decision.winner].get("test", {}),
+        "class_scores": _class_scores(decision),
+        "wording": evidence.wording,
+        "ranking": formatting.METRICS[evidence.wording.ranking],
+        "classes": evidence.classes[head],
+        "shown_classes": shown_classes(decision),
+        "mistakes": {name: _embed(path) for name, path in evidence.mistakes.items()},
+    }
+
+
+def _quality(decision: Decision, strategies: list[Strategy]) -> Any:
+    settings, head = decision.settings, decision.evidence.main_head
+    points = {
+        strategy.name: Point(strategy.test, row.intervals["test"][head], row.cost[settings.cost], row.runs)
+        for strategy, row in zip(strategies, decision.rows, strict=True)
+    }
+    return place_quality(points, settings.metric, settings.cost, settings.margin)
+
+
+def _differences(decision: Decision) -> Any:
+    found = [
+        (pair.b, pair.split, pair.difference.value, pair.difference.interval, formatting.chance(pair.p_holm))
+        for pair in sorted(decision.pairs, key=lambda pair: pair.split)  # test above val
+        if pair.difference is not None and pair.p_holm is not None
+    ]
+    settings, least = decision.settings, {pair.b: pair.least for pair in decision.pairs if pair.least is not None}
+    return place_differences(found, least, settings.metric, settings.margin) if found else None
+
+
+def _scores_of(decision: Decision, head: str) -> list[tuple[str, str, str]]:
+    """The scores that a head has, their names, and what was wished; F1 of more than two classes is the macro F1."""
+    known = decision.rows[0].metrics["test"][head]
+    wished = {}
+    if known["threshold"] and known["threshold"]["metric"]:
+        wished[known["threshold"]["metric"]] = f"at least {known['threshold']['at_least']:.0%}"
+    if known["unknown"] and known["unknown"]["right"] is not None:
+        wished["answered_accuracy"] = f"at least {known['unknown']['right']:.0%}"
+    left_out = set() if len(decision.evidence.classes[head]) == 2 else {"f1"}
+    return [
+        (name, formatting.METRICS[name], wished.get(name, "")) for name in SCORES if name in known.keys() - left_out
+    ]
+
+
+def _class_scores(decision: Decision) -> list[tuple[str, str]]:
+    """The scores that a class of the main head has, and their names."""
+    found = decision.rows[0].metrics["test"][decision.evidence.main_head]["classes"].values()
+    known = next(iter(found)).keys()
+    return [(name, formatting.METRICS[name]) for name in CLASS_SCORES if name in known]
+
+
+def _learnt(decision: Decision, head: str) -> Iterator[str]:
+    """What val taught a head: its threshold, and what it does not answer."""
+    found = {row.name: row.metrics["test"][head] for row in decision.rows}
+    names = decision.evidence.classes[head]
+    at = {name: metrics["threshold"] for name, metrics in found.items() if metrics["threshold"]}
+    if at:
+        wished = next(iter(at.values()))
+        told = ", ".join(f"{threshold['at']:.3f} ({name})" for name, threshold in at.items())
+        wish = (
+            f" for a {wished['metric']} of at least {wished['at_least']:.0%} with 95% confidence"
+            if wished["metric"]
+            else ""
+        )
+        yield f"{names[-1]} is the answer from a probability of {told} on, learnt on val{wish}."
+    below = {name: metrics["unknown"] for name, metrics in found.items() if metrics["unknown"]}
+    if below:
+        right, coverage = (next(iter(below.values())).get(name) for name in ("right", "coverage"))
+        told = ", ".join(f"{unknown['below']:.3f} ({name})" for name, unknown in below.items())
+        if coverage is not None:
+            yield (
+                f"The classes with a probability of at least {told} hold the true one in {coverage:.0%} of new images, "
+                "with 95% confidence; an answer that is not alone among them is “unknown”."
+            )
+        else:
+            wish = f", so that {right:.0%} of the others are right, with 95% confidence" if right is not None else ""
+            yield f"Answers less sure than {told} are “unknown”, learnt on val{wish}."
+    for name, metrics in found.items():
+        yield from (f"{name}: val has too few images to show {told}." for told in metrics.get("not_shown", []))
+
+
+def _say_tree(branches: list[Branch], winner: str) -> str:
+    """What the tree changes for the winner, in a sentence."""
+    found = {branch.together: branch for branch in branches if branch.name == winner}
+    if not found:
+        return ""
+    alone, together = found[False].test, found[True].test
+    leaf = list(together["levels"])[-1]
+    before, after = (way["levels"][leaf]["accuracy"] for way in (alone, together))
+    paths = formatting.percent(found[False].consistency[0])
+    return (
+        f"Left alone, the heads of {winner} answer a path of the tree for {paths} of the test images. Decided "
+        f"together, all answers are paths; accuracy on {leaf} is {formatting.percent(after)}, "
+        f"{formatting.points(after - before)} points against each head alone."
+    )
+
+
+def _say_how(decision: Decision) -> str:
+    """Which intervals and tests these are."""
+    if decision.settings.metric == "accuracy" and all(len(row.runs) == 1 for row in decision.rows):
+        return (
+            "Intervals: Wilson's of one accuracy, Tango's of a difference; brackets: joint levels of multiple "
+            "comparisons with the best (Hsu), confirmed by the exact test where few images differ; p: exact McNemar, "
+            "by Holm."
+        )
+    return (
+        "Intervals: the jackknife over images or groups, Student's t; brackets: joint levels of multiple comparisons "
+        "with the best (Hsu); p: the same jackknife, by Holm."
+    )
+
+
+def _cost(row: Row, name: str) -> str:
+    return formatting.cost(name, row.cost[name])
+
+
+def _score(value: float | None, name: str) -> str:
+    """Shares in percent, the others with three decimals."""
+    if value is None:
+        return formatting.MISSING
+    return f"{value:.3f}" if name in AREAS else formatting.percent(value)
+
+
+def _embed(path: Path) -> Markup:
+    """A picture as a data address: JPEG, at most WIDEST wide. Returns what belongs into `src`, with its size."""
+    with Image.open(path) as picture:
+        image = picture.convert("RGB")
+    image.thumbnail((WIDEST, 10 * WIDEST), Image.Resampling.LANCZOS)
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=82, optimize=True)
+    data = base64.b64encode(stream.getvalue()).decode()
+    return Markup('src="data:image/jpeg;base64,{}" width="{}" height="{}"').format(data, image.width, image.height)

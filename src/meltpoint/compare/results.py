@@ -1,0 +1,215 @@
+"""What the decision may look at: every strategy's predictions on the same images, its scores, and what it cost."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pandas as pd
+
+from meltpoint.compare.formatting import Wording
+from meltpoint.compare.measured import Measured
+from meltpoint.errors import UserError
+from meltpoint.files import read_json
+from meltpoint.params.model import Head
+from meltpoint.tables import JUDGED, REPEAT, REPEATS, Classes, read_classes
+
+
+class EvidenceError(UserError, ValueError):
+    """The reports of the strategies cannot be compared: one is missing, or they are about different images."""
+
+
+class Answers(Protocol):
+    """One head on one split: what each strategy answered for the labelled images."""
+
+    @property
+    def images(self) -> int:
+        """How many images have a label."""
+
+    @property
+    def groups(self) -> int:
+        """How many groups these images form."""
+
+    def measure(self, metric: str) -> Measured:
+        """The strategies' metric, and how sure it is."""
+
+
+class PairedPart(Protocol):
+    """What is compared of the models of a task: its part paired.py."""
+
+    PICTURE: str  # the file of the worst images
+    WORDING: Wording
+
+    def read(self, path: Path, classes: Classes, metric: str) -> pd.DataFrame:
+        """Of the predictions of a strategy the columns id, split, group, and of each head what the metric asks for."""
+        ...
+
+    def asked(self, table: pd.DataFrame, classes: Classes) -> pd.DataFrame:
+        """What has to be the same for all strategies: the labels."""
+        ...
+
+    def pair(self, trainings: Sequence[Sequence[pd.DataFrame]], head: str, names: list[str]) -> Answers:
+        """The answers of each strategy's trainings, in tables whose rows are the same images."""
+        ...
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything about `strategies`, in this order, that is known after evaluation.
+
+    `answers` is split -> head. `metrics` is strategy -> split -> head -> score (metrics.json), `hierarchies` strategy
+    -> split -> what the tree does (hierarchy.json; {} without a tree). `costs` is strategy -> `train_seconds`
+    (embedding and training), `peak_megabytes` (of both), `trainable_parameters`, `parameters`, `latency_p50_ms`
+    (of the fastest that it cannot be told apart from, so equal ones are equal to the digit; `latency_own_ms` is its
+    own), `latency_p95_ms`, `throughput_per_second`, `megabytes` (on disk), `predict_megabytes` (of memory).
+    `reliability` has the bins of the main head on test, `mistakes` the picture of the worst, `wording` how the task is
+    spoken of.
+    `test_share` is the share of all images that is test; None if nobody knows.
+    """
+
+    strategies: list[str]
+    main_head: str
+    classes: Classes
+    answers: dict[str, dict[str, Answers]]
+    metrics: dict[str, dict[str, Any]]
+    hierarchies: dict[str, dict[str, Any]]
+    costs: dict[str, dict[str, float]]
+    reliability: dict[str, pd.DataFrame]
+    mistakes: dict[str, Path]
+    wording: Wording
+    test_share: float | None
+
+
+def read_evidence(
+    reports: Path,
+    strategies: list[str],
+    heads: Mapping[str, Head],
+    main_head: str,
+    classes_path: Path,
+    task: PairedPart,
+    metric: str,
+) -> Evidence:
+    """Read what the strategies' evaluations left in `reports`; `task` says what is compared, `metric` decides.
+
+    Raises:
+        EvidenceError: a report is missing, or the strategies were evaluated on different images or labels.
+    """
+    labels = read_classes(classes_path)
+    classes = {name: labels[head.label] for name, head in heads.items()}
+    folders = {name: reports / "strategies" / name for name in strategies}
+    for name, folder in folders.items():
+        _check_complete(reports, folder, name, task.PICTURE)
+    return Evidence(
+        strategies=strategies,
+        main_head=main_head,
+        classes=classes,
+        answers=_read_answers(folders, classes, task, metric),
+        metrics={name: read_json(folder / "metrics.json") for name, folder in folders.items()},
+        hierarchies={name: read_json(folder / "hierarchy.json") for name, folder in folders.items()},
+        costs={name: _read_costs(reports / "costs", name) for name in strategies},
+        reliability={name: pd.read_csv(folder / "reliability.csv") for name, folder in folders.items()},
+        mistakes={name: folder / "pictures" / task.PICTURE for name, folder in folders.items()},
+        wording=task.WORDING,
+        test_share=_read_share(reports / "split.json"),
+    )
+
+
+def _check_complete(reports: Path, folder: Path, name: str, picture: str) -> None:
+    inside = [
+        "predictions.parquet",
+        REPEATS,
+        "metrics.json",
+        "hierarchy.json",
+        "reliability.csv",
+        f"pictures/{picture}",
+    ]
+    costs = ["embed.json", f"train-{name}.json", f"predict-{name}.json"]
+    for path in [*(folder / file for file in inside), *(reports / "costs" / file for file in costs)]:
+        if not path.exists():
+            raise EvidenceError(
+                f"The strategy {name!r} cannot be compared: {path} is missing. A comparison needs the whole report of "
+                f"each strategy. Make it with: dvc repro evaluate@{name}"
+            )
+
+
+def _read_answers(
+    folders: Mapping[str, Path], classes: Classes, task: PairedPart, metric: str
+) -> dict[str, dict[str, Answers]]:
+    """What is compared of each strategy is kept; the rest of its predictions leaves memory before the next are read."""
+    tables: dict[str, list[pd.DataFrame]] = {}
+    for name, folder in folders.items():
+        tables[name] = [_in_order(table) for table in _read_trainings(folder, classes, task, metric)]
+        first = next(iter(tables))
+        for table in tables[name]:
+            _check_same(tables[first][0], table, classes, task, (first, name))
+    return {
+        split: {
+            head: task.pair([[table[table["split"] == split] for table in own] for own in tables.values()], head, names)
+            for head, names in classes.items()
+        }
+        for split in JUDGED
+    }
+
+
+def _read_trainings(folder: Path, classes: Classes, task: PairedPart, metric: str) -> Iterator[pd.DataFrame]:
+    """What the model that ships said, then what each repeat of its training said."""
+    first = task.read(folder / "predictions.parquet", classes, metric)
+    yield first
+    others = pd.read_parquet(folder / REPEATS, columns=[REPEAT, *first.columns])
+    yield from (table[first.columns].astype(first.dtypes) for _, table in others.groupby(REPEAT))
+
+
+def _in_order(table: pd.DataFrame) -> pd.DataFrame:
+    return table.sort_values(["split", "id"], ignore_index=True)
+
+
+def _read_share(path: Path) -> float | None:
+    """The share of all images that is test, from the report of the split."""
+    images = read_json(path)["images"] if path.exists() else {}
+    return images["test"] / sum(images.values()) if images.get("test") else None
+
+
+def _check_same(
+    expected: pd.DataFrame, got: pd.DataFrame, classes: Classes, task: PairedPart, names: tuple[str, str]
+) -> None:
+    first, name = names
+    asked, answered = task.asked(expected, classes), task.asked(got, classes)
+    if not expected[["id", "split"]].equals(got[["id", "split"]]):
+        what = f"images: {len(got):,} of val and test, not the same {len(expected):,}"
+    elif not asked.equals(answered):
+        wrong = [str(column) for column in asked if not asked[column].equals(answered[column])]
+        what = f"labels, in {', '.join(wrong)}"
+    else:
+        return
+    raise EvidenceError(
+        f"The strategies {first!r} and {name!r} cannot be compared: {name!r} was evaluated on other {what}. Paired "
+        f"comparison needs the same images with the same labels. Mend it: dvc repro evaluate@{first} evaluate@{name}"
+    )
+
+
+def _read_costs(folder: Path, name: str) -> dict[str, float]:
+    """Speeds were measured of all strategies in turn; reports from before that have a speed of each by itself."""
+    embed, train, predict = (
+        read_json(folder / f"{file}.json") for file in ("embed", f"train-{name}", f"predict-{name}")
+    )
+    path = folder / "speed.json"
+    speed = read_json(path)["strategies"].get(name, {}) if path.exists() else predict
+    try:
+        return {
+            "train_seconds": embed["seconds"] + train["seconds"],
+            "peak_megabytes": max(embed["peak_megabytes"], train["peak_megabytes"]),
+            "trainable_parameters": train["trainable_parameters"],
+            "parameters": predict["parameters"],
+            "latency_p50_ms": speed.get("latency_tied_ms", speed["latency_p50_ms"]),
+            "latency_p95_ms": speed["latency_p95_ms"],
+            "throughput_per_second": speed["throughput_per_second"],
+            "megabytes": predict["megabytes"],
+            "predict_megabytes": predict["peak_megabytes"],
+            **({"latency_own_ms": speed["latency_p50_ms"]} if "latency_tied_ms" in speed else {}),
+        }
+    except KeyError as error:
+        raise EvidenceError(
+            f"The costs of the strategy {name!r} in {folder} lack {error}. embed.json, train-{name}.json, "
+            f"predict-{name}.json and speed.json have to hold it. Measure again: "
+            f"dvc repro --force embed train@{name} evaluate@{name} speed"
+        ) from None

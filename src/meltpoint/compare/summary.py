@@ -1,0 +1,109 @@
+"""The decision in one sentence that a manager reads: what to ship, how surely, at what price, or what is missing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from meltpoint.compare.formatting import METRICS, counted, gap_of, price, spread_of, steps_of, value_of
+from meltpoint.compare.intervals import Interval
+from meltpoint.compare.measured import Difference
+from meltpoint.compare.verdict import Needed, Ruling, round_up
+from meltpoint.params.judging import Compare
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the sentence is made of; scores are the main head's.
+
+    `interval` is that of the winner on test, `differences` are what the winner is better than each other there (empty
+    where the metric cannot tell), `test_share` the share of new images that falls to test, None if nobody knows.
+    """
+
+    main_head: str
+    val_images: int
+    test_images: int
+    test_groups: int
+    test_share: float | None
+    val: Mapping[str, float]
+    test: Mapping[str, float]
+    interval: Interval | None
+    differences: Mapping[str, Difference]
+    trainings: Sequence[int]
+    costs: Mapping[str, Mapping[str, float]]
+    settings: Compare
+
+
+def say_decision(ruling: Ruling, facts: Facts) -> str:
+    """One sentence."""
+    if len(facts.test) == 1:
+        return _alone(ruling.winner, facts)
+    if ruling.refusal is not None:
+        return f"Not enough evidence: {ruling.refusal}; {_leads(ruling.winner, facts)}."
+    return _ship(ruling, facts) if ruling.verdict == "ship" else _open(ruling, facts)
+
+
+def _alone(winner: str, facts: Facts) -> str:
+    metric, interval = facts.settings.metric, facts.interval
+    known = ""
+    if interval is not None:
+        ends = f"{value_of(metric, interval.low)} to {value_of(metric, interval.high)}"
+        known = f"{facts.settings.confidence:.0%} interval {ends}, "
+    return f"Ship {winner}, the only strategy: {_score(winner, facts)} ({known}{_images(facts)})."
+
+
+def _ship(ruling: Ruling, facts: Facts) -> str:
+    """What was shown: against the closest other, and against all."""
+    closest = min(facts.differences, key=lambda name: facts.differences[name].value)
+    others = "" if len(facts.test) == 2 else f" against any of the {len(facts.test) - 1} others"
+    return (
+        f"Ship {ruling.winner}: {_against(ruling.winner, closest, facts)}; a loss of "
+        f"{gap_of(facts.settings.metric, facts.settings.margin)} or more{others} is ruled out, and it costs "
+        f"{price(facts.costs[ruling.winner], facts.costs[closest], facts.settings.cost)}."
+    )
+
+
+def _open(ruling: Ruling, facts: Facts) -> str:
+    """What leads, on what, and what would settle it."""
+    rival = min(facts.differences, key=lambda name: facts.differences[name].value)
+    return (
+        f"Not enough evidence: {_leads(ruling.winner, facts)}, and on test has "
+        f"{_against(ruling.winner, rival, facts)}; {_settle(ruling.needed, facts)}."
+    )
+
+
+def _leads(winner: str, facts: Facts) -> str:
+    own = value_of(facts.settings.metric, facts.val[winner])
+    return f"{winner} leads so far, with the best val ({own} on {counted(facts.val_images, 'image')})"
+
+
+def _settle(needed: Needed | None, facts: Facts) -> str:
+    if needed is None:
+        if max(facts.trainings) > 1:
+            return "no number of images would settle it, as trainings differ too much: more repeats may"
+        return "no number of images that anybody could label would tell them apart"
+    low, high, what = needed.low, needed.high, "test images"
+    if facts.test_share:
+        low, high = (round_up(number / facts.test_share) for number in (low, high))
+        what = f"labelled images, of which test gets {facts.test_share:.0%},"
+    several = f"{low:,} to {high:,}" if low < high else f"{high:,}"
+    return f"about {several} more {what} would settle it with a chance of 80%"
+
+
+def _against(name: str, other: str, facts: Facts) -> str:
+    """88.1% accuracy on defective against 84.3% for frozen (+3.8 points, 95% interval +1.6 to +6.0, 656 test ...)."""
+    metric, found = facts.settings.metric, facts.differences[other]
+    known = f"{facts.settings.confidence:.0%} interval {spread_of(metric, found.interval)}"
+    return (
+        f"{_score(name, facts)} against {value_of(metric, facts.test[other])} for {other} "
+        f"({steps_of(metric, found.value)}, {known}, {_images(facts)})"
+    )
+
+
+def _score(name: str, facts: Facts) -> str:
+    metric = facts.settings.metric
+    return f"{value_of(metric, facts.test[name])} {METRICS[metric]} on {facts.main_head}"
+
+
+def _images(facts: Facts) -> str:
+    if facts.test_groups == facts.test_images:
+        return counted(facts.test_images, "test image")
+    return f"{counted(facts.test_images, 'test image')} in {counted(facts.test_groups, 'group')}"

@@ -1,0 +1,248 @@
+"""The strategies as rows that both the page and the text show: score, interval, cost, and how each stands."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from meltpoint.compare import formatting
+from meltpoint.compare.decision import Decision
+from meltpoint.compare.intervals import Interval
+
+STANDINGS = {
+    "ship": "ship",
+    "leads": "leads so far",
+    "as good": "as good, dearer",
+    "worse": "worse",
+    "open": "not settled",
+}
+
+
+WAYS = {"independent": "each head alone", "consistent": "the tree decides"}
+MOST_CLASSES, ENDS = 24, 10  # classes that are all shown; of more, this many of the hardest and of the easiest
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """A strategy's deciding metric of the main head, its standing in words, and its number among the colours."""
+
+    name: str
+    colour: int  # 0 is the winner's
+    wins: bool
+    standing: str
+    test: float
+    val: float
+    interval: Interval | None
+    trainings: list[float]
+
+
+def strategies_of(decision: Decision) -> list[Strategy]:
+    """The strategies in the order of params.yaml."""
+    head, metric = decision.evidence.main_head, decision.settings.metric
+    losers = [row.name for row in decision.rows if row.name != decision.winner]
+    return [
+        Strategy(
+            name=row.name,
+            colour=1 + losers.index(row.name) if row.name in losers else 0,
+            wins=row.name == decision.winner,
+            standing=STANDINGS[decision.ruling.standings[row.name]],
+            test=row.metrics["test"][head][metric],
+            val=row.metrics["val"][head][metric],
+            interval=row.intervals["test"][head],
+            trainings=row.runs,
+        )
+        for row in decision.rows
+    ]
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One way to decide the levels of a tree, by one strategy, on test and val (see `hierarchy.Decoding.metrics`)."""
+
+    name: str
+    way: str
+    together: bool
+    test: dict[str, Any]
+    val: dict[str, Any]
+    consistency: tuple[float, float]  # of these answers, on test and val: 1 where the tree decides
+
+
+def branches_of(decision: Decision) -> list[Branch]:
+    """Both ways of every strategy; none without a tree, or if no image of val or test is labelled on every level."""
+    return [branch for name, found in decision.evidence.hierarchies.items() if found for branch in _ways(name, found)]
+
+
+def _ways(name: str, found: dict[str, Any]) -> Iterator[Branch]:
+    test, val = found["test"], found["val"]
+    if not (test["images"] and val["images"]):
+        return
+    raw = (test["consistency"], val["consistency"])
+    yield Branch(name, WAYS["independent"], False, test["independent"], val["independent"], raw)
+    yield Branch(name, WAYS["consistent"], True, test["consistent"], val["consistent"], (1.0, 1.0))
+
+
+def shown_classes(decision: Decision) -> list[tuple[str, list[str]]]:
+    """The classes of the main head under titles: all, or the hardest and the easiest for the winner, on test."""
+    evidence = decision.evidence
+    names = evidence.classes[evidence.main_head]
+    if len(names) <= MOST_CLASSES:
+        return [("", names)]
+    scores = evidence.metrics[decision.winner]["test"][evidence.main_head]["classes"]
+    by = evidence.wording.ranking
+    ranked = sorted((name for name in names if scores[name]["support"]), key=lambda name: scores[name][by])
+    ends = min(ENDS, len(ranked) // 2)
+    return [("the hardest", ranked[:ends]), ("the easiest", ranked[-ends:][::-1])] if ends else [("", ranked)]
+
+
+def write_text(decision: Decision) -> str:
+    """compare.md: the sentence and two tables whose columns line up in a terminal too."""
+    settings, head, metric = (
+        decision.settings,
+        decision.evidence.main_head,
+        formatting.METRICS[decision.settings.metric],
+    )
+    lines = [f"# {_title(decision)}", "", formatting.markdown(decision.sentence), "", *_strategies(decision)]
+    if decision.pairs:
+        unit = "" if settings.metric in formatting.LOSSES else ", in points"
+        against = f"By how much {decision.winner} is better than each other strategy, {metric} on {head}{unit}:"
+        lines += ["", against, "", *_pairs(decision)]
+    lines += _regions(decision)
+    lines += _trees(branches_of(decision))
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Test ({say_images(decision)}) is the evidence, and it is about {say_trained(decision)}; margin "
+            f"{formatting.gap_of(settings.metric, settings.margin)}, confidence {settings.confidence:.0%}.",
+            *([say_flattered(decision)] if decision.spread is not None else []),
+            "The whole report: reports/compare.html",
+            "",
+        ]
+    )
+
+
+def say_score(decision: Decision, strategy: Strategy) -> str:
+    """A score on test with its interval: 88.1% (85.4 to 90.4)."""
+    metric = decision.settings.metric
+    ends = f" ({say_ends(metric, strategy.interval)})" if strategy.interval else ""
+    return f"{formatting.value_of(metric, strategy.test)}{ends}"
+
+
+def say_ends(metric: str, interval: Interval) -> str:
+    """An interval of a score: 85.4 to 90.4."""
+    return f"{formatting.value_of(metric, interval.low)} to {formatting.value_of(metric, interval.high)}".replace(
+        "%", ""
+    )
+
+
+def say_images(decision: Decision) -> str:
+    """The images of test, and their groups where some belong together."""
+    images, groups = decision.images["test"], decision.groups["test"]
+    told = formatting.counted(images, "image")
+    return told if images == groups else f"{told} in {formatting.counted(groups, 'group')}"
+
+
+def say_trained(decision: Decision) -> str:
+    """What the intervals are about: these models, or recipes where each was trained several times."""
+    counts = {row.name: len(row.runs) for row in decision.rows}
+    if max(counts.values()) == 1:
+        return "these trained models: one training of each says nothing of the next"
+    if min(counts.values()) > 1:
+        return "the recipes: images and seeds are in the intervals"
+    once = ", ".join(name for name, count in counts.items() if count == 1)
+    return f"recipes where there are several trainings, and this one trained model of {once}"
+
+
+def say_flattered(decision: Decision) -> str:
+    """How much the best of the strategies flatters itself, as it is the best of several on the same images."""
+    if decision.spread is None:
+        return ""
+    count = len(decision.rows)
+    much = formatting.flattery(decision.settings.metric, count, decision.spread)
+    return (
+        f"{count} models are judged on these test images here, and the best of as many equals would score about {much} "
+        "too well; `meltpoint history` counts the models of earlier rounds too. Fresh images, of which a share falls "
+        "to test by itself, make it less."
+    )
+
+
+def _title(decision: Decision) -> str:
+    return f"Ship {decision.winner}" if decision.verdict == "ship" else "Not enough evidence"
+
+
+def _strategies(decision: Decision) -> list[str]:
+    head, metric = decision.evidence.main_head, formatting.METRICS[decision.settings.metric]
+    shown = ["train_seconds", "latency_p50_ms", "megabytes", "trainable_parameters"]
+    titles = ["strategy", f"test {metric} on {head}", "val", *(formatting.COSTS[name] for name in shown), "standing"]
+    rows = [
+        [
+            f"**{strategy.name}**" if strategy.wins else strategy.name,
+            say_score(decision, strategy),
+            formatting.value_of(decision.settings.metric, strategy.val),
+            *(formatting.cost(name, row.cost[name]) for name in shown),
+            strategy.standing,
+        ]
+        for strategy, row in zip(strategies_of(decision), decision.rows, strict=True)
+    ]
+    return align([titles, *rows])
+
+
+def _pairs(decision: Decision) -> list[str]:
+    titles = ["against", "on", "difference", f"{decision.settings.confidence:.0%} interval", "p", "p (Holm)"]
+    rows = [
+        [
+            pair.b,
+            pair.split,
+            formatting.gain_of(decision.settings.metric, pair.difference.value),
+            formatting.spread_of(decision.settings.metric, pair.difference.interval),
+            formatting.chance(pair.difference.p_value)[1:].lstrip("="),
+            formatting.chance(pair.p_holm)[1:].lstrip("="),
+        ]
+        if pair.difference and pair.p_holm is not None
+        else [pair.b, pair.split, *[formatting.MISSING] * 4]
+        for pair in decision.pairs
+    ]
+    return align([titles, *rows])
+
+
+def _regions(decision: Decision) -> list[str]:
+    """IoU of each class of the main head, if its answers are masks."""
+    evidence, head = decision.evidence, decision.evidence.main_head
+    found = [row.metrics["test"][head]["classes"] for row in decision.rows]
+    names = [name for _, shown in shown_classes(decision) for name in shown if "iou" in found[0][name]]
+    if not names:
+        return []
+    titles = ["class", *evidence.strategies]
+    rows = [
+        [formatting.markdown(name), *(formatting.percent(scores[name]["iou"]) for scores in found)] for name in names
+    ]
+    return ["", f"IoU of each class of {head}, on test:", "", *align([titles, *rows])]
+
+
+def _trees(branches: list[Branch]) -> list[str]:
+    if not branches:
+        return []
+    levels = list(branches[0].test["levels"])
+    titles = ["strategy", "answers", *(f"accuracy on {level}" for level in levels), "paths", "tree distance", "F1"]
+    rows = [
+        [
+            branch.name,
+            branch.way,
+            *(formatting.percent(branch.test["levels"][level]["accuracy"]) for level in levels),
+            formatting.percent(branch.consistency[0]),
+            formatting.edges(branch.test["tree_distance"]),
+            formatting.percent(branch.test["hierarchical_f1"]),
+        ]
+        for branch in branches
+    ]
+    told = (
+        "What the tree does, on test: how many answers are paths of it, edges that a mistake is off, hierarchical F1:"
+    )
+    return ["", told, "", *align([titles, *rows])]
+
+
+def align(rows: list[list[str]]) -> list[str]:
+    """A Markdown table of text cells, the first row its head, padded so that columns line up."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    cells = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
+    lines = [f"| {' | '.join(row)} |" for row in cells]
+    return [lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]

@@ -1,1 +1,0 @@
-"""What a target means: encode, loss, decode."""

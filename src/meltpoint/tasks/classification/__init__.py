@@ -1,0 +1,1 @@
+"""Task `classification`: one class of several per image and head."""

@@ -1,0 +1,174 @@
+"""Pictures of a judgement, a panel for each head: reliability, ROC, precision-recall; and of a tree; it only draws."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from meltpoint.evaluate.style import ACCENT, GRID, INK, LINE, MUTED, STYLE, drawn
+from meltpoint.files import whole_file
+from meltpoint.tasks.classification.curves import Curve, Ranking, average
+from meltpoint.tasks.classification.hierarchy import Decoding, TreeJudgement
+from meltpoint.tasks.classification.metrics import HeadJudgement
+
+Judged = dict[str, HeadJudgement]  # head -> its judgement on one split
+Corner = Literal["lower left", "lower right"]
+Panel = Callable[[Axes, HeadJudgement], None]
+
+COLOURS = ["#d9480f", "#1769aa", "#2b8a3e", "#7048a8", "#b8860b", "#0b7285", "#a61e4d", "#495057"]
+NAMED = 8  # classes that get a colour and a line of the legend; of more, the mean is named
+
+
+def draw_reliability(judged: Judged, title: str, path: Path) -> None:
+    """Accuracy over confidence with the calibration error, above how many images had which confidence."""
+    _draw(judged, title, _reliability, side=3.9, path=path)
+
+
+def draw_roc(judged: Judged, title: str, path: Path) -> None:
+    """True positive rate over false positive rate, each class against the rest."""
+    _draw(judged, title, _roc, side=3.9, path=path)
+
+
+def draw_precision_recall(judged: Judged, title: str, path: Path) -> None:
+    """Precision over recall, each class against the rest; a threshold is marked where it puts the head."""
+    _draw(judged, title, _precision_recall, side=3.9, path=path)
+
+
+def draw_hierarchy(judged: TreeJudgement, title: str, path: Path) -> None:
+    """Accuracy on each level, and how far off mistakes are, when heads answer alone and when the tree decides."""
+    with rc_context(STYLE), whole_file(path) as temporary:
+        figure = Figure(figsize=(9.6, 4.3), layout="constrained")
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+        levels, distances = figure.subplots(1, 2, width_ratios=[1, 1])
+        if judged.independent is None or judged.consistent is None:
+            _nothing(levels)
+            _nothing(distances)
+        else:
+            _levels(levels, judged.independent, judged.consistent)
+            _distances(distances, judged.independent, judged.consistent)
+            distances.set_title(f"alone, {judged.consistency:.1%} of {judged.images:,} images get a path of the tree")
+        figure.savefig(temporary, metadata={"Software": None})
+
+
+def _draw(judged: Judged, title: str, panel: Panel, side: float, path: Path) -> None:
+    """A row of up to three panels, then the next row."""
+    columns = min(3, len(judged))
+    rows = -(-len(judged) // columns)
+    with rc_context(STYLE), whole_file(path) as temporary:
+        figure = Figure(figsize=(columns * side + 0.6, rows * (side + 0.5) + 0.4), layout="constrained")
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+        grid = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axes, (name, head) in zip(grid, judged.items(), strict=False):
+            axes.set_title(f"{name}  ({head.images:,} images)")
+            panel(axes, head)
+        for axes in grid[len(judged) :]:
+            axes.set_axis_off()
+        figure.savefig(temporary, metadata={"Software": None})
+
+
+def _reliability(axes: Axes, head: HeadJudgement) -> None:
+    _diagonal(axes, "confidence in the answer", "accuracy")
+    table, error = head.reliability, head.scores["expected_calibration_error"]
+    if error is None:
+        return _nothing(axes)
+    below = axes.inset_axes((0, 0, 1, 0.16), zorder=0)
+    below.bar(table["low"], table["images"], table["high"] - table["low"], align="edge", color="#cfd8e3", linewidth=0)
+    below.set_xlim(0, 1)
+    below.set_axis_off()
+    axes.plot(table["confidence"], table["accuracy"], "o-", color=ACCENT, markersize=4, linewidth=1.6)
+    axes.text(0.03, 0.96, f"calibration error {error:.1%}", va="top", fontweight="bold")
+    axes.text(0.03, 0.89, "bars: images at this confidence", va="top", color=MUTED, fontsize=8)
+    return None
+
+
+def _roc(axes: Axes, head: HeadJudgement) -> None:
+    _diagonal(axes, "false positive rate", "true positive rate")
+    _curves(axes, head, lambda ranking: ranking.roc, "AUC", "lower right")
+
+
+def _precision_recall(axes: Axes, head: HeadJudgement) -> None:
+    _square(axes, "recall", "precision")
+    _operating_point(axes, head)
+    _curves(axes, head, lambda ranking: ranking.precision_recall, "AP", "lower left")
+
+
+def _operating_point(axes: Axes, head: HeadJudgement) -> None:
+    """The threshold, where it puts the head, and the wish that it was learnt from."""
+    precision, recall = head.scores.get("precision"), head.scores.get("recall")
+    if head.card.threshold is None or precision is None or recall is None:
+        return
+    wished = head.card.head.threshold
+    if wished is not None:
+        line = axes.axhline if wished.metric == "precision" else axes.axvline
+        label = f"wished on val: {wished.metric} {wished.at_least:.0%}"
+        line(wished.at_least, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label=label)
+    axes.plot(recall, precision, "o", color=INK, markersize=8, markeredgecolor="white", zorder=5, label=(
+        f"threshold {head.card.threshold:.3f}: precision {precision:.1%}, recall {recall:.1%}"
+    ))  # fmt: skip
+
+
+def _levels(axes: Axes, alone: Decoding, together: Decoding) -> None:
+    names = list(together.levels)
+    for side, (decoding, label, colour) in enumerate(_ways(alone, together)):
+        values = [decoding.levels[name]["accuracy"] for name in names]
+        bars = axes.bar([at + 0.4 * (side - 0.5) for at in range(len(names))], values, 0.38, color=colour, label=label)
+        axes.bar_label(bars, [f"{value:.1%}" for value in values], fontsize=8, padding=2)
+    axes.set_xticks(range(len(names)), names, fontsize=10, color=INK)
+    axes.tick_params(axis="x", length=0)
+    axes.set(ylim=(0, 1.22), ylabel="accuracy", title="from the root's level to the leaves'")
+    axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100%"])
+    axes.legend(loc="upper left", ncols=2)
+
+
+def _distances(axes: Axes, alone: Decoding, together: Decoding) -> None:
+    edges = sorted(alone.distances.keys() | together.distances.keys())
+    for side, (decoding, _, colour) in enumerate(_ways(alone, together)):
+        counts, at = (
+            [decoding.distances.get(edge, 0) for edge in edges],
+            [i + 0.4 * (side - 0.5) for i in range(len(edges))],
+        )
+        mean = "none" if decoding.tree_distance is None else f"{decoding.tree_distance:.2f} on average"
+        bars = axes.bar(at, counts, 0.38, color=colour, label=mean)
+        axes.bar_label(bars, [f"{count:,}" for count in counts], fontsize=8, padding=2)
+    axes.set_xticks(range(len(edges)), [str(edge) for edge in edges])
+    axes.tick_params(axis="x", length=0)
+    axes.margins(y=0.25)
+    axes.set(xlabel="edges between the true leaf and the answered one", ylabel="mistakes")
+    axes.legend(loc="upper right", ncols=2)
+
+
+def _ways(alone: Decoding, together: Decoding) -> list[tuple[Decoding, str, str]]:
+    return [(alone, "each head alone", LINE), (together, "the tree decides", ACCENT)]
+
+
+def _curves(axes: Axes, head: HeadJudgement, which: Callable[[Ranking], Curve], area: str, corner: Corner) -> None:
+    curves = {name: which(ranking) for name, ranking in head.rankings.items()}
+    if not curves:
+        return _nothing(axes)
+    if len(head.classes) == 2:
+        curves = dict(list(curves.items())[-1:])
+    if len(curves) > NAMED:
+        for curve in curves.values():
+            axes.plot(curve.x, curve.y, color=LINE, linewidth=0.5, alpha=0.6)
+        curves = {f"mean of {len(curves)} classes": average(list(curves.values()), points=201)}
+    for (name, curve), colour in zip(curves.items(), COLOURS, strict=False):
+        axes.plot(curve.x, curve.y, color=colour, linewidth=1.6, label=f"{drawn(name)}, {area} {curve.area:.3f}")
+    axes.legend(loc=corner)
+    return None
+
+
+def _diagonal(axes: Axes, x: str, y: str) -> None:
+    _square(axes, x, y)
+    axes.plot([0, 1], [0, 1], color=LINE, linewidth=1, linestyle=(0, (4, 3)))
+
+
+def _square(axes: Axes, x: str, y: str) -> None:
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal", xlabel=x, ylabel=y)
+    axes.grid(color=GRID, linewidth=0.7)
+
+
+def _nothing(axes: Axes) -> None:
+    axes.text(0.5, 0.5, "no labelled images\nto draw from", ha="center", va="center", color=MUTED)

@@ -1,0 +1,57 @@
+"""Versions that tell a class of each image."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from meltpoint.images.views import Views, open_views
+from meltpoint.model.card import Card
+from meltpoint.params.read import Params
+from meltpoint.predict.predictor import Predictor
+from meltpoint.progress import track
+from meltpoint.tables import probability_columns, read_predictions
+from meltpoint.tasks.classification.mistakes import worst_mistakes
+from meltpoint.tasks.classification.paired import columns_of
+from meltpoint.tasks.contract import NamedTable
+
+MODEL_TYPE = "image classifier"  # as MLflow's pages call it
+MOST_CLASSES = 20  # of a head whose probabilities are in the table of test predictions
+
+
+def score_again(champion: Predictor, folder: Path, params: Params) -> pd.DataFrame:
+    """What the champion says of today's test images: `id`, `group` and, per head, what the deciding metric asks for.
+
+    Its preprocessing is its own.
+
+    It answers as its card says: by its own thresholds, and by its own tree.
+    Pictures that the champion refuses (it may have a lower limit of pixels) are left out.
+    """
+    views, batch = open_views(folder / "data" / "views"), params.evaluate.batch
+    samples = views.samples.iloc[views.rows("test")]
+    if champion.card.images == params.images:
+        said = champion.predict_views(views, ("test",), batch)
+    else:
+        paths = [folder / "data" / "raw" / path for path in samples["path"]]
+        said = champion.predict_images(track(paths, "scoring the champion"), batch)
+        said = said.assign(id=samples["id"].array, group=samples["group"].array)[said["error"].isna()]
+    return pd.DataFrame(said[["id", "group", *columns_of(champion.card.classes, params.compare.metric)]])
+
+
+def tables_of(views: Views, card: Card, worst: int, report: Path) -> Iterator[NamedTable]:
+    """The worst mistakes of the main head with their photographs, and what every head said of the test images.
+
+    The folder `report` has the predictions. Of a head with many classes the table has the answer, and
+    predictions.parquet the probabilities.
+    """
+    predictions = read_predictions(report / "predictions.parquet", card.classes)
+    wrong = worst_mistakes(predictions, card.main_head, card.classes[card.main_head]).head(worst)
+    rows = np.searchsorted(views.samples["id"].to_numpy(), wrong["id"].to_numpy())
+    wrong["path"] = views.samples["path"].to_numpy()[rows]
+    told = wrong[["true", "predicted", "confidence", "path", "id"]]
+    yield "test_mistakes", told.round(4), [np.asarray(views.plain[row]) for row in rows]
+    many = [head for head, names in card.classes.items() if len(names) > MOST_CLASSES]
+    wide = [name for head in many for name in probability_columns(head, card.classes[head])]
+    test = predictions[predictions["split"] == "test"].drop(columns=["split", "group", *wide])
+    yield "test_predictions", test.round(4), None

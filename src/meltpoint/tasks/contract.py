@@ -1,0 +1,174 @@
+"""What a task consists of, and the one place that loads it: a folder with a file for each part.
+
+Each part is loaded by itself, so that a comparison does without torch and a served model without what draws reports,
+and so that a change of one part makes only those stages run again that use it.
+"""
+
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from meltpoint.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from meltpoint.compare.results import PairedPart
+    from meltpoint.evaluate.repeat_scores import Judged
+    from meltpoint.images.views import Views
+    from meltpoint.model.card import Card
+    from meltpoint.params.judging import Evaluate
+    from meltpoint.params.model import Head, Target
+    from meltpoint.params.read import Params
+    from meltpoint.predict.predictor import Predictor
+
+MISSING = -1  # stands for an image without a label
+LOSS = "loss"
+
+Scores = dict[str, NDArray[np.float64]]  # by name, each (...,)
+NamedTable = tuple[str, pd.DataFrame, list[NDArray[np.uint8]] | None]  # name, rows, a photograph for each row
+Gather = Callable[["Tensor"], "Tensor"]  # rows (n, ...) of this process to those of all, filled up with -1
+
+
+class ObjectiveError(UserError, ValueError):
+    """Labels or classes that cannot be learnt."""
+
+
+class Tally(Protocol):
+    """How a head does on images that come in batches, each once."""
+
+    def add(self, outputs: "Tensor", targets: "Tensor", /) -> None:
+        """Take a batch in: outputs (..., N, ...) and what they should have been (N, ...), as `wanted` gives it."""
+        ...
+
+    def scores(self, gather: Gather, /) -> Scores:
+        """`loss` and metrics, each (...), over all images of all processes; the same in every process."""
+        ...
+
+
+class Objective(Protocol):
+    """Turns labels into targets, outputs into a loss and into probabilities. It never learns of devices or loops."""
+
+    @property
+    def n_outputs(self) -> int:
+        """K, the number of outputs the head has to give, of an image or of a pixel."""
+        ...
+
+    def encode(self, labels: "pd.Series[str]") -> "Tensor":
+        """Label cells (N,) to int64 (N,): the class that an image counts for, -1 where the label is missing."""
+        ...
+
+    def wanted(self, labels: "Tensor", masks: "Tensor | None", /) -> "Tensor":
+        """What outputs are compared with, of encoded labels (N,) or of masks uint8 (N, S, S), where there are some."""
+        ...
+
+    def loss(self, outputs: "Tensor", targets: "Tensor", label_smoothing: float) -> "Tensor":
+        """Outputs (..., N, ...) and targets (N, ...) to the mean loss (...,), 0 where nothing is labelled."""
+        ...
+
+    def decode(self, outputs: "Tensor") -> "Tensor":
+        """Outputs (..., N, ...) to probabilities float32 in class order, which sum to 1."""
+        ...
+
+    def tally(self) -> Tally:
+        """An empty tally of what this head gives."""
+        ...
+
+
+class ObjectivePart(Protocol):
+    """objective.py: what a target means. It may use torch."""
+
+    def build_objective(
+        self, head: Any, classes: list[str], train_labels: "pd.Series[str]", count: "Callable[[], Tensor]"
+    ) -> Objective:
+        """The objective of one head; `count` gives the pixels of each id in the training masks, int64 (256,).
+
+        Raises:
+            ObjectiveError: labels or classes that cannot be learnt.
+        """
+        ...
+
+    def count_outputs(self, n_classes: int, target: "Target") -> int:
+        """How many outputs a head of so many classes gives."""
+        ...
+
+    def decode(self, outputs: "Tensor", head: "Head") -> "Tensor":
+        """Outputs of a head to probabilities float32 in class order."""
+        ...
+
+
+class MetricsPart(Protocol):
+    """metrics.py: what predictions are worth. No torch."""
+
+    def judge(self, predictions: pd.DataFrame, card: "Card", settings: "Evaluate") -> "Judged":
+        """Judge the predictions of a model, apart for val and test."""
+        ...
+
+
+class ReportPart(Protocol):
+    """report.py: what an evaluation writes and draws."""
+
+    def write_report(
+        self,
+        predictions: pd.DataFrame,
+        judgement: Any,
+        views: "Views",
+        predictor: "Predictor",
+        settings: "Evaluate",
+        folder: Path,
+    ) -> None:
+        """Write `folder`, whole or not at all: predictions, scores, tables for `dvc plots`, pictures."""
+        ...
+
+
+class RegistryPart(Protocol):
+    """registry.py: what of a registered version depends on the task."""
+
+    MODEL_TYPE: str  # as MLflow's pages call it
+
+    def score_again(self, champion: "Predictor", folder: Path, params: "Params") -> pd.DataFrame:
+        """What a champion answers for today's test images: `id`, `group`, and per head what is compared."""
+        ...
+
+    def tables_of(self, views: "Views", card: "Card", worst: int, report: Path) -> Iterator[NamedTable]:
+        """The worst mistakes of the main head, and the answers for the test images; `report` has the predictions."""
+        ...
+
+
+def load_objective(kind: str) -> ObjectivePart:
+    """The part objective.py of a task."""
+    part: ObjectivePart = _load(f"meltpoint.tasks.{kind}.objective")
+    return part
+
+
+def load_metrics(kind: str) -> MetricsPart:
+    """The part metrics.py of a task."""
+    part: MetricsPart = _load(f"meltpoint.tasks.{kind}.metrics")
+    return part
+
+
+def load_report(kind: str) -> ReportPart:
+    """The part report.py of a task."""
+    part: ReportPart = _load(f"meltpoint.tasks.{kind}.report")
+    return part
+
+
+def load_paired(kind: str) -> "PairedPart":
+    """The part paired.py of a task: what is compared of several models (see `compare.results`). No torch."""
+    part: PairedPart = _load(f"meltpoint.tasks.{kind}.paired")
+    return part
+
+
+def load_registry(kind: str) -> RegistryPart:
+    """The part registry.py of a task."""
+    part: RegistryPart = _load(f"meltpoint.tasks.{kind}.registry")
+    return part
+
+
+def _load(module: str) -> Any:
+    return import_module(module)

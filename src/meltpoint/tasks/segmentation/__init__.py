@@ -1,0 +1,1 @@
+"""Task `segmentation`: a class for each pixel of an image."""

@@ -1,0 +1,143 @@
+"""Answers of heads that tell a class of each pixel: masks in a picture's own size, and tables of counted pixels."""
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from meltpoint.images.decode import Pixels
+from meltpoint.predict.answers import Answer, PredictError, Question
+from meltpoint.predict.geometry import Mask, is_larger, restore, slide
+from meltpoint.predict.masks import area_column, read_mask
+from meltpoint.predict.reading import read_views
+from meltpoint.predict.sources import Picture, Source, stack_pixels
+from meltpoint.tables import BORDERS, IDENTITY, PIXELS, border_column, check_counts, confusion_column, pixel_column
+from meltpoint.tasks.segmentation.borders import count_borders
+from meltpoint.tasks.segmentation.objective import count_ids
+
+if TYPE_CHECKING:
+    from meltpoint.images.views import Views
+    from meltpoint.predict.predictor import Predictor
+
+AT_ONCE = 2**20  # pixels through the model together: probabilities of all classes take a hundred bytes of each
+Counts = NDArray[np.int64]
+
+
+def look(
+    predictor: "Predictor", sources: Source | Iterable[Source], question: Question, batch: int, side: int | None
+) -> Iterator[tuple[Answer, Pixels | None]]:
+    """The answer to each picture, and the picture itself; see `Predictor.look`."""
+    some = 1 if question.window else fit_batch(predictor, batch)  # few whole pictures wait in memory
+    for pictures, found in predictor.run(sources, partial(_masks, predictor), some, side, whole=question.window):
+        masks = iter(found or [])
+        for picture in pictures:
+            own = {} if picture.error else next(masks)
+            said = {head: read_mask(predictor.card.heads[head], mask, question.language) for head, mask in own.items()}
+            yield Answer(picture.source, picture.error, {}, (), said), picture.shown
+
+
+def predict_views(predictor: "Predictor", views: "Views", rows: NDArray[np.int64], batch: int) -> pd.DataFrame:
+    """The table of `tables.check_counts` for some plain views.
+
+    Raises:
+        PredictError: the views have no masks, or other classes than the model.
+    """
+    truth = _check_masks(predictor, views)
+    parts: dict[str, list[tuple[Counts, Counts]]] = {head: [] for head in predictor.card.classes}
+    done = 0
+    with ThreadPoolExecutor() as pool:
+        for ids in _read(predictor, views, rows, batch):
+            some = rows[done : done + len(next(iter(ids.values())))]
+            done += len(some)
+            true = np.asarray(truth[some])
+            for head, own in ids.items():
+                parts[head].append(_count(own, true, len(predictor.card.classes[head]), pool))
+    table = views.samples.iloc[rows].reset_index(drop=True)[IDENTITY]
+    counted = [_tabulate(head, names, parts[head]) for head, names in predictor.card.classes.items()]
+    return check_counts(pd.concat([table, *counted], axis=1), predictor.card.classes)
+
+
+def predict_images(predictor: "Predictor", sources: Iterable[Source], batch: int) -> pd.DataFrame:
+    """A row for each source: `source`, `error`, and per head the area of each class, as `head.area.class`."""
+    rows: list[dict[str, object]] = []
+    for answer, _ in look(predictor, sources, Question(1, None, window=False), batch, None):
+        rows.append({"source": answer.source, "error": answer.error})
+        for head, said in answer.masks.items():
+            rows[-1] |= {area_column(head, area.label): area.share for area in said.legend}
+    areas = [area_column(head, name) for head, names in predictor.card.classes.items() for name in names]
+    table = pd.DataFrame(rows, columns=["source", "error", *areas])
+    return table.astype({"source": "string", "error": "string"} | dict.fromkeys(areas, "float64"))
+
+
+def fit_batch(predictor: "Predictor", batch: int) -> int:
+    """How many pictures go through the model at once: no more than `batch`, and than memory should hold."""
+    return max(1, min(batch, AT_ONCE // predictor.card.images.side**2))
+
+
+def masks_of(predictor: "Predictor", views: "Views", rows: NDArray[np.int64]) -> dict[str, Mask]:
+    """The masks uint8 (n, S, S) of all heads for some plain views."""
+    parts = list(_read(predictor, views, rows, len(rows)))
+    empty = np.empty((0, views.size, views.size), np.uint8)
+    return {head: np.concatenate([empty, *(part[head] for part in parts)]) for head in predictor.card.classes}
+
+
+def _masks(predictor: "Predictor", pictures: list[Picture]) -> list[dict[str, Mask]]:
+    """The masks (H, W) of pictures by head: from windows of the whole ones, if they are there and large."""
+    images = predictor.card.images
+    if all(picture.whole is not None and is_larger(picture.whole, images.side) for picture in pictures):
+        return [slide(predictor.probabilities, np.asarray(picture.whole), images.side) for picture in pictures]
+    found = predictor.probabilities(stack_pixels(pictures))
+    return [
+        {head: restore(planes[place], *picture.extent, images) for head, planes in found.items()}
+        for place, picture in enumerate(pictures)
+    ]
+
+
+def _read(predictor: "Predictor", views: "Views", rows: NDArray[np.int64], batch: int) -> Iterator[dict[str, Mask]]:
+    """The masks uint8 (n, S, S) of all heads, batch by batch."""
+    for pixels in read_views(views, rows, fit_batch(predictor, batch)):
+        outputs = predictor.outputs(pixels)  # (n, C, S, S): the largest logit is the largest probability
+        yield {head: own.argmax(1).to(torch.uint8).cpu().numpy() for head, own in outputs.items()}
+
+
+def _count(ids: Mask, true: Mask, n_classes: int, pool: ThreadPoolExecutor) -> tuple[Counts, Counts]:
+    """Of answers and truth uint8 (n, S, S): pairs (n, C, C), and border pixels (n, 4, C)."""
+    borders = pool.map(lambda pair: count_borders(pair[0], pair[1], n_classes), zip(ids, true, strict=True))
+    pairs = count_ids(torch.from_numpy(ids).long(), torch.from_numpy(true), n_classes)
+    return pairs.numpy(), np.stack(list(borders))
+
+
+def _tabulate(head: str, names: list[str], parts: list[tuple[Counts, Counts]]) -> pd.DataFrame:
+    """The columns of one head from what was counted, batch by batch."""
+    n_classes = len(names)
+    pairs = np.concatenate([np.empty((0, n_classes, n_classes), np.int64), *(part[0] for part in parts)])
+    borders = np.concatenate([np.empty((0, len(BORDERS), n_classes), np.int64), *(part[1] for part in parts)])
+    hits = np.diagonal(pairs, axis1=1, axis2=2)
+    pixels = dict(zip(PIXELS, (hits, pairs.sum(1) - hits, pairs.sum(2) - hits), strict=True))
+    columns = {pixel_column(head, count, name): pixels[count][:, place]
+               for count in PIXELS for place, name in enumerate(names)}  # fmt: skip
+    columns |= {border_column(head, count, name): borders[:, row, place]
+                for row, count in enumerate(BORDERS) for place, name in enumerate(names)}  # fmt: skip
+    return pd.DataFrame({**columns, confusion_column(head): list(pairs.reshape(-1, n_classes**2))})
+
+
+def _check_masks(predictor: "Predictor", views: "Views") -> Mask:
+    """The masks (N, S, S) of the views, whose ids mean the same as the model's."""
+    if views.masks is None:
+        raise PredictError(
+            "The views have no masks, so that there is nothing to count the model's by. Make them from a source of "
+            "masks (`dvc repro`), or predict from the picture files."
+        )
+    for name, own in predictor.card.heads.items():
+        known = views.classes.get(own.head.label)
+        if known != own.classes:
+            raise PredictError(
+                f"The head {name!r} tells the classes {own.classes}, and the views have {known} of "
+                f"{own.head.label!r}. Train it on these views (`dvc repro`), or predict from the picture files."
+            )
+    return views.masks

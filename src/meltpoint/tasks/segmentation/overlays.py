@@ -1,0 +1,162 @@
+"""Predicted masks over their images, to be looked at: the best, the middle and the worst, with what was wrong."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from meltpoint.evaluate.style import ACCENT, LINE, MUTED, STYLE, drawn
+from meltpoint.files import whole_file
+from meltpoint.images.views import Views
+from meltpoint.model.card import Card, HeadCard
+from meltpoint.tasks.segmentation.borders import IGNORED
+from meltpoint.tasks.segmentation.pixel_counts import score_images
+
+Pixels = NDArray[np.uint8]
+Floats = NDArray[np.float64]
+
+PANELS = ("image", "truth", "answer", "errors")
+SIDE = 2.3  # inches of a panel
+COLUMNS = 7  # names in a line of the legend
+SHARE = 8  # one in so many of the pictures of a contact sheet: each is a row of four panels here, in three groups
+BLEND = 0.62  # of a class's colour over the image
+STRIPE = 4  # pixels of the stripes that mean ignored
+
+
+class Masker(Protocol):
+    """A predictor of masks, as far as it is asked here."""
+
+    @property
+    def card(self) -> Card:
+        """What the model says of itself."""
+
+    def masks_of(self, views: Views, rows: NDArray[np.int64]) -> Mapping[str, Pixels]:
+        """Class ids uint8 (n, S, S) of each head for some plain views."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An image uint8 (S, S, 3), its true and its predicted mask uint8 (S, S), and what is said of it."""
+
+    caption: str
+    image: Pixels
+    truth: Pixels
+    said: Pixels
+
+
+def choose(images: int, each: int) -> dict[str, list[int]]:
+    """Places among images in rising order: `each` best, middle and worst, fewer where images are few, none twice."""
+    order, each = list(range(images)), min(each, -(-images // 3))
+    worst, rest = order[:each], order[each:]
+    best, rest = rest[::-1][:each], rest[: max(0, len(rest) - each)]
+    start = max(0, (len(rest) - each) // 2)
+    return {"best": best, "middle": rest[start : start + each][::-1], "worst": worst}
+
+
+def show_images(predictions: pd.DataFrame, predictor: Masker, views: Views, worst: int) -> list[Shown]:
+    """Images of test by their own IoU on the main head, best first; `worst` is the number for a contact sheet."""
+    main = predictor.card.main_head
+    scored = score_images(predictions, main, predictor.card.classes[main])
+    chosen = choose(len(scored), -(-worst // SHARE))
+    places = [place for group in chosen.values() for place in group]
+    names = [name for name, group in chosen.items() for _ in group]
+    if not places:
+        return []
+    told = scored.iloc[places]
+    rows = np.searchsorted(views.samples["id"].to_numpy(), told["id"].to_numpy()).astype(np.int64)
+    said, masks = predictor.masks_of(views, rows)[main], views.masks
+    assert masks is not None, "views of a segmentation have masks"
+    return [
+        Shown(
+            caption=f"{name}: IoU {iou:.1%}, {drawn(Path(path).name)}",
+            image=np.asarray(views.plain[row]),
+            truth=np.asarray(masks[row]),
+            said=np.asarray(answer),
+        )
+        for name, iou, path, row, answer in zip(names, told["iou"], told["path"], rows, said, strict=True)
+    ]
+
+
+def draw_overlays(shown: Sequence[Shown], head: HeadCard, title: str, path: Path) -> None:
+    """A row for each image: itself, the truth, the answer, and its errors; the legend names the classes in them."""
+    colours, names = palette_of(head), _legend(shown, head)
+    rows, lines = max(1, len(shown)), -(-len(names) // COLUMNS)
+    heights = [0.45 + 0.22 * lines, rows * (SIDE + 0.32)]
+    with rc_context(STYLE), whole_file(path) as temporary:
+        figure = Figure(figsize=(len(PANELS) * SIDE + 0.3, sum(heights)), layout=ConstrainedLayoutEngine(h_pad=0.09))
+        above, below = figure.subfigures(2, 1, height_ratios=heights, squeeze=False)[:, 0]
+        above.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+        above.legend(handles=names, loc="lower left", ncols=COLUMNS, handlelength=1.2)
+        grid = below.subplots(rows, len(PANELS), squeeze=False)
+        for axes in grid.ravel():
+            axes.set_axis_off()
+        for line, own in zip(grid, shown, strict=False):
+            _row(line, own, colours)
+        if not shown:
+            grid[0, 0].text(0, 0.5, "no labelled images\nto draw from", va="center", color=MUTED)
+        figure.savefig(temporary, metadata={"Software": None})
+
+
+def paint(image: Pixels, mask: Pixels, colours: Floats) -> Pixels:
+    """The colours (C, 3) in [0, 1] of a mask over its image, uint8 (H, W, 3); what is ignored is striped."""
+    table = np.zeros((256, 3))
+    table[: len(colours)] = colours * 255
+    mixed = (1 - BLEND) * image + BLEND * table[mask]
+    return np.where((mask == IGNORED)[..., None], _stripes(image), mixed).astype(np.uint8)
+
+
+def paint_errors(image: Pixels, truth: Pixels, said: Pixels) -> Pixels:
+    """Wrong pixels in a warm colour over a pale grey image, uint8 (H, W, 3); what is ignored is striped."""
+    pale = np.repeat(255 - 0.4 * (255 - image.mean(-1, keepdims=True)), 3, axis=-1)
+    warm = 0.2 * pale + 0.8 * 255 * np.asarray(to_rgb(ACCENT))
+    painted = np.where((said != truth)[..., None], warm, pale)
+    return np.where((truth == IGNORED)[..., None], _stripes(image), painted).astype(np.uint8)
+
+
+def palette_of(head: HeadCard) -> Floats:
+    """The colours (C, 3) of a head's classes, in [0, 1]."""
+    assert head.colours is not None, "a head of masks has colours"
+    return np.array([to_rgb(colour) for colour in head.colours], dtype=np.float64)
+
+
+def _stripes(image: Pixels) -> Floats:
+    down, across = np.indices(image.shape[:2])
+    light = np.where((down + across) // STRIPE % 2, 235.0, 205.0)[..., None]
+    return np.asarray(0.25 * image + 0.75 * light)
+
+
+def _row(line: Sequence[Axes], own: Shown, colours: Floats) -> None:
+    painted = (
+        own.image,
+        paint(own.image, own.truth, colours),
+        paint(own.image, own.said, colours),
+        paint_errors(own.image, own.truth, own.said),
+    )
+    for axes, pixels, name in zip(line, painted, PANELS, strict=True):
+        axes.imshow(pixels)
+        axes.text(0.5, -0.02, name, transform=axes.transAxes, ha="center", va="top", color=MUTED, fontsize=8)
+    line[0].set_title(own.caption, fontsize=9, loc="left")
+
+
+def _legend(shown: Sequence[Shown], head: HeadCard) -> list[Patch]:
+    """The classes that are to be seen, what ignored pixels look like, and wrong ones."""
+    seen = {int(code) for own in shown for mask in (own.truth, own.said) for code in np.unique(mask)}
+    colours = palette_of(head)
+    classes = [
+        Patch(facecolor=tuple(colours[code]), edgecolor=LINE, label=drawn(name))
+        for code, name in enumerate(head.classes)
+        if code in seen
+    ]
+    ignored = [Patch(facecolor="#cdcdcd", edgecolor="#ebebeb", hatch="////", label="ignored")]
+    wrong = Patch(facecolor=ACCENT, edgecolor=LINE, label="wrong")
+    return [*classes, *(ignored if IGNORED in seen else []), wrong]

@@ -1,0 +1,94 @@
+"""Masks that several predictors answered, and how sure their scores are: images count, never pixels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from meltpoint.compare.formatting import METRICS, Wording
+from meltpoint.compare.influence import groups_of, pixel_ratio
+from meltpoint.compare.measured import Measured, gather, say_few, say_rare
+from meltpoint.tables import PIXELS, Classes, pixel_column, read_counts
+from meltpoint.tasks.segmentation.pixel_counts import pixels_of
+
+Ints = NDArray[np.int64]
+
+PICTURE = "overlays.png"
+WORDING = Wording(
+    support="pixels",
+    ranking="iou",
+    unfolded=24,
+    pictures="Masks",
+    about="Test images by their own IoU: the best, the middle and the worst. Some may be labelled wrongly: look.",
+    alternative="Test images with their true mask, the one of {strategy} on {head}, and its errors",
+)
+WITHOUT_CLASSES = "pixel_accuracy"  # decides however rare classes are
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One head on one split: of each predictor `pixels` (R, 3, N, C), tp, fp and fn of its trainings.
+
+    The N images are those with a labelled pixel; `group` (N,) is the group id of each.
+    """
+
+    pixels: Sequence[Ints]
+    group: Ints
+    classes: list[str]
+
+    @property
+    def images(self) -> int:
+        """How many images have a labelled pixel."""
+        return len(self.group)
+
+    @property
+    def groups(self) -> int:
+        """How many groups these images form."""
+        return int(self.group.max()) + 1 if len(self.group) else 0
+
+    def measure(self, metric: str) -> Measured:
+        """The predictors' metric, and how sure it is."""
+        shown = self._shown()
+        trainings = [
+            [pixel_ratio(pixels, metric, self.group, self.groups, shown > 0) for pixels in own] for own in self.pixels
+        ]
+        whole = metric == WITHOUT_CLASSES
+        needed, others = (np.zeros_like(shown), []) if whole else (shown, [METRICS[WITHOUT_CLASSES]])
+        refusal = say_few(self.images, self.groups) or say_rare(METRICS[metric], needed, self.classes, others)
+        counted = np.array([self.groups]) if whole else shown[shown > 0]
+        return gather(metric, trainings, self.group, counted, refusal)
+
+    def _shown(self) -> Ints:
+        """How many groups have a pixel of each class in their true masks (C,)."""
+        tp, _, fn = self.pixels[0][0]
+        there = np.zeros((self.groups, len(self.classes)), np.int64)
+        np.add.at(there, self.group, (tp + fn > 0).astype(np.int64))
+        return np.asarray((there > 0).sum(0), dtype=np.int64)
+
+
+def read(path: Path, classes: Classes, metric: str) -> pd.DataFrame:  # noqa: ARG001 - all metrics ask for the same
+    """Of the predictions of a strategy the columns id, split, group, and of each head tp, fp and fn of each class."""
+    wanted = [pixel_column(head, count, name) for head, names in classes.items() for count in PIXELS for name in names]
+    return read_counts(path, classes)[["id", "split", "group", *wanted]]
+
+
+def asked(table: pd.DataFrame, classes: Classes) -> pd.DataFrame:
+    """What has to be the same for all predictors: the pixels that each class has in the truth."""
+    return pd.DataFrame(
+        {
+            f"{head}.{name}": table[pixel_column(head, "tp", name)] + table[pixel_column(head, "fn", name)]
+            for head, names in classes.items()
+            for name in names
+        }
+    )
+
+
+def pair(trainings: Sequence[Sequence[pd.DataFrame]], head: str, names: list[str]) -> Answers:
+    """The answers of each predictor's trainings, in tables whose rows are the same images."""
+    pixels = [np.stack([pixels_of(table, head, names) for table in own]) for own in trainings]
+    kept = (pixels[0][0, 0] + pixels[0][0, 2]).sum(-1) > 0
+    group = groups_of(trainings[0][0]["group"][kept])
+    return Answers([own[:, :, kept] for own in pixels], group, names)

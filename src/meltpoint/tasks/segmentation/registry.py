@@ -1,0 +1,88 @@
+"""Versions that tell a class of each pixel."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from meltpoint.images.masks import resize_mask
+from meltpoint.images.views import Views, open_views
+from meltpoint.model.card import Card
+from meltpoint.params.read import Params
+from meltpoint.predict.predictor import Predictor
+from meltpoint.progress import track
+from meltpoint.tables import PIXELS, pixel_column, read_counts
+from meltpoint.tasks.contract import NamedTable
+from meltpoint.tasks.segmentation.pixel_counts import commonest_error, score_images
+
+Mask = NDArray[np.uint8]
+
+MODEL_TYPE = "semantic segmentation"  # as MLflow's pages call it
+
+
+def score_again(champion: Predictor, folder: Path, params: Params) -> pd.DataFrame:
+    """What the champion says of today's test masks: `id`, `group` and, per head, tp, fp, fn of each class.
+
+    A champion of another geometry looks at the pictures with its own preprocessing; its masks, in the pictures' own
+    size, are then brought to today's, so that both are counted on the same pixels. What it is not shown it misses.
+    Pictures that it refuses are left out.
+    """
+    views = open_views(folder / "data" / "views")
+    if champion.card.images == params.images:
+        said = champion.predict_views(views, ("test",), params.evaluate.batch)
+        wanted = [
+            pixel_column(head, count, name)
+            for head, names in champion.card.classes.items()
+            for count in PIXELS
+            for name in names
+        ]
+        return pd.DataFrame(said[["id", "group", *wanted]])
+    return pd.DataFrame(list(_from_pictures(champion, views, folder, params)))
+
+
+def tables_of(views: Views, card: Card, worst: int, report: Path) -> Iterator[NamedTable]:
+    """The worst images of the main head with their photographs, and the IoU of all test images.
+
+    The folder `report` has the predictions.
+    """
+    predictions, main = read_counts(report / "predictions.parquet", card.classes), card.main_head
+    scored = score_images(predictions, main, card.classes[main])
+    worst_ones = scored.head(worst)
+    rows = np.searchsorted(views.samples["id"].to_numpy(), worst_ones["id"].to_numpy())
+    errors = commonest_error(predictions, main, card.classes[main])
+    told = worst_ones.assign(error=[errors[number] for number in worst_ones["id"]])
+    photographs = [np.asarray(views.plain[row]) for row in rows]
+    yield "test_mistakes", told[["iou", "error", "path", "id"]].round(4), photographs
+    yield "test_predictions", scored.round(4), None
+
+
+def _from_pictures(champion: Predictor, views: Views, folder: Path, params: Params) -> Iterator[dict[str, Any]]:
+    rows, masks = views.rows("test"), views.masks
+    assert masks is not None, "views of a segmentation have masks"
+    samples = views.samples.iloc[rows]
+    paths = [folder / "data" / "raw" / path for path in samples["path"]]
+    answers = champion.stream(track(paths, "scoring the champion"), batch=params.evaluate.batch)
+    for row, number, group, answer in zip(rows, samples["id"], samples["group"], answers, strict=True):
+        if answer.error is None:
+            counted: dict[str, Any] = {"id": number, "group": group}
+            for head, own in answer.masks.items():
+                counted |= _count(head, champion.card.classes[head], masks[row], resize_mask(own.mask, params.images))
+            yield counted
+
+
+def _count(head: str, names: list[str], true: Mask, said: Mask) -> dict[str, int]:
+    """Pixels of each class; ignored ones are left out, and an answer that is no class meets none."""
+    size = len(names)
+    known = true < size
+    cells = true[known].astype(np.int64) * (size + 1) + np.minimum(said[known], size)
+    counts = np.bincount(cells, minlength=size * (size + 1)).reshape(size, size + 1)
+    hits = np.diagonal(counts)
+    found = {"tp": hits, "fp": counts.sum(0)[:size] - hits, "fn": counts.sum(1) - hits}
+    return {
+        pixel_column(head, count, name): int(value)
+        for count, values in found.items()
+        for name, value in zip(names, values, strict=True)
+    }

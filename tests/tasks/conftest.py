@@ -1,0 +1,1 @@
+from judged import *  # noqa: F403 - its fixtures

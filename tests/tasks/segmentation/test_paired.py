@@ -1,0 +1,125 @@
+"""Masks are compared image by image; the page and the text show mean IoU and the IoU of each class."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from meltpoint.compare.decision import compare
+from meltpoint.compare.decision_files import record_of, write_decision
+from meltpoint.compare.results import Evidence, EvidenceError, read_evidence
+from meltpoint.files import write_json
+from meltpoint.params.judging import Compare
+from meltpoint.tables import pixel_column, write_predictions
+from meltpoint.tasks.segmentation import paired
+from meltpoint.tasks.segmentation.metrics import judge_heads
+from meltpoint.tasks.segmentation.paired import pair
+
+Add = Callable[[str, Any, float], None]
+COSTS = {
+    "latency_p50_ms": 10.0, "latency_p95_ms": 12.0, "throughput_per_second": 90.0, "megabytes": 13.5, "parameters": 50,
+    "trainable_parameters": 5, "peak_megabytes": 300.0,
+}  # fmt: skip
+
+
+@pytest.fixture
+def settings() -> Compare:
+    return Compare(metric="miou", margin=0.01, confidence=0.95, cost="train_seconds")
+
+
+def add(reports: Path, name: str, made: Any, seconds: float) -> None:
+    """What stages train and evaluate leave behind, as far as the comparison reads it."""
+    folder = reports / "strategies" / name
+    (folder / "pictures").mkdir(parents=True)
+    write_predictions(made.table, folder / "predictions.parquet")
+    made.table.iloc[:0].assign(repeat=0).to_parquet(folder / "repeats.parquet")
+    write_json(folder / "metrics.json", judge_heads(made.table, made.card.heads).metrics)
+    write_json(folder / "hierarchy.json", {})
+    (folder / "reliability.csv").write_text("confidence,accuracy,images,low,high\n")
+    Image.new("RGB", (40, 30)).save(folder / "pictures" / "overlays.png")
+    write_json(reports / "costs" / f"train-{name}.json", COSTS | {"seconds": seconds})
+    write_json(reports / "costs" / f"predict-{name}.json", COSTS)
+    write_json(reports / "costs" / "embed.json", {"seconds": 3.0, "peak_megabytes": 200.0})
+    write_json(reports.parent / "classes.json", made.card.classes)
+
+
+def read(reports: Path, *names: str) -> Evidence:
+    heads: Any = {"scene": SimpleNamespace(label="scene")}
+    return read_evidence(reports, list(names), heads, "scene", reports.parent / "classes.json", paired, "miou")
+
+
+@pytest.fixture
+def evidence(tmp_path: Path, scenes: Any) -> Evidence:
+    for name, errors, seed, seconds in (("frozen", 0.4, 1, 5.0), ("finetune", 0.1, 2, 90.0)):
+        add(tmp_path / "reports", name, scenes(images=20, errors=errors, seed=seed), seconds)
+    return read(tmp_path / "reports", "frozen", "finetune")
+
+
+def test_the_scores_are_those_of_the_evaluation(evidence: Evidence, settings: Compare) -> None:
+    for metric in ("miou", "dice", "pixel_accuracy"):
+        found = evidence.answers["test"]["scene"].measure(metric)
+        told = [evidence.metrics[name]["test"]["scene"][metric] for name in evidence.strategies]
+        assert found.scores == pytest.approx(told, abs=1e-6)
+        assert found.images == 20
+
+
+def test_the_better_masks_are_shipped(evidence: Evidence, settings: Compare, tmp_path: Path) -> None:
+    decision = compare(evidence, settings)
+    assert (decision.winner, decision.verdict) == ("finetune", "ship")
+    assert re.match(r"Ship finetune: \d\d\.\d% mean IoU on scene against \d\d\.\d% for frozen", decision.sentence)
+    pairs = record_of(decision).pairs
+    for found in pairs:
+        assert found.interval[0] < found.difference < found.interval[1]
+        assert found.p_value < 0.05
+    write_decision(decision, tmp_path)
+    text, page = ((tmp_path / f"compare.{kind}").read_text() for kind in ("md", "html"))
+    iou = evidence.metrics["finetune"]["test"]["scene"]["classes"]["person"]["iou"]
+    assert re.search(rf"^\| person +\| +\d+\.\d% +\| +{iou:.1%} +\|$", text, flags=re.M)
+    assert "IoU of each class of scene, on test:" in text
+    assert f"<td>{iou:.1%}</td>" in page
+    assert ">pixels</th>" in page
+    assert "Masks on scene</h2>" in page
+    assert "Is the confidence earned?" not in page, "masks have no stored probabilities"
+
+
+def test_images_without_a_labelled_pixel_are_left_out(scenes: Any) -> None:
+    table = scenes(images=6).table.copy()
+    names = ["sky", "road", "car", "person"]
+    table.loc[3, [pixel_column("scene", count, name) for count in ("tp", "fp", "fn") for name in names]] = 0
+    assert [own.shape for own in pair([[table], [table]], "scene", names).pixels] == [(1, 3, 11, 4)] * 2
+
+
+def test_other_masks_are_refused(tmp_path: Path, scenes: Any) -> None:
+    reports, made = tmp_path / "reports", scenes(images=3)
+    add(reports, "first", made, 1.0)
+    made.table[pixel_column("scene", "fn", "car")] += 1
+    add(reports, "second", made, 1.0)
+    with pytest.raises(EvidenceError, match=r"other labels, in scene\.car"):
+        read(reports, "first", "second")
+    made.table = pd.DataFrame(made.table.iloc[1:])
+    add(reports, "third", made, 1.0)
+    with pytest.raises(EvidenceError, match="'third' was evaluated on other images"):
+        read(reports, "first", "third")
+
+
+def test_a_missing_picture_names_the_command_that_makes_it(tmp_path: Path, scenes: Any) -> None:
+    add(tmp_path / "reports", "only", scenes(images=2), 1.0)
+    (tmp_path / "reports" / "strategies" / "only" / "pictures" / "overlays.png").unlink()
+    with pytest.raises(EvidenceError, match=r"overlays\.png is missing.*dvc repro evaluate@only"):
+        read(tmp_path / "reports", "only")
+
+
+def test_rows_may_come_in_any_order(tmp_path: Path, scenes: Any) -> None:
+    made = scenes(images=4)
+    add(tmp_path / "reports", "first", made, 1.0)
+    made.table = made.table.sample(frac=1, random_state=0)
+    add(tmp_path / "reports", "second", made, 1.0)
+    found: Any = read(tmp_path / "reports", "first", "second").answers["test"]["scene"]
+    assert (found.pixels[0] == found.pixels[1]).all()
+    assert np.isfinite(found.measure("miou").influence).all()
