@@ -10,6 +10,7 @@ import yaml
 from meltpoint.images.augment import build_transform
 from meltpoint.images.views import Views, open_views, write_views
 from meltpoint.params.read import Params, parse_params
+from meltpoint.shards import open_shards
 from meltpoint.tables import read_classes, read_samples
 
 PRESET = Path(__file__).parents[1] / "presets" / "elpv.yaml"
@@ -35,7 +36,8 @@ def photographs(params: Params, train: int, val: int, folder: Path) -> Views:
     samples = read_samples(Path("data/samples.csv"), classes).sample(train + val, random_state=0).sort_values("id")
     samples["split"] = np.random.default_rng(0).permutation(["train"] * train + ["val"] * val)
     transform = build_transform(params.augment.transforms, params.images)
-    write_views(Path("data/raw"), samples, classes, params.images, transform, 0, params.seed, folder)
+    read = open_shards(Path("data/raw")).read
+    write_views(read, samples, classes, params.images, transform, 0, params.seed, folder)
     return open_views(folder)
 
 

@@ -129,9 +129,9 @@ def _read(source: "Source", card: "Card") -> "Picture":
 def _rates(model: Path, pictures: Path, count: int) -> tuple[dict[str, float], str]:
     """Images a second of each, and the device."""
     from meltpoint.images.decode import Pixels
-    from meltpoint.predict.ahead import map_ahead
     from meltpoint.predict.predictor import BATCH, Predictor, Probabilities, open_predictor
     from meltpoint.predict.sources import expand, stack_pixels
+    from meltpoint.prefetch import map_ahead
 
     predictor = open_predictor(model)
     batch = stack_pixels(_read(path, predictor.card) for path in sorted(pictures.iterdir())[:BATCH])

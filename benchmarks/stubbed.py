@@ -11,11 +11,18 @@ from meltpoint.params.yaml12 import dump, load
 
 ROOT = Path(__file__).parents[1]
 CLASSES = 100
+PACK = """\
+from pathlib import Path
+from meltpoint.shards import write_shards
+photos = Path("datasets/photos")
+files = sorted(str(path.relative_to(photos)) for path in photos.rglob("*.jpg"))
+write_shards(({path: (photos / path).read_bytes()} for path in files), Path("data/raw"))
+"""
 STUB = """\
 set -e
 for out in "$@"; do
   case "$out" in
-    data/raw) rm -rf data/raw; cp -r datasets/photos data/raw;;
+    data/raw) rm -rf data/raw; python pack.py;;
     *.*) mkdir -p "$(dirname "$out")"; echo "$out" > "$out";;
     *) mkdir -p "$out"; echo "$out" > "$out/one";;
   esac
@@ -39,7 +46,8 @@ def make_repository(folder: Path, count: int) -> None:
             body = stage.get("do", stage)
             body["cmd"] = f"sh stub.sh {' '.join(_outs(body))}"
     (folder / "dvc.yaml").write_text(dump(stages), encoding="utf-8")
-    (folder / "stub.sh").write_text(STUB, encoding="utf-8")
+    for name, text in (("stub.sh", STUB), ("pack.py", PACK)):
+        (folder / name).write_text(text, encoding="utf-8")
     shutil.copy(ROOT / ".dvcignore", folder)
     call(folder, "dvc", "init", "--no-scm", "--quiet")
     settings = (ROOT / ".dvc" / "config").read_text(encoding="utf-8")

@@ -9,6 +9,7 @@ from meltpoint.images.preview import draw_augmented
 from meltpoint.images.views import open_views, write_views
 from meltpoint.params.read import read_params
 from meltpoint.progress import Stopwatch
+from meltpoint.shards import open_shards
 from meltpoint.tables import read_classes, read_splits
 
 VIEWS = Path("data/views")
@@ -21,9 +22,8 @@ def main() -> None:
     depths = read_json(Path("data/depths.json"))
     samples = read_splits(Path("data/splits"), classes)
     transform, count = build_transform(params.augment.transforms, params.images), params.augment.views
-    write_views(
-        Path("data/raw"), samples, classes, params.images, transform, count, params.seed, VIEWS, palettes, depths
-    )
+    read = open_shards(Path("data/raw")).read
+    write_views(read, samples, classes, params.images, transform, count, params.seed, VIEWS, palettes, depths)
     views = open_views(VIEWS)
     draw_augmented(views, transform, params.seed, Path("reports/augment.png"))
     watch.close(views.sentence, VIEWS)

@@ -20,7 +20,6 @@ def main() -> None:
     write_json(Path("data/names.json"), collected.names)
     write_json(Path("data/palettes.json"), collected.palettes)
     write_json(Path("data/depths.json"), collected.depths)
-    write_json(Path("data/contents.json"), collected.contents)
     write_samples(collected.samples, Path("data/samples.csv"))
     watch.close(collected.sentence, Path("data/raw"))
 

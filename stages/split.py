@@ -11,9 +11,8 @@ from meltpoint.images.decode import read_grey
 from meltpoint.images.sheet import draw_pairs
 from meltpoint.params.read import read_params
 from meltpoint.progress import Stopwatch
+from meltpoint.shards import open_shards
 from meltpoint.tables import read_classes, read_samples, write_splits
-
-RAW = Path("data/raw")
 
 
 def main() -> None:
@@ -21,11 +20,12 @@ def main() -> None:
     watch, params, classes = Stopwatch("split"), read_params(), read_classes(Path("data/classes.json"))
     depths = read_json(Path("data/depths.json"))
     samples = read_samples(Path("data/samples.csv"), classes)
-    read = partial(read_grey, depths=depths)
-    pairs = find_duplicates(list(map(RAW.joinpath, samples["path"])), read, params.split.duplicates)
+    raw = open_shards(Path("data/raw"))
+    read = partial(read_grey, read=raw.read, depths=depths)
+    pairs = find_duplicates(samples["path"].tolist(), read, params.split.duplicates)
     result = split_samples(samples, classes, pairs, params.split)
     write_splits(result.samples, Path("data/splits"))
-    draw_pairs(RAW, samples, pairs, result.parted, Path("reports/duplicates.png"), depths)
+    draw_pairs(raw.read, samples, pairs, result.parted, Path("reports/duplicates.png"), depths)
     write_json(Path("reports/split.json"), result.report)
     watch.close(result.sentence, Path("data/splits"))
 

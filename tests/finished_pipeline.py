@@ -25,6 +25,7 @@ from meltpoint.params.read import Params, read_params
 from meltpoint.predict.predictor import open_predictor
 from meltpoint.recovery.moved import correct_places
 from meltpoint.registry.register import register
+from meltpoint.shards import open_shards, write_shards
 from meltpoint.tables import check_samples, write_predictions
 from meltpoint.tasks.classification.metrics import judge_heads
 from meltpoint.tracking.store import make_database
@@ -148,10 +149,10 @@ def small_params() -> dict[str, Any]:
 
 
 def write_images(folder: Path, params: Params) -> None:
-    """data/raw, data/views and data/classes.json of EACH images of every combination."""
+    """photos, data/raw, data/views and data/classes.json of EACH images of every combination."""
     rows = [(shape, colour) for shape in CLASSES["shape"] for colour in CLASSES["colour"] for _ in range(EACH)]
     for number in range(len(rows)):
-        picture(folder / "data" / "raw" / f"{number}.png", number)
+        picture(folder / "photos" / f"{number}.png", number)
     samples = pd.DataFrame(rows, columns=list(CLASSES)).assign(
         id=range(len(rows)), path=[f"{number}.png" for number in range(len(rows))],
         group=[f"image:{number}.png" for number in range(len(rows))],
@@ -161,7 +162,9 @@ def write_images(folder: Path, params: Params) -> None:
     write_json(folder / "data" / "classes.json", CLASSES)
     transform = build_transform(params.augment.transforms, params.images)
     table = check_samples(samples, CLASSES)
-    write_views(folder / "data" / "raw", table, CLASSES, params.images, transform, 0, 1, folder / "data" / "views")
+    write_shards(({path.name: path.read_bytes()} for path in sorted(folder.glob("photos/*"))), folder / "data" / "raw")
+    read = open_shards(folder / "data" / "raw").read
+    write_views(read, table, CLASSES, params.images, transform, 0, 1, folder / "data" / "views")
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "meltpoint"
 LAYERS = [
     {"errors", "files", "progress", "params"},
-    {"tables", "metrics", "trees", "grab", "depths", "comparison"},
+    {"tables", "metrics", "trees", "grab", "depths", "comparison", "prefetch", "shards"},
     {"data", "images", "model"},
     {"compare", "evaluate", "predict", "export"},
     {"tasks"},
@@ -176,15 +176,6 @@ def test_deps_are_the_import_closure(stage: str) -> None:
         assert used * 2 > len(files) or not files, (
             f"{stage} depends on {name_of(dep)} and uses {used} of its {len(files)} files"
         )
-
-
-def test_the_pictures_are_looked_at_once() -> None:
-    """100,000 files take DVC seconds, for each stage that has their folder among its deps or outs."""
-    assert [stage for stage in DVC if "data/raw" in stage_body(stage).get("outs", [])] == ["download"]
-    assert not [stage for stage in DVC if "data/raw" in stage_body(stage)["deps"]]
-    tables = {"data/samples.csv", "data/splits", "data/contents.json"}  # say what the pictures hold
-    assert all(tables & set(stage_body(stage)["deps"]) for stage in ("split", "augment", "register"))
-    assert "data/contents.json" in stage_body("augment")["deps"], "masks are in no table"
 
 
 @pytest.mark.parametrize("path", STAGES, ids=name_of)

@@ -46,7 +46,7 @@ def test_another_picture_does_not_read_the_weights_anew(house: Path) -> None:
 
 
 def test_a_file_of_data_raw_that_was_changed_by_hand_is_put_right(house: Path) -> None:
-    picture = house / "data" / "raw" / "class0" / "000000.jpg"
-    picture.unlink()
+    shard = house / "data" / "raw" / "00000.zip"
+    shard.unlink()
     assert repro(house) in ({"download"}, set())
-    assert picture.exists()
+    assert shard.exists()

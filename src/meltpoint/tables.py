@@ -30,9 +30,9 @@ class TableError(UserError, ValueError):
 def check_samples(samples: pd.DataFrame, classes: Classes) -> pd.DataFrame:
     """The manifest with exactly the columns id, path, one per label, group, split, width, height, sha256.
 
-    `id` is unique int64, `path` is unique and relative to data/raw, a label cell is one of its classes or missing,
+    `id` is unique int64, `path` is unique (its name in data/raw), a label cell is one of its classes or missing,
     `group` and `split` may be missing. Columns come back in this order, text as pandas `string`. A label of masks has
-    a column `<label>.mask` besides, a path relative to data/raw; its cells name the classes on the mask (`present_in`).
+    a column `<label>.mask` besides, the mask's name there; its cells name the classes on the mask (`present_in`).
     """
     masked = [label for label in classes if mask_column(label) in samples.columns]
     columns = ["id", "path", *classes, *map(mask_column, masked), "group", "split", *MEASURED]

@@ -16,6 +16,7 @@ from meltpoint.data.masks import VoidError
 from meltpoint.images import decode
 from meltpoint.images.masks import IGNORED, normalise, read_mask
 from meltpoint.params.data import Data
+from meltpoint.shards import open_shards
 from meltpoint.tables import check_samples, mask_column, read_samples, write_samples
 
 pytestmark = pytest.mark.usefixtures("workplace")
@@ -152,7 +153,7 @@ def test_every_layout_gives_images_with_their_own_masks(
     assert splits is not None or samples["split"].isna().all()
     for path, mask in zip(samples["path"], samples[mask_column("scene")], strict=True):
         assert mask == f"masks/{Path(path).with_suffix('.png')}"
-        np.testing.assert_array_equal(read_mask(RAW / mask), truth(Path(path).stem))
+        np.testing.assert_array_equal(read_mask(open_shards(RAW).read(mask)), truth(Path(path).stem))
     assert found.report["unusable"] == []
     assert found.report["notes"] == []
 
@@ -217,7 +218,7 @@ def test_images_that_are_turned_and_have_masks_are_counted(
     found = collect(given, RAW, REPORT, decode.inspect, normalise)
     assert found.report["turned"] == {"images": 2, "with_masks": 2}
     assert "2 images with masks are turned or mirrored by their EXIF" in capsys.readouterr().out
-    np.testing.assert_array_equal(read_mask(RAW / "masks/train/a.png"), np.eye(5))
+    np.testing.assert_array_equal(read_mask(open_shards(RAW).read("masks/train/a.png")), np.eye(5))
 
 
 def test_a_mask_of_an_image_as_it_was_before_it_was_turned_is_refused() -> None:
@@ -251,7 +252,7 @@ def test_pairs_go_by_name_and_not_by_place(inspect: Inspect) -> None:
     draw_ids(Path("set/trainannot/z.png"))  # as many as before: sorted lists would pair every one wrongly
     found = collected(given, inspect)
     for path, mask in zip(found.samples["path"], found.samples["scene.mask"], strict=True):
-        np.testing.assert_array_equal(read_mask(RAW / mask), truth(Path(path).stem))
+        np.testing.assert_array_equal(read_mask(open_shards(RAW).read(mask)), truth(Path(path).stem))
 
 
 UNKNOWN = "mask a.png: the unknown id 9 on 24 pixels; give it to a class as its `id`, or list it in `void`"
@@ -353,14 +354,31 @@ def test_one_folder_of_masks_serves_all_splits(inspect: Inspect) -> None:
     assert found.report["ignored"] == []
 
 
-def test_a_mask_that_is_drawn_otherwise_changes_the_contents_and_not_the_table(inspect: Inspect) -> None:
+def test_a_mask_that_is_drawn_otherwise_changes_its_shard_and_not_the_table(inspect: Inspect) -> None:
+    def stored() -> list[bytes]:
+        return [shard.read_bytes() for shard in sorted(RAW.iterdir())]
+
     asked = four_folders()
-    before = collect(asked, RAW, REPORT, inspect, normalise)
-    assert before.contents["files"] == 2 * len(before.samples)
+    before, shards = collected(asked, inspect), stored()
     drawn = Path("set/train_labels/a.png")
     Image.fromarray(np.flip(truth("a"), axis=1)).save(drawn)
-    after = collect(asked, RAW, REPORT, inspect, normalise)
-    assert after.samples.equals(before.samples)
-    assert after.contents != before.contents
+    assert collected(asked, inspect).samples.equals(before.samples)
+    assert stored() != shards
     draw_ids(drawn)
-    assert collect(asked, RAW, REPORT, inspect, normalise).contents == before.contents
+    collected(asked, inspect)
+    assert stored() == shards
+
+
+@pytest.mark.parametrize("other", ["a.jpg", "masks/a.png"])
+def test_a_path_that_would_belong_to_two_files_is_refused(other: str, inspect: Inspect) -> None:
+    for path in ("a.png", other):
+        draw_image(Path("set") / path)
+    draw_ids(Path("drawn.png"))
+    mask = Path("drawn.png").absolute()
+    Path("labels.csv").write_text(f"path,mask\na.png,{mask}\n{other},{mask}\n")
+    table = {"kind": "csv", "table": "labels.csv", "images": "set", "separator": None, "header": None, "path": "path"}
+    asked = segnet()
+    labels = {name: label.model_dump() for name, label in asked.labels.items()}
+    given = {**asked.model_dump(), "source": {**table, "split": None}, "labels": labels}
+    with pytest.raises(CollectError, match=r"1 paths would belong to two files, first 'masks/a\.png'"):
+        collected(Data.model_validate(given), inspect)

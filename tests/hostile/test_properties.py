@@ -65,15 +65,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def train_pixels(contents: list[bytes], images: Images, place: Path) -> Any:
     """The plain views that training reads, (N, S, S, 3)."""
-    for number, content in enumerate(contents):
-        (place / f"{number}.png").write_bytes(content)
     rows = [
         {"id": number, "path": f"{number}.png", "y": "a", "group": None, "split": "train", "width": 1, "height": 1,
          "sha256": f"{number}"}
         for number in range(len(contents))
     ]  # fmt: skip
     samples = check_samples(pd.DataFrame(rows), {"y": ["a"]})
-    write_views(place, samples, {"y": ["a"]}, images, build_transform([], images), 0, 0, place / "views")
+    files = {f"{number}.png": content for number, content in enumerate(contents)}
+    write_views(files.__getitem__, samples, {"y": ["a"]}, images, build_transform([], images), 0, 0, place / "views")
     return np.array(open_views(place / "views").plain)
 
 
@@ -87,6 +86,7 @@ def test_training_and_serving_see_the_same_tensor(place: Path, drawn: list[Any],
         sent = read_image(base64.b64encode(content).decode(), 10**6)
         assert isinstance(sent, bytes)
         path = place / f"{number}.png"
+        path.write_bytes(content)
         for source in (path, str(path), content, sent, Image.open(io.BytesIO(content))):
             served = read_picture(source, card, None, False)
             assert served.error is None

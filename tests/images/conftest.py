@@ -25,6 +25,9 @@ class Gallery:
     classes: Classes
     images: Images
 
+    def read(self, path: str) -> bytes:
+        return (self.raw / path).read_bytes()
+
 
 @pytest.fixture
 def scenery(gallery: Gallery) -> Gallery:

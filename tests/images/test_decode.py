@@ -203,9 +203,17 @@ def test_inspect_gives_width_and_height_as_decoded(tmp_path: Path) -> None:
     assert inspect(path, 1) == Inspected(6, 4, turned=True, range=None)
 
 
-def test_grey_is_the_luma_of_what_decode_gives(tmp_path: Path) -> None:
-    path = tmp_path / "picture.png"
-    path.write_bytes(as_png(UPRIGHT))
-    np.testing.assert_array_equal(read_grey(path), np.asarray(Image.fromarray(UPRIGHT).convert("L")))
-    path.write_bytes(as_png(UPRIGHT[:, :, 0]))
-    np.testing.assert_array_equal(read_grey(path), UPRIGHT[:, :, 0])
+def test_grey_is_the_luma_of_what_decode_gives() -> None:
+    files = {"colours": as_png(UPRIGHT), "grey": as_png(UPRIGHT[:, :, 0])}
+    expected = np.asarray(Image.fromarray(UPRIGHT).convert("L"))
+    np.testing.assert_array_equal(read_grey("colours", files.__getitem__), expected)
+    np.testing.assert_array_equal(read_grey("grey", files.__getitem__), UPRIGHT[:, :, 0])
+
+
+def test_messages_name_a_picture_that_is_given_as_bytes() -> None:
+    with pytest.raises(ImageError, match="The picture 'cat/1.png' cannot be used: not an image"):
+        read_grey("cat/1.png", lambda path: b"no picture")
+    with pytest.raises(ImageError, match="The picture 'cat/1.png' cannot be used"):
+        decode(b"no picture", 1, name="cat/1.png")
+    with pytest.raises(ImageError, match="The picture of 10 bytes cannot be used"):
+        decode(b"no picture", 1)

@@ -70,9 +70,9 @@ COLOUR_MASKS: dict[str, Any] = {
 
 def written(image: Image.Image, pixels: Literal["ids", "colours"], folder: Path) -> tuple[np.ndarray, list[int]]:
     image.save(folder / "origin.png")
-    counts = normalise(folder / "origin.png", folder / "target.png", label(pixels), (4, 3))
+    content, counts = normalise(folder / "origin.png", label(pixels), (4, 3))
     assert counts.dtype == np.int64
-    return read_mask(folder / "target.png"), counts.tolist()
+    return read_mask(content), counts.tolist()
 
 
 @pytest.mark.parametrize("kind", ID_MASKS)
@@ -90,8 +90,9 @@ def test_colours_become_places_of_classes(kind: str, tmp_path: Path) -> None:
 
 
 def test_a_stored_mask_is_coloured_to_people(tmp_path: Path) -> None:
-    written(ID_MASKS["grey"](), "ids", tmp_path)
-    with Image.open(tmp_path / "target.png") as image:
+    ID_MASKS["grey"]().save(tmp_path / "origin.png")
+    content, _ = normalise(tmp_path / "origin.png", label("ids"), (4, 3))
+    with Image.open(BytesIO(content)) as image:
         assert (image.mode, image.format) == ("P", "PNG")
         shown = np.asarray(image.convert("RGB"))
     np.testing.assert_array_equal(shown[TRUTH != IGNORED], COLOURS[TRUTH][TRUTH != IGNORED])
@@ -122,11 +123,10 @@ def test_what_no_class_stands_for_is_named_and_counted(
 ) -> None:
     Image.fromarray(np.array(values, dtype=np.uint8)).save(tmp_path / "odd.png")
     with pytest.raises(MaskError, match="'odd.png' has the unknown .* Allowed are .* Correct the mask") as caught:
-        normalise(tmp_path / "odd.png", tmp_path / "target.png", label(pixels), (4, 1))
+        normalise(tmp_path / "odd.png", label(pixels), (4, 1))
     assert (
         caught.value.reason == f"{reason}; give it to a class as its `{pixels.removesuffix('s')}`, or list it in `void`"
     )
-    assert not (tmp_path / "target.png").exists()
 
 
 def test_the_255_of_a_mask_of_two_values_is_to_be_given_to_the_class(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_the_255_of_a_mask_of_two_values_is_to_be_given_to_the_class(tmp_path: P
     classes = {name: {"id": number, "colour": f"#00000{number}"} for number, name in enumerate("ab")}
     given = {"kind": "mask", "column": "mask", "pixels": "ids", "classes": classes, "void": []}
     with pytest.raises(MaskError) as caught:
-        normalise(tmp_path / "odd.png", tmp_path / "target.png", MaskLabel.model_validate(given), (2, 1))
+        normalise(tmp_path / "odd.png", MaskLabel.model_validate(given), (2, 1))
     assert "255 is what many tools paint an object with: give it to a class as its `id`" in caught.value.reason
 
 
@@ -196,7 +196,7 @@ def test_colours_of_other_modes_are_refused(mode: str, tmp_path: Path) -> None:
     path = tmp_path / "origin.tif"
     Image.new(mode, (4, 3)).save(path)
     with pytest.raises(ImageError) as caught:
-        normalise(path, tmp_path / "target.png", label("colours"), (4, 3))
+        normalise(path, label("colours"), (4, 3))
     assert caught.value.reason == "no colours of 8 bits in it"
 
 
@@ -204,7 +204,7 @@ def test_no_mask_and_no_picture_are_told(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("no picture")
     for name, reason in (("text.png", "not an image"), ("gone.png", "unreadable file")):
         with pytest.raises(ImageError) as caught:
-            normalise(tmp_path / name, tmp_path / "target.png", label("ids"), (4, 3))
+            normalise(tmp_path / name, label("ids"), (4, 3))
         assert caught.value.reason == reason
 
 
@@ -212,8 +212,8 @@ def test_a_mask_is_turned_as_its_file_says(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 3  # upside down
     Image.fromarray(IDS[TRUTH]).save(tmp_path / "turned.png", exif=exif)
-    normalise(tmp_path / "turned.png", tmp_path / "target.png", label("ids"), (4, 3))
-    np.testing.assert_array_equal(read_mask(tmp_path / "target.png"), TRUTH[::-1, ::-1])
+    content, _ = normalise(tmp_path / "turned.png", label("ids"), (4, 3))
+    np.testing.assert_array_equal(read_mask(content), TRUTH[::-1, ::-1])
 
 
 @given(

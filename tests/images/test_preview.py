@@ -20,7 +20,7 @@ PALETTES = {"scene": ["#ffffff", "#ffffff", "#ffffff"]}
 
 def preview(gallery: "Gallery", folder: Path, count: int) -> np.ndarray:
     transform, views = build_transform([{"D4": {"p": 1.0}}], gallery.images), folder / "views"
-    write_views(gallery.raw, gallery.samples, gallery.classes, gallery.images, transform, count, 7, views, PALETTES)
+    write_views(gallery.read, gallery.samples, gallery.classes, gallery.images, transform, count, 7, views, PALETTES)
     draw_augmented(open_views(folder / "views"), transform, 7, folder / "augment.png")
     with Image.open(folder / "augment.png") as image:
         return np.asarray(image.convert("RGB"))

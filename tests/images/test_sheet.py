@@ -68,7 +68,7 @@ def test_pairs_stand_side_by_side_and_the_second_is_turned_back(tmp_path: Path, 
     Image.fromarray(picture).save(gallery.raw / "0.png")
     Image.fromarray(np.rot90(picture, -1)[:, ::-1]).save(gallery.raw / "1.png")  # turned right, then mirrored
     twins = Twins(0, 1, turn="turned by 90° and mirrored", quarters=3, mirrored=True)
-    draw_pairs(gallery.raw, gallery.samples, [twins], [True], tmp_path / "pairs.png")
+    draw_pairs(gallery.read, gallery.samples, [twins], [True], tmp_path / "pairs.png")
     sheet = opened(tmp_path / "pairs.png")
     row = next(line for line in sheet if (line == (250, 0, 0)).all(-1).any())
     reds, greens = np.flatnonzero((row == (250, 0, 0)).all(-1)), np.flatnonzero((row == (0, 250, 0)).all(-1))
@@ -78,13 +78,13 @@ def test_pairs_stand_side_by_side_and_the_second_is_turned_back(tmp_path: Path, 
 
 def test_many_pairs_are_shown_by_some(tmp_path: Path, gallery: "Gallery") -> None:
     few = [Twins(0, number) for number in range(1, 12)]
-    draw_pairs(gallery.raw, gallery.samples, few, [False] * 11, tmp_path / "few.png")
-    draw_pairs(gallery.raw, gallery.samples, few * 4, [False] * 44, tmp_path / "many.png")
-    draw_pairs(gallery.raw, gallery.samples, few * 40, [False] * 440, tmp_path / "more.png")
+    draw_pairs(gallery.read, gallery.samples, few, [False] * 11, tmp_path / "few.png")
+    draw_pairs(gallery.read, gallery.samples, few * 4, [False] * 44, tmp_path / "many.png")
+    draw_pairs(gallery.read, gallery.samples, few * 40, [False] * 440, tmp_path / "more.png")
     heights = [opened(tmp_path / f"{name}.png").shape[0] for name in ("few", "many", "more")]
     assert heights[0] < heights[1] == heights[2]
 
 
 def test_no_pairs_are_a_picture_that_says_so(tmp_path: Path, gallery: "Gallery") -> None:
-    draw_pairs(gallery.raw, gallery.samples, [], [], tmp_path / "pairs.png")
+    draw_pairs(gallery.read, gallery.samples, [], [], tmp_path / "pairs.png")
     assert opened(tmp_path / "pairs.png").shape[0] < 150

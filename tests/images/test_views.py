@@ -35,7 +35,9 @@ def written(
     seed: int = 7,
     palettes: dict[str, list[str]] | None = None,
 ) -> Views:
-    write_views(gallery.raw, gallery.samples, gallery.classes, gallery.images, transform, count, seed, folder, palettes)
+    write_views(
+        gallery.read, gallery.samples, gallery.classes, gallery.images, transform, count, seed, folder, palettes
+    )
     return open_views(folder)
 
 
@@ -63,7 +65,7 @@ def test_values_of_more_than_8_bits_are_on_one_scale(gallery: "Gallery", transfo
     stores = []
     for folder, depths in ((dark, {}), (bright, {"integer": (0.0, 4095.0)})):
         facts = (gallery.classes, gallery.images, transform, 0, 7, folder, None, depths)
-        write_views(gallery.raw, gallery.samples, *facts)
+        write_views(gallery.read, gallery.samples, *facts)
         stores.append(open_views(folder))
     expected = {number: round(300 * (number + 1) * 255 / 4095) for number in range(len(gallery.samples))}
     order = {int(id_): number for number, id_ in enumerate(gallery.samples["id"])}
@@ -83,7 +85,7 @@ def test_each_view_has_its_mask(scenery: "Gallery", transform: Transform, tmp_pa
     assert (views.augmented_masks.shape, views.augmented_masks.dtype) == ((6, 3, 16, 16), np.uint8)
     assert views.palettes == PALETTES
     for row, path in enumerate(views.samples["scene.mask"]):
-        np.testing.assert_array_equal(views.masks[row], resize_mask(read_mask(scenery.raw / path), scenery.images))
+        np.testing.assert_array_equal(views.masks[row], resize_mask(read_mask(scenery.read(path)), scenery.images))
     for place, row in enumerate(views.rows("train")):
         for number in range(3):
             seed = view_seed(7, int(views.samples["id"][row]), number)
@@ -108,7 +110,7 @@ def test_images_without_masks_have_none(gallery: "Gallery", transform: Transform
 def test_the_fingerprint_follows_the_masks(scenery: "Gallery", transform: Transform, tmp_path: Path) -> None:
     before = written(scenery, transform, tmp_path / "views", palettes=PALETTES).fingerprint
     assert written(scenery, transform, tmp_path / "views", palettes=PALETTES).fingerprint == before
-    mask = read_mask(scenery.raw / "masks" / "5.png")
+    mask = read_mask(scenery.read("masks/5.png"))
     (scenery.raw / "masks" / "5.png").write_bytes(encode_mask(2 - np.minimum(mask, 2), PALETTES["scene"]))
     assert written(scenery, transform, tmp_path / "views", palettes=PALETTES).fingerprint != before
 

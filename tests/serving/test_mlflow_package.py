@@ -42,7 +42,7 @@ def encode(path: Path) -> str:
 
 @pytest.fixture
 def package(house: Any, tmp_path: Path) -> Path:
-    image = encode(house.folder / "data" / "raw" / "0.png")
+    image = encode(house.folder / "photos" / "0.png")
     write_package(house.folder / "models" / "frozen", image, "m-1", "run", tmp_path / "package")
     return tmp_path / "package"
 
@@ -71,7 +71,7 @@ def test_there_is_no_pickle_in_it(package: Path) -> None:
 
 @pytest.mark.slow
 def test_it_loads_alone_with_pickle_forbidden(package: Path, tmp_path: Path) -> None:
-    good = encode(Path("data/raw/3.png"))
+    good = encode(Path("photos/3.png"))
     environment = {**os.environ, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     asked = subprocess.run(
         [sys.executable, "-c", LOADS, str(package), good, "bad", good],

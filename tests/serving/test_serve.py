@@ -174,7 +174,7 @@ def limited(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_champion_is_served_by_mlflow_within_limits(house: Any, limited: None, tmp_path: Path) -> None:
     serve = ("models", "serve", "-m", "models:/shapes@champion", "--env-manager", "local")
     with started(tmp_path, "/ping", *serve) as address:
-        pictures = house.folder / "data" / "raw"
+        pictures = house.folder / "photos"
         check_answers(address, pictures)
         check_limits(address, pictures, tmp_path)
         check_crowd(address, pictures)
@@ -184,7 +184,7 @@ def test_a_champion_is_served_by_mlflow_within_limits(house: Any, limited: None,
 
 def test_meltpoint_serve_also_limits_requests(house: Any, limited: None, tmp_path: Path) -> None:
     with started(house.folder, "/ping", "serve", program=OURS) as address:
-        pictures = house.folder / "data" / "raw"
+        pictures = house.folder / "photos"
         check_answers(address, pictures)
         check_limits(address, pictures, tmp_path)
         check_crowd(address, pictures)

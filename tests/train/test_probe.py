@@ -127,7 +127,7 @@ def test_nan_features_stop_with_their_images(scene: Any, problem: Problem, tmp_p
         TrainingError, match="The loss is nan in step 1, epoch 1, with the learning rate 0.01"
     ) as caught:
         probe(problem, bad, backbone(scene), SETTINGS, 3, None, 1, "shuffled")
-    assert "data/raw/" in str(caught.value)
+    assert ".png" in str(caught.value)
 
 
 def convolving(scene: Any) -> Params:

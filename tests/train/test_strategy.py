@@ -215,7 +215,7 @@ def test_a_loss_that_is_no_number_stops_the_training(scene: Any) -> None:
     named = str(caught.value).split("with the ids ")[1].split(":")[0].split(", ")
     assert len(named) == 12
     assert set(named) <= set(ids)
-    assert f"{named[0]}: data/raw/{named[0]}.png" in str(caught.value)
+    assert f"{named[0]}: {named[0]}.png" in str(caught.value)
 
 
 def test_without_progress_it_stops_early(scene: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,12 +1,10 @@
-"""Brings a dataset in: every image decoded once and copied, or listed with the reason why not; complete or absent."""
+"""Brings a dataset in: each image is decoded once and stored, or listed with the reason why not. All or nothing."""
 
-import hashlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +14,30 @@ from meltpoint.data.copying import CollectError, Copy, Inspect, Job, Normalise, 
 from meltpoint.data.declared import read_groups
 from meltpoint.data.labels import build_labels, check_counts, written_missing
 from meltpoint.data.listing import Aside, Listing, SourceError, nearest_file, tail_in
-from meltpoint.data.masks import Masked, check_void, count_pixels, masked_label, note_turned, palettes_of, with_masks
+from meltpoint.data.masks import (
+    FOLDER,
+    Masked,
+    check_void,
+    count_pixels,
+    mask_path,
+    masked_label,
+    note_turned,
+    palettes_of,
+    with_masks,
+)
 from meltpoint.data.names import Names, read_names
 from meltpoint.data.reading import read_source
 from meltpoint.data.report import build_report, closing_sentence
 from meltpoint.depths import Depths, choose_depths, describe_depths, note_depths
 from meltpoint.files import whole_folder, write_json
 from meltpoint.params.data import Data, NamesLabel
+from meltpoint.prefetch import map_ahead
 from meltpoint.progress import track
+from meltpoint.shards import write_shards
 from meltpoint.tables import Classes, Palettes, check_samples
 
 SHOWN = 10  # unusable images that a message lists
+THREADS = min(8, os.cpu_count() or 1)
 SCRATCH = Path(".checkpoints/download")  # below the working directory: ignored by git and DVC, no out of any stage
 
 
@@ -38,7 +49,6 @@ class Collected:
     names: of classes for people, {label: {language: {class: name}}}.
     palettes: of labels of masks, a colour "#rrggbb" for each class.
     depths: which values of pictures of more than 8 bits are black and white.
-    contents: what all files of data/raw add up to, `files` and `sha256`, so that stages need not look at each again.
     report: what reports/data.json holds.
     """
 
@@ -47,18 +57,17 @@ class Collected:
     names: Names
     palettes: Palettes
     depths: Depths
-    contents: dict[str, Any]
     report: dict[str, Any]
     sentence: str
 
 
 def collect(data: Data, raw: Path, report: Path, inspect: Inspect, normalise: Normalise) -> Collected:
-    """Read the source, make the labels, and copy every image that `inspect` can decode to `raw`.
+    """Read the source, make the labels, and write every image that `inspect` can decode into shards in `raw`.
 
-    `inspect(path, max_megapixels)` says what a picture is, or raises a UserError with a `.reason`.
-    `normalise(origin, target, label, (width, height))` writes a mask of class ids and gives the pixels of each class
-    and of none (C + 1,), or raises such an error. What was met is written to the file `report`, also when there are too
-    many unusable images to go on.
+    `inspect(content, max_megapixels)` says what a picture is, or raises a UserError with a `.reason`.
+    `normalise(origin, label, (width, height))` gives a mask as a file of class ids, and the pixels of each class and of
+    none (C + 1,), or raises such an error. What was met is written to the file `report`, also when there are too many
+    unusable images to go on.
 
     Raises:
         SourceError, LabelError, NamesError, ArchiveError, FetchError: the source is not as params.yaml says.
@@ -74,9 +83,11 @@ def collect(data: Data, raw: Path, report: Path, inspect: Inspect, normalise: No
         listing = replace(listing, notes=listing.notes + named.notes + missing)
         table, repeated = _once(table)
         _check_room(table, raw)
+        if masked:
+            _check_mask_paths(table)
         with whole_folder(raw) as folder:
-            copy = partial(copy_image, folder, data.max_megapixels, inspect, normalise, masked)
-            samples, unusable, copies = _copied(table, copy, masked)
+            copy = partial(copy_image, data.max_megapixels, inspect, normalise, masked)
+            samples, unusable, copies = _copied(table, copy, masked, folder)
             unusable = sorted(listing.unusable + unusable, key=lambda aside: aside.path)
             met = build_report(listing, samples, classes, unusable, repeated) | {"bad_allowed": data.max_bad}
             depths = _describe_pixels(met, copies, masked)
@@ -87,15 +98,8 @@ def collect(data: Data, raw: Path, report: Path, inspect: Inspect, normalise: No
             check_counts(met["labels"])
     finally:
         shutil.rmtree(SCRATCH, ignore_errors=True)
-    samples, palettes, contents = check_samples(samples, classes), palettes_of(data.labels), _add_up(samples, copies)
-    return Collected(samples, classes, named.names, palettes, depths, contents, met, closing_sentence(met))
-
-
-def _add_up(samples: pd.DataFrame, copies: list[Copy]) -> dict[str, Any]:
-    digest = hashlib.sha256()
-    for path, copy in zip(samples["path"], copies, strict=True):
-        digest.update(f"{path}\0{copy.sha256}\0{copy.mask_sha256}\n".encode())
-    return {"files": sum(1 + bool(copy.mask_sha256) for copy in copies), "sha256": digest.hexdigest()}
+    samples, palettes = check_samples(samples, classes), palettes_of(data.labels)
+    return Collected(samples, classes, named.names, palettes, depths, met, closing_sentence(met))
 
 
 def _describe_pixels(met: dict[str, Any], copies: list[Copy], masked: Masked | None) -> Depths:
@@ -170,20 +174,37 @@ def _size(path: Path) -> int:
         return 0  # what is wrong with it is told when it is copied
 
 
+def _check_mask_paths(table: pd.DataFrame) -> None:
+    """Each image and each mask has a path of its own: masks are stored as masks/<path of the image>.png."""
+    paths = pd.concat([table["path"], table["path"].map(mask_path)])
+    twice = sorted(set(paths[paths.duplicated()]))
+    if twice:
+        raise CollectError(
+            f"{len(twice):,} paths would belong to two files, first {twice[0]!r}: the mask of an image is stored as"
+            f" {FOLDER}/<path of the image>.png. Two images may not differ in their suffix alone, and a mask may not"
+            " get the path of an image. Rename one of them in the source."
+        )
+
+
 def _copied(
-    table: pd.DataFrame, copy: Callable[[Job], Copy | str], masked: Masked | None
+    table: pd.DataFrame, copy: Callable[[Job], tuple[Copy, dict[str, bytes]] | str], masked: Masked | None, folder: Path
 ) -> tuple[pd.DataFrame, list[Aside], list[Copy]]:
-    """The rows whose image was copied and decoded, with id, width, height, sha256 and bytes; the others; the copies."""
+    """The rows whose image was decoded and stored, with id, width, height, sha256 and bytes; the others; the copies."""
     masks = table[masked.name] if masked else [""] * len(table)
     jobs = list(zip(table["path"], table["origin"], masks, strict=True))
-    with ThreadPool(min(8, os.cpu_count() or 1)) as pool:
-        try:
-            results = list(track(pool.imap(copy, jobs, chunksize=4), "decode and copy", len(jobs)))
-        finally:
-            pool.terminate()
-            pool.join()  # after an error: a folder in which a thread still writes cannot be removed
-    copies = {place: result for place, result in enumerate(results) if isinstance(result, Copy)}
-    unusable = [Aside(job[0], result) for job, result in zip(jobs, results, strict=True) if isinstance(result, str)]
+    copies: dict[int, Copy] = {}
+    unusable: list[Aside] = []
+
+    def usable() -> Iterator[dict[str, bytes]]:
+        results = map_ahead(copy, jobs, 2 * THREADS, THREADS)
+        for place, result in enumerate(track(results, "decode and copy", len(jobs))):
+            if isinstance(result, str):
+                unusable.append(Aside(jobs[place][0], result))
+            else:
+                copies[place], files = result
+                yield files
+
+    write_shards(usable(), folder)
     cells = {place: one.measured for place, one in copies.items()}
     measured = pd.DataFrame.from_dict(cells, orient="index", columns=["width", "height", "sha256", "bytes"])
     samples = table.drop(columns="origin").join(measured, how="inner").reset_index(drop=True)

@@ -8,9 +8,7 @@ two and 20,000 half a minute, besides decoding; 100,000 (40 billion comparisons 
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,11 +25,12 @@ from meltpoint.data.detail import (
     turned,
 )
 from meltpoint.params.data import Duplicates
+from meltpoint.prefetch import map_ahead
 from meltpoint.progress import track
 
 Candidates = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]  # first, second, distance: (M,) each
 
-READ = 256  # pictures waiting in memory while others are decoded
+AHEAD = 256  # details that may wait in memory while other pictures are decoded
 ROWS, COLUMNS = 128, 8192  # hashes compared at once; a block of counts stays in the processor's cache
 CHECKED = 1024  # candidate pairs whose pixels are in memory at once
 
@@ -62,7 +61,7 @@ class Pair:
         return TURNS.index(self.turn) >= 4
 
 
-def find_duplicates(files: list[Path], read: Callable[[Path], Pixels], settings: Duplicates) -> list[Pair]:
+def find_duplicates(files: list[str], read: Callable[[str], Pixels], settings: Duplicates) -> list[Pair]:
     """Pairs of duplicates among `files`, sorted; `read` gives a picture as uint8 (H, W).
 
     Of pictures with equal pixels each is paired with the first of them, and only that one is compared with others. A
@@ -87,21 +86,19 @@ def find_duplicates(files: list[Path], read: Callable[[Path], Pixels], settings:
     return sorted(exact + named, key=lambda pair: (pair.first, pair.second))
 
 
-def _read_all(files: list[Path], read: Callable[[Path], Pixels]) -> tuple[list[bytes], Detail]:
+def _read_all(files: list[str], read: Callable[[str], Pixels]) -> tuple[list[bytes], Detail]:
     """A digest of the pixels and the detail of every picture; decoding runs in threads."""
     digests: list[bytes] = []
     details = np.zeros((len(files), *detail_of(np.zeros((1, 1), dtype=np.uint8)).shape), dtype=np.int8)
 
-    def look(path: Path) -> tuple[bytes, Detail]:
+    def look(path: str) -> tuple[bytes, Detail]:
         grey = np.ascontiguousarray(read(path))
         return hashlib.sha256(repr(grey.shape).encode() + grey.tobytes()).digest(), detail_of(grey)
 
-    with ThreadPoolExecutor() as pool:
-        starts = range(0, len(files), READ)
-        looks = (seen for start in starts for seen in pool.map(look, files[start : start + READ]))
-        for row, (digest, detail) in enumerate(track(looks, "look for duplicates", len(files))):
-            digests.append(digest)
-            details[row] = detail
+    looks = map_ahead(look, files, AHEAD, None)
+    for row, (digest, detail) in enumerate(track(looks, "look for duplicates", len(files))):
+        digests.append(digest)
+        details[row] = detail
     return digests, details
 
 
@@ -126,10 +123,7 @@ def _proposed(hashes: Hashes, blocks: list[tuple[int, int]], limit: int) -> Iter
         return _close(words[0, :, start : start + ROWS], words[turn], start, limit)
 
     workers = os.cpu_count() or 1
-    with ThreadPoolExecutor(workers) as pool:
-        groups = range(0, len(blocks), 8 * workers)
-        found = (one for start in groups for one in pool.map(compare, blocks[start : start + 8 * workers]))
-        yield from track(found, "compare hashes", len(blocks), unit="block")
+    yield from track(map_ahead(compare, blocks, 8 * workers, workers), "compare hashes", len(blocks), unit="block")
 
 
 def _close(rows: Hashes, columns: Hashes, start: int, limit: int) -> Candidates:

@@ -49,8 +49,8 @@ class Listing:
     """A source, read.
 
     title: what was read, for people; it names no place outside the repository.
-    files: columns path (posix, relative; becomes data/raw/<path>), origin (the absolute path to copy from, which may
-        not exist) and split (train, val, test or missing), all pandas strings.
+    files: columns path (posix, relative; the picture's name in data/raw), origin (the absolute path to read from, which
+        may not exist) and split (train, val, test or missing), all pandas strings.
     columns: the raw columns as stripped text, row by row with `files`; empty text where a cell is empty.
     unusable: files that cannot even be named in a table.
     ignored: files that are no samples by their place or name.

@@ -12,7 +12,7 @@ from meltpoint.errors import UserError
 from meltpoint.params.data import Label, MaskLabel
 from meltpoint.tables import Palettes, mask_column, say_present
 
-FOLDER = "masks"  # below data/raw
+FOLDER = "masks"  # in the shards of data/raw
 IGNORED = "(ignored)"  # what the report calls pixels of no class
 
 Pixels = NDArray[np.int64]  # (N, C + 1) pixels of each class, the last of ignored ones
@@ -47,7 +47,7 @@ def palettes_of(labels: dict[str, Label]) -> Palettes:
 
 
 def mask_path(path: str) -> str:
-    """Where below data/raw the mask of the image `path` goes."""
+    """What the mask of the image `path` is called in the shards of data/raw."""
     return str(PurePosixPath(FOLDER, path).with_suffix(".png"))
 
 

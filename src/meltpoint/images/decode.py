@@ -47,23 +47,26 @@ class ImageError(UserError, ValueError):
         )
 
 
-def decode(source: Path | bytes, max_megapixels: float, depths: Depths | None = None) -> Pixels:
+def decode(
+    source: Path | bytes, max_megapixels: float, depths: Depths | None = None, name: str | None = None
+) -> Pixels:
     """A picture as uint8 (H, W, 3) RGB, decoded to its last byte.
 
     EXIF orientation is applied, values of more than 8 bits are scaled (by `depths`, else as `to_eight_bits` says),
-    alpha is composited on white, palettes and CMYK are converted; of an animation the first frame is taken.
+    alpha is composited on white, palettes and CMYK are converted; of an animation the first frame is taken. `name` is
+    what messages call a picture that is given as bytes.
 
     Raises:
         ImageError: empty, no picture, a format that is not allowed, damaged, truncated, a depth that cannot be scaled,
             or more than `max_megapixels` (in units of 10**6 pixels, known from the header, before anything is decoded).
     """
-    with _opened(source, partial(_check_size, max_megapixels=max_megapixels)) as loaded:
+    with _opened(source, partial(_check_size, max_megapixels=max_megapixels), name) as loaded:
         return _rgb_of(loaded, depths or {})
 
 
-def inspect(path: Path, max_megapixels: float) -> Inspected:
+def inspect(source: Path | bytes, max_megapixels: float) -> Inspected:
     """Decode a picture fully and say what it is; raises ImageError as `decode` does."""
-    with _opened(path, partial(_check_size, max_megapixels=max_megapixels)) as loaded:
+    with _opened(source, partial(_check_size, max_megapixels=max_megapixels)) as loaded:
         values = loaded.deep.range if loaded.deep else None
         height, width = _rgb_of(loaded, {}).shape[:2]
         return Inspected(width, height, loaded.turned, values)
@@ -103,9 +106,9 @@ def read_colours(path: Path, size: Size) -> Pixels:
         return stored[..., :3]
 
 
-def read_grey(path: Path, depths: Depths | None = None) -> Pixels:
-    """The luma of a picture as uint8 (H, W); for pictures that `inspect` has accepted before."""
-    with _opened(path, partial(_check_size, max_megapixels=float("inf"))) as loaded:
+def read_grey(path: str, read: Callable[[str], bytes], depths: Depths | None = None) -> Pixels:
+    """The luma as uint8 (H, W) of a picture that `inspect` has accepted before; `read` gives its bytes."""
+    with _opened(read(path), partial(_check_size, max_megapixels=float("inf")), path) as loaded:
         if loaded.image.mode == "L" and not loaded.image.has_transparency_data:
             return np.asarray(loaded.image)
         return np.asarray(Image.fromarray(_rgb_of(loaded, depths or {})).convert("L"))
@@ -121,12 +124,13 @@ class _Loaded:
 
 
 @contextmanager
-def _opened(source: Path | bytes, check: Callable[[Size], None]) -> Iterator[_Loaded]:
+def _opened(source: Path | bytes, check: Callable[[Size], None], name: str | None = None) -> Iterator[_Loaded]:
     """A fully loaded and upright picture, after a `check` of the size in its header.
 
     Whatever Pillow raises becomes an ImageError here and nowhere else.
     """
-    name = repr(source.name) if isinstance(source, Path) else f"of {len(source):,} bytes"
+    name = source.name if isinstance(source, Path) else name
+    called = f"of {len(source):,} bytes" if isinstance(source, bytes) and name is None else repr(name)
     try:
         with source.open("rb") if isinstance(source, Path) else io.BytesIO(source) as file:
             start = file.read(START)
@@ -142,7 +146,7 @@ def _opened(source: Path | bytes, check: Callable[[Size], None]) -> Iterator[_Lo
                 check_raw(image)
                 yield _load(image, file)
     except Exception as error:  # Pillow raises nearly every built-in kind for damaged files
-        raise ImageError(name, *_explain(error)) from error
+        raise ImageError(called, *_explain(error)) from error
 
 
 def _explain(error: Exception) -> tuple[str, str]:

@@ -34,10 +34,11 @@ class MaskError(UserError, ValueError):
         )
 
 
-def normalise(origin: Path, target: Path, label: MaskLabel, size: Size) -> Counts:
-    """Write a mask as an 8-bit palette PNG of class ids, in the order of the label's classes; void is `IGNORED`.
+def normalise(origin: Path, label: MaskLabel, size: Size) -> tuple[bytes, Counts]:
+    """A mask as an 8-bit palette PNG of class ids, in the order of the label's classes; void is `IGNORED`.
 
-    Gives the number of pixels of each class (C + 1,), the last of ignored ones. `size` is the image's (width, height).
+    With it comes the number of pixels of each class (C + 1,), the last of ignored ones. `size` is the image's (width,
+    height).
 
     Raises:
         ImageError: no picture, another size, or none of the values that `label.pixels` promises.
@@ -49,9 +50,9 @@ def normalise(origin: Path, target: Path, label: MaskLabel, size: Size) -> Count
     if strange.size:
         raise MaskError(origin.name, _unknown(strange, label), ", ".join(_named(code, label) for code in known))
     mask = places[found]
-    target.write_bytes(encode_mask(mask, [one.colour for one in label.classes.values()]))
     counts = np.bincount(mask.ravel(), minlength=256)
-    return np.append(counts[: len(label.classes)], counts[IGNORED]).astype(np.int64)
+    content = encode_mask(mask, [one.colour for one in label.classes.values()])
+    return content, np.append(counts[: len(label.classes)], counts[IGNORED]).astype(np.int64)
 
 
 def encode_mask(mask: Mask, palette: Sequence[str]) -> bytes:
@@ -66,9 +67,9 @@ def encode_mask(mask: Mask, palette: Sequence[str]) -> bytes:
     return content.getvalue()
 
 
-def read_mask(path: Path) -> Mask:
-    """Read what `normalise` has written, uint8 (H, W)."""
-    with Image.open(path) as image:
+def read_mask(content: bytes) -> Mask:
+    """Read what `normalise` has encoded, uint8 (H, W)."""
+    with Image.open(io.BytesIO(content)) as image:
         return np.asarray(image)
 
 

@@ -1,6 +1,6 @@
 """Contact sheets: pictures in a grid with captions, as one would show them to a colleague."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -76,7 +76,7 @@ def draw_sheet(
 
 
 def draw_pairs(
-    raw: Path,
+    read: Callable[[str], bytes],
     samples: pd.DataFrame,
     pairs: Sequence[PairLike],
     parted: Sequence[bool],
@@ -85,25 +85,28 @@ def draw_pairs(
 ) -> None:
     """Draw pairs of duplicates side by side, the second turned to match the first, from the surest to the least sure.
 
-    `pairs` are positions in `samples`, whose `path` is relative to `raw`; `parted` says of each whether a plain random
-    split would put one into train and the other elsewhere.
+    `pairs` are positions in `samples`; `read` gives the bytes of what stands in their column `path`; `parted` says of
+    each pair whether a plain random split would put one into train and the other elsewhere.
     """
     order = sorted(range(len(pairs)), key=lambda place: (not pairs[place].exact, -pairs[place].correlation))
     shown = [order[place] for place in np.unique(np.linspace(0, len(order) - 1, min(PAIRS, len(order))).astype(int))]
     names = samples["path"].tolist()
-    cells = [_pair_cell(raw, names, pairs[place], parted[place], depths) for place in shown]
+    cells = [_pair_cell(read, names, pairs[place], parted[place], depths) for place in shown]
     title = f"{len(pairs):,} pairs of duplicates" if pairs else "No duplicates"
     text = f"A plain random split would part {sum(parted):,} of them. The second picture is turned to match the first."
     more = f" Shown are {len(shown)}, from the surest to the least sure … and {len(pairs) - len(shown):,} more."
     _draw(cells, 4, title, (text + more if len(shown) < len(pairs) else text) if pairs else "", path)
 
 
-def _pair_cell(raw: Path, names: list[str], pair: PairLike, parted: bool, depths: Depths | None) -> Cell:
-    first, second = (decode(raw / names[row], float("inf"), depths) for row in (pair.first, pair.second))
+def _pair_cell(
+    read: Callable[[str], bytes], names: list[str], pair: PairLike, parted: bool, depths: Depths | None
+) -> Cell:
+    both = (names[pair.first], names[pair.second])
+    first, second = (decode(read(name), float("inf"), depths, name) for name in both)
     second = np.rot90(second, pair.quarters)
     second = second[:, ::-1] if pair.mirrored else second
     kind = "the same pixels" if pair.exact else f"correlation {pair.correlation:.2f}, {pair.turn}"
-    lines = [f"{Path(names[pair.first]).name}  |  {Path(names[pair.second]).name}", kind]
+    lines = ["  |  ".join(Path(name).name for name in both), kind]
     lines += ["a random split would part them"] if parted else []
     images = (Image.fromarray(first), Image.fromarray(np.ascontiguousarray(second)))
     return Cell(images, tuple(lines), marked=parted)

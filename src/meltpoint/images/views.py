@@ -3,11 +3,10 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -22,15 +21,14 @@ from meltpoint.images.decode import Pixels, decode
 from meltpoint.images.masks import Mask, read_mask, resize_mask
 from meltpoint.images.resize import resize
 from meltpoint.params.data import Images
+from meltpoint.prefetch import map_ahead
 from meltpoint.progress import track
 from meltpoint.tables import Classes, Palettes, mask_column, read_classes, read_samples, write_samples
 
 PLAIN, AUGMENTED, FACTS = "plain.npy", "augmented.npy", "views.json"
 MASKS, AUGMENTED_MASKS = "masks.npy", "augmented_masks.npy"
-CHUNK = 256  # images in memory at once
+AHEAD = 256  # decoded images that may wait in memory
 Pair = tuple[Pixels, Mask | None]  # a view and its mask
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 class ViewsError(UserError, RuntimeError):
@@ -74,7 +72,7 @@ class Views:
 
 
 def write_views(
-    raw: Path,
+    read: Callable[[str], bytes],
     samples: pd.DataFrame,
     classes: Classes,
     images: Images,
@@ -87,8 +85,9 @@ def write_views(
 ) -> None:
     """Decode every image of `samples` once; write its plain view and, for a training image, `count` augmented ones.
 
-    Each view has its mask where `samples` have a column of masks, and `palettes` the colours of their classes. `depths`
-    say which values of pictures of more than 8 bits are black and white.
+    `read` gives the bytes of a path in `samples`. Each view has its mask where `samples` have a column of masks, and
+    `palettes` the colours of their classes. `depths` say which values of pictures of more than 8 bits are black and
+    white.
     """
     samples = samples.sort_values("id").reset_index(drop=True)
     masked = [mask_column(label) for label in classes if mask_column(label) in samples]
@@ -97,7 +96,8 @@ def write_views(
         [view_seed(seed, number, view) for view in range(count if split == "train" else 0)]
         for number, split in zip(samples["id"], samples["split"], strict=True)
     ]
-    plain = _mapped(lambda paths: _decoded([raw / path for path in paths], images, depths), files)
+    cv2.setNumThreads(1)  # our threads are enough
+    plain = map_ahead(lambda paths: _decoded(read, paths, images, depths), files, AHEAD, None)
     with whole_folder(folder) as new:
         _write_arrays(new, track(plain, "augment", len(files)), transform, seeds, bool(masked))
         write_samples(samples, new / "samples.csv")
@@ -147,10 +147,10 @@ def view_seed(seed: int, *numbers: int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 
-def _decoded(paths: Sequence[Path], images: Images, depths: Depths | None) -> Pair:
+def _decoded(read: Callable[[str], bytes], paths: Sequence[str], images: Images, depths: Depths | None) -> Pair:
     """The plain view of an image, and that of its mask if there is a second path."""
-    view = resize(decode(paths[0], float("inf"), depths), images)
-    return view, resize_mask(read_mask(paths[1]), images) if paths[1:] else None
+    view = resize(decode(read(paths[0]), float("inf"), depths, paths[0]), images)
+    return view, resize_mask(read_mask(read(paths[1])), images) if paths[1:] else None
 
 
 def _write_arrays(
@@ -182,14 +182,6 @@ def _append(pair: Pair, images: BinaryIO, masks: BinaryIO) -> None:
 
 def _mapped_file(path: Path) -> Pixels | None:
     return np.load(path, mmap_mode="r") if path.exists() else None
-
-
-def _mapped(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """Results in order from a few threads, never more than a chunk of them waiting."""
-    cv2.setNumThreads(1)  # our threads are enough
-    with ThreadPoolExecutor() as pool:
-        for start in range(0, len(items), CHUNK):
-            yield from pool.map(function, items[start : start + CHUNK])
 
 
 @contextmanager

@@ -10,10 +10,10 @@ import numpy as np
 from PIL import Image
 
 from meltpoint.images.decode import Pixels
-from meltpoint.predict.ahead import map_ahead
 from meltpoint.predict.answers import Answer, Question
 from meltpoint.predict.predictor import Predictor
 from meltpoint.predict.video import Film, VideoError, Write, read_frames, write_video
+from meltpoint.prefetch import map_ahead
 
 SIDE = 1920  # pixels: of a drawn frame's picture, at most
 BATCH, DRAWN_AHEAD = 8, 4  # few: frames are large

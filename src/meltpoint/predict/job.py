@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal, TextIO, assert_never
 
 from meltpoint.errors import UserError
-from meltpoint.predict.ahead import map_ahead
 from meltpoint.predict.answers import Answer, Question, check_question
 from meltpoint.predict.draw import SIDE, common_root
 from meltpoint.predict.drawer import Drawer
@@ -18,6 +17,7 @@ from meltpoint.predict.predictor import BATCH, Predictor
 from meltpoint.predict.sources import Source, is_address
 from meltpoint.predict.tell import say_cells, say_json, say_line, table_columns, write_cells
 from meltpoint.predict.video import VideoError, is_video, read_film
+from meltpoint.prefetch import map_ahead
 from meltpoint.progress import track
 
 DRAWN_AHEAD = 8

@@ -19,10 +19,10 @@ from meltpoint.model.card import Card
 from meltpoint.model.fuse import fuse
 from meltpoint.model.inference import infer, inference_device
 from meltpoint.model.model import Model, load_model
-from meltpoint.predict.ahead import map_ahead
 from meltpoint.predict.answers import Answer, PredictError, Question, check_question
 from meltpoint.predict.geometry import Mask
 from meltpoint.predict.sources import Picture, Source, expand, is_single, read_picture
+from meltpoint.prefetch import map_ahead
 from meltpoint.trees import Tree, build_tree, decide
 
 if TYPE_CHECKING:  # the store of views brings in what augments them, which a served model does without

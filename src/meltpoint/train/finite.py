@@ -22,7 +22,7 @@ def check_finite(loss: float, step: int, epoch: int, rate: float, images: Part, 
     if math.isfinite(loss):
         return
     ids = ", ".join(str(images.ids[number]) for number in numbers)
-    paths = "\n".join(f"  {images.ids[number]}: data/raw/{images.paths[number]}" for number in numbers[:SHOWN])
+    paths = "\n".join(f"  {images.ids[number]}: {images.paths[number]}" for number in numbers[:SHOWN])
     more = f"\n  and {len(numbers) - SHOWN} more" if len(numbers) > SHOWN else ""
     raise TrainingError(
         f"The loss is {loss} in step {step}, epoch {epoch + 1}, with the learning rate {rate:.3g}. It has to be"

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from meltpoint.predict.predictor import open_predictor
 from meltpoint.registry.golden_answers import CheckError, check_version, write_check
 from meltpoint.registry.register import register
 from meltpoint.registry.rescoring import meet, score_again
+from meltpoint.shards import open_shards, write_shards
 from meltpoint.tables import check_samples, pixel_column, read_counts
 from meltpoint.tasks.segmentation.metrics import judge
 from meltpoint.tasks.segmentation.report import write_report
@@ -135,16 +137,16 @@ def small_params() -> dict[str, Any]:
 
 def write_images(folder: Path, params: Params) -> None:
     """Noise, light where the mask says so; the masks have a void corner."""
-    rng, rows = np.random.default_rng(0), []
+    rng, rows, files = np.random.default_rng(0), [], dict[str, bytes]()
     for number in range(IMAGES):
         mask = np.zeros((40, 48), np.uint8)
         mask[:, int(rng.integers(8, 40)) :] = 1
         image = rng.integers(0, 100, (40, 48, 3)) + 120 * mask[..., None]
         mask[:6, :6] = 255
         for kind, pixels in (("images", image.astype(np.uint8)), ("masks", mask)):
-            path = folder / "data" / "raw" / kind / f"{number}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(path)
+            content = BytesIO()
+            Image.fromarray(pixels).save(content, "PNG")
+            files[f"{kind}/{number}.png"] = content.getvalue()
         split = ("train", "val", "test", "test")[number % 4]
         rows.append({"id": number, "path": f"images/{number}.png", "scene": "dark|light",
                      "scene.mask": f"masks/{number}.png", "split": split, "group": f"g{number}"})  # fmt: skip
@@ -152,7 +154,9 @@ def write_images(folder: Path, params: Params) -> None:
     write_json(folder / "data" / "classes.json", CLASSES)
     views, transform = folder / "data" / "views", build_transform(params.augment.transforms, params.images)
     table = check_samples(samples, CLASSES)
-    write_views(folder / "data" / "raw", table, CLASSES, params.images, transform, 0, 1, views, {"scene": COLOURS})
+    write_shards([files], folder / "data" / "raw")
+    read = open_shards(folder / "data" / "raw").read
+    write_views(read, table, CLASSES, params.images, transform, 0, 1, views, {"scene": COLOURS})
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from meltpoint.model.card import Card
 from meltpoint.params.read import Params
 from meltpoint.predict.predictor import Predictor
 from meltpoint.progress import track
+from meltpoint.shards import open_shards
 from meltpoint.tables import probability_columns, read_predictions
 from meltpoint.tasks.classification.mistakes import worst_mistakes
 from meltpoint.tasks.classification.paired import columns_of
@@ -33,8 +34,9 @@ def score_again(champion: Predictor, folder: Path, params: Params) -> pd.DataFra
     if champion.card.images == params.images:
         said = champion.predict_views(views, ("test",), batch)
     else:
-        paths = [folder / "data" / "raw" / path for path in samples["path"]]
-        said = champion.predict_images(track(paths, "scoring the champion"), batch)
+        read = open_shards(folder / "data" / "raw").read
+        pictures = map(read, track(samples["path"], "scoring the champion"))
+        said = champion.predict_images(pictures, batch)
         said = said.assign(id=samples["id"].array, group=samples["group"].array)[said["error"].isna()]
     return pd.DataFrame(said[["id", "group", *columns_of(champion.card.classes, params.compare.metric)]])
 

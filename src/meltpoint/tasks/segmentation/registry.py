@@ -14,6 +14,7 @@ from meltpoint.model.card import Card
 from meltpoint.params.read import Params
 from meltpoint.predict.predictor import Predictor
 from meltpoint.progress import track
+from meltpoint.shards import open_shards
 from meltpoint.tables import PIXELS, pixel_column, read_counts
 from meltpoint.tasks.contract import NamedTable
 from meltpoint.tasks.segmentation.pixel_counts import commonest_error, score_images
@@ -63,8 +64,9 @@ def _from_pictures(champion: Predictor, views: Views, folder: Path, params: Para
     rows, masks = views.rows("test"), views.masks
     assert masks is not None, "views of a segmentation have masks"
     samples = views.samples.iloc[rows]
-    paths = [folder / "data" / "raw" / path for path in samples["path"]]
-    answers = champion.stream(track(paths, "scoring the champion"), batch=params.evaluate.batch)
+    read = open_shards(folder / "data" / "raw").read
+    pictures = map(read, track(samples["path"], "scoring the champion"))
+    answers = champion.stream(pictures, batch=params.evaluate.batch)
     for row, number, group, answer in zip(rows, samples["id"], samples["group"], answers, strict=True):
         if answer.error is None:
             counted: dict[str, Any] = {"id": number, "group": group}

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from meltpoint.predict.ahead import map_ahead
+from meltpoint.prefetch import map_ahead
 
 
 @pytest.mark.parametrize("ahead", [0, 1, 5, 100])
