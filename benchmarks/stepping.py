@@ -11,7 +11,7 @@ from meltpoint.images.views import Views
 from meltpoint.model.backbones import build_backbone
 from meltpoint.params.read import Params
 from meltpoint.params.training import FinetuneStrategy
-from meltpoint.train.checkpoint import Checkpoint
+from meltpoint.train.checkpoint import Checkpoint, Saved
 from meltpoint.train.device import build_accelerator
 from meltpoint.train.job import Job
 from meltpoint.train.loop import Loop
@@ -22,6 +22,7 @@ from reporting import Row, Timed, side_by_side
 from stage_set import photographs, preset
 
 IMAGES, ROUNDS = 192, 5
+START = Saved({}, {"step": 0, "seconds": 0.0, "best": None, "loss_sum": 0.0, "loss_count": 0})
 
 
 def measure(folder: Path) -> list[Row]:
@@ -50,9 +51,9 @@ def _our_loop(params: Params, problem: Problem, views: Views, folder: Path) -> C
     parts = join(job, job.build_model(), build_accelerator(params.train))
 
     def run() -> Timed:
-        loop = Loop(parts)
+        loop = Loop(parts, START)
         start = time.perf_counter()
-        loop._run_epoch(0)
+        loop.run_epoch(0)
         return Timed(time.perf_counter() - start, loop.loss)
 
     return run

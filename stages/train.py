@@ -7,8 +7,8 @@ from meltpoint.errors import guarded
 from meltpoint.files import write_json
 from meltpoint.params.read import read_params
 from meltpoint.progress import Stopwatch
+from meltpoint.train.history_file import HISTORY, write_curves
 from meltpoint.train.recipe import read_recipe
-from meltpoint.train.sinks import HISTORY, write_curves
 from meltpoint.train.strategy import Inputs, train_strategy
 
 

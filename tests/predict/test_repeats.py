@@ -13,7 +13,7 @@ import torch
 from meltpoint.model.backbones import Backbone
 from meltpoint.model.card import Card, ModelError
 from meltpoint.model.model import load_model, save_model
-from meltpoint.model.repeats import save_repeat, write_index
+from meltpoint.model.repeat_delta import save_repeat, write_index
 from meltpoint.predict import repeats
 from meltpoint.predict.predictor import open_predictor
 from meltpoint.predict.repeats import predict_repeats

@@ -6,7 +6,7 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meltpoint.model.lessons import read_trained_on, write_trained_on
+from meltpoint.model.trained_on import read_trained_on, write_trained_on
 from meltpoint.registry.rescoring import seen_by
 
 

@@ -21,11 +21,11 @@ from meltpoint.params.read import Params
 from meltpoint.params.training import Embed
 from meltpoint.train.checkpoint import Checkpoint
 from meltpoint.train.embed import Features, embed
+from meltpoint.train.history_file import read_history
 from meltpoint.train.job import Job
 from meltpoint.train.probe import Fitted, probe, use_threads
 from meltpoint.train.problem import Problem, build_problem
 from meltpoint.train.recipe import Recipe, read_recipe
-from meltpoint.train.sinks import read_history
 from meltpoint.train.strategies.finetune import finetune, start_from
 
 TRAIN, VAL = 10, 6

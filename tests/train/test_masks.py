@@ -29,13 +29,12 @@ from meltpoint.tasks.segmentation.objective import count_pixels
 from meltpoint.train.batches import choose_views
 from meltpoint.train.checkpoint import Checkpoint
 from meltpoint.train.embed import embed
+from meltpoint.train.history_file import read_history
+from meltpoint.train.losses import Losses
 from meltpoint.train.probe import Fit, probe
 from meltpoint.train.problem import build_problem
 from meltpoint.train.recipe import read_recipe
-from meltpoint.train.repeats import Trained
-from meltpoint.train.scores import Losses
-from meltpoint.train.sinks import read_history
-from meltpoint.train.strategy import Inputs, train_strategy
+from meltpoint.train.strategy import Inputs, Trained, train_strategy
 
 PRESET = Path(__file__).parents[2] / "presets" / "elpv.yaml"
 CLASSES = ["noise", "square", "disc"]
@@ -233,7 +232,7 @@ import json, os, signal, sys
 from pathlib import Path
 from meltpoint.params.read import parse_params
 from meltpoint.train.recipe import read_recipe
-from meltpoint.train.sinks import History
+from meltpoint.train.history_file import History
 from meltpoint.train.strategy import Inputs, train_strategy
 
 def log_and_die(self, metrics, step, log=History.log):
@@ -303,7 +302,7 @@ def test_grids_are_standardised_by_the_training_images(shapes: Shapes) -> None:
     backbone = build_backbone(params.backbone, {tap}, SIZE)
     learning = params.strategies["frozen"].probe
     fit = Fit(problem, features, backbone, learning, 3, "shuffled")
-    layer = fit.replicas.heads["scene"][0]  # type: ignore[index]
+    layer = fit.stacked.heads["scene"][0]  # type: ignore[index]
     plain = np.array(features.plain(tap), np.float64)[problem.train.rows]
     assert features.plain(tap).dtype == np.float16
     np.testing.assert_allclose(layer.mean.numpy(), plain.mean((0, 2, 3)), atol=1e-5)
@@ -323,16 +322,16 @@ def test_the_probe_sees_masks_in_the_view_of_their_features(shapes: Shapes) -> N
     assert views.augmented_masks is not None
     seen = set()
     for epoch in range(2):
-        for lesson in fit._lessons(epoch):
-            chosen = choose_views(3, epoch, problem.train.ids[lesson.numbers], VIEWS)
+        for batch in fit.batches(epoch):
+            chosen = choose_views(3, epoch, problem.train.ids[batch.numbers], VIEWS)
             seen |= set(chosen.tolist())
-            assert lesson.masks is not None
-            for place, (number, view) in enumerate(zip(lesson.numbers, chosen, strict=True)):
+            assert batch.masks is not None
+            for place, (number, view) in enumerate(zip(batch.numbers, chosen, strict=True)):
                 row = problem.train.rows[number]
                 mask = views.augmented_masks[number, 0] if view else views.masks[row]
                 given = augmented[number, 0] if view else plain[row]
-                assert (lesson.masks[place] == mask).all()
-                assert (next(iter(lesson.features.values()))[place].numpy() == given).all()
+                assert (batch.masks[place] == mask).all()
+                assert (next(iter(batch.features.values()))[place].numpy() == given).all()
     assert seen == {0, 1}
 
 

@@ -14,11 +14,11 @@ from meltpoint.params.read import Params
 from meltpoint.params.training import Embed, Probe
 from meltpoint.train.checkpoint import Checkpoint
 from meltpoint.train.embed import Features, embed
-from meltpoint.train.finite import TrainingError
+from meltpoint.train.history_file import read_history
+from meltpoint.train.nan_check import TrainingError
 from meltpoint.train.probe import Fitted, probe, use_threads
 from meltpoint.train.problem import Problem, build_problem
 from meltpoint.train.recipe import read_recipe
-from meltpoint.train.sinks import read_history
 
 SETTINGS = Probe(epochs=5, batch=20, lr=0.01, schedule="cosine", weight_decays=[0.0, 0.3, 3.0], label_smoothing=0.05)
 

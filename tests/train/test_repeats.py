@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 
 from meltpoint.model.card import read_card
 from meltpoint.model.model import load_model
-from meltpoint.model.repeats import list_repeats, load_repeat
+from meltpoint.model.repeat_delta import list_repeats, load_repeat
 from meltpoint.train import probe
 from meltpoint.train.batches import TrainImages
 from meltpoint.train.probe import Fit
 from meltpoint.train.recipe import read_recipe
-from meltpoint.train.repeats import SEEDS, Trained, derive_seeds
-from meltpoint.train.strategy import train_strategy
+from meltpoint.train.strategy import SEEDS, Trained, derive_seeds, train_strategy
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -110,17 +109,18 @@ def test_all_that_is_random_differs(scene: Any, monkeypatch: pytest.MonkeyPatch)
     heads: list[torch.Tensor] = []
     orders: list[list[int]] = []
     views: list[list[int]] = []
-    start, step, choose = probe._start_heads, Fit._step, probe.choose_views
+    start, batches, choose = probe._start_heads, Fit.batches, probe.choose_views
 
     def starting(*given: Any) -> Any:
         made = start(*given)
         heads.append(made["shade"][-1].weight.detach().clone())
         return made
 
-    def stepping(self: Fit, number: int, *given: Any) -> Any:
-        if number == 0:
-            orders.append(given[1].numbers.tolist())
-        return step(self, number, *given)
+    def showing(self: Fit, epoch: int) -> Any:
+        shown = list(batches(self, epoch))
+        if epoch == 0:
+            orders.append(shown[0].numbers.tolist())
+        return shown
 
     def choosing(seed: int, epoch: Any, ids: NDArray[np.int64], count: int) -> Any:
         if np.max(epoch) == 0:
@@ -128,7 +128,7 @@ def test_all_that_is_random_differs(scene: Any, monkeypatch: pytest.MonkeyPatch)
         return choose(seed, epoch, ids, count)
 
     monkeypatch.setattr(probe, "_start_heads", starting)
-    monkeypatch.setattr(Fit, "_step", stepping)
+    monkeypatch.setattr(Fit, "batches", showing)
     monkeypatch.setattr(probe, "choose_views", choosing)
     train(scene, "frozen", "model", again(3))
     assert len({tuple(weights.flatten().tolist()) for weights in heads}) == 3
@@ -153,7 +153,7 @@ import json, os, signal, sys
 from pathlib import Path
 from meltpoint.params.read import parse_params
 from meltpoint.train.recipe import read_recipe
-from meltpoint.train.sinks import History
+from meltpoint.train.history_file import History
 from meltpoint.train.strategy import Inputs, train_strategy
 
 def log_and_die(self, metrics, step, log=History.log):
@@ -198,13 +198,13 @@ def test_with_fewer_repeats_than_are_finished_those_wanted_are_taken(
 ) -> None:
     """Somebody stops a long training, and is content with the first two."""
 
-    def stop(self: Fit, number: int, *given: Any, step: Any = Fit._step) -> Any:
+    def stop(self: Fit, epoch: int, batches: Any = Fit.batches) -> Any:
         if self.seed == derive_seeds(5, 3)[2]:
             raise KeyboardInterrupt
-        return step(self, number, *given)
+        return batches(self, epoch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Fit, "_step", stop)
+        patch.setattr(Fit, "batches", stop)
         with pytest.raises(KeyboardInterrupt):
             train(scene, "frozen", "model", again(3))
     capsys.readouterr()

@@ -15,19 +15,18 @@ import torch
 
 from meltpoint.images.views import open_views
 from meltpoint.model.backbones import build_backbone
-from meltpoint.model.lessons import read_trained_on
 from meltpoint.model.model import Model, build_model, load_model
+from meltpoint.model.trained_on import read_trained_on
 from meltpoint.params.read import Params
 from meltpoint.train.embed import embed
-from meltpoint.train.finite import TrainingError
+from meltpoint.train.history_file import read_history, write_curves
+from meltpoint.train.losses import Losses
+from meltpoint.train.nan_check import TrainingError
 from meltpoint.train.probe import Fit
 from meltpoint.train.problem import build_problem
 from meltpoint.train.recipe import compute_key, read_recipe
-from meltpoint.train.repeats import Trained
-from meltpoint.train.scores import Losses, score
-from meltpoint.train.sinks import read_history, write_curves
 from meltpoint.train.strategies.finetune import unfreeze
-from meltpoint.train.strategy import Inputs, InputsError, train_strategy
+from meltpoint.train.strategy import Inputs, InputsError, Trained, train_strategy
 from meltpoint.trees import TreeError
 
 Change = Callable[[dict[str, Any]], None]
@@ -51,7 +50,8 @@ def val_accuracy(model: Model, inputs: Inputs, params: Params) -> float:
     problem = build_problem(inputs.views, read_recipe("finetune", params))
     with torch.no_grad():
         outputs = model(torch.from_numpy(inputs.views.plain[problem.val.rows]))
-    return float(score(problem.objectives["shade"], outputs["shade"], problem.val.targets["shade"])["accuracy"])
+    answers = problem.objectives["shade"].decode(outputs["shade"]).argmax(-1)
+    return float((answers == problem.val.targets["shade"]).double().mean())
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +157,7 @@ import json, os, signal, sys
 from pathlib import Path
 from meltpoint.params.read import parse_params
 from meltpoint.train.recipe import read_recipe
-from meltpoint.train.sinks import History
+from meltpoint.train.history_file import History
 from meltpoint.train.strategy import Inputs, train_strategy
 
 def log_and_die(self, metrics, step, log=History.log):
@@ -324,17 +324,18 @@ def test_a_rare_class_fills_its_share_of_the_batches(
     shades.iloc[rare] = "light"
     inputs = replace(scene.inputs, views=replace(views, samples=views.samples.assign(shade=shades)))
     seen: dict[str, list[float]] = {"probe": [], "finetune": []}
-    step, call = Fit._step, Losses.__call__
+    batches, call = Fit.batches, Losses.__call__
 
-    def probing(self: Fit, *given: Any) -> Any:
-        seen["probe"] += self.problem.train.targets["shade"][given[2].numbers].tolist()
-        return step(self, *given)
+    def probing(self: Fit, epoch: int) -> Any:
+        for batch in batches(self, epoch):
+            seen["probe"] += self.problem.train.targets["shade"][batch.numbers].tolist()
+            yield batch
 
     def tuning(self: Losses, outputs: Any, numbers: torch.Tensor, masks: None) -> torch.Tensor:
         seen["finetune"] += self.targets["shade"][numbers].tolist()
         return call(self, outputs, numbers, masks)
 
-    monkeypatch.setattr(Fit, "_step", probing)
+    monkeypatch.setattr(Fit, "batches", probing)
     monkeypatch.setattr(Losses, "__call__", tuning)
     recipe = read_recipe("finetune", scene.params(tuned(sampling=sampling, epochs=4)))
     train_strategy(recipe, inputs, Path("model"), Path("others"))

@@ -7,8 +7,8 @@ import pytest
 
 from meltpoint.train import launch, worker
 from meltpoint.train.checkpoint import Checkpoint
-from meltpoint.train.finite import TrainingError
 from meltpoint.train.job import Job
+from meltpoint.train.nan_check import TrainingError
 from meltpoint.train.problem import build_problem
 from meltpoint.train.recipe import read_recipe
 

@@ -14,7 +14,7 @@ from meltpoint.model.inference import infer, inference_device
 from meltpoint.model.model import build_model
 from meltpoint.params.model import Backbone, Head, RandomWeights
 from meltpoint.progress import track
-from meltpoint.train.folded import Folded
+from meltpoint.train.fused_network import FusedNetwork
 
 BATCH = {"forward": 8, "step": 2}
 TRAINED = 0.85  # of the cores' power is what a training step reaches for each doubling of cores
@@ -40,7 +40,7 @@ def measure(
         }
     )
     model = build_model(plain, heads, outputs, side).to(device)
-    folded, frozen = Folded(model), fuse(model.backbone)
+    folded, frozen = FusedNetwork(model), fuse(model.backbone)
     images = {part: torch.randint(0, 256, (count, side, side, 3), dtype=torch.uint8) for part, count in BATCH.items()}
     with torch.no_grad():
         features = {key: value.clone() for key, value in model.features(images["step"].to(device)).items()}

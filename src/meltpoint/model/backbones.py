@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from meltpoint.model import nets
 from meltpoint.model.convolution import Convolution, copy_last_convolution
-from meltpoint.model.depth import check_stages, group_by_depth
 from meltpoint.model.nets import BackboneError, Block
+from meltpoint.model.stage_groups import check_stages, group_by_depth
 from meltpoint.model.upsample import join_maps
 from meltpoint.model.weights import load_weights
 from meltpoint.params.model import Backbone as BackboneParams

@@ -14,6 +14,7 @@ from timm.layers.norm_act import BatchNormAct2d
 from timm.layers.squeeze_excite import SEModule
 from timm.models._efficientnet_blocks import SqueezeExcite
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 CONVOLUTIONS = (nn.Conv2d, Conv2dSame)  # exactly these: a subclass may change its weight before using it
 NORMS = (nn.BatchNorm2d, BatchNormAct2d)
@@ -45,15 +46,17 @@ def copy_last_convolution(net: nn.Module, channels: int, run: Callable[[], objec
 
 
 def fold(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """W' = W * gamma / sigma and b' = (b - mean) * gamma / sigma + beta, computed in float64."""
-    scale = (_exact(norm.running_var) + norm.eps).rsqrt()
-    shift = -_exact(norm.running_mean) * scale
-    if norm.affine:
-        scale, shift = scale * _exact(norm.weight), shift * _exact(norm.weight) + _exact(norm.bias)
-    if convolution.bias is not None:
-        shift = shift + _exact(convolution.bias) * scale
-    weight = _exact(convolution.weight) * scale.view(-1, 1, 1, 1)
-    return weight.to(convolution.weight), shift.to(convolution.weight)
+    """Weight and bias of one convolution that does the work of both, computed in float64."""
+    weight, bias = fuse_conv_bn_weights(
+        cast(Tensor, _exact(convolution.weight)),
+        _exact(convolution.bias),
+        cast(Tensor, _exact(norm.running_mean)),
+        cast(Tensor, _exact(norm.running_var)),
+        norm.eps,
+        _exact(norm.weight),
+        _exact(norm.bias),
+    )
+    return weight.detach().to(convolution.weight), bias.detach().to(convolution.weight)
 
 
 @contextmanager
@@ -100,6 +103,6 @@ def _is_activation(module: nn.Module) -> bool:
     return type(module).__module__.startswith(ACTIVATIONS) and not isinstance(module, ATTENTION)
 
 
-def _exact(tensor: Tensor | None) -> Tensor:
-    """In float64, which not every accelerator has."""
-    return cast(Tensor, tensor).detach().cpu().double()
+def _exact(tensor: Tensor | None) -> Tensor | None:
+    """In float64, which not every accelerator has; a norm without `affine` has no weight."""
+    return None if tensor is None else tensor.detach().cpu().double()

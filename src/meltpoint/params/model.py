@@ -101,7 +101,7 @@ class Where(Section):
 class Threshold(Section):
     """Of a head with two classes: the probability of the second from which on new images have this precision or recall.
 
-    Learnt on val, and true with 95% confidence; where val has too few images to say so, there is none.
+    Calibration on val, and true with 95% confidence; where val has too few images to say so, there is none.
     """
 
     metric: Literal["precision", "recall"]

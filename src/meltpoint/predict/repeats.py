@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from meltpoint.model.card import Card
 from meltpoint.model.fuse import fuse
 from meltpoint.model.model import Model
-from meltpoint.model.repeats import list_repeats, load_repeat
+from meltpoint.model.repeat_delta import list_repeats, load_repeat
 from meltpoint.predict.predictor import Predictor
 from meltpoint.progress import say
 

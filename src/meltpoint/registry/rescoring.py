@@ -12,7 +12,7 @@ from meltpoint.compare.measured import MOST, Measured
 from meltpoint.compare.results import Answers
 from meltpoint.images.views import open_views
 from meltpoint.model.card import Card, read_card
-from meltpoint.model.lessons import hash_group, read_trained_on
+from meltpoint.model.trained_on import hash_group, read_trained_on
 from meltpoint.params.judging import Compare
 from meltpoint.params.read import Params
 from meltpoint.predict.predictor import Predictor, open_predictor
@@ -72,7 +72,7 @@ def seen_by(trained_on: pd.DataFrame, today: pd.DataFrame) -> NDArray[np.bool_]:
     """Whether a model has seen each of today's test images, or one of its group, bool (T,), in the order of `today`.
 
     Args:
-        trained_on: what `model.lessons.read_trained_on` gives of its folder: `sha256` and `group` of train and val.
+        trained_on: what `model.trained_on.read_trained_on` gives of its folder: `sha256` and `group` of train and val.
         today: the whole table of samples of today, with `sha256`, `split` and `group`; T of its rows are in test.
 
     An image is seen if its bytes were in the model's train or val, if such an image is in its group today, wherever

@@ -98,6 +98,12 @@ def choose_views(seed: int, epoch: int | Integers, ids: Integers, count: int) ->
     return mix(seed, epoch, ids) % (count + 1)
 
 
+def cut(rows: Integers, size: int) -> Iterator[Integers]:
+    """Row numbers in pieces of `size`."""
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
 def cut_batches(order: Integers, batch: int) -> list[Integers]:
     """Batches of an epoch's order (N,), the rest that fills no batch left out; a short order makes one batch."""
     size = min(batch, len(order))

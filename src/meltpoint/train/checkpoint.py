@@ -1,4 +1,4 @@
-"""Where an interrupted training waits to be continued: safetensors and JSON, written whole or not at all."""
+"""The saved state of an interrupted training: safetensors and JSON, written whole or not at all."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from torch import Tensor
 from meltpoint.errors import UserError
 from meltpoint.files import whole_file, write_json
 from meltpoint.progress import say
-from meltpoint.train.sinks import HISTORY, History
+from meltpoint.train.history_file import HISTORY, History
 
 STATE = "state.safetensors"
 RUN = "run.json"
@@ -33,15 +33,15 @@ class CheckpointError(UserError, RuntimeError):
 
 @dataclass(frozen=True)
 class Saved:
-    """A moment of a training: tensors by name, and facts that JSON can hold."""
+    """The state of a training at some step: tensors by `<part>/<name>`, and facts that JSON can hold."""
 
     tensors: dict[str, Tensor]
     facts: dict[str, Any]
 
-    def part(self, prefix: str) -> dict[str, Tensor]:
-        """The tensors whose name starts with `prefix` and a slash, without them."""
-        start = f"{prefix}/"
-        return {name.removeprefix(start): value for name, value in self.tensors.items() if name.startswith(start)}
+    def part(self, name: str) -> dict[str, Tensor]:
+        """The tensors of a part, by their names in it."""
+        start = f"{name}/"
+        return {key.removeprefix(start): value for key, value in self.tensors.items() if key.startswith(start)}
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,13 @@ class Checkpoint:
         return History(self.folder / HISTORY)
 
     def resume(self) -> Saved | None:
-        """The last moment saved, or None; the history forgets what came after it, so that no step is told twice."""
+        """The last saved state, or None; later lines of the history are removed, so that no step stands there twice."""
         saved = self.read()
         self.history.cut(saved.facts[HISTORY] if saved else 0)
         return saved
 
     def read(self) -> Saved | None:
-        """The last moment saved, on the CPU, or None.
+        """The last saved state, on the CPU, or None.
 
         Raises:
             CheckpointError: the file is damaged.
@@ -80,11 +80,13 @@ class Checkpoint:
                 f" Remove {self.folder} to train from the start."
             ) from error
 
-    def write(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Replace the last moment by this one; a reader sees the old file or the new one, never a mixture."""
+    def write(self, parts: Mapping[str, Mapping[str, Tensor]], facts: Mapping[str, Any]) -> None:
+        """Replace the saved state by this one; a reader sees the old file or the new one, never a mixture."""
         noted = {**facts, HISTORY: self.history.offset}
         plain = {
-            name: value.detach().to("cpu", memory_format=torch.contiguous_format) for name, value in tensors.items()
+            f"{part}/{name}": value.detach().to("cpu", memory_format=torch.contiguous_format)
+            for part, tensors in parts.items()
+            for name, value in tensors.items()
         }
         with whole_file(self.folder / STATE) as temporary:
             save_file(plain, temporary, {FACTS: json.dumps(noted, allow_nan=False)})

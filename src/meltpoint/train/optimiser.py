@@ -7,11 +7,11 @@ from typing import Literal, assert_never
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from meltpoint.errors import UserError
 from meltpoint.params.training import Schedule
 
-MOMENTS = ("exp_avg", "exp_avg_sq")
 POWER = 0.9  # of the schedule `poly`
 FUSED = ("cpu", "cuda", "mps")  # devices with one kernel for all of AdamW
 
@@ -48,15 +48,14 @@ def build_adamw(
 ) -> torch.optim.AdamW:
     """AdamW over named parameters, a group for each learning rate; biases and norms, of one dimension, do not decay.
 
-    Each group notes its parameters' `names` and its `scale`; `set_rate` makes learning rates of it.
+    `set_rate` makes learning rates of the `scale` that each group notes.
     """
     members: dict[tuple[float, bool], list[str]] = {}
     for name, parameter in parameters.items():
         members.setdefault((scales[name], parameter.ndim > 1), []).append(name)
     groups = [
         {
-            "params": [parameters[name] for name in names],
-            "names": names,
+            "params": [(name, parameters[name]) for name in names],
             "scale": scale,
             "weight_decay": weight_decay * decays,
         }
@@ -91,43 +90,48 @@ def ramp(step: int, total: int, warmup: float, schedule: Schedule) -> float:
             assert_never(schedule)
 
 
-def read_moments(optimiser: torch.optim.AdamW) -> dict[str, Tensor]:
-    """What AdamW remembers, as `exp_avg/<name>` and `exp_avg_sq/<name>`."""
-    states = {name: optimiser.state[parameter] for name, parameter in _named(optimiser)}
-    return {f"{moment}/{name}": state[moment] for name, state in states.items() if state for moment in MOMENTS}
+def read_state(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Tensors of the optimiser's `state_dict`, as `<number of the parameter>/<name>`."""
+    states = optimiser.state_dict()["state"].items()
+    return {f"{number}/{name}": value for number, state in states for name, value in state.items()}
 
 
-def fill_moments(optimiser: torch.optim.AdamW, moments: Mapping[str, Tensor], step: int) -> None:
-    """Give back what `read_moments` read after `step` steps."""
-    for name, parameter in _named(optimiser):
-        if f"{MOMENTS[0]}/{name}" in moments:
-            state = {moment: torch.empty_like(parameter).copy_(moments[f"{moment}/{name}"]) for moment in MOMENTS}
-            device = parameter.device if optimiser.defaults["fused"] else torch.device("cpu")
-            optimiser.state[parameter] = {"step": torch.tensor(float(step), device=device), **state}
-
-
-def _named(optimiser: torch.optim.Optimizer) -> Iterator[tuple[str, nn.Parameter]]:
-    for group in optimiser.param_groups:
-        yield from zip(group["names"], group["params"], strict=True)
+def fill_state(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Restore what `read_state` read, in the memory format of the parameters: fused AdamW runs over memory in order."""
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        number, _, name = key.partition("/")
+        like = parameters[int(number)]
+        own = value if value.shape != like.shape else torch.empty_like(like).copy_(value)
+        state.setdefault(int(number), {})[name] = own
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
 
 
 class Average:
     """The exponential moving average of named parameters: average += (1 - decay) * (parameter - average) each step."""
 
     def __init__(self, parameters: Mapping[str, nn.Parameter], decay: float) -> None:
-        self.parameters, self.decay = parameters, decay
-        self.values = {name: parameter.detach().clone() for name, parameter in parameters.items()} if decay else {}
+        self.names, self.learning, self.averaged = list(parameters), nn.ParameterList(parameters.values()), None
+        if decay:
+            self.averaged = AveragedModel(self.learning, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
+            self.update()  # the first one copies
+
+    @property
+    def values(self) -> dict[str, nn.Parameter]:
+        """By the parameters' names; with a decay of 0 there are none."""
+        return {} if self.averaged is None else dict(zip(self.names, self.averaged.parameters(), strict=True))
 
     def update(self) -> None:
-        """Take a step's new weights in."""
-        if self.decay:
-            with torch.no_grad():
-                torch._foreach_lerp_(list(self.values.values()), list(self.parameters.values()), 1 - self.decay)
+        """Add a step's new weights."""
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.learning)
 
     def fill(self, values: Mapping[str, Tensor]) -> None:
-        """Take values from a checkpoint; without any, start from the parameters as they are."""
-        for name, value in self.values.items():
-            value.copy_(values.get(name, self.parameters[name].detach()))
+        """Take values from a checkpoint."""
+        with torch.no_grad():
+            for name, value in self.values.items():
+                value.copy_(values[name])
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
@@ -139,6 +143,5 @@ class Average:
             self._swap()
 
     def _swap(self) -> None:
-        for name, value in self.values.items():
-            parameter = self.parameters[name]
-            self.values[name], parameter.data = parameter.data, value
+        for parameter, value in zip(self.learning, self.values.values(), strict=False):
+            parameter.data, value.data = value.data, parameter.data

@@ -15,22 +15,21 @@ from meltpoint.model.backbones import Backbone, tap_key
 from meltpoint.model.model import build_heads
 from meltpoint.params.training import Probe, Sampling
 from meltpoint.progress import Stopwatch, peak_megabytes, say, track
-from meltpoint.train.batches import Integers, choose_views, mix_one, spread_epochs
+from meltpoint.train.batches import Integers, choose_views, cut, mix_one, spread_epochs
 from meltpoint.train.checkpoint import Checkpoint
 from meltpoint.train.device import device_type
 from meltpoint.train.embed import Features
-from meltpoint.train.finite import check_finite
-from meltpoint.train.moments import Moments, cut, part_at_standardise
-from meltpoint.train.optimiser import build_adamw, fill_moments, ramp, read_moments, set_rate
+from meltpoint.train.feature_source import FeatureSource, MeanStd, open_source, part_at_standardise
+from meltpoint.train.history_file import TRAIN_LOSS, History
+from meltpoint.train.losses import choose_best, name_scores, own_rows
+from meltpoint.train.nan_check import check_finite
+from meltpoint.train.optimiser import build_adamw, fill_state, ramp, read_state, set_rate
 from meltpoint.train.problem import Problem
-from meltpoint.train.replicas import Replicas
-from meltpoint.train.scores import alone, name_scores, pick
-from meltpoint.train.sinks import TRAIN_LOSS, Silence, Sink
-from meltpoint.train.sources import Source, open_source
+from meltpoint.train.stacked_heads import StackedHeads
 
 EMPTY = 0x5EED  # tells the seed of the weights from that of the views
 
-Scores = dict[str, dict[str, NDArray[np.float64]]]  # of each head, of each replica (R,)
+Scores = dict[str, dict[str, NDArray[np.float64]]]  # of each head, with each weight decay (R,)
 
 
 @dataclass(frozen=True)
@@ -44,100 +43,12 @@ class Fitted:
     peak_megabytes: float
 
 
-class Lesson(NamedTuple):
-    """A batch of training images: their numbers (B,), features by tap key, and masks uint8 (B, S, S) if there are."""
+class FeatureBatch(NamedTuple):
+    """Training images: their numbers (B,), features by tap key, and masks uint8 (B, S, S) if there are any."""
 
     numbers: Integers
     features: dict[str, Tensor]
     masks: NDArray[np.uint8] | None
-
-
-class Fit:
-    """A fit of the replicas, at some epoch."""
-
-    def __init__(
-        self, problem: Problem, features: Features, backbone: Backbone, settings: Probe, seed: int, sampling: Sampling
-    ) -> None:
-        self.problem, self.settings, self.seed, self.sampling = problem, settings, seed, sampling
-        taps = {name: tap_key(head.reads) for name, head in problem.heads.items()}
-        readings = {tap_key(head.reads): head.reads for head in problem.heads.values()}
-        self.source = open_source(problem, readings, features, backbone)
-        self.device = torch.device(
-            "cpu" if problem.masks is None else device_type()
-        )  # a class of an image is little work
-        heads = _start_heads(problem, backbone, taps, self.source, seed).to(self.device)
-        self.replicas = Replicas(heads, taps, settings.weight_decays)
-        self.targets = {head: values.to(self.device) for head, values in problem.train.targets.items()}
-        self.optimiser = build_adamw(self.replicas.parameters, dict.fromkeys(self.replicas.parameters, 1.0), 0.0)
-        self.epoch_steps = math.ceil(len(problem.train.ids) / settings.batch)
-        self.n_steps = self.epoch_steps * settings.epochs
-
-    def run_epoch(self, epoch: int) -> dict[str, Tensor]:
-        """One pass over an epoch's images, each in one of its views; the mean loss (R,) of each head."""
-        self.replicas.heads.train()
-        totals = {head: torch.zeros(len(self.replicas.decays)) for head in self.problem.heads}
-        for index, lesson in enumerate(self._lessons(epoch)):
-            losses = self._step(epoch * self.epoch_steps + index, epoch, lesson)
-            for head, loss in losses.items():
-                totals[head] += loss.detach().cpu() * (len(lesson.numbers) / len(self.problem.train.ids))
-        return totals
-
-    def judge(self) -> Scores:
-        """Loss and metrics on val of each replica, for each head."""
-        self.replicas.heads.eval()
-        tallies = {head: objective.tally() for head, objective in self.problem.objectives.items()}
-        val, masks = self.problem.val, self.problem.masks
-        size = self._block() if masks is None else self.settings.batch  # as large as masks are what heads then give
-        for numbers in cut(np.arange(len(val.rows)), size):
-            features = self._move(self.source.read_plain(val.rows[numbers]))
-            true = None if masks is None else torch.from_numpy(masks.read_plain(val.rows[numbers])).to(self.device)
-            with torch.no_grad():
-                outputs = self.replicas.outputs(features)
-            for head, tally in tallies.items():
-                labels = val.targets[head][numbers].to(self.device)
-                tally.add(outputs[head], self.problem.objectives[head].wanted(labels, true))
-        return {head: tally.scores(alone) for head, tally in tallies.items()}
-
-    def choose(self, scores: Scores) -> dict[str, int]:
-        """Of each head the replica that does best on val."""
-        return {head: pick(own, self.problem.metric) for head, own in scores.items()}
-
-    def _step(self, step: int, epoch: int, lesson: "Lesson") -> dict[str, Tensor]:
-        rate = self.settings.lr * ramp(step, self.n_steps, 0.0, self.settings.schedule)
-        torch.manual_seed(mix_one(self.seed, epoch, step))  # dropout
-        outputs = self.replicas.outputs(self._move(lesson.features))
-        masks = None if lesson.masks is None else torch.from_numpy(lesson.masks).to(self.device)
-        losses = {}
-        for head, objective in self.problem.objectives.items():
-            targets = objective.wanted(self.targets[head][lesson.numbers], masks)
-            losses[head] = objective.loss(outputs[head], targets, self.settings.label_smoothing)
-        total = torch.stack([loss.sum() for loss in losses.values()]).sum()  # a replica's gradient is its own alone
-        check_finite(total.item(), step + 1, epoch, rate, self.problem.train, lesson.numbers.tolist())
-        self.optimiser.zero_grad()
-        total.backward()  # type: ignore[no-untyped-call]
-        set_rate(self.optimiser, rate)
-        self.replicas.decay(rate)
-        self.optimiser.step()
-        return losses
-
-    def _lessons(self, epoch: int) -> Iterator["Lesson"]:
-        ids, size, masks = self.problem.train.ids, self.settings.batch, self.problem.masks
-        order, blocks = self.problem.order(epoch, self.seed, self.sampling), self._block()
-        for block, epochs in zip(cut(order, blocks), cut(spread_epochs(epoch, order), blocks), strict=True):
-            views = choose_views(self.seed, epochs, ids[block], self.problem.images.count)
-            features = self.source.read_train(block, views)
-            shown = None if masks is None else masks.read_train(block, views)
-            for start in range(0, len(block), size):
-                own = slice(start, start + size)
-                part = {tap: values[own] for tap, values in features.items()}
-                yield Lesson(block[own], part, None if shown is None else shown[own])
-
-    def _move(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {tap: values.to(self.device, non_blocking=True).float() for tap, values in features.items()}
-
-    def _block(self) -> int:
-        """Images whose features are read at once: whole batches."""
-        return self.settings.batch * max(1, self.source.at_once // self.settings.batch)
 
 
 def probe(
@@ -150,48 +61,132 @@ def probe(
     every: int,
     sampling: Sampling,
 ) -> Fitted:
-    """Fit the heads of `problem` on features; no backbone runs where these are stored.
+    """Fit the heads of `problem` on features of every view; the backbone runs only where these are not stored.
 
-    Args:
-        problem: what is to be learnt.
-        features: of every view, stored or not.
-        backbone: what gives them; heads of kind conv begin with a copy of its last convolution.
-        settings: epochs, batch, learning rate, weight decays.
-        seed: of the weights, the order and the views.
-        checkpoint: where to continue from, save to, and write the curves; None: an interrupted fit starts over.
-        every: steps between savings, which happen at the end of an epoch.
-        sampling: how often each image is drawn.
+    Heads of kind conv begin with a copy of the backbone's last convolution. `seed` decides on weights, order and views,
+    `sampling` how often each image is drawn. The fit continues from the `checkpoint`, and writes its curves and each
+    `every` steps, at the end of an epoch, its state there; without one an interrupted fit starts over.
 
     Raises:
-        TrainingError: the loss is no number.
+        TrainingError: the loss is not a number.
     """
     torch.backends.cudnn.deterministic = True  # a continued fit ends with the same weights
     # steps on vectors take a millisecond: more threads would mostly wait for each other
-    with use_threads(1 if _is_light(problem, backbone) else torch.get_num_threads()):
-        return _probe(Fit(problem, features, backbone, settings, seed, sampling), checkpoint, every)
+    only_vectors = all(backbone.specs[tap_key(head.reads)].pooled for head in problem.heads.values())
+    with use_threads(1 if only_vectors else torch.get_num_threads()):
+        watch, fit = Stopwatch("probe"), Fit(problem, features, backbone, settings, seed, sampling)
+        history = checkpoint.history if checkpoint else History(None)
+        saved = checkpoint.resume() if checkpoint else None
+        first, before = (int(saved.facts["epoch"]), float(saved.facts["seconds"])) if saved else (0, 0.0)
+        if saved:
+            fit.stacked.fill(saved.part("stacked"))
+            fill_state(fit.optimiser, saved.part("optimiser"))
+            say(f"continuing from step {first * fit.epoch_steps} of {fit.n_steps}")
+        last_saved, scores = first, fit.judge()
+        bar = track(range(first, settings.epochs), "heads on features", unit="epoch")
+        for epoch in bar:
+            losses = fit.run_epoch(epoch)
+            scores = fit.judge()
+            chosen = {head: choose_best(own, problem.metric) for head, own in scores.items()}
+            loss = sum(problem.weights[head] * float(own[chosen[head]]) for head, own in losses.items())
+            curves = {TRAIN_LOSS: loss, **name_scores(_at(scores, chosen), problem.weights)}
+            history.log({"epoch": epoch + 1, **curves}, (epoch + 1) * fit.epoch_steps)
+            bar.set_postfix_str(f"{problem.main} {problem.metric} {curves[problem.curve]:.3f}", refresh=False)
+            if checkpoint and (epoch + 1 - last_saved) * fit.epoch_steps >= every:
+                facts = {"epoch": epoch + 1, "seconds": before + watch.seconds, "peak_megabytes": peak_megabytes()}
+                tensors: dict[str, Mapping[str, Tensor]] = {
+                    "stacked": fit.stacked.parameters,
+                    "optimiser": read_state(fit.optimiser),
+                }
+                checkpoint.write(tensors, facts)
+                last_saved = epoch + 1
+        chosen = {head: choose_best(own, problem.metric) for head, own in scores.items()}
+        return Fitted(
+            heads=fit.stacked.take(chosen).cpu().eval(),
+            weight_decays={head: settings.weight_decays[place] for head, place in chosen.items()},
+            scores=_at(scores, chosen),
+            seconds=before + watch.seconds,
+            peak_megabytes=peak_megabytes(),
+        )
 
 
-def _is_light(problem: Problem, backbone: Backbone) -> bool:
-    """Whether all heads read vectors."""
-    return all(backbone.specs[tap_key(head.reads)].pooled for head in problem.heads.values())
+class Fit:
+    """Heads with each weight decay, at some epoch."""
 
+    def __init__(
+        self, problem: Problem, features: Features, backbone: Backbone, settings: Probe, seed: int, sampling: Sampling
+    ) -> None:
+        self.problem, self.settings, self.seed, self.sampling = problem, settings, seed, sampling
+        taps = {name: tap_key(head.reads) for name, head in problem.heads.items()}
+        readings = {tap_key(head.reads): head.reads for head in problem.heads.values()}
+        self.source = open_source(problem, readings, features, backbone)
+        # a class of an image is little work
+        self.device = torch.device("cpu" if problem.masks is None else device_type())
+        heads = _start_heads(problem, backbone, taps, self.source, seed).to(self.device)
+        self.stacked = StackedHeads(heads, taps, settings.weight_decays)
+        self.targets = {head: values.to(self.device) for head, values in problem.train.targets.items()}
+        self.optimiser = build_adamw(self.stacked.parameters, dict.fromkeys(self.stacked.parameters, 1.0), 0.0)
+        self.epoch_steps = math.ceil(len(problem.train.ids) / settings.batch)
+        self.n_steps = self.epoch_steps * settings.epochs
+        self.block = settings.batch * max(1, self.source.at_once // settings.batch)  # images read at once
 
-def _probe(fit: Fit, checkpoint: Checkpoint | None, every: int) -> Fitted:
-    watch, problem, settings = Stopwatch("probe"), fit.problem, fit.settings
-    sink: Sink = checkpoint.history if checkpoint else Silence()
-    first, before = _continue(fit, checkpoint)
-    saved, scores = first, fit.judge()
-    bar = track(range(first, settings.epochs), "heads on features", unit="epoch")
-    for epoch in bar:
-        losses = fit.run_epoch(epoch)
-        scores = fit.judge()
-        curves = _curves(problem, scores, fit.choose(scores), losses)
-        sink.log({"epoch": epoch + 1, **curves}, (epoch + 1) * fit.epoch_steps)
-        bar.set_postfix_str(f"{problem.main} {problem.metric} {curves[problem.curve]:.3f}", refresh=False)
-        if checkpoint and (epoch + 1 - saved) * fit.epoch_steps >= every:
-            _save(fit, checkpoint, epoch + 1, before + watch.seconds)
-            saved = epoch + 1
-    return _finish(fit, scores, before + watch.seconds)
+    def run_epoch(self, epoch: int) -> dict[str, Tensor]:
+        """The steps of an epoch, each image in one of its views; the mean loss (R,) of each head."""
+        problem, settings = self.problem, self.settings
+        self.stacked.heads.train()
+        totals = {head: torch.zeros(len(settings.weight_decays)) for head in problem.heads}
+        for step, batch in enumerate(self.batches(epoch), start=epoch * self.epoch_steps):
+            rate = settings.lr * ramp(step, self.n_steps, 0.0, settings.schedule)
+            torch.manual_seed(mix_one(self.seed, epoch, step))  # dropout
+            outputs = self.stacked.outputs(self._move(batch.features))
+            masks = None if batch.masks is None else torch.from_numpy(batch.masks).to(self.device)
+            losses = {}
+            for head, objective in problem.objectives.items():
+                targets = objective.wanted(self.targets[head][batch.numbers], masks)
+                losses[head] = objective.loss(outputs[head], targets, settings.label_smoothing)
+            total = torch.stack([loss.sum() for loss in losses.values()]).sum()  # each decay has gradients of its own
+            check_finite(total.item(), step + 1, epoch, rate, problem.train, batch.numbers.tolist())
+            self.optimiser.zero_grad()
+            total.backward()  # type: ignore[no-untyped-call]
+            set_rate(self.optimiser, rate)
+            self.stacked.decay(rate)
+            self.optimiser.step()
+            for head, loss in losses.items():
+                totals[head] += loss.detach().cpu() * (len(batch.numbers) / len(problem.train.ids))
+        return totals
+
+    def judge(self) -> Scores:
+        """Loss and metrics on val with each weight decay, for each head."""
+        self.stacked.heads.eval()
+        tallies = {head: objective.tally() for head, objective in self.problem.objectives.items()}
+        val, masks = self.problem.val, self.problem.masks
+        size = self.block if masks is None else self.settings.batch  # as large as masks are what heads then give
+        for numbers in cut(np.arange(len(val.rows)), size):
+            features = self._move(self.source.read_plain(val.rows[numbers]))
+            true = None if masks is None else torch.from_numpy(masks.read_plain(val.rows[numbers])).to(self.device)
+            with torch.no_grad():
+                outputs = self.stacked.outputs(features)
+            for head, tally in tallies.items():
+                labels = val.targets[head][numbers].to(self.device)
+                tally.add(outputs[head], self.problem.objectives[head].wanted(labels, true))
+        return {head: tally.scores(own_rows) for head, tally in tallies.items()}
+
+    def batches(self, epoch: int) -> Iterator[FeatureBatch]:
+        """An epoch's images in its order."""
+        ids, size, masks = self.problem.train.ids, self.settings.batch, self.problem.masks
+        order = self.problem.order(epoch, self.seed, self.sampling)
+        blocks = zip(cut(order, self.block), cut(spread_epochs(epoch, order), self.block), strict=True)
+        for block, epochs in blocks:
+            views = choose_views(self.seed, epochs, ids[block], self.problem.images.count)
+            features = self.source.read_train(block, views)
+            shown = None if masks is None else masks.read_train(block, views)
+            for start in range(0, len(block), size):
+                own = slice(start, start + size)
+                part = {tap: values[own] for tap, values in features.items()}
+                yield FeatureBatch(block[own], part, None if shown is None else shown[own])
+
+    def _move(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {tap: values.to(self.device, non_blocking=True).float() for tap, values in features.items()}
 
 
 @contextmanager
@@ -205,31 +200,19 @@ def use_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _finish(fit: Fit, scores: Scores, seconds: float) -> Fitted:
-    chosen = fit.choose(scores)
-    decays = {head: fit.settings.weight_decays[index] for head, index in chosen.items()}
-    return Fitted(fit.replicas.take(chosen).cpu().eval(), decays, _scores_of(scores, chosen), seconds, peak_megabytes())
-
-
-def _scores_of(scores: Scores, chosen: Mapping[str, int]) -> dict[str, dict[str, float]]:
+def _at(scores: Scores, chosen: Mapping[str, int]) -> dict[str, dict[str, float]]:
+    """The scores of each head at its chosen place."""
     return {head: {name: float(values[chosen[head]]) for name, values in own.items()} for head, own in scores.items()}
 
 
-def _curves(
-    problem: Problem, scores: Scores, chosen: Mapping[str, int], losses: Mapping[str, Tensor]
-) -> dict[str, float]:
-    train_loss = sum(problem.weights[head] * float(loss[chosen[head]]) for head, loss in losses.items())
-    return {TRAIN_LOSS: train_loss, **name_scores(_scores_of(scores, chosen), problem.weights)}
-
-
 def _start_heads(
-    problem: Problem, backbone: Backbone, taps: Mapping[str, str], source: Source, seed: int
+    problem: Problem, backbone: Backbone, taps: Mapping[str, str], source: FeatureSource, seed: int
 ) -> nn.ModuleDict:
     """Heads with weights drawn from the seed alone, standardised by what the training images' plain views give them."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mix_one(seed, EMPTY))
         heads = build_heads(problem.heads, backbone, problem.n_outputs)
-    known: dict[tuple[str, str | None], Moments] = {}
+    known: dict[tuple[str, str | None], MeanStd] = {}
     for name, head in heads.items():
         before, layer = part_at_standardise(head)
         key = taps[name], name if len(before) else None  # heads that begin with it are given the same
@@ -237,23 +220,3 @@ def _start_heads(
             known[key] = source.measure(taps[name], problem.train.rows, before.eval())
         layer.fit(*known[key])
     return heads
-
-
-def _save(fit: Fit, checkpoint: Checkpoint, epoch: int, seconds: float) -> None:
-    tensors = {f"replicas/{name}": value for name, value in fit.replicas.parameters.items()}
-    facts = {"epoch": epoch, "seconds": seconds, "peak_megabytes": peak_megabytes()}
-    checkpoint.write(tensors | read_moments(fit.optimiser), facts)
-
-
-def _continue(fit: Fit, checkpoint: Checkpoint | None) -> tuple[int, float]:
-    """Go on from the checkpoint, if there is one: the epoch to begin with, and the seconds spent before."""
-    saved = checkpoint.resume() if checkpoint else None
-    if saved is None:
-        return 0, 0.0
-    epoch = int(saved.facts["epoch"])
-    with torch.no_grad():
-        for name, value in saved.part("replicas").items():
-            fit.replicas.parameters[name].copy_(value)
-    fill_moments(fit.optimiser, saved.tensors, epoch * fit.epoch_steps)
-    say(f"continuing from step {epoch * fit.epoch_steps} of {fit.n_steps}")
-    return epoch, float(saved.facts["seconds"])

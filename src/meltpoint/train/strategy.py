@@ -2,34 +2,36 @@
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from meltpoint.errors import UserError
-from meltpoint.files import read_json
+from meltpoint.files import read_json, whole_folder, write_json
 from meltpoint.images.views import Views, open_views
 from meltpoint.model.card import FORMAT, Card, HeadCard
-from meltpoint.model.lessons import write_trained_on
-from meltpoint.model.model import Model, save_model
-from meltpoint.model.repeats import save_repeat
+from meltpoint.model.model import save_model
+from meltpoint.model.repeat_delta import save_repeat, write_index
+from meltpoint.model.trained_on import write_trained_on
 from meltpoint.progress import peak_megabytes, say
-from meltpoint.train.answers import Learnt, learn_answers
-from meltpoint.train.checkpoint import Checkpoint, open_checkpoint
+from meltpoint.train.batches import mix_one
+from meltpoint.train.calibration import Calibration, calibrate
+from meltpoint.train.checkpoint import STATE, Checkpoint, open_checkpoint
 from meltpoint.train.embed import Features, open_features
+from meltpoint.train.history_file import HISTORY
 from meltpoint.train.job import Job, Outcome, count_parameters, load_strategy
-from meltpoint.train.live import follow
 from meltpoint.train.problem import build_problem
 from meltpoint.train.recipe import Recipe, compute_key, list_versions
-from meltpoint.train.repeats import Trained, derive_seeds, finish, lay_out, place_of, read_finished, saved_model
-from meltpoint.train.sinks import HISTORY
+from meltpoint.train.tracking_process import follow
 
 CHECKPOINTS = ".checkpoints"
+AGAIN = 0xA6A1  # tells the seed of a repeat from other numbers made of the same seed
+SEEDS = 2**31  # a seed of a repeat is smaller: short enough to be read, and whole in every JSON
+TRAINED, MODEL, FACTS = "trained", "model", "facts.json"  # what a finished training leaves in its checkpoint folder
 
 Names = dict[str, dict[str, dict[str, str]]]  # label -> language -> class -> its name for people
 
@@ -56,6 +58,18 @@ class Inputs:
         return cls(open_views(data / "views"), open_features(data / "features"), _read_names(data / "names.json"))
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What training says at the end.
+
+    `costs`: `seconds` (of all parts of an interrupted training together), `peak_megabytes`, `epochs`, `parameters`,
+    `trainable_parameters`.
+    """
+
+    sentence: str
+    costs: dict[str, float]
+
+
 def train_strategy(recipe: Recipe, inputs: Inputs, folder: Path, others: Path) -> Trained:
     """Train a strategy as often as its `repeats` say, or continue where a killed training stopped.
 
@@ -78,9 +92,9 @@ def train_strategy(recipe: Recipe, inputs: Inputs, folder: Path, others: Path) -
         problem, done = build_problem(views, recipe), []
         for number, seed in enumerate(seeds, start=1):
             own = recipe.model_copy(update={"seed": seed})
-            job: Job[Any] = Job(own, views, features, problem, place_of(checkpoint, number))
+            job: Job[Any] = Job(own, views, features, problem, _place_of(checkpoint, number))
             done.append(_repeat(job, inputs.names, number, checkpoint))
-        lay_out(checkpoint, seeds, folder, others)
+        _lay_out(checkpoint, seeds, folder, others)
         checkpoint.remove()
     first = done[0]
     costs = {**first.costs, "seconds_all_repeats": round(sum(trained.costs["seconds"] for trained in done), 3)}
@@ -88,52 +102,74 @@ def train_strategy(recipe: Recipe, inputs: Inputs, folder: Path, others: Path) -
     return Trained(first.sentence + more, costs)
 
 
+def derive_seeds(seed: int, repeats: int) -> list[int]:
+    """The seed of each training: the first has `seed` itself, each other one that depends on it and on its number."""
+    return [seed, *(mix_one(seed, AGAIN, number) % SEEDS for number in range(2, repeats + 1))]
+
+
 def _repeat(job: Job[Any], names: Names, number: int, first: Checkpoint) -> Trained:
-    """The training of that number, which is left as it is if it is finished; `first` is where the first one is."""
-    repeats = job.recipe.settings.repeats
+    """The training of that number, skipped if it is finished; `first` is the checkpoint of the first one."""
+    repeats, place = job.recipe.settings.repeats, job.checkpoint
     title = f"repeat {number} of {repeats}, seed {job.recipe.seed}"
-    if (finished := read_finished(job.checkpoint)) is not None:
+    if (place.folder / TRAINED / FACTS).exists():
         say(f"{title}: finished before it was interrupted")
-        return finished
+        return Trained(**read_json(place.folder / TRAINED / FACTS))
     if repeats > 1:
         say(f"{title}: begins")
-    with follow(job.checkpoint.folder) if number == 1 else nullcontext():
+    with follow(place.folder) if number == 1 else nullcontext():
         outcome = load_strategy(job.recipe.settings.kind).train(job)
-    card = _write_card(job, names, outcome, learn_answers(outcome.model, job.problem, job.views))
-    trained = Trained(outcome.sentence, _measure(outcome))
-    made = (outcome.model, card)
-    save = partial(_save_first, job, *made) if number == 1 else partial(save_repeat, *made, saved_model(first))
-    finish(job.checkpoint, trained, save)
-    if repeats > 1:
-        say(f"{title}: {outcome.sentence}")
-    return trained
-
-
-def _save_first(job: Job[Any], model: Model, card: Card, folder: Path) -> None:
-    shutil.copy(job.checkpoint.folder / HISTORY, folder / HISTORY)
-    write_trained_on(job.views.samples, folder)
-    save_model(model, card, folder)  # last: it lists all files
-
-
-def _measure(outcome: Outcome) -> dict[str, float]:
-    return {
+    model = outcome.model
+    card = _make_card(job, names, outcome, calibrate(model, job.problem, job.views))
+    costs = {
         "seconds": round(outcome.seconds, 3),
         "peak_megabytes": round(max(outcome.peak_megabytes, peak_megabytes()), 1),
         "epochs": outcome.epochs,
-        "parameters": count_parameters(outcome.model),
+        "parameters": count_parameters(model),
         "trainable_parameters": outcome.trainable,
     }
+    with whole_folder(place.folder / TRAINED) as temporary:
+        folder = temporary / MODEL
+        folder.mkdir()
+        if number == 1:
+            shutil.copy(place.folder / HISTORY, folder / HISTORY)
+            write_trained_on(job.views.samples, folder)
+            save_model(model, card, folder)  # last: it lists all files
+        else:
+            save_repeat(model, card, first.folder / TRAINED / MODEL, folder)
+        write_json(temporary / FACTS, {"sentence": outcome.sentence, "costs": costs})
+    (place.folder / STATE).unlink(missing_ok=True)
+    if repeats > 1:
+        say(f"{title}: {outcome.sentence}")
+    return Trained(outcome.sentence, costs)
 
 
-def _write_card(job: Job[Any], names: Names, outcome: Outcome, learnt: Mapping[str, Learnt]) -> Card:
+def _place_of(checkpoint: Checkpoint, number: int) -> Checkpoint:
+    """Where the repeat of that number is trained: the first in the folder itself, the others in folders below."""
+    return checkpoint if number == 1 else Checkpoint(checkpoint.folder / f"repeat-{number}")
+
+
+def _lay_out(checkpoint: Checkpoint, seeds: Sequence[int], folder: Path, others: Path) -> None:
+    """Copy the first model to `folder`, and to `others` repeats.json and the repeats 2 to n, each in a folder 2 ... n.
+
+    Copied, not moved: an interrupted run finds all of them in the checkpoint again, since DVC removes what it wrote.
+    """
+    with whole_folder(others) as temporary:
+        write_index(seeds, temporary)
+        for number in range(2, len(seeds) + 1):
+            shutil.copytree(_place_of(checkpoint, number).folder / TRAINED / MODEL, temporary / str(number))
+    with whole_folder(folder) as temporary:
+        shutil.copytree(checkpoint.folder / TRAINED / MODEL, temporary, dirs_exist_ok=True)
+
+
+def _make_card(job: Job[Any], names: Names, outcome: Outcome, found: Mapping[str, Calibration]) -> Card:
     recipe, problem, backbone = job.recipe, job.problem, outcome.model.backbone
     heads = {
         name: HeadCard(
             head=head,
             classes=problem.classes[name],
             outputs=problem.n_outputs[name],
-            threshold=learnt[name].threshold,
-            unknown_below=learnt[name].unknown_below,
+            threshold=found[name].threshold,
+            unknown_below=found[name].unknown_below,
             names=names.get(head.label, {}),
             colours=job.views.palettes.get(head.label),
         )

@@ -16,15 +16,15 @@ from meltpoint.tasks.contract import Tally
 from meltpoint.train.batches import Integers, TrainImages, Transform
 from meltpoint.train.checkpoint import Checkpoint, Saved
 from meltpoint.train.device import build_accelerator, check_processes
-from meltpoint.train.folded import Folded
+from meltpoint.train.fused_network import FusedNetwork
 from meltpoint.train.job import Job, Outcome
 from meltpoint.train.launch import launch
 from meltpoint.train.loop import Loop, Parts, Settings
+from meltpoint.train.losses import Losses, name_scores
 from meltpoint.train.optimiser import scale_stages
 from meltpoint.train.probe import Fitted, probe
 from meltpoint.train.problem import Problem
 from meltpoint.train.recipe import Recipe
-from meltpoint.train.scores import Losses, name_scores
 
 HEADS, BACKBONE = "heads", "backbone"
 
@@ -110,10 +110,11 @@ def work(job: Job[FinetuneStrategy]) -> None:
 
 def start_from(fitted: Fitted, checkpoint: Checkpoint) -> None:
     """Save the fitted heads as step 0 of a fine-tuning."""
-    weights = {f"weights/{HEADS}.{name}": value for name, value in fitted.heads.named_parameters()}
-    constants = {f"constants/{HEADS}.{name}": value for name, value in fitted.heads.named_buffers()}
+    weights = {f"{HEADS}.{name}": value for name, value in fitted.heads.named_parameters()}
+    constants = {f"{HEADS}.{name}": value for name, value in fitted.heads.named_buffers()}
     facts = {"step": 0, "epochs": 0.0, "best": None, "loss_sum": 0.0, "loss_count": 0, "finished": False}
-    checkpoint.write(weights | constants, {**facts, "seconds": fitted.seconds, "peak_megabytes": fitted.peak_megabytes})
+    facts |= {"seconds": fitted.seconds, "peak_megabytes": fitted.peak_megabytes}
+    checkpoint.write({"weights": weights, "constants": constants}, facts)
 
 
 def finetune(job: Job[FinetuneStrategy], model: Model) -> None:
@@ -130,11 +131,7 @@ def finetune(job: Job[FinetuneStrategy], model: Model) -> None:
     torch.backends.cudnn.deterministic = True  # a continued training ends with the same weights
     accelerator = build_accelerator(job.recipe.machine)
     fill_model(model, saved, "weights")
-    loop = Loop(join(job, model, accelerator))
-    loop.fill(saved)
-    if accelerator.is_main_process and loop.step:
-        say(f"continuing from step {loop.step} of {loop.n_steps}")
-    loop.run()
+    Loop(join(job, model, accelerator), saved).run()
     model.cpu().eval()
 
 
@@ -173,7 +170,7 @@ def join(job: Job[FinetuneStrategy], model: Model, accelerator: Accelerator) -> 
     """What the loop needs to train the model in this process."""
     recipe, settings, problem = job.recipe, job.settings, job.problem
     scales = unfreeze(model, settings)
-    network = accelerator.prepare_model(Folded(model))
+    network = accelerator.prepare_model(FusedNetwork(model))
     targets = {head: values.to(accelerator.device) for head, values in problem.train.targets.items()}
     images = TrainImages(
         store=problem.images,

@@ -9,7 +9,7 @@ from torch.func import functional_call, vmap
 
 
 class Wide(nn.Linear):
-    """A linear layer written so that `vmap` over its weights makes one product of all replicas: a third of the time."""
+    """A linear layer written so that `vmap` over its weights makes one product of all copies: a third of the time."""
 
     def forward(self, features: Tensor) -> Tensor:
         """Features (N, D) to (N, K)."""
@@ -26,7 +26,7 @@ def widen(heads: nn.ModuleDict) -> nn.ModuleDict:
     return heads
 
 
-class Replicas:
+class StackedHeads:
     """Copies of every head, one for each weight decay, stacked: a parameter of shape (...) is one of shape (R, ...)."""
 
     def __init__(self, heads: nn.ModuleDict, taps: Mapping[str, str], decays: Sequence[float]) -> None:
@@ -37,6 +37,12 @@ class Replicas:
             for head, module in heads.items()
             for name, value in module.named_parameters()
         }
+
+    def fill(self, parameters: Mapping[str, Tensor]) -> None:
+        """Take the parameters of a checkpoint."""
+        with torch.no_grad():
+            for name, value in parameters.items():
+                self.parameters[name].copy_(value)
 
     def outputs(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Features (N, D) for each tap to outputs (R, N, K) of each head."""
@@ -52,7 +58,7 @@ class Replicas:
                     parameter.mul_((1 - rate * self.decays.to(parameter.device)).view(-1, *[1] * (parameter.ndim - 1)))
 
     def take(self, chosen: Mapping[str, int]) -> nn.ModuleDict:
-        """The heads, each with the weights of its chosen replica."""
+        """The heads, each with the weights at its chosen place in the stack."""
         heads = copy.deepcopy(self.originals)
         for head, module in heads.items():
             module.load_state_dict(

@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 from meltpoint.images.views import Views
-from meltpoint.train.answers import Learnt, learn_answers, one_of_each
+from meltpoint.train.calibration import Calibration, calibrate, one_of_each
 from meltpoint.train.problem import Problem, build_problem
 from meltpoint.train.recipe import read_recipe
 
 PARENTS = {"red": "light", "green": "dark", "blue": "dark"}
 Change = Callable[[dict[str, Any]], None]
-NOTHING = Learnt(None, None)
+NOTHING = Calibration(None, None)
 RECALL, PRECISION = ({"metric": metric, "at_least": 0.5} for metric in ("recall", "precision"))
 
 
@@ -33,9 +33,9 @@ class Net(nn.Module):
 
 @pytest.fixture(autouse=True)
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("meltpoint.train.answers.fuse", lambda model: model)
-    monkeypatch.setattr("meltpoint.train.answers.BATCH", 7)  # several batches
-    monkeypatch.setattr("meltpoint.train.answers.infer", lambda forward, images, device: forward(images))
+    monkeypatch.setattr("meltpoint.train.calibration.fuse", lambda model: model)
+    monkeypatch.setattr("meltpoint.train.calibration.BATCH", 7)  # several batches
+    monkeypatch.setattr("meltpoint.train.calibration.infer", lambda forward, images, device: forward(images))
 
 
 def logit(probability: float) -> float:
@@ -52,12 +52,12 @@ def views_of(scene: Any, shades: list[str | None]) -> Views:
 
 def learn(
     scene: Any, change: Change, shades: list[str | None], said: list[float], **others: list[list[float]]
-) -> dict[str, Learnt]:
+) -> dict[str, Calibration]:
     views, params = views_of(scene, shades), scene.params(change)
     problem: Problem = build_problem(views, read_recipe("finetune", params))
     rows = [[0.0] * 3 for _ in said]
     model: Any = Net({"shade": [[logit(value)] for value in said], "colour": rows, **others})
-    return learn_answers(model, problem, views)
+    return calibrate(model, problem, views)
 
 
 def wishing(**fields: Any) -> Change:
@@ -72,7 +72,7 @@ def test_nothing_wished_nothing_run(scene: Any) -> None:
     params = scene.params()
     problem = build_problem(scene.inputs.views, read_recipe("finetune", params))
     broken: Any = None
-    assert learn_answers(broken, problem, scene.inputs.views) == {"shade": NOTHING, "colour": NOTHING}
+    assert calibrate(broken, problem, scene.inputs.views) == {"shade": NOTHING, "colour": NOTHING}
 
 
 def test_a_recall_is_kept_with_the_highest_threshold(scene: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -139,7 +139,7 @@ def test_a_group_of_images_counts_once(scene: Any, capsys: pytest.CaptureFixture
     samples.loc[samples.index[val[light.to_numpy()]], "group"] = "one thing"
     views, params = replace(views, samples=samples), scene.params(wishing(threshold=wish))
     model: Any = Net({"shade": [[logit(value)] for value in SAID], "colour": [[0.0] * 3 for _ in SAID]})
-    assert learn_answers(model, build_problem(views, read_recipe("finetune", params)), views)["shade"] == NOTHING
+    assert calibrate(model, build_problem(views, read_recipe("finetune", params)), views)["shade"] == NOTHING
     assert ("val has 1 image of 'light'" in capsys.readouterr().out) == (wish is RECALL)
 
 
@@ -201,7 +201,7 @@ def test_heads_in_a_tree_are_judged_by_their_path(scene: Any) -> None:
     views = views_of(scene, [PARENTS[colour] for colour in colours])
     says = [[4.0 * (colour == name) for name in ("red", "green", "blue")] for colour in colours]
     model: Any = Net({"shade": [[0.1 if PARENTS[colour] == "dark" else -0.1] for colour in colours], "colour": says})
-    learnt = learn_answers(model, build_problem(views, read_recipe("finetune", params)), views)
+    learnt = calibrate(model, build_problem(views, read_recipe("finetune", params)), views)
     # alone the shade would be wrong each time, and no share of its answers right
     red, sure = 1 / (1 + np.exp(0.1)), np.exp(4.0)
     least = red * sure / (red * sure + red * 1 + (1 - red) * 1)

@@ -1,10 +1,10 @@
-"""Where training writes its curves: one JSON object a line, which live tracking, the model folder and plots read."""
+"""The curves of a training: one JSON object a line, read by live tracking, the model folder and plots."""
 
 import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pandas as pd
 
@@ -14,42 +14,31 @@ HISTORY = "history.jsonl"
 TRAIN_LOSS = "train/loss"
 
 
-class Sink(Protocol):
-    """Takes the curves of a training."""
-
-    def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """Keep finite numbers by name, at an optimiser step."""
-        ...
-
-
-class Silence:
-    """A sink that keeps nothing: for the fits inside another training, and for processes other than the first."""
-
-    def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """Forget them."""
-
-
 class History:
-    """A sink that appends lines `{"step": 3, "epoch": 0.1, "train/loss": ...}` to a file, each written at once."""
+    """Appends lines `{"step": 3, "epoch": 0.1, "train/loss": ...}` to a file, each written at once; None keeps none."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         self.path = path
 
     @property
     def offset(self) -> int:
-        """Bytes written so far; a checkpoint notes it, so that a continued training does not double its steps."""
-        return self.path.stat().st_size if self.path.exists() else 0
+        """Bytes written so far; a checkpoint notes it, so that a continued training does not repeat lines."""
+        return self.path.stat().st_size if self.path and self.path.exists() else 0
 
     def cut(self, offset: int) -> None:
-        """Forget what was written after `offset` bytes."""
+        """Remove what was written after `offset` bytes."""
+        if self.path is None:
+            return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab") as file:
             file.truncate(min(offset, file.tell()))
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """Append a line; numbers that are not finite are left out, since JSON has no word for them."""
+        """Append a line; numbers that are not finite are left out, since JSON cannot hold them."""
+        if self.path is None:
+            return
         line = {"step": step, **{name: value for name, value in metrics.items() if math.isfinite(value)}}
-        with self.path.open("ab") as file:  # one write: a reader never sees the half of a line that a crash would leave
+        with self.path.open("ab") as file:  # in one write: a crash leaves no half line
             file.write((json.dumps(line) + "\n").encode())
 
 

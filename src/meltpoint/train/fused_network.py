@@ -40,7 +40,7 @@ class Pair:
         return {f"{self.name}.weight": self.convolution.weight * scale.view(-1, 1, 1, 1), f"{self.name}.bias": bias}
 
 
-class Folded(nn.Module):
+class FusedNetwork(nn.Module):
     """A model whose forward pass is the folded one, in parts, where that gives the same outputs; else its own."""
 
     def __init__(self, model: Model) -> None:
@@ -53,7 +53,7 @@ class Folded(nn.Module):
         if not self._is_equal():
             self.pairs = []
 
-    def train(self, mode: bool = True) -> "Folded":
+    def train(self, mode: bool = True) -> "FusedNetwork":
         """As nn.Module's; the skeleton, which runs instead of the model, follows."""
         super().train(mode)
         self.skeleton[0].train(mode)

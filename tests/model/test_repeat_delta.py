@@ -12,7 +12,7 @@ from meltpoint.model.backbones import build_backbone
 from meltpoint.model.card import FORMAT, Card, HeadCard, ModelError
 from meltpoint.model.manifest import ManifestError, write_manifest
 from meltpoint.model.model import Model, build_heads, save_model
-from meltpoint.model.repeats import CHANGED, list_repeats, load_repeat, save_repeat, write_index
+from meltpoint.model.repeat_delta import CHANGED, list_repeats, load_repeat, save_repeat, write_index
 from meltpoint.params.data import Images
 from meltpoint.params.model import Backbone, LinearHead, RandomWeights
 

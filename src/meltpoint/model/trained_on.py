@@ -14,7 +14,7 @@ COLUMNS = ("sha256", "split", "group")
 LEARNT = ("train", "val")  # weights come from the one, thresholds and the best epoch from the other
 
 
-class LessonsError(UserError, RuntimeError):
+class TrainedOnError(UserError, RuntimeError):
     """The file that says what a model was trained on cannot be read."""
 
 
@@ -37,7 +37,7 @@ def read_trained_on(folder: Path) -> pd.DataFrame | None:
     """The images that the model in `folder` was trained on, as `write_trained_on` says; None if an older one.
 
     Raises:
-        LessonsError: the file is damaged, or has other columns.
+        TrainedOnError: the file is damaged, or has other columns.
     """
     path = folder / TRAINED_ON
     if not path.exists():
@@ -46,9 +46,9 @@ def read_trained_on(folder: Path) -> pd.DataFrame | None:
         rows = pd.read_parquet(path)
     except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise LessonsError(f"{path} cannot be read: {reason}. {_MEND}") from None
+        raise TrainedOnError(f"{path} cannot be read: {reason}. {_MEND}") from None
     if missing := [column for column in COLUMNS if column not in rows]:
-        raise LessonsError(f"{path} lacks the columns {missing}; it has {list(rows)}. {_MEND}")
+        raise TrainedOnError(f"{path} lacks the columns {missing}; it has {list(rows)}. {_MEND}")
     return rows[list(COLUMNS)].astype("string")
 
 

@@ -7,7 +7,7 @@ from meltpoint.model.model import build_heads
 from meltpoint.model.standardise import Standardise
 from meltpoint.params.model import Backbone as BackboneParams
 from meltpoint.params.model import ConvHead, Head, LinearHead, MapTap, MlpHead, RandomWeights
-from meltpoint.train.replicas import Replicas
+from meltpoint.train.stacked_heads import StackedHeads
 
 TAPS = {"plain": "final", "deep": "-2", "own": "-1.map"}
 OUTPUTS = {"plain": 3, "deep": 1, "own": 2}
@@ -49,27 +49,27 @@ def features(backbone: Backbone) -> dict[str, torch.Tensor]:
     return {tap: torch.randn(7, *spec.shape) for tap, spec in backbone.specs.items()}
 
 
-def test_replicas_compute_what_their_heads_do(heads: nn.ModuleDict, features: dict[str, torch.Tensor]) -> None:
-    replicas = Replicas(heads, TAPS, [0.0, 0.1, 1.0])
+def test_stacked_heads_compute_what_their_heads_do(heads: nn.ModuleDict, features: dict[str, torch.Tensor]) -> None:
+    stacked = StackedHeads(heads, TAPS, [0.0, 0.1, 1.0])
     with torch.no_grad():
-        for parameter in replicas.parameters.values():
+        for parameter in stacked.parameters.values():
             parameter.add_(0.1 * torch.randn_like(parameter))
-    outputs = replicas.outputs(features)
+    outputs = stacked.outputs(features)
     assert {name: tuple(values.shape) for name, values in outputs.items()} == {
         name: (3, 7, count) for name, count in OUTPUTS.items()
     }
     for index in range(3):
-        taken = replicas.take(dict.fromkeys(OUTPUTS, index))
+        taken = stacked.take(dict.fromkeys(OUTPUTS, index))
         for name, head in taken.items():
             torch.testing.assert_close(head(features[TAPS[name]]), outputs[name][index], rtol=1e-4, atol=1e-4)
 
 
-def test_each_head_takes_its_own_replica(heads: nn.ModuleDict) -> None:
-    replicas = Replicas(heads, TAPS, [0.0, 0.1])
+def test_each_head_takes_its_own_place_in_the_stack(heads: nn.ModuleDict) -> None:
+    stacked = StackedHeads(heads, TAPS, [0.0, 0.1])
     with torch.no_grad():
-        for parameter in replicas.parameters.values():
+        for parameter in stacked.parameters.values():
             parameter[1] = 7.0
-    taken = replicas.take({"plain": 1, "deep": 0, "own": 1})
+    taken = stacked.take({"plain": 1, "deep": 0, "own": 1})
     assert all((value == 7).all() for value in taken["plain"].parameters())
     assert all(
         torch.equal(value, heads["deep"].state_dict()[name]) for name, value in taken["deep"].state_dict().items()
@@ -78,9 +78,9 @@ def test_each_head_takes_its_own_replica(heads: nn.ModuleDict) -> None:
 
 
 def test_decay_shrinks_weights_alone_each_by_its_own(heads: nn.ModuleDict) -> None:
-    replicas = Replicas(heads, TAPS, [0.0, 0.5])
-    before = {name: value.detach().clone() for name, value in replicas.parameters.items()}
-    replicas.decay(0.1)
-    for name, value in replicas.parameters.items():
+    stacked = StackedHeads(heads, TAPS, [0.0, 0.5])
+    before = {name: value.detach().clone() for name, value in stacked.parameters.items()}
+    stacked.decay(0.1)
+    for name, value in stacked.parameters.items():
         factors = [1.0, 0.95] if name.endswith("weight") else [1.0, 1.0]
         assert all(torch.allclose(value[index], before[name][index] * factors[index]) for index in (0, 1))

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from meltpoint.train import live
-from meltpoint.train.live import follow
+from meltpoint.train import tracking_process
+from meltpoint.train.tracking_process import follow
 
 GOOD = "import sys, pathlib; folder = pathlib.Path(sys.argv[1]); (folder / 'told').write_text(sys.stdin.read())"
 
@@ -15,7 +15,7 @@ def follower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A module that stands for the follower; write its source."""
     monkeypatch.delenv("MELTPOINT_TRACKING")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(live, "FOLLOWER", "double")
+    monkeypatch.setattr(tracking_process, "FOLLOWER", "double")
     path = tmp_path / "double.py"
     path.write_text(GOOD)
     return path
@@ -69,7 +69,7 @@ def test_a_follower_that_does_not_end_is_left(
     tmp_path: Path, follower: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     follower.write_text("import time; time.sleep(600)")
-    monkeypatch.setattr(live, "PATIENCE", 0.2)
+    monkeypatch.setattr(tracking_process, "PATIENCE", 0.2)
     with follow(tmp_path):
         pass
     assert "were not in MLflow after 0 s" in capsys.readouterr().out

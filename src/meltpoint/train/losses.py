@@ -1,4 +1,4 @@
-"""How heads do on labelled images: their loss and metrics, for one model or a stack of replicas."""
+"""The loss that training minimises, and how scores on val become curves and a choice."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,20 +33,13 @@ class Losses:
         return torch.stack(parts).sum()
 
 
-def score(objective: Objective, outputs: Tensor, targets: Tensor) -> Scores:
-    """Loss and metrics of outputs (..., N, ...) of all images on targets (N, ...), as `wanted`: each (...)."""
-    tally = objective.tally()
-    tally.add(outputs, targets)
-    return tally.scores(alone)
-
-
-def alone(rows: Tensor) -> Tensor:
-    """What a process that is the only one gathers: its own rows."""
+def own_rows(rows: Tensor) -> Tensor:
+    """What the only process gathers: its own rows."""
     return rows
 
 
-def pick(scores: Scores, metric: str) -> int:
-    """Of a stack of replicas (R,) the one best by `metric`, then by loss."""
+def choose_best(scores: Scores, metric: str) -> int:
+    """Of scores (R,) the place of the best by `metric`, then by loss."""
     return int(np.lexsort((scores[LOSS], -sign_of(metric) * scores[metric]))[0])
 
 

@@ -14,9 +14,9 @@ from meltpoint.model.model import Model
 from meltpoint.params.model import Coverage
 from meltpoint.progress import track
 from meltpoint.tasks.thresholds import choose_purest, choose_set, choose_threshold
+from meltpoint.train.calibration_messages import say_set, say_threshold, say_unknown
 from meltpoint.train.device import device_type
 from meltpoint.train.problem import Problem
-from meltpoint.train.promises import say_set, say_threshold, say_unknown
 from meltpoint.trees import build_tree, decide, weigh
 
 BATCH = 64  # images in memory at once; nothing else depends on it
@@ -27,21 +27,21 @@ Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Learnt:
+class Calibration:
     """Of a head, as in its card; None where nothing was wished, or val could not show it."""
 
     threshold: float | None
     unknown_below: float | None
 
 
-def learn_answers(model: Model, problem: Problem, views: Views) -> dict[str, Learnt]:
+def calibrate(model: Model, problem: Problem, views: Views) -> dict[str, Calibration]:
     """What each head wishes, from the model's probabilities on the plain views of val; says what was found.
 
     Rows that a head has no target for count for nothing, and a group of images counts once. Heads in a tree are judged
     by the path they decide together.
     """
     if not any(head.threshold or head.unknown is not None for head in problem.heads.values()):
-        return dict.fromkeys(problem.heads, Learnt(None, None))
+        return dict.fromkeys(problem.heads, Calibration(None, None))
     probabilities = predict_val(model, problem, views)
     true = {name: targets.numpy() for name, targets in problem.val.targets.items()}
     groups = views.samples["group"].to_numpy()[problem.val.rows]
@@ -51,7 +51,9 @@ def learn_answers(model: Model, problem: Problem, views: Views) -> dict[str, Lea
     tree = build_tree(problem.tree.levels, problem.tree.parents, problem.classes) if problem.tree else None
     answers, shown = decide(probabilities, thresholds, tree), weigh(probabilities, tree)
     return {
-        name: Learnt(thresholds[name], _learn_unknown(name, problem, shown[name], answers[name], true[name], groups))
+        name: Calibration(
+            thresholds[name], _learn_unknown(name, problem, shown[name], answers[name], true[name], groups)
+        )
         for name in problem.heads
     }
 

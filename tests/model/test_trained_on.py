@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from meltpoint.model.lessons import LessonsError, hash_group, read_trained_on, write_trained_on
+from meltpoint.model.trained_on import TrainedOnError, hash_group, read_trained_on, write_trained_on
 
 
 def samples(count: int = 6) -> pd.DataFrame:
@@ -59,13 +59,13 @@ def test_an_older_folder_is_unknown(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"nothing", b"PAR1" + b"\0" * 40 + b"PAR1"])
 def test_a_damaged_file_is_told(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "trained_on.parquet").write_bytes(content)
-    with pytest.raises(LessonsError, match=r"trained_on\.parquet cannot be read.*dvc checkout"):
+    with pytest.raises(TrainedOnError, match=r"trained_on\.parquet cannot be read.*dvc checkout"):
         read_trained_on(tmp_path)
 
 
 def test_other_columns_are_told(tmp_path: Path) -> None:
     samples()[["sha256"]].to_parquet(tmp_path / "trained_on.parquet")
-    with pytest.raises(LessonsError, match=r"lacks the columns \['split', 'group'\]; it has \['sha256'\]"):
+    with pytest.raises(TrainedOnError, match=r"lacks the columns \['split', 'group'\]; it has \['sha256'\]"):
         read_trained_on(tmp_path)
 
 

@@ -7,8 +7,8 @@ from meltpoint.model.backbones import build_backbone
 from meltpoint.model.model import Model, build_heads, build_model
 from meltpoint.params.model import DenseConvHead
 from meltpoint.params.training import FinetuneStrategy
-from meltpoint.train import folded as module
-from meltpoint.train.folded import Folded
+from meltpoint.train import fused_network as module
+from meltpoint.train.fused_network import FusedNetwork
 from meltpoint.train.strategies.finetune import unfreeze
 
 
@@ -31,7 +31,7 @@ def gradients(network: torch.nn.Module, model: Model, images: torch.Tensor) -> d
 
 
 def test_outputs_and_gradients_are_those_of_the_model(model: Model, images: torch.Tensor) -> None:
-    folded = Folded(model).train()
+    folded = FusedNetwork(model).train()
     assert len(folded.pairs) > 5
     own, other = model(images), folded(images)
     assert all(torch.allclose(own[head], other[head], rtol=1e-4, atol=1e-4) for head in own)
@@ -47,7 +47,7 @@ def test_a_head_over_grids_is_folded_too(scene: Any, images: torch.Tensor) -> No
     )
     backbone = build_backbone(scene.params().backbone, {head.reads}, 32)
     model = Model(backbone, build_heads({"x": head}, backbone, {"x": 3}), {"x": head.reads}).train()
-    folded = Folded(model).train()
+    folded = FusedNetwork(model).train()
     assert len(folded.pairs) > 5
     own, other = model(images)["x"], folded(images)["x"]
     assert own.shape == (6, 3, 32, 32)
@@ -59,7 +59,7 @@ def test_a_head_over_grids_is_folded_too(scene: Any, images: torch.Tensor) -> No
 
 
 def test_parts_change_nothing(model: Model, images: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    folded = Folded(model).train()
+    folded = FusedNetwork(model).train()
     whole = gradients(folded, model, images)
     monkeypatch.setattr(module, "PIXELS_PER_THREAD", 2 * 32 * 32)
     parts = gradients(folded, model, images)
@@ -67,7 +67,7 @@ def test_parts_change_nothing(model: Model, images: torch.Tensor, monkeypatch: p
 
 
 def test_it_owns_no_weights_but_the_models(model: Model) -> None:
-    folded = Folded(model)
+    folded = FusedNetwork(model)
     assert [name.removeprefix("model.") for name, _ in folded.named_parameters()] == [
         n for n, _ in model.named_parameters()
     ]
@@ -78,7 +78,7 @@ def test_a_model_that_cannot_be_folded_runs_as_it_is(
     model: Model, images: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "TOLERANCE", -1.0)
-    folded = Folded(model)
+    folded = FusedNetwork(model)
     assert folded.pairs == []
     assert all(torch.equal(value, model(images)[head]) for head, value in folded(images).items())
 
@@ -87,7 +87,7 @@ def test_nothing_is_kept_below_what_learns(scene: Any, model: Model, images: tor
     strategy = scene.params().strategies["finetune"]
     assert isinstance(strategy, FinetuneStrategy)
     scales = unfreeze(model, strategy.model_copy(update={"unfreeze": 1}))
-    folded = Folded(model).train()
+    folded = FusedNetwork(model).train()
     assert set(gradients(folded, model, images)) == set(scales)
     first = next(name for name in scales if name.startswith("backbone"))
     kept: list[bool] = []

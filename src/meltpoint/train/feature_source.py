@@ -1,0 +1,154 @@
+"""Where the probe gets its features from: files, or, where these would be too large, the backbone as it runs."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from meltpoint.model.backbones import Backbone
+from meltpoint.model.fuse import fuse
+from meltpoint.model.inference import infer, inference_device
+from meltpoint.model.standardise import Standardise
+from meltpoint.params.model import Reading
+from meltpoint.progress import say, track
+from meltpoint.train.batches import Integers, Store, cut
+from meltpoint.train.embed import Features
+from meltpoint.train.problem import Problem
+
+BLOCK_BYTES = 4_000_000  # of features read at once: few calls, and few pages of the files in memory
+LONG = 2e9  # bytes of features that take a while
+LIVE = 16  # images that the backbone sees at once when mean and deviation are measured
+
+MeanStd = tuple[Tensor, Tensor]  # mean and standard deviation, each float32 (D,)
+
+
+class FeatureSource(Protocol):
+    """Frozen features of the images of a problem."""
+
+    @property
+    def at_once(self) -> int:
+        """How many images' features are best read at once; 1 where it does not matter."""
+        ...
+
+    def read_train(self, numbers: Integers, views: Integers) -> dict[str, Tensor]:
+        """Features (B, *spec.shape) for each tap key, of training images by number (B,), each in its view (B,)."""
+        ...
+
+    def read_plain(self, rows: Integers) -> dict[str, Tensor]:
+        """Features (B, *spec.shape) for each tap key, of rows (B,) of the plain views."""
+        ...
+
+    def measure(self, tap: str, rows: Integers, before: nn.Sequential) -> MeanStd:
+        """Mean and deviation of what the layers `before` make of a tap's features of some rows' plain views."""
+        ...
+
+
+def open_source(problem: Problem, taps: Mapping[str, Reading], features: Features, backbone: Backbone) -> FeatureSource:
+    """Features of the taps, by tap key: the stored ones, or those that `backbone` gives."""
+    if features.stored:
+        stores = {
+            key: problem.store(features.plain(tap), features.augmented(tap), features.views)
+            for key, tap in taps.items()
+        }
+        return StoredFeatures(stores)
+    say("features are not stored: the backbone runs over the images in each epoch of the probe, and for validation")
+    device = inference_device()
+    return LiveFeatures(problem.images, fuse(backbone).to(device), device)
+
+
+@dataclass(frozen=True)
+class StoredFeatures:
+    """Reads features from files."""
+
+    stores: Mapping[str, Store]  # by tap key
+
+    @property
+    def at_once(self) -> int:
+        """As many as fill a block."""
+        return max(1, BLOCK_BYTES // sum(map(_row_bytes, self.stores.values())))
+
+    def read_train(self, numbers: Integers, views: Integers) -> dict[str, Tensor]:
+        """As FeatureSource says."""
+        return {key: torch.from_numpy(store.read_train(numbers, views)) for key, store in self.stores.items()}
+
+    def read_plain(self, rows: Integers) -> dict[str, Tensor]:
+        """As FeatureSource says."""
+        return {key: torch.from_numpy(store.read_plain(rows)) for key, store in self.stores.items()}
+
+    def measure(self, tap: str, rows: Integers, before: nn.Sequential) -> MeanStd:
+        """As FeatureSource says; it reads only this tap."""
+        store = self.stores[tap]
+        pieces = list(cut(rows, max(1, BLOCK_BYTES // _row_bytes(store))))
+        is_long = len(before) > 0 or len(rows) * _row_bytes(store) > LONG
+        with torch.no_grad():
+            return join_statistics(
+                before(torch.from_numpy(store.read_plain(piece)))
+                for piece in (track(pieces, "mean and deviation", unit="piece") if is_long else pieces)
+            )
+
+
+@dataclass(frozen=True)
+class LiveFeatures:
+    """Runs the backbone over views of the images. Features are rounded as stored ones would be."""
+
+    images: Store
+    backbone: Backbone
+    device: torch.device
+
+    @property
+    def at_once(self) -> int:
+        """One: nothing is read ahead."""
+        return 1
+
+    def read_train(self, numbers: Integers, views: Integers) -> dict[str, Tensor]:
+        """As FeatureSource says."""
+        return self._run(torch.from_numpy(self.images.read_train(numbers, views)))
+
+    def read_plain(self, rows: Integers) -> dict[str, Tensor]:
+        """As FeatureSource says."""
+        return self._run(torch.from_numpy(self.images.read_plain(rows)))
+
+    def measure(self, tap: str, rows: Integers, before: nn.Sequential) -> MeanStd:
+        """As FeatureSource says."""
+        pieces = track(list(cut(rows, LIVE)), "mean and deviation", unit="piece")
+        with torch.no_grad():
+            return join_statistics(before(self.read_plain(piece)[tap].cpu()) for piece in pieces)
+
+    def _run(self, images: Tensor) -> dict[str, Tensor]:
+        backbone, forward = self.backbone, cast(Callable[[Tensor], dict[str, Tensor]], self.backbone)
+        features = infer(lambda part: forward(backbone.prepare(part)), images, self.device)
+        return {
+            key: values.to(getattr(torch, backbone.specs[key].dtype), copy=True) for key, values in features.items()
+        }
+
+
+def part_at_standardise(head: nn.Module) -> tuple[nn.Sequential, Standardise]:
+    """The layers of a head before the one that standardises, and that one."""
+    assert isinstance(head, nn.Sequential), "every kind of head is built as one"
+    place = next(index for index, layer in enumerate(head) if isinstance(layer, Standardise))
+    layer = head[place]
+    assert isinstance(layer, Standardise)
+    return head[:place], layer
+
+
+def join_statistics(pieces: Iterable[Tensor]) -> MeanStd:
+    """Mean and deviation of features float (n, D), or of each channel of maps (n, D, h, w) over images and cells.
+
+    Computed in float64, the pieces joined as in Chan, Golub and LeVeque: Updating Formulae and a Pairwise Algorithm for
+    Computing Sample Variances (Stanford, STAN-CS-79-773, 1979).
+    """
+    count, mean, squares = 0, np.zeros(1), np.zeros(1)
+    for piece in pieces:
+        values = piece.cpu().movedim(1, -1).flatten(0, -2).double().numpy()  # (n, D); of maps n counts cells
+        total, own = count + len(values), values.mean(0)
+        squares = squares + np.square(values - own).sum(0) + np.square(own - mean) * (count * len(values) / total)
+        mean, count = mean + (own - mean) * (len(values) / total), total
+    return torch.from_numpy(mean).float(), torch.from_numpy(np.sqrt(squares / count)).float()
+
+
+def _row_bytes(store: Store) -> int:
+    """How much the features of one image are."""
+    return int(np.load(store.plain, mmap_mode="r")[0].nbytes)
