@@ -7,8 +7,8 @@ from meltpoint.data.duplicates import find_duplicates
 from meltpoint.data.split import split_samples
 from meltpoint.errors import guarded
 from meltpoint.files import read_json, write_json
+from meltpoint.images.contact_sheet import draw_pairs
 from meltpoint.images.decode import read_grey
-from meltpoint.images.sheet import draw_pairs
 from meltpoint.params.read import read_params
 from meltpoint.progress import Stopwatch
 from meltpoint.shards import open_shards

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "meltpoint"
 LAYERS = [
     {"errors", "files", "progress", "params"},
-    {"tables", "metrics", "trees", "grab", "depths", "comparison", "prefetch", "shards"},
+    {"tables", "metrics", "trees", "http", "bit_depth", "comparison", "prefetch", "shards"},
     {"data", "images", "model"},
     {"compare", "evaluate", "predict", "export"},
     {"tasks"},

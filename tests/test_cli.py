@@ -17,7 +17,7 @@ from meltpoint.cli import COMMANDS, run
 from meltpoint.commands.preset import put_preset
 from meltpoint.commands.status import status
 from meltpoint.commands.trouble import CommandError
-from meltpoint.data import harvest
+from meltpoint.data import download_links
 from meltpoint.predict import job
 from meltpoint.registry.ledger import Change, append, line_of
 from meltpoint.registry.versions import VersionError
@@ -196,11 +196,11 @@ def test_links_are_fetched_as_asked_for(
 ) -> None:
     asked: list[tuple[object, ...]] = []
 
-    def fetch(*words: object) -> harvest.Harvest:
+    def fetch(*words: object) -> download_links.LinkReport:
         asked.append(words)
-        return harvest.Harvest("2 of 3 images fetched", Path("fetch.json"))
+        return download_links.LinkReport("2 of 3 images fetched", Path("fetch.json"))
 
-    monkeypatch.setattr(harvest, "harvest", fetch)
+    monkeypatch.setattr(download_links, "download_links", fetch)
     run(["fetch-urls", "links", "--into", "photos", "--retries", "0", "--max-megabytes", "1.5"])
     assert asked == [(Path("links"), Path("photos"), 8, 20, 0, 1.5)]
     assert capsys.readouterr().out == "2 of 3 images fetched\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from meltpoint.depths import Inspected
+from meltpoint.bit_depth import Inspected
 from meltpoint.errors import UserError
 
 Draw = Callable[..., Path]

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from meltpoint.images.masks import IGNORED, encode_mask
+from meltpoint.images.mask_files import IGNORED, encode_mask
 from meltpoint.params.data import Images
 from meltpoint.tables import Classes, check_samples
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meltpoint.images.augment import AugmentError, Transform, build_transform
-from meltpoint.images.masks import IGNORED
+from meltpoint.images.mask_files import IGNORED
 from meltpoint.params.data import Images
 
 IMAGES = Images(side=24, resize="squash", interpolation="area")

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from meltpoint.depths import Inspected
+from meltpoint.bit_depth import Inspected
 from meltpoint.images.decode import ImageError, decode, inspect, read_grey
 
 UPRIGHT = np.zeros((4, 6, 3), dtype=np.uint8)

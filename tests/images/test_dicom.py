@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from meltpoint.depths import Range, choose_depths
+from meltpoint.bit_depth import Range, choose_depths
 from meltpoint.images.decode import ImageError, decode, inspect
 
 pydicom = pytest.importorskip("pydicom", reason="needs the extra dicom")

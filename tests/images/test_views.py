@@ -11,7 +11,7 @@ from PIL import Image
 
 from meltpoint.images.augment import Transform, build_transform
 from meltpoint.images.decode import ImageError, decode
-from meltpoint.images.masks import encode_mask, read_mask, resize_mask
+from meltpoint.images.mask_files import encode_mask, read_mask, resize_mask
 from meltpoint.images.resize import resize
 from meltpoint.images.views import Views, ViewsError, open_views, view_seed, write_views
 

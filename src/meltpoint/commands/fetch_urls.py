@@ -30,6 +30,10 @@ def run(asked: argparse.Namespace) -> None:
     Raises:
         UserError: no links, numbers out of bounds, or no place to write.
     """
-    from meltpoint.data.harvest import harvest
+    from meltpoint.data.download_links import download_links
 
-    print(harvest(asked.lists, asked.into, asked.parallel, asked.timeout, asked.retries, asked.max_megabytes).sentence)
+    print(
+        download_links(
+            asked.lists, asked.into, asked.parallel, asked.timeout, asked.retries, asked.max_megabytes
+        ).sentence
+    )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from meltpoint.data.detail import (
+from meltpoint.data.perceptual_hash import (
     TURNS,
     Detail,
     Hashes,

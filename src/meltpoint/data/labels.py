@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pandas as pd
 
-from meltpoint.data.alike import escaped, find_alike, looks
+from meltpoint.data.confusables import escaped, find_confusable, skeleton
 from meltpoint.data.listing import nearest, shortened
 from meltpoint.errors import UserError
 from meltpoint.params.data import EqualsLabel, Label, MaskLabel, NamesLabel, ThresholdLabel, ValuesLabel
@@ -214,7 +214,7 @@ def _rule(name: str, label: ColumnLabel, known: list[str]) -> Rule:
 def _by_name(name: str, label: NamesLabel, known: list[str]) -> Rule:
     names = sorted(known) if label.classes is None else label.classes
     _check_names(name, names)
-    if label.classes is None and (alike := find_alike(names)):
+    if label.classes is None and (alike := find_confusable(names)):
         told = "; ".join(escaped(group) for group in alike[:SHOWN])
         raise LabelError(
             f"Label {name!r} has classes that no person can tell apart: {told}. They are most likely the same, and "
@@ -283,7 +283,7 @@ def _about_unknown(name: str, label: ColumnLabel, cells: pd.Series, unknown: lis
             allowed = f"these numbers for the classes, or their names: {label.classes}.{nearest(unknown[0], classes)}"
         case ThresholdLabel():
             allowed = "any number, with a point for decimals."
-    twins = [(cell, one) for cell in unknown[:SHOWN] for one in classes if looks(cell) == looks(one)]
+    twins = [(cell, one) for cell in unknown[:SHOWN] for one in classes if skeleton(cell) == skeleton(one)]
     if twins:
         allowed += f" They look alike, and differ: {'; '.join(escaped(pair) for pair in twins)}."
     return (

@@ -29,7 +29,7 @@ class PathError(UserError, ValueError):
 
 
 @dataclass(frozen=True)
-class Aside:
+class Skipped:
     """A path that makes no sample, and why."""
 
     path: str
@@ -57,18 +57,18 @@ class Listing:
     notes: what a reader of the report should know.
     coverage: by class, where the source has a published list; lines without an image are in none of the others.
     stated: columns whose cells are names of folders or files, and never missing: a folder may be called `nan`.
-    doubt: why `columns` are most likely not the classes that are meant: an error, unless params list the classes.
+    class_warning: why `columns` are most likely not the classes that are meant; an error, unless params list classes.
     """
 
     title: str
     files: "pd.DataFrame"
     columns: "pd.DataFrame"
-    unusable: list[Aside] = field(default_factory=list)
-    ignored: list[Aside] = field(default_factory=list)
+    unusable: list[Skipped] = field(default_factory=list)
+    ignored: list[Skipped] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     coverage: dict[str, Coverage] = field(default_factory=dict)
     stated: tuple[str, ...] = ()
-    doubt: str | None = None
+    class_warning: str | None = None
 
 
 def files_table(paths: Sequence[str], origins: Sequence[str], splits: Sequence[str | None]) -> "pd.DataFrame":

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from meltpoint.data.deal import deal
+from meltpoint.data.assignment import assign
 from meltpoint.data.duplicates import Pair
 from meltpoint.data.groups import draw_groups, join_groups, name_groups, pair_links
 from meltpoint.data.strata import build_strata, combine_labels, part_plainly
@@ -96,7 +96,7 @@ def _part(
         numbers = _by_appearance(groups[~kept])
         _, first = np.unique(numbers, return_index=True)
         strata = build_strata(codes, combined, numbers, shares)
-        parts[~kept] = deal(strata, shares, draws[~kept][first])[numbers]
+        parts[~kept] = assign(strata, shares, draws[~kept][first])[numbers]
     return parts
 
 

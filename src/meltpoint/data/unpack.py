@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from meltpoint.data.archive_members import Member, open_members
 from meltpoint.data.listing import PathError, plain_path, printable
-from meltpoint.data.members import Member, open_members
 from meltpoint.errors import UserError
 from meltpoint.files import whole_folder
 from meltpoint.progress import track

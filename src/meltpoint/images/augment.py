@@ -14,7 +14,7 @@ import numpy as np
 
 from meltpoint.errors import UserError
 from meltpoint.images.decode import Pixels
-from meltpoint.images.masks import IGNORED, Mask
+from meltpoint.images.mask_files import IGNORED, Mask
 from meltpoint.params.data import Images
 
 if TYPE_CHECKING:

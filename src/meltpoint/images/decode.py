@@ -13,9 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
-from meltpoint.depths import Depths, Inspected
+from meltpoint.bit_depth import Depths, Inspected
 from meltpoint.errors import UserError
-from meltpoint.images.deep import SIXTEEN_BITS, Deep, deep_grey, is_deep_colour, read_deep_colour, to_eight_bits
+from meltpoint.images.deep_colour import (
+    SIXTEEN_BITS,
+    DeepPixels,
+    deep_grey,
+    is_deep_colour,
+    read_deep_colour,
+    to_eight_bits,
+)
 from meltpoint.images.dicom import read_dicom
 from meltpoint.images.formats import FORMATS, START, RefusedError, check_raw, check_start, is_dicom, readable
 
@@ -120,7 +127,7 @@ class _Loaded:
 
     image: Image.Image
     turned: bool
-    deep: Deep | None
+    deep: DeepPixels | None
 
 
 @contextmanager

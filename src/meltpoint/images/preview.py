@@ -7,9 +7,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from meltpoint.images.augment import Transform
+from meltpoint.images.contact_sheet import draw_sheet
 from meltpoint.images.decode import Pixels
-from meltpoint.images.masks import paint
-from meltpoint.images.sheet import draw_sheet
+from meltpoint.images.mask_files import paint
 from meltpoint.images.views import Pair, Views, augment, view_seed
 from meltpoint.tables import PRESENT
 

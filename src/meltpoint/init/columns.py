@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from meltpoint.data.alike import escaped, find_alike
+from meltpoint.data.confusables import escaped, find_confusable
 from meltpoint.data.labels import NO_NAME, LabelError
 from meltpoint.data.listing import nearest
 from meltpoint.data.split_names import official_split
@@ -160,7 +160,7 @@ def check_alike(names: Iterable[str]) -> None:
     Raises:
         LabelError: some look the same.
     """
-    if alike := find_alike(names):
+    if alike := find_confusable(names):
         told = "; ".join(escaped(group) for group in alike[:ALIKE])
         raise LabelError(
             f"There are classes that no person can tell apart: {told}. They are most likely the same, and differ in"

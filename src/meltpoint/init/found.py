@@ -96,8 +96,8 @@ def label_cells(listing: Listing, labels: Mapping[str, Any]) -> tuple[pd.DataFra
         LabelError, SourceError: a column holds what cannot be a class, or folders that are most likely none.
     """
     checked = _checked(labels)
-    if listing.doubt:
-        raise SourceError(listing.doubt)
+    if listing.class_warning:
+        raise SourceError(listing.class_warning)
     rows = listing.columns.set_axis(pd.Index(listing.files["path"]), axis="index")
     cells, classes = build_labels(rows, checked, listing.stated)
     return cells.reset_index(drop=True), classes

@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 from PIL import ExifTags, Image
 
-from meltpoint.data.listing import Aside
+from meltpoint.data.listing import Skipped
 from meltpoint.files import sha256_of
 from meltpoint.images.decode import TRANSPOSED, ImageError, decode
 from meltpoint.images.dicom import read_size
@@ -44,7 +44,7 @@ class Pictures:
     grey: bool
     turned: int = 0
     gone: int = 0
-    unusable: list[Aside] = field(default_factory=list)
+    unusable: list[Skipped] = field(default_factory=list)
     copies: list[list[str]] = field(default_factory=list)
 
     @property
@@ -82,7 +82,7 @@ def is_picture(path: Path) -> bool:
 def look_at(paths: Sequence[str], origins: Sequence[str], max_megapixels: float, seconds: float) -> Pictures:
     """Read headers and decode pictures for so many seconds, in an order that mixes classes; odd names come first."""
     there = [Path(origin).is_file() for origin in origins]
-    gone = [Aside(path, "no such file") for path, is_there in zip(paths, there, strict=True) if not is_there]
+    gone = [Skipped(path, "no such file") for path, is_there in zip(paths, there, strict=True) if not is_there]
     order = [number for number, is_there in enumerate(there) if is_there]
     random.Random(0).shuffle(order)  # noqa: S311 - an order, no secret
     order.sort(key=lambda number: is_picture(Path(paths[number])))
@@ -153,8 +153,8 @@ def _decode_some(jobs: Sequence[tuple[str, str]], max_megapixels: float, seconds
     return looks
 
 
-def _refused(looks: Sequence[_Look]) -> list[Aside]:
-    return [Aside(one.path, one.reason) for one in looks if one.reason]
+def _refused(looks: Sequence[_Look]) -> list[Skipped]:
+    return [Skipped(one.path, one.reason) for one in looks if one.reason]
 
 
 def _copies(paths: Sequence[str], origins: Sequence[str], seconds: float) -> list[list[str]]:

@@ -1,6 +1,6 @@
 """What was found, chosen and estimated, in words: for the terminal, and as comments of params.yaml."""
 
-from meltpoint.data.masks import note_turned
+from meltpoint.data.mask_labels import note_turned
 from meltpoint.forecast.speeds import Speeds
 from meltpoint.forecast.stages import in_words
 from meltpoint.init.build import floors_of, keeps_sides, largest_share, metric_of, tolerated

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError, field_validator
 
-from meltpoint.depths import Depths
+from meltpoint.bit_depth import Depths
 from meltpoint.errors import UserError
 from meltpoint.files import read_json
 from meltpoint.params.base import Section

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from meltpoint.depths import Depths
+from meltpoint.bit_depth import Depths
 from meltpoint.images.decode import ImageError, Pixels, decode
-from meltpoint.images.deep import is_deep_colour
+from meltpoint.images.deep_colour import is_deep_colour
 from meltpoint.images.resize import resize
 from meltpoint.model.card import Card
 from meltpoint.predict.answers import PredictError
@@ -156,13 +156,13 @@ def _as_file(image: Image.Image, max_megapixels: float) -> bytes:
 
 def _grab(address: str, most: int) -> bytes:
     """What is at an address: few redirects, few seconds, at most so many bytes."""
-    from meltpoint.grab import GrabError, Manners, grab, open_session  # a served model does without
+    from meltpoint.http import DownloadError, RetryPolicy, download_image, open_session  # a served model does without
 
     with tempfile.TemporaryDirectory() as folder, open_session(1) as session:
         target = Path(folder) / "picture"
         try:
-            grab(session, address, target, Manners(TIMEOUT, RETRIES, most), _never)
-        except GrabError as error:
+            download_image(session, address, target, RetryPolicy(TIMEOUT, RETRIES, most), _never)
+        except DownloadError as error:
             raise ImageError("of that address", error.reason, "from the web") from error
         return target.read_bytes()
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from meltpoint.data.fetch import FetchError
+from meltpoint.data.archive_download import FetchError
 from meltpoint.data.listing import SourceError
 from meltpoint.data.sources.archive import read
 from meltpoint.data.unpack import ArchiveError

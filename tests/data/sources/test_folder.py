@@ -66,13 +66,13 @@ def test_near_misses_of_split_names_are_understood(tmp_path: Path, names: tuple[
     assert [klass for _, _, klass in rows(listing)] == ["cats", "dogs"] * 2
     assert "train" in listing.files["split"].tolist()
     assert not listing.files["split"].isna().any()
-    assert listing.doubt is None
+    assert listing.class_warning is None
 
 
 @pytest.mark.parametrize("others", [("trian", "tset"), ("fold1", "fold2", "fold3"), ("Hospital A", "Hospital B")])
 def test_folders_of_equal_folders_are_doubted_as_classes(tmp_path: Path, others: tuple[str, ...]) -> None:
     make(tmp_path, f"{others[0]}/birds/1.png", *(f"{name}/{one}/1.png" for name in others for one in ("cats", "dogs")))
-    doubt = listed(tmp_path).doubt
+    doubt = listed(tmp_path).class_warning
     assert doubt is not None
     assert all(repr(name) in doubt for name in (*others, "birds", "cats", "dogs"))
     assert "train, val and test" in doubt
@@ -96,14 +96,14 @@ def test_folders_of_mostly_equal_folders_are_doubted(
     make(tmp_path, *(f"{folder}/{one}/1.png" for folder, inside in classes.items() for one in inside))
     make(tmp_path, *(f"{folder}/1.png" for folder, inside in classes.items() if not inside))
     make(tmp_path, *([f"{next(iter(classes))}/{stray}"] if stray else []))
-    doubt = listed(tmp_path).doubt
+    doubt = listed(tmp_path).class_warning
     assert doubt is not None
     assert "mostly equal names" in doubt
 
 
 @pytest.mark.parametrize("names", [("seg_train", "seg_test"), ("cats_train", "cats-VAL", "dogs"), ("train", "test")])
 def test_names_that_differ_in_their_word_for_a_split_are_doubted(tmp_path: Path, names: tuple[str, ...]) -> None:
-    doubt = listed(make(tmp_path, *(f"{name}/1.png" for name in (*names, "other")))).doubt
+    doubt = listed(make(tmp_path, *(f"{name}/1.png" for name in (*names, "other")))).class_warning
     assert doubt is not None
     assert "parts of one dataset" in doubt
     assert all(repr(name) in doubt for name in names)
@@ -121,7 +121,7 @@ def test_splits_that_were_unpacked_into_a_folder_of_their_name_are_understood(
     assert {(split, klass) for _, split, klass in rows(listing)} == {
         (split, klass) for split in ("train", "test") for klass in ("cats", "dogs")
     }
-    assert listing.doubt is None
+    assert listing.class_warning is None
 
 
 def test_a_split_that_holds_itself_ends(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_each_split_may_lie_deeper_for_itself(tmp_path: Path) -> None:
 def test_a_single_class_of_a_split_is_no_folder_around_classes(tmp_path: Path) -> None:
     listing = listed(make(tmp_path, "train/cats/2019/1.png", "train/cats/2020/1.png", "test/cats/2019/1.png"))
     assert {klass for _, _, klass in rows(listing)} == {"cats"}
-    assert listing.doubt is None
+    assert listing.class_warning is None
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_a_single_class_of_a_split_is_no_folder_around_classes(tmp_path: Path) -
     ],
 )
 def test_classes_may_be_parted_into_folders(tmp_path: Path, paths: tuple[str, ...]) -> None:
-    assert listed(make(tmp_path, *paths)).doubt is None
+    assert listed(make(tmp_path, *paths)).class_warning is None
 
 
 @pytest.mark.parametrize("third", ["eval", "trainval", "extra"])

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from meltpoint.data.listing import Aside, Coverage, SourceError
+from meltpoint.data.listing import Coverage, Skipped, SourceError
 from meltpoint.data.sources.yoga82 import read
 from meltpoint.params.data import Yoga82Source
 
@@ -35,7 +35,7 @@ def test_lines_with_an_image_are_listed_and_the_others_counted(place: Path) -> N
     assert listing.files["split"].tolist() == ["train", "train", "test"]
     assert listing.files["origin"][0] == str(place / "images/Boat/1.jpg")
     assert listing.coverage == {"Boat": Coverage(3, 2), "Bow": Coverage(2, 0), "Tree's (I)": Coverage(1, 1)}
-    assert listing.ignored == [Aside("Boat/9.jpg", "in neither list")]
+    assert listing.ignored == [Skipped("Boat/9.jpg", "in neither list")]
     assert listing.unusable == []
     assert listing.title == "yoga82 train.txt and test.txt"
 

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy, one_hot
 from torchmetrics.classification import MulticlassJaccardIndex
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
-from meltpoint.images.masks import IGNORED as OF_VIEWS
+from meltpoint.images.mask_files import IGNORED as OF_VIEWS
 from meltpoint.params.model import ClassWeights, DenseLinearHead
 from meltpoint.tasks.contract import ObjectiveError
 from meltpoint.tasks.segmentation.objective import (

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from meltpoint.data.fetch import fetch, plain_url
+from meltpoint.data.archive_download import fetch, plain_url
 from meltpoint.data.listing import Listing, SourceError, nearest, repository
 from meltpoint.data.reading import read_source
 from meltpoint.data.unpack import Limits, unpack

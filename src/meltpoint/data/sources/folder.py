@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from meltpoint.data.doubt import DEEP, find_doubt, single_folder
-from meltpoint.data.entries import entries_of, is_folder, is_junk
+from meltpoint.data.class_folders import DEEP, find_class_warning, single_folder
+from meltpoint.data.directory import entries_of, is_folder, is_junk
 from meltpoint.data.listing import (
-    Aside,
     Listing,
     PathError,
+    Skipped,
     SourceError,
     files_table,
     is_text,
@@ -30,8 +30,8 @@ class Walk:
 
     root: Path
     rows: list[tuple[str, str, str | None, str]] = field(default_factory=list)  # path, origin, split, what it shows
-    unusable: list[Aside] = field(default_factory=list)
-    ignored: list[Aside] = field(default_factory=list)
+    unusable: list[Skipped] = field(default_factory=list)
+    ignored: list[Skipped] = field(default_factory=list)
 
     def name(self, path: str) -> str:
         """The path below the root, as a message shows it."""
@@ -39,7 +39,7 @@ class Walk:
 
     def ignore(self, path: str, reason: str) -> None:
         """An entry that is no sample by its place or name."""
-        self.ignored.append(Aside(self.name(path), reason))
+        self.ignored.append(Skipped(self.name(path), reason))
 
     def add(self, path: str, split: str | None, label: str) -> None:
         """A file and its class, or its mask; its name may be one that cannot be put in a table."""
@@ -47,12 +47,12 @@ class Walk:
         try:
             plain = plain_path(relative)
         except PathError as error:
-            self.unusable.append(Aside(printable(relative), str(error)))
+            self.unusable.append(Skipped(printable(relative), str(error)))
             return
         if plain == relative:
             self.rows.append((relative, path, split, label))
         else:
-            self.unusable.append(Aside(relative, "a backslash in its name"))
+            self.unusable.append(Skipped(relative, "a backslash in its name"))
 
 
 def read(source: FolderSource, work: Path) -> Listing:  # noqa: ARG001  (every source takes a scratch folder)
@@ -86,7 +86,7 @@ def read(source: FolderSource, work: Path) -> Listing:  # noqa: ARG001  (every s
         unusable=walk.unusable,
         ignored=walk.ignored,
         stated=("class",),
-        doubt=find_doubt(root, [folder for folder, _ in folders]),
+        class_warning=find_class_warning(root, [folder for folder, _ in folders]),
     )
 
 

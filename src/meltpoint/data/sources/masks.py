@@ -11,8 +11,8 @@ import pandas as pd
 
 from meltpoint.data.delimited import read_text
 from meltpoint.data.listing import (
-    Aside,
     Listing,
+    Skipped,
     SourceError,
     files_table,
     locate,
@@ -54,7 +54,7 @@ def read(source: MasksSource, work: Path) -> Listing:  # noqa: ARG001  (every so
         if image.mask in masks:
             walk.add(image.origin, image.split, image.mask)
         else:
-            walk.unusable.append(Aside(walk.name(image.origin), BARE))
+            walk.unusable.append(Skipped(walk.name(image.origin), BARE))
     unlisted = {image.origin for image in images} - {image.origin for image in listed}
     free = masks - {path for image in images for path in (image.mask, image.origin)}
     for file in sorted(unlisted | free):
@@ -118,7 +118,7 @@ def _images(walk: Walk, source: MasksSource) -> list[_Image]:
     return images
 
 
-def _listed(source: MasksSource, images: list[_Image]) -> tuple[list[_Image], list[Aside]]:
+def _listed(source: MasksSource, images: list[_Image]) -> tuple[list[_Image], list[Skipped]]:
     """The images that lists name, each with its split, and names without an image; all images if there are no lists."""
     if source.lists is None:
         return images, []
@@ -132,7 +132,7 @@ def _listed(source: MasksSource, images: list[_Image]) -> tuple[list[_Image], li
         for line in filter(None, map(str.strip, text.splitlines())):
             name = _name_in(line, known)
             if name is None:
-                absent.append(Aside(printable(line), f"in the list of {split}, and no such image"))
+                absent.append(Skipped(printable(line), f"in the list of {split}, and no such image"))
             elif splits.setdefault(name, split) != split:
                 raise SourceError(
                     f"data.source.lists: {name!r} stands in the lists of {splits[name]} and {split}. An image belongs"

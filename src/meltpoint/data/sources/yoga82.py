@@ -6,17 +6,17 @@ import pandas as pd
 
 from meltpoint.data.delimited import read_text
 from meltpoint.data.listing import (
-    Aside,
     Coverage,
     Listing,
     PathError,
+    Skipped,
     SourceError,
     files_table,
     locate,
     plain_path,
     printable,
 )
-from meltpoint.data.poses import LEVELS, Poses, name_ids, read_poses
+from meltpoint.data.yoga82_classes import LEVELS, Poses, name_ids, read_poses
 from meltpoint.params.data import Yoga82Source
 
 TOLD = 5  # offending classes that a message lists
@@ -127,7 +127,7 @@ def _check_poses(lines: pd.DataFrame, poses: Poses, name: str) -> None:
             )
 
 
-def _here(root: Path, lines: pd.DataFrame) -> tuple[pd.Series, list[Aside]]:
+def _here(root: Path, lines: pd.DataFrame) -> tuple[pd.Series, list[Skipped]]:
     """Whether each line has an image, and the files beside them that no line names."""
     listed = set(lines["path"])
     held: set[str] = set()
@@ -135,7 +135,7 @@ def _here(root: Path, lines: pd.DataFrame) -> tuple[pd.Series, list[Aside]]:
         if (root / folder).is_dir():
             held |= {f"{folder}/{entry.name}".lstrip("/") for entry in (root / folder).iterdir()}
     extra = sorted(path for path in held - listed if not path.rpartition("/")[2].startswith("."))
-    ignored = [Aside(printable(path), "in neither list") for path in extra if (root / path).is_file()]
+    ignored = [Skipped(printable(path), "in neither list") for path in extra if (root / path).is_file()]
     return lines["path"].isin(held), ignored
 
 

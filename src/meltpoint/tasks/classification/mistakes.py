@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from meltpoint.images.sheet import draw_sheet
+from meltpoint.images.contact_sheet import draw_sheet
 from meltpoint.images.views import Views
 from meltpoint.tasks.classification.predictions import answers_of, codes_of, probabilities_of
 

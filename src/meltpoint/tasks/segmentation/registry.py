@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from meltpoint.images.masks import resize_mask
+from meltpoint.images.mask_files import resize_mask
 from meltpoint.images.views import Views, open_views
 from meltpoint.model.card import Card
 from meltpoint.params.read import Params

@@ -14,12 +14,12 @@ from typing import Any, Literal, get_args
 
 import requests
 
-from meltpoint.data.links import Flaw, Link, read_links
+from meltpoint.data.host_queue import SILENT, HostQueue
+from meltpoint.data.link_lists import Flaw, Link, read_links
 from meltpoint.data.listing import shortened
-from meltpoint.data.turns import SILENT, Turns
 from meltpoint.errors import UserError
 from meltpoint.files import whole_file, write_json
-from meltpoint.grab import GrabError, Manners, StoppedError, Wait, grab, is_image, open_session
+from meltpoint.http import DownloadError, RetryPolicy, StoppedError, Wait, download_image, is_image, open_session
 from meltpoint.progress import track
 
 SHOWN = 5  # reasons in the closing sentence
@@ -28,7 +28,7 @@ UNNAMEABLE = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.ENOTDIR, err
 State = Literal["fetched", "there", "dead", "not tried"]
 
 
-class HarvestError(UserError, RuntimeError):
+class LinkDownloadError(UserError, RuntimeError):
     """Images cannot be brought in."""
 
 
@@ -44,14 +44,14 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Harvest:
+class LinkReport:
     """sentence: what came of it; report: a JSON with the counts by class, beside it a CSV with every link."""
 
     sentence: str
     report: Path
 
 
-def harvest(
+def download_links(
     lists: Path,
     into: Path,
     parallel: int,
@@ -59,7 +59,7 @@ def harvest(
     retries: int,
     max_megabytes: float,
     pause: Wait | None = None,
-) -> Harvest:
+) -> LinkReport:
     """Bring the images of the links in `lists` (a folder of .txt files, or one) to `into`, as `folder/file.jpg`.
 
     What is there already is not asked for again, so a run that was ended goes on where it was. `parallel` images are
@@ -71,30 +71,30 @@ def harvest(
 
     Raises:
         LinksError: there are no links.
-        HarvestError: a number is out of bounds, or images cannot be written.
+        LinkDownloadError: a number is out of bounds, or images cannot be written.
     """
     if parallel < 1 or timeout <= 0 or retries < 0 or max_megabytes <= 0:
         came = f"parallel {parallel}, timeout {timeout:g}, retries {retries}, megabytes {max_megabytes:g}"
-        raise HarvestError(f"A number is out of bounds: {came}. All have to be above 0, retries may be 0. Correct it.")
-    manners = Manners(timeout, retries, round(max_megabytes * 1e6))
+        raise LinkDownloadError(f"A number is out of range: {came}. All must be above 0; retries may be 0. Correct it.")
+    policy = RetryPolicy(timeout, retries, round(max_megabytes * 1e6))
     try:
-        report = _harvest(lists, into, parallel, manners, pause)
+        report = _download(lists, into, parallel, policy, pause)
     except OSError as error:
-        raise HarvestError(
+        raise LinkDownloadError(
             f"{error.filename or into} cannot be read or written: {error.strerror}. What came so far is kept in "
             f"{into}. Make room or grant permission, then run it again: it goes on from there."
         ) from None
-    return Harvest(_sentence(report, into), into / "fetch.json")
+    return LinkReport(_sentence(report, into), into / "fetch.json")
 
 
-def _harvest(lists: Path, into: Path, parallel: int, manners: Manners, pause: Wait | None) -> dict[str, Any]:
+def _download(lists: Path, into: Path, parallel: int, policy: RetryPolicy, pause: Wait | None) -> dict[str, Any]:
     links, flaws = read_links(lists)
     outcomes = [Outcome(flaw, "dead", flaw.reason, 0, silent=False) for flaw in flaws]
     done: set[str] = set()
     stop = Event()
     try:
         with open_session(parallel) as session:
-            job = partial(_fetch, session, into, manners, pause or stop.wait)
+            job = partial(_fetch, session, into, policy, pause or stop.wait)
             with closing(_outcomes(links, into, job, parallel, stop)) as coming:
                 for outcome in track(coming, "fetch", len(links)):
                     outcomes.append(outcome)
@@ -115,31 +115,31 @@ def _outcomes(
             yield Outcome(link, "there", "", 0, silent=False)
         else:
             missing.append(link)
-    turns, running = Turns(missing), dict[Future[Outcome], Link]()
+    queue, running = HostQueue(missing), dict[Future[Outcome], Link]()
     with ThreadPoolExecutor(parallel) as pool:
         try:
             while True:
-                while len(running) < parallel and (taken := turns.take()):
+                while len(running) < parallel and (taken := queue.next_link()):
                     running[pool.submit(job, taken)] = taken
                 if not running:
                     return
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     host, outcome = running.pop(future).host, future.result()
                     yield outcome
-                    for given_up in turns.give_back(host, outcome.silent):
+                    for given_up in queue.finish(host, outcome.silent):
                         yield Outcome(given_up, "not tried", f"its host was silent {SILENT} times", 0, silent=True)
         finally:
             stop.set()
 
 
-def _fetch(session: requests.Session, into: Path, manners: Manners, wait: Wait, link: Link) -> Outcome:
+def _fetch(session: requests.Session, into: Path, policy: RetryPolicy, wait: Wait, link: Link) -> Outcome:
     """Fetch one image; an OSError that is not about this name alone is raised."""
     target = into / link.path
     try:
         if not target.parent.resolve().is_relative_to(into.resolve()):
             return Outcome(link, "dead", "a link on the disk leads out of the folder", 0, silent=False)
-        return Outcome(link, "fetched", "", grab(session, link.url, target, manners, wait), silent=False)
-    except GrabError as error:
+        return Outcome(link, "fetched", "", download_image(session, link.url, target, policy, wait), silent=False)
+    except DownloadError as error:
         return Outcome(link, "dead", error.reason, 0, error.silent)
     except StoppedError:
         return Outcome(link, "not tried", "ended", 0, silent=False)

@@ -16,7 +16,7 @@ LEAST_ROOM = 1.0  # images; less cannot always be had, as counts are whole
 SLACK = 1e-9
 
 
-def deal(strata: Strata, shares: Shares, draws: Floats) -> Integers:
+def assign(strata: Strata, shares: Shares, draws: Floats) -> Integers:
     """The part of each group, int64 (G,): that in which its draw falls, but for the few moved to keep the bounds.
 
     `draws` (G,) are in 0..1, and each is of its group alone. So a group changes its part only where a stratum that it

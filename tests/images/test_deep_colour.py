@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from meltpoint.depths import Range, choose_depths
+from meltpoint.bit_depth import Range, choose_depths
 from meltpoint.images.decode import ImageError, decode, inspect, read_colours, read_grey
 
 RAMP = np.linspace(0, 4095, 64).astype(np.uint16).reshape(8, 8)

@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from meltpoint.data.collect import collect
-from meltpoint.data.copying import CollectError, Inspect
+from meltpoint.bit_depth import Inspected
+from meltpoint.data.download import download_dataset
+from meltpoint.data.image_check import DatasetError, Inspect
 from meltpoint.data.labels import LabelError
 from meltpoint.data.listing import SourceError
-from meltpoint.depths import Inspected
 from meltpoint.images import decode
-from meltpoint.images.masks import normalise
+from meltpoint.images.mask_files import normalise
 from meltpoint.params.data import Data
 from meltpoint.shards import open_shards
 from meltpoint.tables import check_samples, read_samples, write_samples
@@ -57,7 +57,7 @@ def photos(workplace: Path, draw: Draw) -> Path:
 
 
 def test_a_dataset_is_copied_measured_and_reported(photos: Path, inspect: Inspect) -> None:
-    collected = collect(folder(), RAW, REPORT, inspect, normalise)
+    collected = download_dataset(folder(), RAW, REPORT, inspect, normalise)
     samples = collected.samples
     assert samples["path"].tolist() == ["cat/a.png", "cat/b.png", "dog/c.png"]
     assert samples["id"].tolist() == [0, 1, 2]
@@ -78,15 +78,15 @@ def test_a_dataset_is_copied_measured_and_reported(photos: Path, inspect: Inspec
 
 def test_the_same_source_gives_the_same_manifest_in_any_order(photos: Path, inspect: Inspect) -> None:
     rows = ["dog/c.png,d", "cat/a.png,c", "cat/b.png,c"]
-    first = collect(table("\n".join(["path,y", *rows])), RAW, REPORT, inspect, normalise)
-    second = collect(table("\n".join(["path,y", *reversed(rows)])), RAW, REPORT, inspect, normalise)
+    first = download_dataset(table("\n".join(["path,y", *rows])), RAW, REPORT, inspect, normalise)
+    second = download_dataset(table("\n".join(["path,y", *reversed(rows)])), RAW, REPORT, inspect, normalise)
     pd.testing.assert_frame_equal(first.samples, second.samples)
     assert first.report == second.report
 
 
 def test_splits_groups_and_missing_labels_arrive(photos: Path, inspect: Inspect) -> None:
     text = "path,y,split,patient\ncat/a.png,c,train,007\ncat/b.png,,valid,007\ndog/c.png,d,test,\n"
-    samples = collect(table(text, group="patient"), RAW, REPORT, inspect, normalise).samples
+    samples = download_dataset(table(text, group="patient"), RAW, REPORT, inspect, normalise).samples
     assert samples["split"].tolist() == ["train", "val", "test"]
     assert samples["group"].fillna("-").tolist() == ["007", "007", "-"]
     assert samples["y"].fillna("-").tolist() == ["c", "-", "d"]
@@ -98,7 +98,7 @@ def test_splits_groups_and_missing_labels_arrive(photos: Path, inspect: Inspect)
 def test_a_folder_called_nan_is_a_class(workplace: Path, draw: Draw, inspect: Inspect) -> None:
     for number, name in enumerate(("nan/1.png", "roti/2.png", "puri/3.png", "null/4.png", "NA/5.png")):
         draw(workplace / "photos" / name, number)
-    collected = collect(folder(), RAW, REPORT, inspect, normalise)
+    collected = download_dataset(folder(), RAW, REPORT, inspect, normalise)
     assert collected.report["labels"] == {"y": {"NA": 1, "nan": 1, "null": 1, "puri": 1, "roti": 1}}
     write_samples(collected.samples, Path("samples.csv"))
     assert sorted(read_samples(Path("samples.csv"), collected.classes)["y"]) == ["NA", "nan", "null", "puri", "roti"]
@@ -109,7 +109,7 @@ def test_rows_without_a_label_are_said(
 ) -> None:
     draw(photos / "cat/d.png", 7)
     text = "path,y,who\ncat/a.png,nan,NaN\ncat/b.png,c,nan\ndog/c.png,d,w\ncat/d.png,,w\n"
-    collected = collect(table(text, group="who"), RAW, REPORT, inspect, normalise)
+    collected = download_dataset(table(text, group="who"), RAW, REPORT, inspect, normalise)
     assert collected.sentence == "4 images from csv labels.csv, y (c 1 d 1), 0 unusable, 2 without y"
     assert "1 rows of 'y' hold a word for a missing cell, and have no 'y': {'nan': 1}" in capsys.readouterr().out
     assert collected.samples["group"].fillna("-").tolist() == ["-", "-", "w", "w"]
@@ -121,9 +121,9 @@ def test_folders_that_hold_equal_folders_are_no_classes_unless_listed(
     for number in range(8):
         draw(workplace / f"photos/{'ab'[number % 2]}/{'cd'[number // 2 % 2]}/{number}.png", number)
     with pytest.raises(SourceError, match=r"hold nothing but folders of mostly equal names: \['c', 'd'\]"):
-        collect(folder(), RAW, REPORT, inspect, normalise)
+        download_dataset(folder(), RAW, REPORT, inspect, normalise)
     listed = {"y": {"kind": "names", "column": "class", "classes": ["a", "b"]}}
-    collected = collect(data({"kind": "folder", "path": "photos"}, listed), RAW, REPORT, inspect, normalise)
+    collected = download_dataset(data({"kind": "folder", "path": "photos"}, listed), RAW, REPORT, inspect, normalise)
     assert collected.report["labels"] == {"y": {"a": 4, "b": 4}}
 
 
@@ -146,8 +146,8 @@ def spoil(photos: Path) -> dict[str, str]:
 def test_too_many_unusable_images_fail_and_all_are_listed(photos: Path, inspect: Inspect, draw: Draw) -> None:
     reasons = spoil(photos)
     draw(photos / "dog/d.png", 9)
-    with pytest.raises(CollectError, match=r"4 of 8 images .* allows 3:\n  cat/cut.png: not an image\n") as caught:
-        collect(folder(max_bad=3), RAW, REPORT, inspect, normalise)
+    with pytest.raises(DatasetError, match=r"4 of 8 images .* allows 3:\n  cat/cut.png: not an image\n") as caught:
+        download_dataset(folder(max_bad=3), RAW, REPORT, inspect, normalise)
     assert "set data.max_bad to 4" in str(caught.value)
     assert {bad["path"]: bad["reason"] for bad in report()["unusable"]} == reasons
     assert report()["bad_allowed"] == 3
@@ -156,7 +156,7 @@ def test_too_many_unusable_images_fail_and_all_are_listed(photos: Path, inspect:
 
 def test_tolerated_unusable_images_are_listed_and_left_out(photos: Path, inspect: Inspect) -> None:
     reasons = spoil(photos)
-    collected = collect(folder(max_bad=4), RAW, REPORT, inspect, normalise)
+    collected = download_dataset(folder(max_bad=4), RAW, REPORT, inspect, normalise)
     assert {bad["path"]: bad["reason"] for bad in collected.report["unusable"]} == reasons
     assert len(collected.samples) == 3
     assert list(open_shards(RAW).places) == ["cat/a.png", "cat/b.png", "dog/c.png"]
@@ -165,8 +165,8 @@ def test_tolerated_unusable_images_are_listed_and_left_out(photos: Path, inspect
 
 def test_no_file_at_all_says_where_it_was_looked_for(photos: Path, inspect: Inspect) -> None:
     text = "path,y\n" + "".join(f"wrong/{n}.png,{n % 2}\n" for n in range(14))
-    with pytest.raises(CollectError, match=r"and 4 more\nNone exists; .*photos/wrong/0.png"):
-        collect(table(text), RAW, REPORT, inspect, normalise)
+    with pytest.raises(DatasetError, match=r"and 4 more\nNone exists; .*photos/wrong/0.png"):
+        download_dataset(table(text), RAW, REPORT, inspect, normalise)
     assert {bad["reason"] for bad in report()["unusable"]} == {"no such file"}
 
 
@@ -184,8 +184,8 @@ def test_the_nearest_that_is_there_is_named_and_max_bad_is_not(
     photos: Path, inspect: Inspect, column: list[str], told: str
 ) -> None:
     text = "path,y\n" + "".join(f"{cell},{cell[0]}\n" for cell in column)
-    with pytest.raises(CollectError) as caught:
-        collect(table(text), RAW, REPORT, inspect, normalise)
+    with pytest.raises(DatasetError) as caught:
+        download_dataset(table(text), RAW, REPORT, inspect, normalise)
     assert f"The nearest that is there is {photos / told.removeprefix('photos/')}" in str(caught.value)
     assert "max_bad to" not in str(caught.value)
 
@@ -194,32 +194,34 @@ def test_the_nearest_that_is_there_is_named_and_max_bad_is_not(
 def test_the_end_of_a_path_that_is_there_is_named(photos: Path, inspect: Inspect, start: str) -> None:
     text = "path,y\n" + "".join(f"{start}x/{cell},{cell[0]}\n" for cell in ("cat/a.png", "cat/b.png", "dog/c.png"))
     start = start.removeprefix("./")
-    with pytest.raises(CollectError, match=f"'cat/a.png' is there: take '{start}x/' off the paths in the table"):
-        collect(table(text), RAW, REPORT, inspect, normalise)
+    with pytest.raises(DatasetError, match=f"'cat/a.png' is there: take '{start}x/' off the paths in the table"):
+        download_dataset(table(text), RAW, REPORT, inspect, normalise)
 
 
 def test_where_most_fail_max_bad_is_no_mend(photos: Path, inspect: Inspect) -> None:
     cells = ["cat/a", "cat/b", "dog/c.png"]
-    with pytest.raises(CollectError, match=r"add it\.") as caught:
-        collect(table("path,y\n" + "".join(f"{cell},{cell[0]}\n" for cell in cells)), RAW, REPORT, inspect, normalise)
+    with pytest.raises(DatasetError, match=r"add it\.") as caught:
+        download_dataset(
+            table("path,y\n" + "".join(f"{cell},{cell[0]}\n" for cell in cells)), RAW, REPORT, inspect, normalise
+        )
     assert "max_bad to" not in str(caught.value)
 
 
 def test_a_few_that_are_missing_may_be_tolerated(photos: Path, inspect: Inspect) -> None:
     with pytest.raises(
-        CollectError, match=r"(?s)cat/a does not exist\. The nearest .*cat/a\.png.* set data.max_bad to 1"
+        DatasetError, match=r"(?s)cat/a does not exist\. The nearest .*cat/a\.png.* set data.max_bad to 1"
     ):
-        collect(table("path,y\ncat/a,c\ncat/b.png,c\ndog/c.png,d\n"), RAW, REPORT, inspect, normalise)
+        download_dataset(table("path,y\ncat/a,c\ncat/b.png,c\ndog/c.png,d\n"), RAW, REPORT, inspect, normalise)
 
 
 def test_absolute_paths_below_the_folder_are_taken(photos: Path, inspect: Inspect) -> None:
     (photos.parent / "link").symlink_to(photos)
     lines = [f"{photos}/cat/a.png,c", f"file://{photos}/./cat//b.png,c", "dog/c.png,d"]
-    collected = collect(table("\n".join(["path,y", *lines])), RAW, REPORT, inspect, normalise)
+    collected = download_dataset(table("\n".join(["path,y", *lines])), RAW, REPORT, inspect, normalise)
     assert collected.samples["path"].tolist() == ["cat/a.png", "cat/b.png", "dog/c.png"]
     given = table("\n".join(["path,y", *lines]))
     linked = given.model_copy(update={"source": given.source.model_copy(update={"images": "link"})})
-    assert collect(linked, RAW, REPORT, inspect, normalise).samples.equals(collected.samples)
+    assert download_dataset(linked, RAW, REPORT, inspect, normalise).samples.equals(collected.samples)
 
 
 @pytest.mark.parametrize(
@@ -235,7 +237,7 @@ def test_absolute_paths_below_the_folder_are_taken(photos: Path, inspect: Inspec
 )
 def test_other_paths_are_told_with_what_is_there(photos: Path, inspect: Inspect, cell: str, told: str) -> None:
     with pytest.raises(SourceError, match=told):
-        collect(table(f"path,y\ncat/b.png,d\n{cell},c\n"), RAW, REPORT, inspect, normalise)
+        download_dataset(table(f"path,y\ncat/b.png,d\n{cell},c\n"), RAW, REPORT, inspect, normalise)
 
 
 def test_the_depth_that_is_used_is_one_for_the_dataset_and_said(
@@ -243,7 +245,7 @@ def test_the_depth_that_is_used_is_one_for_the_dataset_and_said(
 ) -> None:
     for name, most in (("cat/a.png", 900), ("dog/c.png", 4000)):
         Image.fromarray(np.array([[0, most]], dtype=np.uint16)).save(photos / name)
-    collected = collect(folder(), RAW, REPORT, decode.inspect, normalise)
+    collected = download_dataset(folder(), RAW, REPORT, decode.inspect, normalise)
     assert collected.depths == {"integer": (0, 4095)}
     told = {"images": 2, "lowest": 0, "highest": 4000, "black": 0, "white": 4095}
     assert report()["depth"] == {"integer": told}
@@ -262,7 +264,7 @@ def test_a_folder_and_an_unreadable_file_are_unusable(
 
     monkeypatch.setattr(Path, "open", refuse)
     text = "path,y\ncat/a.png,c\ncat/b.png,d\ncat,c\ndog/c.png,d\n"
-    collected = collect(table(text, max_bad=2), RAW, REPORT, inspect, normalise)
+    collected = download_dataset(table(text, max_bad=2), RAW, REPORT, inspect, normalise)
     assert {bad["path"]: bad["reason"] for bad in collected.report["unusable"]} == {
         "cat": "not a file",
         "dog/c.png": "no permission to read it",
@@ -271,7 +273,7 @@ def test_a_folder_and_an_unreadable_file_are_unusable(
 
 def test_equal_rows_become_one_and_are_counted(photos: Path, inspect: Inspect) -> None:
     text = "path,y\ncat/a.png,c\n./cat/a.png,c\ndog/c.png,d\n"
-    collected = collect(table(text), RAW, REPORT, inspect, normalise)
+    collected = download_dataset(table(text), RAW, REPORT, inspect, normalise)
     assert collected.samples["path"].tolist() == ["cat/a.png", "dog/c.png"]
     assert collected.report["repeated"] == {"rows": 1, "paths": ["cat/a.png"]}
     assert collected.sentence.endswith("1 repeated rows")
@@ -281,14 +283,14 @@ def test_equal_rows_become_one_and_are_counted(photos: Path, inspect: Inspect) -
     "text", ["path,y\na,c\na,d\n", "path,y\na,c\na,\nb,d\n", "path,y,split\na,c,train\na,c,test\n"]
 )
 def test_rows_that_contradict_each_other_are_named(photos: Path, inspect: Inspect, text: str) -> None:
-    with pytest.raises(CollectError, match=r"contradict each other, first 'a': \{'(y|split)'"):
-        collect(table(text), RAW, REPORT, inspect, normalise)
+    with pytest.raises(DatasetError, match=r"contradict each other, first 'a': \{'(y|split)'"):
+        download_dataset(table(text), RAW, REPORT, inspect, normalise)
 
 
 @pytest.mark.parametrize(
     ("text", "changes", "error", "match"),
     [
-        ("path,y\n", {}, CollectError, "holds no images"),
+        ("path,y\n", {}, DatasetError, "holds no images"),
         ("path,y\ncat/a.png,c\n", {"group": "patient"}, SourceError, "data.group is 'patient'"),
         ("path,y\ncat/a.png,c\ndog/c.png,c\n", {}, LabelError, "two classes"),
         ("path,y\ncat/a.png,c\ncat/none.png,d\n", {"max_bad": 1}, LabelError, "two classes"),
@@ -298,7 +300,7 @@ def test_a_source_that_teaches_nothing_is_refused(
     photos: Path, inspect: Inspect, text: str, changes: dict[str, Any], error: type[Exception], match: str
 ) -> None:
     with pytest.raises(error, match=match):
-        collect(table(text, **changes), RAW, REPORT, inspect, normalise)
+        download_dataset(table(text, **changes), RAW, REPORT, inspect, normalise)
     assert not RAW.exists()
 
 
@@ -306,7 +308,7 @@ def test_names_that_differ_in_capitals_are_kept_apart_and_told(
     photos: Path, draw: Draw, inspect: Inspect, capsys: pytest.CaptureFixture[str]
 ) -> None:
     draw(photos / "cat/A.PNG", 9)
-    collected = collect(folder(), RAW, REPORT, inspect, normalise)
+    collected = download_dataset(folder(), RAW, REPORT, inspect, normalise)
     assert len(collected.samples) == 4
     assert collected.report["differ_in_capitals"] == [["cat/A.PNG", "cat/a.png"]]
     assert "capitals alone" in capsys.readouterr().out
@@ -318,7 +320,7 @@ def test_a_crash_leaves_nothing_and_the_next_run_sweeps(photos: Path, inspect: I
 
     (Path("data") / ".raw.killed").mkdir(parents=True)
     with pytest.raises(ZeroDivisionError):
-        collect(folder(), RAW, REPORT, crash, normalise)
+        download_dataset(folder(), RAW, REPORT, crash, normalise)
     assert list(Path("data").iterdir()) == []
     assert not REPORT.exists()
 
@@ -330,7 +332,7 @@ def test_an_archive_leaves_no_scratch_behind(photos: Path, inspect: Inspect) -> 
     sha256 = hashlib.sha256(Path("photos.zip").read_bytes()).hexdigest()
     source = {"kind": "archive", "location": "photos.zip", "sha256": sha256, "max_members": 9, "max_gigabytes": 0.1}
     inside = {"kind": "folder", "path": "."}
-    collected = collect(data({**source, "inside": inside}, BY_CLASS), RAW, REPORT, inspect, normalise)
+    collected = download_dataset(data({**source, "inside": inside}, BY_CLASS), RAW, REPORT, inspect, normalise)
     assert collected.samples["y"].tolist() == ["cat", "cat", "dog"]
     assert not Path(".checkpoints/download").exists()
 
@@ -342,14 +344,16 @@ def test_the_limit_of_pixels_reaches_the_decoder(photos: Path, inspect: Inspect)
         seen.add(max_megapixels)
         return inspect(content, max_megapixels)
 
-    collect(data({"kind": "folder", "path": "photos"}, BY_CLASS, max_megapixels=3.5), RAW, REPORT, note, normalise)
+    download_dataset(
+        data({"kind": "folder", "path": "photos"}, BY_CLASS, max_megapixels=3.5), RAW, REPORT, note, normalise
+    )
     assert seen == {3.5}
 
 
 def test_a_full_disk_is_told_before_copying(photos: Path, inspect: Inspect, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: _Usage)
-    with pytest.raises(CollectError, match="has 10 free"):
-        collect(folder(), RAW, REPORT, inspect, normalise)
+    with pytest.raises(DatasetError, match="has 10 free"):
+        download_dataset(folder(), RAW, REPORT, inspect, normalise)
 
 
 class _Usage:
@@ -360,7 +364,7 @@ def test_names_for_people_come_along_and_what_has_none_is_noted(photos: Path, in
     Path("names.csv").write_text("class,en,zh\ncat,Cat,猫\ndog,,狗\n", encoding="utf-8")
     rest = {"package": None, "separator": None, "header": None, "key": "class", "languages": {"en": "en", "zh": "zh"}}
     source = {"kind": "folder", "path": "photos"}
-    collected = collect(
+    collected = download_dataset(
         data(source, BY_CLASS, names={"y": {"table": "names.csv", **rest}}), RAW, REPORT, inspect, normalise
     )
     assert collected.names == {"y": {"en": {"cat": "Cat"}, "zh": {"cat": "猫", "dog": "狗"}}}

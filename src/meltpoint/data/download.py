@@ -10,11 +10,13 @@ from typing import Any
 
 import pandas as pd
 
-from meltpoint.data.copying import CollectError, Copy, Inspect, Job, Normalise, copy_image
-from meltpoint.data.declared import read_groups
+from meltpoint.bit_depth import Depths, choose_depths, describe_depths, note_depths
+from meltpoint.data.class_names import Names, read_names
+from meltpoint.data.dataset_report import build_report, closing_sentence
+from meltpoint.data.image_check import Checked, CheckedImage, DatasetError, Inspect, Job, Normalise, check_image
 from meltpoint.data.labels import build_labels, check_counts, written_missing
-from meltpoint.data.listing import Aside, Listing, SourceError, nearest_file, tail_in
-from meltpoint.data.masks import (
+from meltpoint.data.listing import Listing, Skipped, SourceError, nearest_file, tail_in
+from meltpoint.data.mask_labels import (
     FOLDER,
     Masked,
     check_void,
@@ -25,10 +27,8 @@ from meltpoint.data.masks import (
     palettes_of,
     with_masks,
 )
-from meltpoint.data.names import Names, read_names
 from meltpoint.data.reading import read_source
-from meltpoint.data.report import build_report, closing_sentence
-from meltpoint.depths import Depths, choose_depths, describe_depths, note_depths
+from meltpoint.data.source_groups import read_groups
 from meltpoint.files import whole_folder, write_json
 from meltpoint.params.data import Data, NamesLabel
 from meltpoint.prefetch import map_ahead
@@ -42,7 +42,7 @@ SCRATCH = Path(".checkpoints/download")  # below the working directory: ignored 
 
 
 @dataclass(frozen=True)
-class Collected:
+class Dataset:
     """A dataset that lies whole in data/raw.
 
     samples: as `tables.check_samples` says, sorted by path, ids 0 to N-1 in that order.
@@ -61,7 +61,7 @@ class Collected:
     sentence: str
 
 
-def collect(data: Data, raw: Path, report: Path, inspect: Inspect, normalise: Normalise) -> Collected:
+def download_dataset(data: Data, raw: Path, report: Path, inspect: Inspect, normalise: Normalise) -> Dataset:
     """Read the source, make the labels, and write every image that `inspect` can decode into shards in `raw`.
 
     `inspect(content, max_megapixels)` says what a picture is, or raises a UserError with a `.reason`.
@@ -71,7 +71,7 @@ def collect(data: Data, raw: Path, report: Path, inspect: Inspect, normalise: No
 
     Raises:
         SourceError, LabelError, NamesError, ArchiveError, FetchError: the source is not as params.yaml says.
-        CollectError: too many unusable images, rows that contradict each other, no rows, or no room on the disk.
+        DatasetError: too many unusable images, rows that contradict each other, no rows, or no room on the disk.
     """
     _sweep(raw)
     masked = masked_label(data.labels)
@@ -86,11 +86,11 @@ def collect(data: Data, raw: Path, report: Path, inspect: Inspect, normalise: No
         if masked:
             _check_mask_paths(table)
         with whole_folder(raw) as folder:
-            copy = partial(copy_image, data.max_megapixels, inspect, normalise, masked)
-            samples, unusable, copies = _copied(table, copy, masked, folder)
+            check = partial(check_image, data.max_megapixels, inspect, normalise, masked)
+            samples, unusable, images = _stored(table, check, masked, folder)
             unusable = sorted(listing.unusable + unusable, key=lambda aside: aside.path)
             met = build_report(listing, samples, classes, unusable, repeated) | {"bad_allowed": data.max_bad}
-            depths = _describe_pixels(met, copies, masked)
+            depths = _describe_pixels(met, images, masked)
             write_json(report, met)
             _check_bad(unusable, table, data.max_bad, report)
             if masked:
@@ -99,16 +99,16 @@ def collect(data: Data, raw: Path, report: Path, inspect: Inspect, normalise: No
     finally:
         shutil.rmtree(SCRATCH, ignore_errors=True)
     samples, palettes = check_samples(samples, classes), palettes_of(data.labels)
-    return Collected(samples, classes, named.names, palettes, depths, met, closing_sentence(met))
+    return Dataset(samples, classes, named.names, palettes, depths, met, closing_sentence(met))
 
 
-def _describe_pixels(met: dict[str, Any], copies: list[Copy], masked: Masked | None) -> Depths:
+def _describe_pixels(met: dict[str, Any], images: list[CheckedImage], masked: Masked | None) -> Depths:
     """Add to the report what was seen in the pictures themselves; the scale of those of more than 8 bits."""
-    ranges = [copy.seen.range for copy in copies if copy.seen.range]
-    depths, turned = choose_depths(ranges), sum(copy.seen.turned for copy in copies)
+    ranges = [image.seen.range for image in images if image.seen.range]
+    depths, turned = choose_depths(ranges), sum(image.seen.turned for image in images)
     met["depth"] = describe_depths(ranges, depths)
     met["turned"] = {"images": turned, "with_masks": turned if masked else 0}
-    met["pixels"] = {masked.name: count_pixels(masked, [copy.pixels for copy in copies])} if masked else {}
+    met["pixels"] = {masked.name: count_pixels(masked, [image.pixels for image in images])} if masked else {}
     met["notes"] = [*met["notes"], *note_depths(ranges, depths), *(note_turned(turned) if masked else [])]
     return depths
 
@@ -122,9 +122,11 @@ def _sweep(raw: Path) -> None:
 def _labelled(listing: Listing, data: Data) -> tuple[pd.DataFrame, Classes]:
     """The columns path, origin, split, group and one per label, sorted by path."""
     if not len(listing.files) and not listing.unusable:
-        raise CollectError(f"The source ({listing.title}) holds no images. Correct data.source in params.yaml.")
-    if listing.doubt and any(isinstance(label, NamesLabel) and label.classes is None for label in data.labels.values()):
-        raise SourceError(listing.doubt)
+        raise DatasetError(f"The source ({listing.title}) holds no images. Correct data.source in params.yaml.")
+    if listing.class_warning and any(
+        isinstance(label, NamesLabel) and label.classes is None for label in data.labels.values()
+    ):
+        raise SourceError(listing.class_warning)
     columns = listing.columns.set_axis(pd.Index(listing.files["path"]), axis="index")
     labels, classes = build_labels(columns, data.labels, listing.stated)
     table = pd.concat([listing.files, labels.reset_index(drop=True)], axis="columns")
@@ -136,7 +138,7 @@ def _once(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
     """One row for each path, and which rows said the same again.
 
     Raises:
-        CollectError: two rows of one path differ in a label, the group or the split.
+        DatasetError: two rows of one path differ in a label, the group or the split.
     """
     again = table[table["path"].duplicated(keep=False)]
     told = again.drop(columns="origin").drop_duplicates()
@@ -147,7 +149,7 @@ def _once(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
         different = {
             str(name): [str(cell) for cell in rows[name]] for name in rows if rows[name].nunique(dropna=False) > 1
         }
-        raise CollectError(
+        raise DatasetError(
             f"{len(paths):,} image(s) have rows that contradict each other, first {paths[0]!r}: {different}. An image "
             "may stand in the table more than once only if all is the same. Correct or remove a row of each."
         )
@@ -164,7 +166,7 @@ def _check_room(table: pd.DataFrame, raw: Path) -> None:
     raw.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(raw.parent).free
     if needed > free:
-        raise CollectError(f"The images take {needed:,} bytes, and {raw.parent} has {free:,} free. Make room first.")
+        raise DatasetError(f"The images take {needed:,} bytes, and {raw.parent} has {free:,} free. Make room first.")
 
 
 def _size(path: Path) -> int:
@@ -179,42 +181,42 @@ def _check_mask_paths(table: pd.DataFrame) -> None:
     paths = pd.concat([table["path"], table["path"].map(mask_path)])
     twice = sorted(set(paths[paths.duplicated()]))
     if twice:
-        raise CollectError(
+        raise DatasetError(
             f"{len(twice):,} paths would belong to two files, first {twice[0]!r}: the mask of an image is stored as"
             f" {FOLDER}/<path of the image>.png. Two images may not differ in their suffix alone, and a mask may not"
             " get the path of an image. Rename one of them in the source."
         )
 
 
-def _copied(
-    table: pd.DataFrame, copy: Callable[[Job], tuple[Copy, dict[str, bytes]] | str], masked: Masked | None, folder: Path
-) -> tuple[pd.DataFrame, list[Aside], list[Copy]]:
-    """The rows whose image was decoded and stored, with id, width, height, sha256 and bytes; the others; the copies."""
+def _stored(
+    table: pd.DataFrame, check: Callable[[Job], Checked | str], masked: Masked | None, folder: Path
+) -> tuple[pd.DataFrame, list[Skipped], list[CheckedImage]]:
+    """The rows whose image was decoded and stored, with id, width, height, sha256 and bytes; the others; the images."""
     masks = table[masked.name] if masked else [""] * len(table)
     jobs = list(zip(table["path"], table["origin"], masks, strict=True))
-    copies: dict[int, Copy] = {}
-    unusable: list[Aside] = []
+    images: dict[int, CheckedImage] = {}
+    unusable: list[Skipped] = []
 
     def usable() -> Iterator[dict[str, bytes]]:
-        results = map_ahead(copy, jobs, 2 * THREADS, THREADS)
-        for place, result in enumerate(track(results, "decode and copy", len(jobs))):
+        results = map_ahead(check, jobs, 2 * THREADS, THREADS)
+        for place, result in enumerate(track(results, "decode and store", len(jobs))):
             if isinstance(result, str):
-                unusable.append(Aside(jobs[place][0], result))
+                unusable.append(Skipped(jobs[place][0], result))
             else:
-                copies[place], files = result
+                images[place], files = result
                 yield files
 
     write_shards(usable(), folder)
-    cells = {place: one.measured for place, one in copies.items()}
+    cells = {place: one.measured for place, one in images.items()}
     measured = pd.DataFrame.from_dict(cells, orient="index", columns=["width", "height", "sha256", "bytes"])
     samples = table.drop(columns="origin").join(measured, how="inner").reset_index(drop=True)
     samples.insert(0, "id", range(len(samples)))
     if masked:
-        samples = with_masks(samples, masked, [one.pixels for one in copies.values()])
-    return samples, unusable, list(copies.values())
+        samples = with_masks(samples, masked, [one.pixels for one in images.values()])
+    return samples, unusable, list(images.values())
 
 
-def _check_bad(unusable: list[Aside], table: pd.DataFrame, allowed: int, report: Path) -> None:
+def _check_bad(unusable: list[Skipped], table: pd.DataFrame, allowed: int, report: Path) -> None:
     if len(unusable) <= allowed:
         return
     shown = "\n".join(f"  {aside.path}: {aside.reason}" for aside in unusable[:SHOWN])
@@ -225,7 +227,7 @@ def _check_bad(unusable: list[Aside], table: pd.DataFrame, allowed: int, report:
     mend = "Mend or remove them in the source"
     few = 2 * len(unusable) <= total  # where most fail, it is most likely the source that is not what it is taken for
     mend += f", or set data.max_bad to {len(unusable)}." if few else ", or name another one."
-    raise CollectError(
+    raise DatasetError(
         f"{len(unusable):,} of {total:,} images cannot be used, and data.max_bad allows {allowed:,}:\n"
         f"{shown}{more}{hint}\nAll are listed in {report}. {mend}"
     )

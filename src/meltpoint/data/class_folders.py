@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from meltpoint.data.entries import entries_of, is_folder
+from meltpoint.data.directory import entries_of, is_folder
 from meltpoint.data.listing import printable, shortened
 from meltpoint.data.split_names import split_and_rest
 
@@ -27,7 +27,7 @@ class Held:
     folders: dict[str, str] = field(default_factory=dict)  # as a message shows them, by their name without capitals
 
 
-def find_doubt(root: Path, folders: Iterable[str]) -> str | None:
+def find_class_warning(root: Path, folders: Iterable[str]) -> str | None:
     """Why folders taken for classes most likely are none; None where nothing speaks against them.
 
     Folders that hold a single one are stepped through first. Three things speak against classes. Most of them hold no

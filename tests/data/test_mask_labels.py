@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from meltpoint.data.collect import Collected, collect
-from meltpoint.data.copying import CollectError, Inspect
+from meltpoint.data.download import Dataset, download_dataset
+from meltpoint.data.image_check import DatasetError, Inspect
 from meltpoint.data.listing import SourceError
-from meltpoint.data.masks import VoidError
+from meltpoint.data.mask_labels import VoidError
 from meltpoint.images import decode
-from meltpoint.images.masks import IGNORED, normalise, read_mask
+from meltpoint.images.mask_files import IGNORED, normalise, read_mask
 from meltpoint.params.data import Data
 from meltpoint.shards import open_shards
 from meltpoint.tables import check_samples, mask_column, read_samples, write_samples
@@ -125,8 +125,8 @@ def nested() -> Data:
     return data({"images": {"all": "."}, "masks": {"all": "masks"}})
 
 
-def collected(given: Data, inspect: Inspect) -> Collected:
-    return collect(given, RAW, REPORT, inspect, normalise)
+def collected(given: Data, inspect: Inspect) -> Dataset:
+    return download_dataset(given, RAW, REPORT, inspect, normalise)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_images_that_are_turned_and_have_masks_are_counted(
         square = Image.new("RGB", (5, 5), (1, 2, ord(name)))
         square.save(f"set/train/{name}.png", exif=exif)
         Image.fromarray(np.eye(5, dtype=np.uint8)).save(f"set/trainannot/{name}.png")
-    found = collect(given, RAW, REPORT, decode.inspect, normalise)
+    found = download_dataset(given, RAW, REPORT, decode.inspect, normalise)
     assert found.report["turned"] == {"images": 2, "with_masks": 2}
     assert "2 images with masks are turned or mirrored by their EXIF" in capsys.readouterr().out
     np.testing.assert_array_equal(read_mask(open_shards(RAW).read("masks/train/a.png")), np.eye(5))
@@ -225,8 +225,8 @@ def test_a_mask_of_an_image_as_it_was_before_it_was_turned_is_refused() -> None:
     given, exif = segnet(), Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", SHAPE[::-1]).save("set/train/a.png", exif=exif)  # upright 4x6, and its mask is 6x4
-    with pytest.raises(CollectError, match=r"train/a.png: mask a.png: it has 6x4 pixels and its image 4x6"):
-        collect(given, RAW, REPORT, decode.inspect, normalise)
+    with pytest.raises(DatasetError, match=r"train/a.png: mask a.png: it has 6x4 pixels and its image 4x6"):
+        download_dataset(given, RAW, REPORT, decode.inspect, normalise)
 
 
 def test_images_and_masks_that_stand_alone_are_counted_and_named(inspect: Inspect) -> None:
@@ -242,7 +242,7 @@ def test_images_and_masks_that_stand_alone_are_counted_and_named(inspect: Inspec
         "1 masks have no image: ['valannot/z.png']",
     ]
     assert len(found.samples) == 5
-    with pytest.raises(CollectError, match=r"2 of 7 images .* allows 1:\n  train/x.png: no mask"):
+    with pytest.raises(DatasetError, match=r"2 of 7 images .* allows 1:\n  train/x.png: no mask"):
         collected(given.model_copy(update={"max_bad": 1}), inspect)
 
 
@@ -273,7 +273,7 @@ def test_a_mask_that_cannot_be_used_is_told_with_its_image(
     with Image.open(path) as mask:
         spoiled = spoil(mask)
     spoiled.save(path)
-    with pytest.raises(CollectError, match=f"train/a.png: {reason}"):
+    with pytest.raises(DatasetError, match=f"train/a.png: {reason}"):
         collected(given, inspect)
     assert not RAW.exists()
     found = collected(given.model_copy(update={"max_bad": 1}), inspect)
@@ -287,7 +287,7 @@ def test_an_image_where_a_mask_goes_is_refused(inspect: Inspect) -> None:
     draw_image(Path("set/masks/a.png"))
     draw_ids(Path("set/ids/a.png"))
     draw_ids(Path("set/ids/masks/a.png"))
-    with pytest.raises(CollectError, match="masks|one name"):
+    with pytest.raises(DatasetError, match="masks|one name"):
         collected(data({"images": {"all": "."}, "masks": {"all": "ids"}}), inspect)
 
 
@@ -310,7 +310,7 @@ def test_a_name_that_no_image_has_is_unusable_and_one_of_two_lists_refused(inspe
     given = voc()
     with Path("set/ImageSets/Segmentation/val.txt").open("a") as file:
         file.write("2007_q\n")
-    with pytest.raises(CollectError, match="2007_q: in the list of val, and no such image"):
+    with pytest.raises(DatasetError, match="2007_q: in the list of val, and no such image"):
         collected(given, inspect)
     with Path("set/ImageSets/Segmentation/val.txt").open("a") as file:
         file.write("2007_a\n")
@@ -380,5 +380,5 @@ def test_a_path_that_would_belong_to_two_files_is_refused(other: str, inspect: I
     asked = segnet()
     labels = {name: label.model_dump() for name, label in asked.labels.items()}
     given = {**asked.model_dump(), "source": {**table, "split": None}, "labels": labels}
-    with pytest.raises(CollectError, match=r"1 paths would belong to two files, first 'masks/a\.png'"):
+    with pytest.raises(DatasetError, match=r"1 paths would belong to two files, first 'masks/a\.png'"):
         collected(Data.model_validate(given), inspect)

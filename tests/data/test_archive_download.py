@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from meltpoint.data.fetch import PAUSES, FetchError, fetch, plain_url
+from meltpoint.data.archive_download import PAUSES, FetchError, fetch, plain_url
 from meltpoint.data.listing import SourceError
 
 BODY = random.Random(3).randbytes(2_500_000)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from meltpoint.depths import Kind, Range, choose_depths, describe_depths, note_depths
+from meltpoint.bit_depth import Kind, Range, choose_depths, describe_depths, note_depths
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ BLANK = "\u115f\u1160\u3164\uffa0\u2800"  # drawn as nothing: fillers of Hangul,
 LOOKS = TWINS | str.maketrans(SIGNS | dict.fromkeys(BLANK, " "))
 
 
-def looks(name: str) -> str:
+def skeleton(name: str) -> str:
     """What a person sees of a name: equal for two names that nobody can tell apart.
 
     Accents are composed (NFC); what has no shape (a zero-width blank, a direction mark, a selector of variants) is
@@ -30,11 +30,11 @@ def looks(name: str) -> str:
     return unicodedata.normalize("NFC", plain.casefold())
 
 
-def find_alike(names: Iterable[str]) -> list[list[str]]:
+def find_confusable(names: Iterable[str]) -> list[list[str]]:
     """The groups of names that look the same, each of two or more."""
     groups: dict[str, list[str]] = {}
     for name in names:
-        groups.setdefault(looks(name), []).append(name)
+        groups.setdefault(skeleton(name), []).append(name)
     return [group for group in groups.values() if len(group) > 1]
 
 

@@ -24,7 +24,7 @@ JPEG_XL = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
 Wait = Callable[[float], bool]  # waits for that many seconds; true: stop
 
 
-class GrabError(Exception):
+class DownloadError(Exception):
     """An image cannot be had; `silent`: its host did not answer at all."""
 
     def __init__(self, reason: str, silent: bool) -> None:
@@ -48,7 +48,7 @@ class _PassingError(Exception):
 
 
 @dataclass(frozen=True)
-class Manners:
+class RetryPolicy:
     """timeout: seconds to connect, and of silence; retries: after failures that may pass; max_bytes: of an image."""
 
     timeout: float
@@ -69,20 +69,20 @@ def open_session(parallel: int) -> requests.Session:
     return session
 
 
-def grab(session: requests.Session, url: str, target: Path, manners: Manners, wait: Wait) -> int:
+def download_image(session: requests.Session, url: str, target: Path, policy: RetryPolicy, wait: Wait) -> int:
     """Bring the image at `url` to the file `target`, which appears whole; its bytes.
 
     Raises:
-        GrabError: it cannot be had.
+        DownloadError: it cannot be had.
         StoppedError: `wait` said so.
         OSError: it cannot be written.
     """
-    for attempt in range(manners.retries + 1):
+    for attempt in range(policy.retries + 1):
         try:
-            return _attempt(session, url, target, manners, wait)
+            return _attempt(session, url, target, policy, wait)
         except _PassingError as error:
-            if attempt == manners.retries:
-                raise GrabError(error.reason, error.silent) from None
+            if attempt == policy.retries:
+                raise DownloadError(error.reason, error.silent) from None
             if wait(min(max(error.after, 2.0**attempt), LONGEST_PAUSE)):
                 raise StoppedError from None
     raise AssertionError("the last attempt raises or returns")
@@ -107,26 +107,26 @@ def what_it_is(start: bytes, announced: str) -> str:
     return f"no image but {announced.partition(';')[0].strip()[:40] or 'something else'}"
 
 
-def _attempt(session: requests.Session, url: str, target: Path, manners: Manners, wait: Wait) -> int:
+def _attempt(session: requests.Session, url: str, target: Path, policy: RetryPolicy, wait: Wait) -> int:
     part = target.with_name(f"{target.name}.part")
     try:
-        with session.get(url, stream=True, timeout=manners.timeout) as response:
-            _check(response, manners.max_bytes)
-            size = _write(response, part, manners, wait)
+        with session.get(url, stream=True, timeout=policy.timeout) as response:
+            _check(response, policy.max_bytes)
+            size = _write(response, part, policy, wait)
         part.replace(target)
         return size
     except requests.exceptions.SSLError:
-        raise GrabError("no valid certificate", silent=False) from None
+        raise DownloadError("no valid certificate", silent=False) from None
     except (requests.Timeout, urllib3.exceptions.TimeoutError):
-        raise _PassingError(f"no answer in {manners.timeout:g} s", 0, silent=True) from None
+        raise _PassingError(f"no answer in {policy.timeout:g} s", 0, silent=True) from None
     except (requests.exceptions.ChunkedEncodingError, urllib3.exceptions.HTTPError):
         raise _PassingError("cut short", 0, silent=False) from None
     except requests.ConnectionError:
         raise _PassingError("no connection", 0, silent=True) from None
     except requests.TooManyRedirects:
-        raise GrabError("too many redirects", silent=False) from None
+        raise DownloadError("too many redirects", silent=False) from None
     except (requests.RequestException, ValueError):  # addresses that cannot be parsed, redirects to other schemes
-        raise GrabError("no valid address", silent=False) from None
+        raise DownloadError("no valid address", silent=False) from None
     finally:
         part.unlink(missing_ok=True)
 
@@ -137,30 +137,30 @@ def _check(response: requests.Response, max_bytes: int) -> None:
         after = float(asked) if asked.isdecimal() else 0.0
         raise _PassingError(f"{response.status_code} {response.reason}", after, silent=False)
     if response.status_code != requests.codes.ok:
-        raise GrabError(f"{response.status_code} {response.reason}", silent=False)
+        raise DownloadError(f"{response.status_code} {response.reason}", silent=False)
     announced = response.headers.get("Content-Length", "")
     if announced.isdecimal() and int(announced) > max_bytes:
-        raise GrabError(_too_large(max_bytes), silent=False)
+        raise DownloadError(_too_large(max_bytes), silent=False)
 
 
-def _write(response: requests.Response, part: Path, manners: Manners, wait: Wait) -> int:
+def _write(response: requests.Response, part: Path, policy: RetryPolicy, wait: Wait) -> int:
     """Write the body to `part`; a host that trickles is as bad as one that is silent."""
-    end = time.monotonic() + WHOLE * manners.timeout
+    end = time.monotonic() + WHOLE * policy.timeout
     start = _read(response, 16)
     while 0 < len(start) < 16 and (more := _read(response, 16)):
         start += more
     if not is_image(start):
         kind = what_it_is(start, response.headers.get("Content-Type", ""))
-        raise GrabError(kind if start else "an empty answer", silent=False)
+        raise DownloadError(kind if start else "an empty answer", silent=False)
     part.parent.mkdir(parents=True, exist_ok=True)
     with part.open("wb") as file:
         chunk = start
         while chunk:
             file.write(chunk)
-            if file.tell() > manners.max_bytes:
-                raise GrabError(_too_large(manners.max_bytes), silent=False)
+            if file.tell() > policy.max_bytes:
+                raise DownloadError(_too_large(policy.max_bytes), silent=False)
             if time.monotonic() > end:
-                raise GrabError(f"not whole in {WHOLE * manners.timeout:g} s", silent=True)
+                raise DownloadError(f"not whole in {WHOLE * policy.timeout:g} s", silent=True)
             if wait(0):
                 raise StoppedError
             chunk = _read(response, CHUNK)

@@ -56,13 +56,13 @@ def open_members(archive: Path) -> Iterator[Iterator[Member]]:
             yield _zip_members(opened)
         return
     with _opener(start)(archive) as stream:
-        wary = _Wary(stream)
+        wary = _BoundedStream(stream)
         # `r:` undoes no compression itself, so every byte passes the wary stream.
         with tarfile.open(fileobj=wary, mode="r:") as tar:  # type: ignore[call-overload]
             yield _tar_members(tar, wary)
 
 
-class _Wary:
+class _BoundedStream:
     """A stream for `tarfile` that refuses the giant reads a forged header asks for."""
 
     def __init__(self, stream: Stream) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from meltpoint.data.labels import count_classes
-from meltpoint.data.listing import Aside, Coverage, Listing, shortened
+from meltpoint.data.listing import Coverage, Listing, Skipped, shortened
 from meltpoint.progress import say
 from meltpoint.tables import SPLITS, Classes
 
@@ -15,7 +15,7 @@ MANY = 12  # classes from which on a sentence counts them
 
 
 def build_report(
-    listing: Listing, samples: pd.DataFrame, classes: Classes, unusable: list[Aside], repeated: dict[str, Any]
+    listing: Listing, samples: pd.DataFrame, classes: Classes, unusable: list[Skipped], repeated: dict[str, Any]
 ) -> dict[str, Any]:
     """What reports/data.json holds; it names no place outside the repository, no time and no duration."""
     return {

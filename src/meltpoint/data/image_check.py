@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from meltpoint.data.masks import Masked, mask_path
-from meltpoint.depths import Inspected
+from meltpoint.bit_depth import Inspected
+from meltpoint.data.mask_labels import Masked, mask_path
 from meltpoint.errors import UserError
 from meltpoint.params.data import MaskLabel
 
@@ -18,7 +18,7 @@ Normalise = Callable[[Path, MaskLabel, tuple[int, int]], tuple[bytes, NDArray[np
 Job = tuple[str, str, str]  # path, origin, origin of the mask
 
 
-class CollectError(UserError, ValueError):
+class DatasetError(UserError, ValueError):
     """A dataset cannot be brought in as it is."""
 
 
@@ -27,7 +27,7 @@ class MaskError(UserError, ValueError):
 
 
 @dataclass(frozen=True)
-class Copy:
+class CheckedImage:
     """An image that was read and decoded: what it is, the sha256 and number of its bytes, pixels of each class."""
 
     seen: Inspected
@@ -42,9 +42,12 @@ class Copy:
         return {**size, "sha256": self.sha256, "bytes": self.bytes}
 
 
-def copy_image(
+Checked = tuple[CheckedImage, dict[str, bytes]]  # with the content of its files by path
+
+
+def check_image(
     max_megapixels: float, inspect: Inspect, normalise: Normalise, masked: Masked | None, job: Job
-) -> tuple[Copy, dict[str, bytes]] | str:
+) -> Checked | str:
     """Read and decode one image, and its mask, with their files by path; a text is the reason why it cannot be used."""
     path, origin, mask = job[0], Path(job[1]), Path(job[2])
     try:
@@ -58,12 +61,12 @@ def copy_image(
     try:
         seen = inspect(content, max_megapixels)
         if not masked:
-            return Copy(seen, hashlib.sha256(content).hexdigest(), len(content), ()), {path: content}
+            return CheckedImage(seen, hashlib.sha256(content).hexdigest(), len(content), ()), {path: content}
         drawn, pixels = _normalised(mask, masked, normalise, (seen.width, seen.height))
     except UserError as error:
         return str(getattr(error, "reason", error))
-    copy = Copy(seen, hashlib.sha256(content).hexdigest(), len(content), pixels)
-    return copy, {path: content, mask_path(path): drawn}
+    image = CheckedImage(seen, hashlib.sha256(content).hexdigest(), len(content), pixels)
+    return image, {path: content, mask_path(path): drawn}
 
 
 def _normalised(

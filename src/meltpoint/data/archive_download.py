@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from meltpoint.data.listing import locate
 from meltpoint.errors import UserError
-from meltpoint.grab import TRANSIENT
+from meltpoint.http import TRANSIENT
 from meltpoint.progress import say, track
 
 CHUNK = 1_000_000  # bytes

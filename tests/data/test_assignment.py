@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from meltpoint.data.deal import LEAST_ROOM, OF_ALL, OF_CLASS, deal
+from meltpoint.data.assignment import LEAST_ROOM, OF_ALL, OF_CLASS, assign
 from meltpoint.data.strata import Integers, build_strata, combine_labels
 from meltpoint.tables import say_present
 
@@ -20,7 +20,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 def part(
     codes: Integers, combined: Integers, groups: Integers, draws: NDArray[np.float64], shares: NDArray[np.float64]
 ) -> Integers:
-    return deal(build_strata(codes, combined, groups, shares), shares, draws)
+    return assign(build_strata(codes, combined, groups, shares), shares, draws)
 
 
 def room(counts: NDArray[Any], factor: float) -> NDArray[np.float64]:

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from meltpoint.data.class_names import NamesError, read_names
 from meltpoint.data.listing import SourceError
-from meltpoint.data.names import NamesError, read_names
 from meltpoint.errors import UserError
 from meltpoint.params.data import NameTable
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from meltpoint.depths import Depths, Kind, Range, Scale
+from meltpoint.bit_depth import Depths, Kind, Range, Scale
 from meltpoint.images.formats import RefusedError
 
 Pixels = NDArray[np.uint8]
@@ -16,7 +16,7 @@ SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
 @dataclass(frozen=True, eq=False)
-class Deep:
+class DeepPixels:
     """Values of a picture, upright: (H, W) grey, or (H, W, 3) red, green, blue.
 
     `opacity` is float64 (H, W), 0 to 1; None: all is opaque.
@@ -44,7 +44,7 @@ def is_deep_colour(image: Image.Image) -> bool:
     return colours and any(";16" in str(rawmode) for rawmode in rawmodes)
 
 
-def read_deep_colour(file: BinaryIO, orientation: int) -> Deep:
+def read_deep_colour(file: BinaryIO, orientation: int) -> DeepPixels:
     """The values of a PNG or TIFF with 16 bits a channel; `orientation` (EXIF, 1 to 8) is still to be applied.
 
     Raises:
@@ -58,21 +58,21 @@ def read_deep_colour(file: BinaryIO, orientation: int) -> Deep:
         )
     upright = _turned(read, orientation)
     opacity = upright[..., 3].astype(np.float64) / 65535 if read.shape[2] == 4 else None
-    return Deep("integer", upright[..., 2::-1], opacity)  # OpenCV has blue first
+    return DeepPixels("integer", upright[..., 2::-1], opacity)  # OpenCV has blue first
 
 
-def deep_grey(image: Image.Image) -> Deep | None:
+def deep_grey(image: Image.Image) -> DeepPixels | None:
     """The values of a loaded and upright picture of one channel; None: it has 8 bits."""
     if image.mode in SIXTEEN_BITS:
         values = np.asarray(image)
         clear = image.info.get("transparency")  # a value that the header calls transparent
-        return Deep("integer", values, None if clear is None else (values != clear).astype(np.float64))
+        return DeepPixels("integer", values, None if clear is None else (values != clear).astype(np.float64))
     if image.mode in ("I", "F"):
-        return Deep("integer" if image.mode == "I" else "float", np.asarray(image), None)
+        return DeepPixels("integer" if image.mode == "I" else "float", np.asarray(image), None)
     return None
 
 
-def to_eight_bits(deep: Deep, depths: Depths) -> Pixels:
+def to_eight_bits(deep: DeepPixels, depths: Depths) -> Pixels:
     """A picture as uint8 (H, W, 3), on white where it is not opaque; what lies beyond its scale is clipped.
 
     Without a scale for its kind it is 0 to 65535 for whole numbers, 0 to the first of 1, 255 and 65535 for fractions,
@@ -89,7 +89,7 @@ def to_eight_bits(deep: Deep, depths: Depths) -> Pixels:
     return shown if shown.ndim == 3 else np.repeat(shown[..., None], 3, axis=2)
 
 
-def _own_scale(deep: Deep) -> Scale:
+def _own_scale(deep: DeepPixels) -> Scale:
     _, low, high = deep.range
     whites = (65535.0,) if deep.kind == "integer" else (1.0, 255.0, 65535.0)
     return next(((0.0, white) for white in whites if low >= 0 and high <= white), (low, high))

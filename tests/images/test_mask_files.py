@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from meltpoint.images.decode import ImageError
-from meltpoint.images.masks import (
+from meltpoint.images.mask_files import (
     IGNORED,
     MaskError,
     encode_mask,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meltpoint.data.detail import SIDE, TURNS, agreement, detail_of, hash_details, remove_common, turned
+from meltpoint.data.perceptual_hash import SIDE, TURNS, agreement, detail_of, hash_details, remove_common, turned
 
 
 def texture(seed: int, side: int = 160) -> np.ndarray:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from meltpoint.data.links import Flaw, Link, LinksError, read_links
+from meltpoint.data.link_lists import Flaw, Link, LinksError, read_links
 
 
 def write(folder: Path, **lists: str) -> Path:

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from meltpoint.data import harvest as module
-from meltpoint.data.harvest import Harvest, HarvestError, harvest
-from meltpoint.data.turns import PER_HOST
-from meltpoint.grab import is_image, what_it_is
+from meltpoint.data import download_links as module
+from meltpoint.data.download_links import LinkDownloadError, LinkReport, download_links
+from meltpoint.data.host_queue import PER_HOST
+from meltpoint.http import is_image, what_it_is
 
 
 def picture(kind: str = "JPEG") -> bytes:
@@ -132,11 +132,13 @@ def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
     thread.join()
 
 
-def run(place: Path, web: Web, *words: str, timeout: float = 5, retries: int = 2, parallel: int = 4) -> Harvest:
+def run(place: Path, web: Web, *words: str, timeout: float = 5, retries: int = 2, parallel: int = 4) -> LinkReport:
     (place / "links.txt").write_text(
         "".join(f"A/{number}.jpg\t{web.url}/{word}\n" for number, word in enumerate(words))
     )
-    return harvest(place / "links.txt", place / "images", parallel, timeout, retries, 1.0, pause=lambda seconds: False)
+    return download_links(
+        place / "links.txt", place / "images", parallel, timeout, retries, 1.0, pause=lambda seconds: False
+    )
 
 
 def outcomes(place: Path) -> list[tuple[str, str]]:
@@ -159,7 +161,7 @@ def test_images_come_and_are_counted_by_class(tmp_path: Path, web: Web) -> None:
         f"Cat/1.jpg\t{web.url}/good/1\nCat/2.jpg\t{web.url}/404/2\n../x\thttp://h/\n"
     )
     (tmp_path / "lists/Dog.txt").write_text(f"Dog/1.jpg\t{web.url}/410/3\n")
-    made = harvest(tmp_path / "lists", tmp_path / "images", 2, 5.0, 2, 1.0)
+    made = download_links(tmp_path / "lists", tmp_path / "images", 2, 5.0, 2, 1.0)
     assert (tmp_path / "images/Cat/1.jpg").read_bytes() == JPEG
     assert held(tmp_path) == ["Cat/1.jpg", "fetch.csv", "fetch.json"]
     assert made.report == tmp_path / "images/fetch.json"
@@ -219,14 +221,16 @@ def test_a_host_that_is_too_slow(tmp_path: Path, web: Web, word: str, reason: st
 def test_pauses_double_and_a_server_may_ask_for_more(tmp_path: Path, web: Web) -> None:
     waited: list[float] = []
     (tmp_path / "links.txt").write_text(f"A/0.jpg\t{web.url}/503\n")
-    harvest(tmp_path / "links.txt", tmp_path / "images", 1, 5.0, 3, 1.0, pause=lambda one: bool(waited.append(one)))
+    download_links(
+        tmp_path / "links.txt", tmp_path / "images", 1, 5.0, 3, 1.0, pause=lambda one: bool(waited.append(one))
+    )
     assert [one for one in waited if one] == [1, 2, 4]
 
 
 def test_nobody_there_is_soon_given_up(tmp_path: Path) -> None:
     lines = [f"A/{number}.jpg\thttp://127.0.0.1:9/{number}\n" for number in range(9)]
     (tmp_path / "links.txt").write_text("".join(lines))
-    made = harvest(tmp_path / "links.txt", tmp_path / "images", 1, 5.0, 0, 1.0)
+    made = download_links(tmp_path / "links.txt", tmp_path / "images", 1, 5.0, 0, 1.0)
     assert Counter(outcomes(tmp_path)) == {
         ("dead", "no connection"): 3,
         ("not tried", "its host was silent 3 times"): 6,
@@ -281,19 +285,19 @@ def test_ctrl_c_keeps_what_came_and_writes_the_report(
 def test_a_name_too_long_is_told_and_passed_by(tmp_path: Path, web: Web) -> None:
     long = "x" * 251 + ".jpg"  # with .part it is longer than a file system allows
     (tmp_path / "links.txt").write_text(f"A/{long}\t{web.url}/good\nA/b.jpg\t{web.url}/good\n")
-    harvest(tmp_path / "links.txt", tmp_path / "images", 1, 5.0, 0, 1.0)
+    download_links(tmp_path / "links.txt", tmp_path / "images", 1, 5.0, 0, 1.0)
     assert outcomes(tmp_path) == [("fetched", ""), ("dead", "cannot be written: File name too long")]
 
 
 def test_a_folder_that_cannot_be_made_ends_it(tmp_path: Path, web: Web) -> None:
     (tmp_path / "images").write_text("a file")
-    with pytest.raises(HarvestError, match=r"images.* cannot be read or written"):
+    with pytest.raises(LinkDownloadError, match=r"images.* cannot be read or written"):
         run(tmp_path, web, "good")
 
 
 @pytest.mark.parametrize("changes", [{"parallel": 0}, {"timeout": 0}, {"retries": -1}])
 def test_numbers_out_of_bounds_are_refused(tmp_path: Path, web: Web, changes: dict[str, int]) -> None:
-    with pytest.raises(HarvestError, match="out of bounds"):
+    with pytest.raises(LinkDownloadError, match="out of range"):
         run(tmp_path, web, "good", **changes)
 
 
@@ -309,7 +313,7 @@ def test_other_things_are_no_images(start: bytes) -> None:
 
 @pytest.mark.parametrize("installed", [True, False])
 def test_heic_is_an_image_where_its_extra_is_installed(monkeypatch: pytest.MonkeyPatch, installed: bool) -> None:
-    monkeypatch.setattr("meltpoint.grab.find_spec", lambda _: object() if installed else None)
+    monkeypatch.setattr("meltpoint.http.find_spec", lambda _: object() if installed else None)
     assert is_image(b"\0\0\0\x18ftypheic....") == installed
     assert not is_image(b"\xff\x0a" + bytes(14))
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
-from meltpoint.depths import Depths
+from meltpoint.bit_depth import Depths
 from meltpoint.files import whole_file
 from meltpoint.images.decode import Pixels, decode
 

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from meltpoint.data.listing import SourceError
-from meltpoint.data.poses import Poses, name_ids, read_poses
+from meltpoint.data.yoga82_classes import Poses, name_ids, read_poses
 
 CSV = 'folder,l6,l20,l82,english,level6\nBoat_Pose,5,19,2,Boat,Wheel\n"Cat, Cow",5,18,7,Cat,Wheel\n'
 

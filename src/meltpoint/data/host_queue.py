@@ -3,13 +3,13 @@
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 
-from meltpoint.data.links import Link
+from meltpoint.data.link_lists import Link
 
 PER_HOST = 2  # links of one host at a time
 SILENT = 3  # links of one host in a row without any answer, after which the others are given up
 
 
-class Turns:
+class HostQueue:
     """Links that wait. Take one, and say when it is done; hosts come in turn."""
 
     def __init__(self, links: Iterable[Link]) -> None:
@@ -19,7 +19,7 @@ class Turns:
         self._free = deque([host for _ in range(PER_HOST) for host in self._waiting])  # once for each that may run
         self._silent: Counter[str] = Counter()
 
-    def take(self) -> Link | None:
+    def next_link(self) -> Link | None:
         """A link whose host has a free place; None when every waiting link has to wait on."""
         while self._free:
             host = self._free.popleft()
@@ -27,7 +27,7 @@ class Turns:
                 return self._waiting[host].popleft()
         return None
 
-    def give_back(self, host: str, silent: bool) -> Iterator[Link]:
+    def finish(self, host: str, silent: bool) -> Iterator[Link]:
         """A link of `host` is done. Gives the links that are given up, since the host has been silent too often."""
         self._free.append(host)
         self._silent[host] = self._silent[host] + 1 if silent else 0

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from meltpoint.data.declared import read_groups
 from meltpoint.data.listing import SourceError
+from meltpoint.data.source_groups import read_groups
 from meltpoint.params.data import GroupPattern
 from meltpoint.params.read import read_params
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from meltpoint.data.members import LONGEST_HEADER, open_members
+from meltpoint.data.archive_members import LONGEST_HEADER, open_members
 
 
 def test_members_say_what_they_declare(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from meltpoint.images.sheet import draw_pairs, draw_sheet
+from meltpoint.images.contact_sheet import draw_pairs, draw_sheet
 
 if TYPE_CHECKING:
     from conftest import Gallery

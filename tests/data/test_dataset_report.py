@@ -1,15 +1,17 @@
 import pandas as pd
 import pytest
 
-from meltpoint.data.listing import Aside, Coverage, Listing
-from meltpoint.data.report import build_report, closing_sentence
+from meltpoint.data.dataset_report import build_report, closing_sentence
+from meltpoint.data.listing import Coverage, Listing, Skipped
 
 
 def report(**changes: object) -> dict[str, object]:
     columns = {"path": ["a", "b"], "y": ["x", "z"], "split": ["train", None], "group": [None, None]}
     samples = pd.DataFrame(columns, dtype="string").assign(bytes=[3, 4])
-    listing = Listing("csv t", samples, samples, ignored=[Aside("README", "in no class folder")], notes=["read as gbk"])
-    met = build_report(listing, samples, {"y": ["x", "z"]}, [Aside("c", "truncated")], {"rows": 0, "paths": []})
+    listing = Listing(
+        "csv t", samples, samples, ignored=[Skipped("README", "in no class folder")], notes=["read as gbk"]
+    )
+    met = build_report(listing, samples, {"y": ["x", "z"]}, [Skipped("c", "truncated")], {"rows": 0, "paths": []})
     return met | changes
 
 
