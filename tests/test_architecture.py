@@ -12,7 +12,7 @@ import yaml
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "meltpoint"
 LAYERS = [
-    {"errors", "files", "progress", "params"},
+    {"errors", "files", "progress", "params", "signatures"},
     {"tables", "metrics", "trees", "http", "bit_depth", "comparison", "prefetch", "shards"},
     {"data", "images", "model"},
     {"compare", "evaluate", "predict", "export"},

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 import meltpoint.data.sources
 from meltpoint.data.listing import Listing, SourceError, plain_path
-from meltpoint.data.reading import read_source
+from meltpoint.data.read_source import read_source
 from meltpoint.errors import UserError
 from meltpoint.params import data as params
 from meltpoint.tables import SPLITS

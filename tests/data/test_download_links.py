@@ -4,10 +4,12 @@ import csv
 import io
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +21,7 @@ from PIL import Image
 from meltpoint.data import download_links as module
 from meltpoint.data.download_links import LinkDownloadError, LinkReport, download_links
 from meltpoint.data.host_queue import PER_HOST
-from meltpoint.http import is_image, what_it_is
+from meltpoint.signatures import is_image
 
 
 def picture(kind: str = "JPEG") -> bytes:
@@ -75,6 +77,9 @@ def handler(web: Web) -> type[BaseHTTPRequestHandler]:
                     self.send(JPEG[:100] if times < 3 else JPEG, length=len(JPEG))
                 case "busy":
                     self.send(b"", status=503 if times < 2 else 404)
+                case "later":
+                    after = {"a": "7", "b": formatdate(time.time() + 40, usegmt=True), "c": "9999", "d": "soon"}
+                    self.send(b"", status=429, after=after[self.path[-1]])
                 case "moved":
                     self.redirect("/good/moved.jpg")
                 case "circle":
@@ -88,9 +93,13 @@ def handler(web: Web) -> type[BaseHTTPRequestHandler]:
                 case _:
                     self.send(b"", status=int(word))
 
-        def send(self, body: bytes, kind: str = "image/jpeg", status: int = 200, length: int | None = -1) -> None:
+        def send(
+            self, body: bytes, kind: str = "image/jpeg", status: int = 200, length: int | None = -1, after: str = ""
+        ) -> None:
             self.send_response(status)
             self.send_header("Content-Type", kind)
+            if after:
+                self.send_header("Retry-After", after)
             if length is not None:
                 self.send_header("Content-Length", str(len(body) if length < 0 else length))
             self.end_headers()
@@ -227,6 +236,19 @@ def test_pauses_double_and_a_server_may_ask_for_more(tmp_path: Path, web: Web) -
     assert [one for one in waited if one] == [1, 2, 4]
 
 
+@pytest.mark.parametrize(("word", "least", "most"), [("a", 7, 7), ("b", 35, 40), ("c", 60, 60), ("d", 1, 1)])
+def test_a_server_says_when_to_come_again_as_seconds_or_a_date(
+    tmp_path: Path, web: Web, word: str, least: float, most: float
+) -> None:
+    waited: list[float] = []
+    (tmp_path / "links.txt").write_text(f"A/0.jpg\t{web.url}/later/{word}\n")
+    download_links(
+        tmp_path / "links.txt", tmp_path / "images", 1, 5.0, 1, 1.0, pause=lambda one: bool(waited.append(one))
+    )
+    assert least <= sum(waited) <= most
+    assert len(web.asked) == 2
+
+
 def test_nobody_there_is_soon_given_up(tmp_path: Path) -> None:
     lines = [f"A/{number}.jpg\thttp://127.0.0.1:9/{number}\n" for number in range(9)]
     (tmp_path / "links.txt").write_text("".join(lines))
@@ -299,32 +321,3 @@ def test_a_folder_that_cannot_be_made_ends_it(tmp_path: Path, web: Web) -> None:
 def test_numbers_out_of_bounds_are_refused(tmp_path: Path, web: Web, changes: dict[str, int]) -> None:
     with pytest.raises(LinkDownloadError, match="out of range"):
         run(tmp_path, web, "good", **changes)
-
-
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "JPEG2000"])
-def test_images_are_known_by_their_first_bytes(kind: str) -> None:
-    assert is_image(picture(kind)[:16])
-
-
-@pytest.mark.parametrize("start", [b"<!doctype html><", b"%PDF-1.7........", b"\0" * 16, b"", b"RIFF....WAVEfmt "])
-def test_other_things_are_no_images(start: bytes) -> None:
-    assert not is_image(start)
-
-
-@pytest.mark.parametrize("installed", [True, False])
-def test_heic_is_an_image_where_its_extra_is_installed(monkeypatch: pytest.MonkeyPatch, installed: bool) -> None:
-    monkeypatch.setattr("meltpoint.http.find_spec", lambda _: object() if installed else None)
-    assert is_image(b"\0\0\0\x18ftypheic....") == installed
-    assert not is_image(b"\xff\x0a" + bytes(14))
-
-
-@pytest.mark.parametrize(
-    ("start", "told"),
-    [
-        (b"\0\0\0\x18ftypheic", "HEIC, which needs the extra: pip install pillow-heif"),
-        (b"\xff\x0a", "JPEG XL, which is not read"),
-        (b"<!doctype html>", "no image but image/jpeg"),
-    ],
-)
-def test_images_that_are_not_read_are_named(start: bytes, told: str) -> None:
-    assert what_it_is(start, "image/jpeg; charset=x") == told

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meltpoint.data.duplicates import Pair, find_duplicates
+from meltpoint.data.duplicates import Duplicate, find_duplicates
 from meltpoint.data.groups import join_groups, pair_links
 from meltpoint.data.perceptual_hash import TURNS, turned
 from meltpoint.images.decode import read_grey
@@ -24,7 +24,7 @@ def texture(seed: int, side: int = 128) -> np.ndarray:
     return np.clip(128 + 40 * np.kron(noise, np.ones((4, 4))), 0, 255).astype(np.uint8)
 
 
-def found(pictures: dict[str, np.ndarray], settings: Duplicates = SETTINGS) -> dict[tuple[str, str], Pair]:
+def found(pictures: dict[str, np.ndarray], settings: Duplicates = SETTINGS) -> dict[tuple[str, str], Duplicate]:
     names = list(pictures)
     pairs = find_duplicates(names, lambda name: pictures[name], settings)
     return {(names[pair.first], names[pair.second]): pair for pair in pairs}

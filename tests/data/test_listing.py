@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meltpoint.data.listing import PathError, SourceError, locate, nearest, plain_path
-from meltpoint.data.reading import read_source
+from meltpoint.data.read_source import read_source
 from meltpoint.params.data import FolderSource
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meltpoint.data.duplicates import Pair
+from meltpoint.data.duplicates import Duplicate
 from meltpoint.data.split import SplitError, SplitResult, split_samples
 from meltpoint.params.data import Duplicates, Ratios, Split
 from meltpoint.tables import SPLITS, Classes, check_samples
@@ -39,15 +39,17 @@ def make_samples(count: int, seed: int = 0, **columns: Any) -> pd.DataFrame:
     return check_samples(pd.DataFrame(table | columns), CLASSES)
 
 
-def pair(first: int, second: int, exact: bool = False) -> Pair:
-    return Pair(min(first, second), max(first, second), exact, "as it is", 0.9, 10)
+def pair(first: int, second: int, exact: bool = False) -> Duplicate:
+    return Duplicate(min(first, second), max(first, second), exact, "as it is", 0.9, 10)
 
 
-def run(samples: pd.DataFrame, pairs: list[Pair] | None = None, split: Split = SPLIT, seed: int = 7) -> SplitResult:
+def run(
+    samples: pd.DataFrame, pairs: list[Duplicate] | None = None, split: Split = SPLIT, seed: int = 7
+) -> SplitResult:
     return split_samples(samples, CLASSES, pairs or [], split.model_copy(update={"seed": seed}))
 
 
-def make_case(seed: int, names: int, links: list[tuple[int, int]]) -> tuple[pd.DataFrame, list[Pair]]:
+def make_case(seed: int, names: int, links: list[tuple[int, int]]) -> tuple[pd.DataFrame, list[Duplicate]]:
     """200 images, some in named groups, some linked to near neighbours in the table."""
     drawn = np.random.default_rng(seed).integers(0, names, 200)
     samples = make_samples(200, seed, group=[f"g{name}" if name < 15 else None for name in drawn])
@@ -63,7 +65,7 @@ cases = st.builds(
 
 
 @given(cases)
-def test_no_group_and_no_pair_crosses(case: tuple[pd.DataFrame, list[Pair]]) -> None:
+def test_no_group_and_no_pair_crosses(case: tuple[pd.DataFrame, list[Duplicate]]) -> None:
     samples, pairs = case
     result = run(samples, pairs).samples
     assert (result.groupby("group")["split"].nunique() == 1).all()
@@ -75,7 +77,7 @@ def test_no_group_and_no_pair_crosses(case: tuple[pd.DataFrame, list[Pair]]) -> 
 
 @given(cases, st.integers(0, 100))
 def test_the_split_is_a_function_of_seed_and_images_not_of_row_order(
-    case: tuple[pd.DataFrame, list[Pair]], seed: int
+    case: tuple[pd.DataFrame, list[Duplicate]], seed: int
 ) -> None:
     samples, pairs = case
     order = np.random.default_rng(seed).permutation(len(samples))
@@ -89,7 +91,7 @@ def test_the_split_is_a_function_of_seed_and_images_not_of_row_order(
 
 
 @given(cases)
-def test_ratios_and_classes_keep_their_shares(case: tuple[pd.DataFrame, list[Pair]]) -> None:
+def test_ratios_and_classes_keep_their_shares(case: tuple[pd.DataFrame, list[Duplicate]]) -> None:
     samples, pairs = case
     result = run(samples, pairs)
     largest = result.report["largest_group"]

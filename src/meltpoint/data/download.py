@@ -27,7 +27,7 @@ from meltpoint.data.mask_labels import (
     palettes_of,
     with_masks,
 )
-from meltpoint.data.reading import read_source
+from meltpoint.data.read_source import read_source
 from meltpoint.data.source_groups import read_groups
 from meltpoint.files import whole_folder, write_json
 from meltpoint.params.data import Data, NamesLabel

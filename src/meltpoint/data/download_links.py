@@ -19,8 +19,9 @@ from meltpoint.data.link_lists import Flaw, Link, read_links
 from meltpoint.data.listing import shortened
 from meltpoint.errors import UserError
 from meltpoint.files import whole_file, write_json
-from meltpoint.http import DownloadError, RetryPolicy, StoppedError, Wait, download_image, is_image, open_session
+from meltpoint.http import DownloadError, RetryPolicy, StoppedError, Wait, download_image, open_session
 from meltpoint.progress import track
+from meltpoint.signatures import is_image
 
 SHOWN = 5  # reasons in the closing sentence
 UNNAMEABLE = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)

@@ -36,7 +36,7 @@ CHECKED = 1024  # candidate pairs whose pixels are in memory at once
 
 
 @dataclass(frozen=True)
-class Pair:
+class Duplicate:
     """Two pictures that are one; `first` < `second` are positions in the list of files.
 
     `turn` is what has to be done to the second to match the first; `correlation` is of the fine detail (1 if `exact`),
@@ -61,7 +61,7 @@ class Pair:
         return TURNS.index(self.turn) >= 4
 
 
-def find_duplicates(files: list[str], read: Callable[[str], Pixels], settings: Duplicates) -> list[Pair]:
+def find_duplicates(files: list[str], read: Callable[[str], Pixels], settings: Duplicates) -> list[Duplicate]:
     """Pairs of duplicates among `files`, sorted; `read` gives a picture as uint8 (H, W).
 
     Of pictures with equal pixels each is paired with the first of them, and only that one is compared with others. A
@@ -72,7 +72,7 @@ def find_duplicates(files: list[str], read: Callable[[str], Pixels], settings: D
     for row, digest in enumerate(digests):
         first_of.setdefault(digest, row)
     exact = [
-        Pair(first_of[digest], row, exact=True, turn=TURNS[0], correlation=1.0, distance=0)
+        Duplicate(first_of[digest], row, exact=True, turn=TURNS[0], correlation=1.0, distance=0)
         for row, digest in enumerate(digests)
         if first_of[digest] != row
     ]
@@ -80,7 +80,9 @@ def find_duplicates(files: list[str], read: Callable[[str], Pixels], settings: D
     sample = np.argsort([digests[row] for row in compared], kind="stable")  # so that the order of files does not matter
     near = _near(details[compared], sample, settings) if len(compared) > 1 else []
     named = [
-        Pair(int(compared[one]), int(compared[two]), exact=False, turn=TURNS[turn], correlation=agree, distance=bits)
+        Duplicate(
+            int(compared[one]), int(compared[two]), exact=False, turn=TURNS[turn], correlation=agree, distance=bits
+        )
         for one, two, turn, agree, bits in near
     ]
     return sorted(exact + named, key=lambda pair: (pair.first, pair.second))

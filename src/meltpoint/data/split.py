@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from meltpoint.data.assignment import assign
-from meltpoint.data.duplicates import Pair
+from meltpoint.data.duplicates import Duplicate
 from meltpoint.data.groups import draw_groups, join_groups, name_groups, pair_links
 from meltpoint.data.strata import build_strata, combine_labels, part_plainly
 from meltpoint.errors import UserError
@@ -42,7 +42,7 @@ class SplitResult:
     sentence: str
 
 
-def split_samples(samples: pd.DataFrame, classes: Classes, pairs: Sequence[Pair], split: Split) -> SplitResult:
+def split_samples(samples: pd.DataFrame, classes: Classes, pairs: Sequence[Duplicate], split: Split) -> SplitResult:
     """Split a table of samples; `pairs` are positions of its rows that are duplicates of each other.
 
     The result depends on `split.seed` and on each image's path and bytes, not on the order of rows. Images of one group
@@ -152,7 +152,7 @@ def _check_classes(result: pd.DataFrame, classes: Classes) -> None:
 
 
 def _report(
-    result: pd.DataFrame, classes: Classes, groups: Integers, pairs: Sequence[Pair], links: Integers
+    result: pd.DataFrame, classes: Classes, groups: Integers, pairs: Sequence[Duplicate], links: Integers
 ) -> dict[str, Any]:
     sizes = np.bincount(groups)
     labels = result[list(classes)].astype("object").fillna("").to_numpy()

@@ -23,7 +23,7 @@ WIDE_FONTS = ("NotoSansCJK-Regular.ttc", "wqy-zenhei.ttc", "PingFang.ttc", "msyh
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
-class PairLike(Protocol):
+class DuplicateLike(Protocol):
     """What a sheet wants to know of two duplicates; the second is turned `quarters` to the left, then mirrored."""
 
     @property
@@ -78,7 +78,7 @@ def draw_sheet(
 def draw_pairs(
     read: Callable[[str], bytes],
     samples: pd.DataFrame,
-    pairs: Sequence[PairLike],
+    pairs: Sequence[DuplicateLike],
     parted: Sequence[bool],
     path: Path,
     depths: Depths | None = None,
@@ -99,7 +99,7 @@ def draw_pairs(
 
 
 def _pair_cell(
-    read: Callable[[str], bytes], names: list[str], pair: PairLike, parted: bool, depths: Depths | None
+    read: Callable[[str], bytes], names: list[str], pair: DuplicateLike, parted: bool, depths: Depths | None
 ) -> Cell:
     both = (names[pair.first], names[pair.second])
     first, second = (decode(read(name), float("inf"), depths, name) for name in both)

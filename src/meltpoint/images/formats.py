@@ -7,9 +7,11 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from meltpoint.signatures import AVIF_BRANDS, HEIC_BRANDS, HEIF, brand_of
+
 # Formats that are pictures and nothing more: EPS, PDF and WMF are programs, others have no signature.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "PPM", "JPEG2000", "AVIF")
-HEIF, DICOM = "pillow_heif", "pydicom"  # packages of the extras `heif` and `dicom`
+DICOM = "pydicom"  # the package of the extra `dicom`
 START = 512  # bytes of a file that are looked at
 AS_PNG = "convert it to PNG"
 
@@ -58,8 +60,6 @@ KNOWN = (
     Format(8, b"AVI ", "video (AVI)", VIDEO),
     Format(0, b"\x00\x00\x01\xba", "video (MPEG)", VIDEO),
 )
-HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-AVIF_BRANDS = (b"avif", b"avis")
 EXTRA = "install the extra: pip install {package}; or convert it to {other}"
 BARE_ELEMENTS = (b"\x00\x00", b"\x01\x00", b"\x05\x00", b"\x08\x00", b"\x12\x00", b"\x16\x00", b"\x18\x00")
 BARE_TYPES = (b"UL", b"OB", b"CS", b"DA", b"UI")
@@ -116,7 +116,7 @@ def check_raw(image: Image.Image) -> None:
 
 def _by_content(start: bytes) -> Format | None:
     """Formats whose signature takes more than a comparison."""
-    brand = start[8:12] if start[4:8] == b"ftyp" else b""
+    brand = brand_of(start)
     if brand in HEIC_BRANDS:
         return Format(4, brand, "HEIC", EXTRA.format(package="pillow-heif", other="JPEG"))
     if brand in AVIF_BRANDS:

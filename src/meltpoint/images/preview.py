@@ -10,7 +10,7 @@ from meltpoint.images.augment import Transform
 from meltpoint.images.contact_sheet import draw_sheet
 from meltpoint.images.decode import Pixels
 from meltpoint.images.mask_files import paint
-from meltpoint.images.views import Pair, Views, augment, view_seed
+from meltpoint.images.views import MaskedView, Views, augment, view_seed
 from meltpoint.tables import PRESENT
 
 ROWS, COLUMNS, LABELS = 6, 8, 3  # at most: training images, views of each, classes named
@@ -35,17 +35,17 @@ def draw_augmented(views: Views, transform: Transform, seed: int, path: Path) ->
     draw_sheet(images, captions, 1 + shown, "Augmentation", path, f"What training sees: {kept}")
 
 
-def _plain(views: Views, row: int) -> Pair:
+def _plain(views: Views, row: int) -> MaskedView:
     return np.asarray(views.plain[row]), None if views.masks is None else np.asarray(views.masks[row])
 
 
-def _stored(views: Views, place: int, number: int) -> Pair:
+def _stored(views: Views, place: int, number: int) -> MaskedView:
     assert views.augmented is not None, "a store with a count of views has them"
     masks = views.augmented_masks
     return np.asarray(views.augmented[place, number]), None if masks is None else np.asarray(masks[place, number])
 
 
-def _masked(pair: Pair, views: Views) -> Pixels:
+def _masked(pair: MaskedView, views: Views) -> Pixels:
     """A view under the colours of its mask, if it has one."""
     view, mask = pair
     return view if mask is None else paint(view, mask, next(iter(views.palettes.values())), STRENGTH)

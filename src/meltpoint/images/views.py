@@ -28,7 +28,7 @@ from meltpoint.tables import Classes, Palettes, mask_column, read_classes, read_
 PLAIN, AUGMENTED, FACTS = "plain.npy", "augmented.npy", "views.json"
 MASKS, AUGMENTED_MASKS = "masks.npy", "augmented_masks.npy"
 AHEAD = 256  # decoded images that may wait in memory
-Pair = tuple[Pixels, Mask | None]  # a view and its mask
+MaskedView = tuple[Pixels, Mask | None]  # a view and its mask
 
 
 class ViewsError(UserError, RuntimeError):
@@ -135,7 +135,7 @@ def open_views(folder: Path) -> Views:
     )
 
 
-def augment(transform: Transform, plain: Pair, seed: int) -> Pair:
+def augment(transform: Transform, plain: MaskedView, seed: int) -> MaskedView:
     """An augmented view of a plain one, its mask moved with it."""
     view, mask = plain
     return (transform(view, seed), None) if mask is None else transform.pair(view, mask, seed)
@@ -147,14 +147,14 @@ def view_seed(seed: int, *numbers: int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 
-def _decoded(read: Callable[[str], bytes], paths: Sequence[str], images: Images, depths: Depths | None) -> Pair:
+def _decoded(read: Callable[[str], bytes], paths: Sequence[str], images: Images, depths: Depths | None) -> MaskedView:
     """The plain view of an image, and that of its mask if there is a second path."""
     view = resize(decode(read(paths[0]), float("inf"), depths, paths[0]), images)
     return view, resize_mask(read_mask(read(paths[1])), images) if paths[1:] else None
 
 
 def _write_arrays(
-    folder: Path, plain: Iterable[Pair], transform: Transform, seeds: Sequence[Sequence[int]], masked: bool
+    folder: Path, plain: Iterable[MaskedView], transform: Transform, seeds: Sequence[Sequence[int]], masked: bool
 ) -> None:
     """Write the arrays of a store; each image has a plain view, and an augmented one for each of its `seeds`."""
     square, views = (transform.size, transform.size), [len(numbers) for numbers in seeds if numbers]
@@ -174,7 +174,7 @@ def _write_arrays(
         (folder / name).unlink()
 
 
-def _append(pair: Pair, images: BinaryIO, masks: BinaryIO) -> None:
+def _append(pair: MaskedView, images: BinaryIO, masks: BinaryIO) -> None:
     view, mask = pair
     images.write(view.tobytes())
     masks.write(b"" if mask is None else mask.tobytes())

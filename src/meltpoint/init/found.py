@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from meltpoint.data.labels import build_labels, written_missing
 from meltpoint.data.listing import Listing, SourceError, repository
-from meltpoint.data.reading import read_source
+from meltpoint.data.read_source import read_source
 from meltpoint.errors import UserError
 from meltpoint.files import whole_file
 from meltpoint.params.data import Label, Source

@@ -1,9 +1,8 @@
 """What stands in masks: ids or colours, how often, and what they are called where a list beside them says so."""
 
 import re
-import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from PIL import Image
 
 from meltpoint.images.decode import ImageError, read_colours, read_values
 from meltpoint.init.found import InitError, examples, plural
-from meltpoint.init.pictures import read_header
+from meltpoint.init.pictures import read_header, until
 from meltpoint.progress import track
 from meltpoint.tables import PRESENT
 
@@ -61,7 +60,7 @@ def is_mask(path: Path) -> bool:
     return len(values) <= MOST
 
 
-def read_classes(masks: Sequence[str], images: Sequence[str], top: Path) -> MaskClasses:
+def find_mask_classes(masks: Sequence[str], images: Sequence[str], top: Path) -> MaskClasses:
     """The classes of masks, each of the image at its place, which are read for some seconds as the pipeline does.
 
     Raises:
@@ -72,7 +71,7 @@ def read_classes(masks: Sequence[str], images: Sequence[str], top: Path) -> Mask
     modes: Counter[str] = Counter()
     refused: dict[str, str] = {}
     order = np.random.default_rng(0).permutation(len(masks))
-    for place in _until(track(order.tolist(), "read masks", unit="mask"), LOOK):
+    for place in until(track(order.tolist(), "read masks", unit="mask"), LOOK):
         try:
             mode, values, counts = _read_as_download(Path(masks[place]), Path(images[place]))
         except ImageError as error:
@@ -251,11 +250,3 @@ def _read_as_download(mask: Path, image: Path) -> tuple[str, NDArray[np.int64], 
 def _is_single(mask: Path) -> bool:
     with Image.open(mask) as image:
         return image.mode in SINGLE
-
-
-def _until(items: "Iterator[int] | Any", seconds: float) -> Iterator[int]:
-    end = time.monotonic() + seconds
-    for item in items:
-        yield item
-        if time.monotonic() > end:
-            return

@@ -148,7 +148,7 @@ def _decode_some(jobs: Sequence[tuple[str, str]], max_megapixels: float, seconds
 
     looks: list[_Look] = []
     with ThreadPoolExecutor() as pool:
-        for part in _until(track(range(0, len(jobs), CHUNK), "look at pictures", unit="chunk"), seconds):
+        for part in until(track(range(0, len(jobs), CHUNK), "look at pictures", unit="chunk"), seconds):
             looks += pool.map(look, jobs[part : part + CHUNK])
     return looks
 
@@ -161,7 +161,7 @@ def _copies(paths: Sequence[str], origins: Sequence[str], seconds: float) -> lis
     """Groups of files of one size and one sha256, as far as the time allows."""
     sized = sorted((size, path, origin) for path, origin in zip(paths, origins, strict=True) if (size := _size(origin)))
     found: dict[str, list[str]] = {}
-    for _, members in _until(groupby(sized, key=lambda one: one[0]), seconds):
+    for _, members in until(groupby(sized, key=lambda one: one[0]), seconds):
         equal = list(members)
         for _, path, origin in equal if len(equal) > 1 else []:
             found.setdefault(sha256_of(Path(origin)), []).append(path)
@@ -175,7 +175,7 @@ def _size(origin: str) -> int:
         return 0
 
 
-def _until(items: Iterable[Item], seconds: float) -> Iterable[Item]:
+def until(items: Iterable[Item], seconds: float) -> Iterable[Item]:
     """Items until the time is up, and one at least."""
     end = time.monotonic() + seconds
     for item in items:

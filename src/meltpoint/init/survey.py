@@ -7,10 +7,10 @@ from itertools import islice
 from pathlib import Path
 
 from meltpoint.data.listing import is_text, nearest, printable
-from meltpoint.http import is_image
 from meltpoint.images.formats import START, RefusedError, check_start
 from meltpoint.init.found import Found, InitError, Wish, plural
 from meltpoint.init.pictures import is_picture
+from meltpoint.signatures import is_image
 
 LAYOUTS = (
     "archive",

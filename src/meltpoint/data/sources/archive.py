@@ -5,7 +5,7 @@ from pathlib import Path
 
 from meltpoint.data.archive_download import fetch, plain_url
 from meltpoint.data.listing import Listing, SourceError, nearest, repository
-from meltpoint.data.reading import read_source
+from meltpoint.data.read_source import read_source
 from meltpoint.data.unpack import Limits, unpack
 from meltpoint.params.data import ArchiveSource, CsvSource, FolderSource
 

@@ -12,7 +12,7 @@ from typing import Any
 from meltpoint.data.split_names import split_in
 from meltpoint.init.found import Found, InitError, Wish, data_name, label_name, read_listing, shown_path
 from meltpoint.init.layouts.folder import folders_in, unwrapped
-from meltpoint.init.mask_classes import MaskClasses, is_mask, read_classes
+from meltpoint.init.mask_classes import MaskClasses, find_mask_classes, is_mask
 from meltpoint.init.pictures import is_picture
 
 WORDS = r"masks?|labels?|annots?|annotations?|gt|groundtruth|ground_truth|seg|segmentations?|segmentationclass|targets?"
@@ -26,7 +26,7 @@ DEEP, PAIRED, SAMPLED = (
 
 
 @dataclass(frozen=True)
-class Pair:
+class FolderPair:
     """A folder of images, one of their masks, the split that they are, and how a mask is called."""
 
     images: Path
@@ -56,7 +56,7 @@ def with_masks(source: dict[str, Any], top: Path, wish: Wish, says: list[str]) -
     """What a source of kind `masks` holds; its masks are read to know their classes."""
     listing = read_listing(source)
     masks = [str(path) for path in listing.columns["mask"]]
-    classes: MaskClasses = read_classes(masks, list(listing.files["origin"]), top)
+    classes: MaskClasses = find_mask_classes(masks, list(listing.files["origin"]), top)
     label = label_name(wish.label or data_name(top))
     return Found(
         layout="images and masks" + (", with lists of splits" if source["lists"] else ""),
@@ -73,20 +73,20 @@ def with_masks(source: dict[str, Any], top: Path, wish: Wish, says: list[str]) -
     )
 
 
-def _pairs(top: Path) -> Iterator[Pair]:
+def _pairs(top: Path) -> Iterator[FolderPair]:
     """Each folder of images with the folder that holds most of its masks."""
     folders = {folder: files for folder in _below(top, DEEP) if (files := _pictures(folder))}
     hinted = {folder for folder in folders if folder != top and _hints(folder, top)}
     for images, files in folders.items():
         if images in hinted:
             continue
-        best: Pair | None = None
+        best: FolderPair | None = None
         for masks in [*hinted, images]:
             found = _mask_name(files, folders[masks], masks == images)
             if found is None or not all(is_mask(masks / name) for name in _sample(found[1])):
                 continue
             split = _split(images, top)
-            pair = Pair(images, masks, split, found[0], len(found[1]))
+            pair = FolderPair(images, masks, split, found[0], len(found[1]))
             if best is None or (pair.count, _near(images, masks)) > (best.count, _near(images, best.masks)):
                 best = pair
         if best is not None:
@@ -139,7 +139,7 @@ def _near(images: Path, masks: Path) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
-def _source(top: Path, pairs: list[Pair]) -> dict[str, Any]:
+def _source(top: Path, pairs: list[FolderPair]) -> dict[str, Any]:
     names = {pair.mask_name for pair in pairs}
     splits = [pair.split for pair in pairs]
     if len(names) > 1 or len(set(splits)) < len(splits) or (None in splits and len(splits) > 1):
