@@ -23,12 +23,13 @@ from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reporting import Row
 
 if TYPE_CHECKING:
     from meltpoint.model.card import Card
-    from meltpoint.predict.sources import Picture, Source
+    from meltpoint.predict.inputs import Picture, Source
 
 IMAGES, MORE, ROUNDS, WIDTH, HEIGHT = 1000, 4, 3, 640, 480
 DIFFERENT = 64  # pictures; the others are copies, which cost the same
@@ -121,7 +122,7 @@ def write_model(folder: Path) -> Path:
 
 def _read(source: "Source", card: "Card") -> "Picture":
     """As prediction reads it."""
-    from meltpoint.predict.sources import read_picture
+    from meltpoint.predict.inputs import read_picture
 
     return read_picture(source, card, None, whole=False)
 
@@ -129,29 +130,30 @@ def _read(source: "Source", card: "Card") -> "Picture":
 def _rates(model: Path, pictures: Path, count: int) -> tuple[dict[str, float], str]:
     """Images a second of each, and the device."""
     from meltpoint.images.decode import Pixels
-    from meltpoint.predict.predictor import BATCH, Predictor, Probabilities, open_predictor
-    from meltpoint.predict.sources import expand, stack_pixels
+    from meltpoint.predict.inputs import expand, stack_pixels
+    from meltpoint.predict.predictor import BATCH
     from meltpoint.prefetch import map_ahead
+    from meltpoint.tasks.answerer import Answerer, open_answerer
 
-    predictor = open_predictor(model)
-    batch = stack_pixels(_read(path, predictor.card) for path in sorted(pictures.iterdir())[:BATCH])
+    answerer = open_answerer(model)
+    batch = stack_pixels(_read(path, answerer.card) for path in sorted(pictures.iterdir())[:BATCH])
 
     def decode() -> None:
-        for _ in map_ahead(lambda path: _read(path, predictor.card), expand(pictures), 2 * BATCH, None):
+        for _ in map_ahead(lambda path: _read(path, answerer.card), expand(pictures), 2 * BATCH, None):
             pass
 
     def infer() -> None:
         for start in range(0, count, BATCH):
-            predictor.probabilities(batch[: min(BATCH, count - start)])
+            answerer.probabilities(batch[: min(BATCH, count - start)])
 
     def stream() -> None:
-        assert sum(answer.error is None for answer in predictor.stream(pictures)) == count
+        assert sum(answer.error is None for answer in answerer.stream(pictures)) == count
 
     def overlap() -> None:
-        with patch.object(Predictor, "probabilities", wait):
+        with patch.object(Answerer, "probabilities", wait):
             stream()
 
-    def wait(self: Predictor, images: Pixels) -> Probabilities:
+    def wait(self: Answerer, images: Pixels) -> dict[str, NDArray[np.float32]]:
         time.sleep(len(images) * each)
         return {head: np.full((len(images), len(names)), 0.5, np.float32) for head, names in self.card.classes.items()}
 
@@ -163,7 +165,7 @@ def _rates(model: Path, pictures: Path, count: int) -> tuple[dict[str, float], s
         for name, work in works.items():
             seconds[name].append(_seconds(work))
     rates = {name: count / median(taken) for name, taken in seconds.items()}
-    return rates | {"played": 1 / each}, str(predictor.device)
+    return rates | {"played": 1 / each}, str(answerer.predictor.device)
 
 
 def _seconds(work: Callable[[], None]) -> float:
@@ -179,10 +181,10 @@ def _peak(model: Path, pictures: Path) -> float:
 
 
 def _stream_once(model: Path, pictures: Path) -> None:
-    from meltpoint.predict.predictor import open_predictor
     from meltpoint.progress import peak_megabytes
+    from meltpoint.tasks.answerer import open_answerer
 
-    assert all(answer.error is None for answer in open_predictor(model).stream(pictures))
+    assert all(answer.error is None for answer in open_answerer(model).stream(pictures))
     print(json.dumps(peak_megabytes()))
 
 

@@ -5,16 +5,16 @@ from pathlib import Path
 from meltpoint.errors import guarded
 from meltpoint.files import write_json
 from meltpoint.params.read import read_params
-from meltpoint.predict.predictor import open_predictor
 from meltpoint.predict.speed import measure_speeds
 from meltpoint.progress import Stopwatch
+from meltpoint.tasks.answerer import open_answerer
 
 
 def main() -> None:
     """Open every model, measure them round by round, write what was found."""
     watch, params = Stopwatch("speed"), read_params()
-    predictors = {name: open_predictor(Path("models") / name) for name in params.strategies}
-    speeds = measure_speeds(predictors, params.evaluate)
+    models = {name: open_answerer(Path("models") / name) for name in params.strategies}
+    speeds = measure_speeds(models, params.evaluate)
     path = Path("reports/costs/speed.json")
     write_json(path, speeds)
     told = (f"{name} {found['latency_p50_ms']:.3g} ms" for name, found in speeds["strategies"].items())

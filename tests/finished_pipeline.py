@@ -22,11 +22,11 @@ from meltpoint.model.backbones import build_backbone
 from meltpoint.model.card import FORMAT, Card, HeadCard
 from meltpoint.model.model import Model, build_heads, save_model
 from meltpoint.params.read import Params, read_params
-from meltpoint.predict.predictor import open_predictor
 from meltpoint.recovery.moved import correct_places
 from meltpoint.registry.register import register
 from meltpoint.shards import open_shards, write_shards
 from meltpoint.tables import check_samples, write_predictions
+from meltpoint.tasks.answerer import open_answerer
 from meltpoint.tasks.classification.metrics import judge_heads
 from meltpoint.tracking.store import make_database
 
@@ -91,7 +91,7 @@ class House:
     def evaluate(self, strategy: str) -> None:
         """Write the reports of a strategy from what its model says."""
         views, folder = open_views(self.folder / "data" / "views"), self.folder / "reports" / "strategies" / strategy
-        predictor = open_predictor(self.folder / "models" / strategy)
+        predictor = open_answerer(self.folder / "models" / strategy)
         said = predictor.predict_views(views, ("val", "test"), 16)
         write_predictions(said, folder / "predictions.parquet")
         judgement = judge_heads(said, predictor.card.heads, predictor.card.tree, 5)

@@ -6,14 +6,14 @@ import pytest
 
 from meltpoint.api import load
 from meltpoint.model.card import ModelError
-from meltpoint.predict import predictor
 from meltpoint.registry import versions
+from meltpoint.tasks import answerer
 
 
 def test_a_name_of_the_registry_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
     monkeypatch.setattr(versions, "fetch", lambda where: asked.append(where) or tmp_path)
-    monkeypatch.setattr(predictor, "open_predictor", lambda folder: asked.append(folder))
+    monkeypatch.setattr(answerer, "open_answerer", lambda folder: asked.append(folder))
     load("models:/shapes@champion")
     load("models/frozen")
     assert asked == ["models:/shapes@champion", tmp_path, Path("models/frozen")]

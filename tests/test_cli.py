@@ -18,7 +18,7 @@ from meltpoint.commands.preset import put_preset
 from meltpoint.commands.status import status
 from meltpoint.commands.trouble import CommandError
 from meltpoint.data import download_links
-from meltpoint.predict import job
+from meltpoint.predict import batch
 from meltpoint.registry.ledger import Change, append, line_of
 from meltpoint.registry.versions import VersionError
 from meltpoint.tracking import store as registry_store
@@ -169,7 +169,7 @@ def test_without_a_champion_the_way_is_told(house: Path, monkeypatch: pytest.Mon
         (["--csv", "--draw", "out"], "csv", Path("out"), None, False),
     ],
 )
-def test_words_become_a_job(
+def test_words_become_a_batch(
     house: Path,
     monkeypatch: pytest.MonkeyPatch,
     words: list[str],
@@ -178,12 +178,13 @@ def test_words_become_a_job(
     masks: Path | None,
     window: bool,
 ) -> None:
-    asked: list[job.Job] = []
-    tally = job.Tally(1, 0, Counter(), Counter(), None, 0)
-    monkeypatch.setattr(api, "load", lambda where: where)
-    monkeypatch.setattr(job, "run_job", lambda predictor, own, out: asked.append(own) or tally)
+    asked: list[batch.Batch] = []
+    tally = batch.Summary(1, 0, Counter(), Counter(), None, 0)
+    loaded = SimpleNamespace(card=SimpleNamespace(task="classification"))
+    monkeypatch.setattr(api, "load", lambda where: loaded)
+    monkeypatch.setattr(batch, "run_batch", lambda answerer, display, own, out: asked.append(own) or tally)
     run(["predict", "a", "b", "--language", "zh", "--top", "3", *words])
-    assert asked == [job.Job(["a", "b"], 3, "zh", form, draw, None, masks, window)]  # type: ignore[arg-type]
+    assert asked == [batch.Batch(["a", "b"], 3, "zh", form, draw, None, masks, window)]  # type: ignore[arg-type]
 
 
 def test_one_form_at_a_time(house: Path, capsys: pytest.CaptureFixture[str]) -> None:

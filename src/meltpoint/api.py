@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from meltpoint.predict.predictor import Predictor
+    from meltpoint.tasks.answerer import Answerer
 
 
-def load(where: str | Path) -> "Predictor":
+def load(where: str | Path) -> "Answerer":
     """Open the model that `where` names: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, or a model folder.
 
     Raises:
@@ -15,9 +15,9 @@ def load(where: str | Path) -> "Predictor":
         ModelError: the folder holds no model that this version can read.
         ManifestError: a file of the folder is not as it was saved.
     """
-    from meltpoint.predict.predictor import open_predictor  # and torch, which `find` does without
+    from meltpoint.tasks.answerer import open_answerer  # and torch, which `find` does without
 
-    return open_predictor(find(where))
+    return open_answerer(find(where))
 
 
 def find(where: str | Path) -> Path:

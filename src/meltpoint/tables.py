@@ -196,6 +196,11 @@ def confusion_column(head: str) -> str:
     return f"{head}.confusion"
 
 
+def area_column(head: str, name: str) -> str:
+    """The column with the share of a picture that a class has, where a table tells areas instead of counts."""
+    return f"{head}.area.{name}"
+
+
 def check_counts(predictions: pd.DataFrame, classes: Classes) -> pd.DataFrame:
     """The columns of `IDENTITY` and, per head of `classes`, counts of pixels, of border pixels, and all pairs.
 

@@ -20,8 +20,8 @@ from meltpoint.files import read_json, whole_file
 from meltpoint.model.nets import BackboneError
 from meltpoint.params.read import read_params
 from meltpoint.params.yaml12 import dump, load
-from meltpoint.predict.predictor import Predictor, open_predictor
 from meltpoint.progress import megabytes, say, track
+from meltpoint.tasks.answerer import Answerer, open_answerer
 
 WORKSPACES = Path(".variants")
 SHARED = ("src", "stages")  # of the repository, by a link
@@ -42,7 +42,7 @@ class Trained:
     variant: str
     strategy: str
     shipped: bool
-    predictor: Predictor
+    answerer: Answerer
     scores: dict[str, Any]
 
 
@@ -102,7 +102,7 @@ def _run(name: str, params: dict[str, Any], root: Path) -> list[Trained]:
             name,
             strategy,
             strategy == winner,
-            open_predictor(folder / "models" / strategy),
+            open_answerer(folder / "models" / strategy),
             read_json(folder / "reports" / "strategies" / strategy / "metrics.json")["test"],
         )
         for strategy in params["strategies"]
@@ -136,11 +136,11 @@ def _dvc(folder: Path, name: str, *words: str) -> None:
 
 def _enlarged(files: Sequence[Path], trained: list[Trained], root: Path) -> list[tuple[str, dict[str, Any]]]:
     """The variants that leave time, with images as large as the slowest variant's latency allows."""
-    own = _latencies([one.predictor for one in trained])
+    own = _latencies([one.answerer for one in trained])
     slowest, found = max(own), []
     for file in files:
         index = next(number for number, one in enumerate(trained) if one.variant == file.stem)
-        size = _largest_size(trained[index].predictor, slowest) if own[index] * SLACK < slowest else None
+        size = _largest_size(trained[index].answerer, slowest) if own[index] * SLACK < slowest else None
         if size is None:
             say(f"--- {file.stem}: no larger image is as fast as the slowest variant")
             continue
@@ -150,12 +150,12 @@ def _enlarged(files: Sequence[Path], trained: list[Trained], root: Path) -> list
     return found
 
 
-def _largest_size(predictor: Predictor, latency: float) -> int | None:
+def _largest_size(answerer: Answerer, latency: float) -> int | None:
     """The largest image size at which the model is no slower than `latency`; None where no larger one is."""
     found = None
-    for size in range(predictor.card.images.side + STEP, LARGEST + 1, STEP):
+    for size in range(answerer.card.images.side + STEP, LARGEST + 1, STEP):
         try:
-            larger = _resize(predictor, size)
+            larger = _resize(answerer, size)
         except BackboneError:  # no size of this backbone's
             continue
         if _latencies([larger])[0] > latency * SLACK:
@@ -164,30 +164,31 @@ def _largest_size(predictor: Predictor, latency: float) -> int | None:
     return found
 
 
-def _resize(predictor: Predictor, size: int) -> Predictor:
+def _resize(answerer: Answerer, size: int) -> Answerer:
     """The same architecture for images of another size, its weights random: good for its latency alone."""
     from meltpoint.model.fuse import fuse
     from meltpoint.model.model import build_model
 
-    card = predictor.card
+    predictor, card = answerer.predictor, answerer.card
     heads = {name: head.head for name, head in card.heads.items()}
     outputs = {name: head.outputs for name, head in card.heads.items()}
     model = fuse(build_model(card.backbone, heads, outputs, size, pretrained=False)).to(predictor.device)
     images = card.images.model_copy(update={"side": size})
-    return replace(predictor, card=card.model_copy(update={"images": images}), model=model)
+    larger = replace(predictor, card=card.model_copy(update={"images": images}), model=model)
+    return replace(answerer, predictor=larger)
 
 
-def _latencies(predictors: Sequence[Predictor]) -> list[float]:
+def _latencies(answerers: Sequence[Answerer]) -> list[float]:
     """The median milliseconds that one image takes, of each model, measured in turns."""
     noise = np.random.default_rng(0)
     images = [
-        noise.integers(0, 256, (1, one.card.images.side, one.card.images.side, 3), dtype=np.uint8) for one in predictors
+        noise.integers(0, 256, (1, one.card.images.side, one.card.images.side, 3), dtype=np.uint8) for one in answerers
     ]
-    seconds: list[list[float]] = [[] for _ in predictors]
+    seconds: list[list[float]] = [[] for _ in answerers]
     for _ in track(range(ROUNDS), "latency", unit="round"):
-        for predictor, image, own in zip(predictors, images, seconds, strict=True):
+        for answerer, image, own in zip(answerers, images, seconds, strict=True):
             start = time.perf_counter()
-            predictor.probabilities(image)
+            answerer.probabilities(image)
             own.append(time.perf_counter() - start)
     return [1000 * median(own) for own in seconds]
 
@@ -195,7 +196,7 @@ def _latencies(predictors: Sequence[Predictor]) -> list[float]:
 def _tabulate(trained: Sequence[Trained]) -> str:
     """A Markdown table: a row for each strategy of each variant, two columns for each class that all of them know."""
     asked = _common_classes(trained)
-    latencies = _latencies([one.predictor for one in trained])
+    latencies = _latencies([one.answerer for one in trained])
     titles = ["variant", "strategy", "pixels"]
     titles += [f"{markdown(name)} {score}" for name in asked for score in ("precision", "recall")] + [
         "latency ms",
@@ -206,10 +207,10 @@ def _tabulate(trained: Sequence[Trained]) -> str:
         cells = [
             markdown(one.variant),
             f"**{one.strategy}**" if one.shipped else one.strategy,
-            str(one.predictor.card.images.side),
+            str(one.answerer.card.images.side),
         ]
         cells += [_percent(_scores(one, name)[score]) for name in asked for score in ("precision", "recall")]
-        lines.append(f"| {' | '.join([*cells, f'{latency:.1f}', f'{megabytes(one.predictor.folder):.1f}'])} |")
+        lines.append(f"| {' | '.join([*cells, f'{latency:.1f}', f'{megabytes(one.answerer.predictor.folder):.1f}'])} |")
     return "\n".join([*lines, "", "Scores are of the test images; the strategy that its decision ships is bold.", ""])
 
 
@@ -223,7 +224,7 @@ def _common_classes(trained: Sequence[Trained]) -> list[str]:
 
 def _scores(one: Trained, name: str) -> dict[str, float | None]:
     """The scores of a class, by the main head if it knows the class."""
-    main = one.predictor.card.main_head
+    main = one.answerer.card.main_head
     heads = [one.scores[main], *(head for key, head in one.scores.items() if key != main)]
     found: dict[str, float | None] = next(head["classes"][name] for head in heads if name in head.get("classes", {}))
     return found

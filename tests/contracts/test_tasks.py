@@ -10,27 +10,26 @@ from typing import Any
 import pytest
 
 import meltpoint.tasks
+from meltpoint.compare import results
 from meltpoint.params.model import Task
+from meltpoint.predict import records
 from meltpoint.tasks import contract
 
 KINDS = sorted(path.parent.name for path in Path(meltpoint.tasks.__file__).parent.glob("*/__init__.py"))
 LOADERS = {
     name.removeprefix("load_"): loader for name, loader in vars(contract).items() if name.startswith("load_")
 }  # fmt: skip
-TORCHLESS = ("metrics", "paired")
-SERVED = ("objective", "answer")  # what a served model loads
+TORCHLESS = ("metrics", "paired", "display")
+SERVED = ("objective", "answer", "display")  # what a served model loads
 
 
 def members_of(part: str) -> dict[str, Any]:
     """What a part has to offer: functions with their parameters, and values."""
-    protocol = inspect.getsource(LOADERS[part]).split("part: ")[1].split(" ")[0]
-    owner: Any = getattr(contract, protocol, None)
-    if owner is None:
-        from meltpoint.compare import results as owner_of_paired
-
-        owner = getattr(owner_of_paired, protocol)
-    functions = {name: value for name, value in vars(owner).items() if inspect.isfunction(value) and name[0] != "_"}
-    return functions | dict.fromkeys(inspect.get_annotations(owner))
+    protocol = inspect.signature(LOADERS[part]).return_annotation
+    if isinstance(protocol, str):  # those that lower rooms ask for
+        protocol = next(getattr(room, protocol) for room in (records, results) if hasattr(room, protocol))
+    functions = {name: value for name, value in vars(protocol).items() if inspect.isfunction(value) and name[0] != "_"}
+    return functions | dict.fromkeys(inspect.get_annotations(protocol))
 
 
 def imported_by(modules: list[str], libraries: tuple[str, ...]) -> list[str]:

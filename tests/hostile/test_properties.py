@@ -19,7 +19,7 @@ from meltpoint.data.unpack import ArchiveError, Limits, unpack
 from meltpoint.images.augment import build_transform
 from meltpoint.images.views import open_views, write_views
 from meltpoint.params.data import Images
-from meltpoint.predict.sources import read_picture
+from meltpoint.predict.inputs import read_picture
 from meltpoint.serving.responses import read_image
 from meltpoint.tables import check_samples
 

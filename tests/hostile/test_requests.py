@@ -21,9 +21,9 @@ from meltpoint.model.card import FORMAT, Card, HeadCard
 from meltpoint.model.model import Model, build_heads, save_model
 from meltpoint.params.data import Images
 from meltpoint.params.model import Backbone, LinearHead, RandomWeights
-from meltpoint.predict.predictor import Predictor, open_predictor
 from meltpoint.serving.request_limits import read_limits
 from meltpoint.serving.responses import answer
+from meltpoint.tasks.answerer import Answerer, open_answerer
 
 SECTION = "Requests"
 CLASSES = ["cat", "dog", "eel"]
@@ -73,7 +73,7 @@ MAKERS: dict[str, Callable[[], list[object]]] = {
 
 
 @pytest.fixture(scope="module")
-def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+def predictor(tmp_path_factory: pytest.TempPathFactory) -> Answerer:
     torch.manual_seed(0)
     params = Backbone(
         name="test_efficientnet", args={}, weights=RandomWeights(kind="random"), mean=[0.5] * 3, std=[0.5] * 3
@@ -94,10 +94,10 @@ def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     model = Model(backbone, build_heads({"y": head}, backbone, {"y": 3}), {"y": "final"})
     folder = tmp_path_factory.mktemp("model")
     save_model(model, card, folder)
-    return open_predictor(folder)
+    return open_answerer(folder)
 
 
-def rows_of(predictor: Predictor, images: list[object]) -> pd.DataFrame:
+def rows_of(predictor: Answerer, images: list[object]) -> pd.DataFrame:
     return answer(predictor, images, LIMITS)
 
 
@@ -106,7 +106,7 @@ def check_good(rows: pd.DataFrame) -> None:
     assert rows["y"].isin(CLASSES).all()
 
 
-def test_requests(row: Any, predictor: Predictor) -> None:
+def test_requests(row: Any, predictor: Answerer) -> None:
     images = MAKERS[row.name]()
     rows = rows_of(predictor, images)
     assert len(rows) == len(images)
@@ -122,7 +122,7 @@ def test_requests(row: Any, predictor: Predictor) -> None:
     assert len(refused) == {"one bad row among good ones": 2, "more rows than allowed": 5}.get(row.name, 1)
 
 
-def test_a_bad_row_changes_no_other(predictor: Predictor) -> None:
+def test_a_bad_row_changes_no_other(predictor: Answerer) -> None:
     images = MAKERS["one bad row among good ones"]()
     together, good = (
         rows_of(predictor, images),
@@ -132,7 +132,7 @@ def test_a_bad_row_changes_no_other(predictor: Predictor) -> None:
     pd.testing.assert_frame_equal(together[together["error"].isna()].reset_index(drop=True), alone)
 
 
-def test_two_hundred_in_parallel_get_their_own_answers(predictor: Predictor) -> None:
+def test_two_hundred_in_parallel_get_their_own_answers(predictor: Answerer) -> None:
     pictures: list[list[object]] = [[text(picture(number))] for number in range(20)]
     expected = [rows_of(predictor, images) for images in pictures]
     with ThreadPoolExecutor(200) as pool:

@@ -15,7 +15,7 @@ from meltpoint.cli import run
 from meltpoint.predict.video import write_video
 
 if TYPE_CHECKING:
-    from conftest import Kit
+    from saved_models import Kit
 
 
 def test_answers_go_to_the_output_and_the_rest_elsewhere(

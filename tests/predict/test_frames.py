@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 
 from meltpoint.predict import frames as frames_module
-from meltpoint.predict.answers import Answer, Question
+from meltpoint.predict.batch import Batch, Summary, run_batch
 from meltpoint.predict.drawer import Drawer
+from meltpoint.predict.fonts import SIZES, open_fonts
 from meltpoint.predict.frames import answer_frames
-from meltpoint.predict.job import Job, Tally, run_job
-from meltpoint.predict.legend import SIZES
-from meltpoint.predict.lettering import open_lettering
-from meltpoint.predict.predictor import Predictor
+from meltpoint.predict.records import Answer, Question
 from meltpoint.predict.video import Film, Frame, read_frames, write_video
+from meltpoint.tasks.answerer import Answerer
+from meltpoint.tasks.contract import load_display
 
 if TYPE_CHECKING:
-    from conftest import Kit
+    from saved_models import Kit
 
 FRAMES, HEIGHT, WIDTH = 12, 96, 128
 
@@ -37,14 +37,14 @@ def clip(tmp_path: Path, kit: "Kit") -> Path:
     return path
 
 
-def run(predictor: Predictor, given: list[Path], draw: Path | None) -> tuple[list[dict[str, Any]], Tally]:
+def run(predictor: Answerer, given: list[Path], draw: Path | None) -> tuple[list[dict[str, Any]], Summary]:
     out = io.StringIO()
-    job = Job([str(path) for path in given], 2, None, "json", draw, None, None, window=False)
-    tally = run_job(predictor, job, out)
+    job = Batch([str(path) for path in given], 2, None, "json", draw, None, None, window=False)
+    tally = run_batch(predictor, load_display(predictor.card.task), job, out)
     return [json.loads(line) for line in out.getvalue().splitlines()], tally
 
 
-def test_each_frame_has_an_answer_with_its_time(painter: Predictor, clip: Path, kit: "Kit") -> None:
+def test_each_frame_has_an_answer_with_its_time(painter: Answerer, clip: Path, kit: "Kit") -> None:
     told, tally = run(painter, [clip], None)
     assert [line["source"] for line in told] == [f"{clip}#t={number / 10:.3f}" for number in range(FRAMES)]
     water = [{area["label"]: area["share"] for area in line["heads"]["scene"]["areas"]} for line in told]
@@ -53,7 +53,7 @@ def test_each_frame_has_an_answer_with_its_time(painter: Predictor, clip: Path, 
     assert tally.sentence == f"{FRAMES} frames answered"
 
 
-def test_the_drawn_video_shows_every_frame_under_its_mask(painter: Predictor, clip: Path, tmp_path: Path) -> None:
+def test_the_drawn_video_shows_every_frame_under_its_mask(painter: Answerer, clip: Path, tmp_path: Path) -> None:
     _, tally = run(painter, [clip], tmp_path / "out")
     assert tally.sentence.endswith(f"drawn in {tmp_path / 'out'}")
     shown = list(read_frames(tmp_path / "out" / "clip.mp4.mp4"))
@@ -67,7 +67,7 @@ def test_the_drawn_video_shows_every_frame_under_its_mask(painter: Predictor, cl
     assert (legend > 240).all(-1).mean() > 0.5
 
 
-def test_a_classifier_labels_frames(yogi: Predictor, clip: Path, tmp_path: Path) -> None:
+def test_a_classifier_labels_frames(yogi: Answerer, clip: Path, tmp_path: Path) -> None:
     told, _ = run(yogi, [clip], tmp_path / "out")
     assert all(set(line["heads"]) == {"overall", "family", "pose", "indoors"} for line in told)
     shown = list(read_frames(tmp_path / "out" / "clip.mp4.mp4"))
@@ -76,7 +76,7 @@ def test_a_classifier_labels_frames(yogi: Predictor, clip: Path, tmp_path: Path)
 
 
 def test_pictures_and_videos_go_together_and_a_bad_one_stops_nothing(
-    painter: Predictor, clip: Path, tmp_path: Path, kit: "Kit"
+    painter: Answerer, clip: Path, tmp_path: Path, kit: "Kit"
 ) -> None:
     (tmp_path / "1.png").write_bytes(kit.png(kit.scene(40, 40)[0]))
     (tmp_path / "bad.mkv").write_bytes(b"no video")
@@ -88,7 +88,7 @@ def test_pictures_and_videos_go_together_and_a_bad_one_stops_nothing(
 
 @pytest.mark.parametrize("shapes", [[(95, 127)] * 3, [(96, 128), (60, 200), (200, 60)], [(1, 1), (700, 9)]])
 def test_frames_of_odd_and_changing_sizes_fit(
-    painter: Predictor, tmp_path: Path, kit: "Kit", monkeypatch: pytest.MonkeyPatch, shapes: list[tuple[int, int]]
+    painter: Answerer, tmp_path: Path, kit: "Kit", monkeypatch: pytest.MonkeyPatch, shapes: list[tuple[int, int]]
 ) -> None:
     shown = [Frame(kit.scene(*shape)[0], number / 5) for number, shape in enumerate(shapes)]
     monkeypatch.setattr(frames_module, "read_frames", lambda path: iter(shown))
@@ -109,17 +109,24 @@ def test_frames_of_odd_and_changing_sizes_fit(
         assert (pixels[below:] > 230).all(), "made small, not cut"
 
 
-def test_legends_of_frames_name_all_classes(painter: Predictor, tmp_path: Path, kit: "Kit") -> None:
-    drawer = Drawer("scene", tuple(open_lettering(size, None, None) for size in SIZES), tmp_path, tmp_path, None)
+def test_legends_of_frames_name_all_classes(painter: Answerer, tmp_path: Path, kit: "Kit") -> None:
+    drawer = Drawer(
+        load_display("segmentation"),
+        "scene",
+        tuple(open_fonts(size, None, None) for size in SIZES),
+        tmp_path,
+        tmp_path,
+        None,
+    )
     grass = kit.scene(60, 60)[0][:1, :1].repeat(60, 0).repeat(60, 1)
     said = painter.predict(grass)
     assert isinstance(said, Answer)
-    legends = [np.asarray(draw(grass, said))[60:] for draw in (drawer.draw_frame, drawer.draw)]
+    legends = [np.asarray(drawer.draw(grass, said, steady))[60:] for steady in (True, False)]
     assert [(legend == [0x20, 0x40, 0xE0]).all(-1).any() for legend in legends] == [True, False]
 
 
 def test_a_long_video_is_read_only_a_little_ahead(
-    painter: Predictor, tmp_path: Path, kit: "Kit", monkeypatch: pytest.MonkeyPatch
+    painter: Answerer, tmp_path: Path, kit: "Kit", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken = 0
 
@@ -143,7 +150,7 @@ def test_a_long_video_is_read_only_a_little_ahead(
     assert not list(tmp_path.iterdir()), "what is not whole is not there"
 
 
-def test_the_drawn_video_has_no_sound(painter: Predictor, clip: Path, tmp_path: Path) -> None:
+def test_the_drawn_video_has_no_sound(painter: Answerer, clip: Path, tmp_path: Path) -> None:
     run(painter, [clip], tmp_path / "out")
     with av.open(str(tmp_path / "out" / "clip.mp4.mp4")) as container:
         assert [stream.type for stream in container.streams] == ["video"]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from meltpoint.params.judging import Evaluate
-from meltpoint.predict.predictor import Predictor
 from meltpoint.predict.speed import ATTEMPTS, ROUNDS, measure_speeds, measure_weight, tell_apart, tie
+from meltpoint.tasks.answerer import Answerer
 
 SETTINGS = Evaluate(batch=5, calibration_bins=5, worst=1, latency_runs=45)
 Array = np.ndarray[Any, Any]
@@ -25,7 +25,7 @@ class Machine:
     def clock(self) -> float:
         return self.now
 
-    def model(self, name: str, seconds: float, side: int = 16) -> Predictor:
+    def model(self, name: str, seconds: float, side: int = 16) -> Answerer:
         def probabilities(images: Array) -> dict[str, object]:
             assert images.dtype == np.uint8
             assert images.shape[1:] == (side, side, 3)
@@ -35,7 +35,7 @@ class Machine:
 
         card = SimpleNamespace(images=SimpleNamespace(side=side), trainable_parameters=3)
         found = SimpleNamespace(probabilities=probabilities, card=card, fit_batch=lambda batch: batch - 1, parameters=8)
-        return cast(Predictor, found)
+        return cast(Answerer, found)
 
     def measure(self, **seconds: float) -> dict[str, Any]:
         models = {name: self.model(name, own) for name, own in seconds.items()}
@@ -105,7 +105,7 @@ def test_ties_do_not_chain() -> None:
 def test_a_model_is_weighed_without_a_clock(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"\0" * 1500)
     predictor = SimpleNamespace(folder=tmp_path, parameters=8, card=SimpleNamespace(trainable_parameters=3))
-    costs = measure_weight(cast(Predictor, predictor))
+    costs = measure_weight(cast(Answerer, predictor))
     assert list(costs) == ["parameters", "trainable_parameters", "megabytes", "peak_megabytes"]
     assert (costs["parameters"], costs["trainable_parameters"], costs["megabytes"]) == (8, 3, 0.002)
     assert costs["peak_megabytes"] > 1

@@ -129,7 +129,7 @@ def test_a_margin_of_1_is_no_end_of_every_metric(house: Any, metric: str) -> Non
 
 def test_another_geometry_is_scored_from_the_pictures(house: Any) -> None:
     house.edit(lambda raw: raw["images"].update(interpolation="bicubic"))
-    champion = contest.open_predictor(house.folder / "models" / "frozen")
+    champion = contest.open_answerer(house.folder / "models" / "frozen")
     again = score_again(champion, house.folder, house.params)
     before = read_predictions(
         house.folder / "reports" / "strategies" / "frozen" / "predictions.parquet", champion.card.classes
@@ -156,7 +156,7 @@ def test_the_champion_answers_by_its_own_threshold(house: Any, interpolation: st
 
 def relabel(house: Any, monkeypatch: pytest.MonkeyPatch, head: str, classes: list[str]) -> None:
     """The champion knew other classes of a head."""
-    real = contest.open_predictor
+    real = contest.open_answerer
 
     class Old:
         def __init__(self, folder: Any) -> None:
@@ -165,7 +165,7 @@ def relabel(house: Any, monkeypatch: pytest.MonkeyPatch, head: str, classes: lis
             self.card = card.model_copy(update={"heads": card.heads | {head: old}})
             self.predict_images = real(folder).predict_images
 
-    monkeypatch.setattr(contest, "open_predictor", Old)
+    monkeypatch.setattr(contest, "open_answerer", Old)
 
 
 @pytest.mark.parametrize("head", ["shape", "colour"])

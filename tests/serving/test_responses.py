@@ -14,9 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from meltpoint.predict.answers import Answer, Choice, HeadAnswer
-from meltpoint.predict.masks import Area, MaskAnswer
-from meltpoint.predict.sources import most_bytes
+from meltpoint.predict.inputs import most_bytes
+from meltpoint.predict.records import Answer, Area, Choice, HeadAnswer, MaskAnswer
 from meltpoint.serving.request_limits import Limits
 from meltpoint.serving.responses import answer, answer_columns, read_image
 
@@ -35,6 +34,7 @@ class Guess:
     """Stands in for a predictor: good content is b"ok". It answers `small` by a threshold, against the likelier."""
 
     card = SimpleNamespace(
+        task="classification",
         classes=CLASSES, max_megapixels=LIMIT, heads={
             "shape": SimpleNamespace(classes=CLASSES["shape"], names=NAMES, colours=None),
             "size": SimpleNamespace(classes=CLASSES["size"], names={}, colours=None),
@@ -98,7 +98,7 @@ def test_a_bad_row_knows_nothing_of_unknown() -> None:
 
 
 def test_columns_are_those_of_the_signature() -> None:
-    assert list(answer(Guess(), [], LIMITS).columns) == list(answer_columns(Guess.card.heads))  # type: ignore[arg-type]
+    assert list(answer(Guess(), [], LIMITS).columns) == list(answer_columns(Guess.card))  # type: ignore[arg-type]
 
 
 def test_rows_beyond_the_limit_say_so_and_cost_nothing() -> None:
@@ -126,6 +126,7 @@ class Painter:
     """Stands in for a predictor of masks."""
 
     card = SimpleNamespace(
+        task="segmentation",
         classes={"scene": ["sky", "road"]}, max_megapixels=LIMIT, heads={
             "scene": SimpleNamespace(names={"zh": {"road": "道路"}}, colours=["#0000ff", "#804080"]),
         },
@@ -142,7 +143,7 @@ class Painter:
 @pytest.mark.parametrize(("image", "reason"), BAD)
 def test_masks_are_png_and_a_bad_row_spoils_only_itself(image: object, reason: str) -> None:
     said = answer(Painter(), [GOOD, image, GOOD], LIMITS)  # type: ignore[arg-type]
-    assert list(said.columns) == list(answer_columns(Painter.card.heads))
+    assert list(said.columns) == list(answer_columns(Painter.card))
     assert said["scene.mask"].isna().tolist() == [False, True, False]
     assert said["error"][1].startswith(reason)
     with Image.open(io.BytesIO(base64.b64decode(said["scene.mask"][2]))) as mask:

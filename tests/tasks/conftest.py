@@ -1,1 +1,2 @@
 from judged import *  # noqa: F403 - its fixtures
+from saved_models import *  # noqa: F403

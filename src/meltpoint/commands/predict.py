@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from meltpoint.commands.trouble import CommandError
 
 if TYPE_CHECKING:
-    from meltpoint.predict.predictor import Predictor
+    from meltpoint.tasks.answerer import Answerer
 
 HELP = "say what is on pictures"
 ABOUT = """\
@@ -58,23 +58,24 @@ def run(asked: argparse.Namespace) -> None:
         CommandError: no model is named, and there is no champion.
         UserError: the model, a picture folder, the language or the font cannot be used.
     """
-    from meltpoint.predict.job import Job, run_job
+    from meltpoint.predict.batch import Batch, run_batch
+    from meltpoint.tasks.contract import load_display
 
-    job = Job(asked.paths, asked.top, asked.language, asked.form, asked.draw, asked.font, asked.masks, asked.window)
+    batch = Batch(asked.paths, asked.top, asked.language, asked.form, asked.draw, asked.font, asked.masks, asked.window)
     if isinstance(sys.stdout, io.TextIOWrapper):  # file names may be no UTF-8, and names in any script
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
-    predictor = _open_model(asked.model)
+    answerer = _open_model(asked.model)
     try:
-        tally = run_job(predictor, job, sys.stdout)
+        summary = run_batch(answerer, load_display(answerer.card.task), batch, sys.stdout)
     except BrokenPipeError:  # whoever reads has enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
-    print(tally.sentence, file=sys.stderr, flush=True)
-    if not tally.answered:
+    print(summary.sentence, file=sys.stderr, flush=True)
+    if not summary.answered:
         raise SystemExit(1)
 
 
-def _open_model(where: str | None) -> "Predictor":
+def _open_model(where: str | None) -> "Answerer":
     from meltpoint.api import load
 
     if where is not None:

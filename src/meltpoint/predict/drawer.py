@@ -1,19 +1,24 @@
 """Puts drawings and masks of answers into folders that mirror where their pictures are."""
 
+import hashlib
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from PIL import Image
 
 from meltpoint.errors import UserError
 from meltpoint.files import whole_file
 from meltpoint.images.decode import Pixels
-from meltpoint.predict.answers import Answer
-from meltpoint.predict.draw import draw_answer, place_of, write_drawing
-from meltpoint.predict.legend import draw_masks
-from meltpoint.predict.lettering import Lettering
-from meltpoint.predict.masks import encode_mask
+from meltpoint.predict.fonts import Fonts
+from meltpoint.predict.inputs import is_address
+from meltpoint.predict.records import Answer, DisplayPart
 
+SIDE = 1280  # pixels: of the picture, at most
+LONGEST = 200  # bytes of a file name
+WEB = "_web"  # the folder for pictures of addresses
 VIDEO = ".mp4"
 
 
@@ -23,10 +28,11 @@ class PlaceError(UserError, RuntimeError):
 
 @dataclass(frozen=True, eq=False)
 class Drawer:
-    """Where things go: drawings below `into`, masks below `masks`, None: nowhere. `letters` are of `legend.SIZES`."""
+    """Where things go: drawings below `into`, masks below `masks`, None: nowhere. `fonts` are of `fonts.SIZES`."""
 
+    display: DisplayPart
     featured: str
-    letters: tuple[Lettering, ...]
+    fonts: tuple[Fonts, ...]
     root: Path
     into: Path | None
     masks: Path | None
@@ -52,17 +58,9 @@ class Drawer:
             ) from error
         return answer
 
-    def draw(self, shown: Pixels, answer: Answer) -> Image.Image:
-        """The picture uint8 (H, W, 3) with its answer; see `draw_masks` and `draw_answer`."""
-        if answer.masks:
-            return draw_masks(shown, answer, self.letters, steady=False)
-        return draw_answer(shown, answer, self.featured, self.letters[1])
-
-    def draw_frame(self, shown: Pixels, answer: Answer) -> Image.Image:
-        """The same for a frame: drawings of frames of one size are of one size, as far as can be."""
-        if answer.masks:
-            return draw_masks(shown, answer, self.letters, steady=True)
-        return draw_answer(shown, answer, self.featured, self.letters[1])
+    def draw(self, shown: Pixels, answer: Answer, steady: bool = False) -> Image.Image:
+        """The picture uint8 (H, W, 3) with its answer; `steady` as frames of a video need it (see `DisplayPart`)."""
+        return self.display.draw(shown, answer, self.featured, self.fonts, steady)
 
     def place_of_video(self, path: Path) -> Path | None:
         """Where the drawn video goes."""
@@ -70,7 +68,39 @@ class Drawer:
 
     def _write_masks(self, answer: Answer, source: str, into: Path) -> None:
         """A PNG for each head; of several, each has a folder."""
-        for head, said in answer.masks.items():
-            place = place_of(source, self.root, into / head if len(answer.masks) > 1 else into, ".png")
+        masks = self.display.masks(answer)
+        for head, content in masks.items():
+            place = place_of(source, self.root, into / head if len(masks) > 1 else into, ".png")
             with whole_file(place) as temporary:
-                temporary.write_bytes(encode_mask(said.mask, [area.colour for area in said.legend]))
+                temporary.write_bytes(content)
+
+
+def write_drawing(drawing: Image.Image, path: Path) -> None:
+    """Write it as JPEG with full colour resolution, which letters need."""
+    with whole_file(path) as temporary:
+        drawing.save(temporary, "JPEG", quality=92, subsampling=0)
+
+
+def common_root(given: Sequence[str]) -> Path:
+    """The folder that all folders and files given are below of; addresses are elsewhere."""
+    paths = [Path(os.path.abspath(path)) for path in given if not is_address(path)]  # noqa: PTH100 - keeps links
+    return Path(os.path.commonpath([path if path.is_dir() else path.parent for path in paths])) if paths else Path.cwd()
+
+
+def place_of(source: str, root: Path, into: Path, suffix: str = ".jpg") -> Path:
+    """Where the drawing of a source goes: `into` mirrors what is below `root`; each name gets `suffix` added.
+
+    So drawings of two sources never meet: a.png and a.jpg become a.png.jpg and a.jpg.jpg.
+    """
+    if is_address(source):
+        digest, parts = hashlib.sha256(source.encode()).hexdigest()[:12], urlsplit(source)
+        return into / WEB / (parts.hostname or "nowhere") / f"{digest}-{_short(Path(parts.path).name)}{suffix}"
+    relative = Path(os.path.abspath(source)).relative_to(root)  # noqa: PTH100
+    return into / relative.with_name(f"{_short(relative.name)}{suffix}")
+
+
+def _short(name: str) -> str:
+    """A name that is not too long for a file once a suffix is added; one cut short stays different from others."""
+    if len(os.fsencode(name)) <= LONGEST:
+        return name
+    return f"{name[: LONGEST // 4]}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:12]}"

@@ -10,8 +10,7 @@ import numpy as np
 from PIL import Image
 
 from meltpoint.images.decode import Pixels
-from meltpoint.predict.answers import Answer, Question
-from meltpoint.predict.predictor import Predictor
+from meltpoint.predict.records import Answer, Answering, Question
 from meltpoint.predict.video import Film, VideoError, Write, read_frames, write_video
 from meltpoint.prefetch import map_ahead
 
@@ -40,14 +39,14 @@ class _Clock:
 
 
 def answer_frames(
-    predictor: Predictor, path: Path, film: Film, question: Question, draw: Draw | None, place: Path | None
+    answerer: Answering, path: Path, film: Film, question: Question, draw: Draw | None, place: Path | None
 ) -> Iterator[Answer]:
     """An answer for each frame, whose source is "path#t=seconds"; a damaged video ends with an answer that says so.
 
     `draw` makes the frames of the video that is written to `place`. All are as large as the first one.
     """
     clock = _Clock(path, deque())
-    seen = predictor.look(clock.frames(), question, BATCH, SIDE if draw else None)
+    seen = answerer.look(clock.frames(), question, BATCH, SIDE if draw else None)
     drawn = map_ahead(lambda one: (one[0], _drawn(one, draw)), seen, DRAWN_AHEAD, None)
     with ExitStack() as stack:
         write: Write | None = None
@@ -61,7 +60,7 @@ def answer_frames(
                 write(_fitted(drawing, size), seconds)
             yield replace(answer, source=f"{path}#t={seconds:.3f}")
     if clock.trouble:
-        yield Answer(str(path), clock.trouble, {}, predictor.tree.levels if predictor.tree else ())
+        yield Answer(str(path), clock.trouble, {}, answerer.levels)
 
 
 def _drawn(seen: tuple[Answer, Pixels | None], draw: Draw | None) -> Image.Image | None:

@@ -4,13 +4,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
 from meltpoint.images.decode import Pixels
+from meltpoint.model.card import Card
 from meltpoint.params.judging import Evaluate
 from meltpoint.predict.predictor import Predictor
 from meltpoint.progress import megabytes, peak_megabytes, say, track
@@ -25,6 +26,20 @@ ATTEMPTS = 3  # measurements at most, where the machine is busy
 
 Seconds = NDArray[np.float64]
 Clock = Callable[[], float]
+
+
+class Timed(Protocol):
+    """A model, as far as it is asked here."""
+
+    @property
+    def card(self) -> Card:
+        """What the model says of itself."""
+
+    def probabilities(self, images: Pixels) -> Mapping[str, NDArray[np.float32]]:
+        """Images uint8 (N, S, S, 3) of the card's size to the probabilities of each head."""
+
+    def fit_batch(self, batch: int) -> int:
+        """How many images go through the model at once where `batch` are asked for."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +75,7 @@ def measure_weight(predictor: Predictor) -> dict[str, float]:
 
 
 def measure_speeds(
-    predictors: Mapping[str, Predictor], settings: Evaluate, clock: Clock = time.perf_counter
+    predictors: Mapping[str, Timed], settings: Evaluate, clock: Clock = time.perf_counter
 ) -> dict[str, Any]:
     """From pixels in memory to probabilities in memory, preparation included: all models in turn, in this process.
 
@@ -124,7 +139,7 @@ def tie(rounds: Mapping[str, Seconds]) -> dict[str, str]:
     return leaders
 
 
-def _attempt(predictors: Mapping[str, Predictor], noise: Mapping[str, Pixels], runs: int, clock: Clock) -> Attempt:
+def _attempt(predictors: Mapping[str, Timed], noise: Mapping[str, Pixels], runs: int, clock: Clock) -> Attempt:
     names = list(predictors)
     seconds = {name: np.zeros((ROUNDS, runs)) for name in names}
     for number in track(range(ROUNDS), "latency", unit="round"):
@@ -136,7 +151,7 @@ def _attempt(predictors: Mapping[str, Predictor], noise: Mapping[str, Pixels], r
     return Attempt(seconds)
 
 
-def _throughputs(predictors: Mapping[str, Predictor], noise: Mapping[str, Pixels], clock: Clock) -> dict[str, float]:
+def _throughputs(predictors: Mapping[str, Timed], noise: Mapping[str, Pixels], clock: Clock) -> dict[str, float]:
     """Images a second."""
     for name, predictor in predictors.items():
         predictor.probabilities(noise[name])
@@ -158,13 +173,13 @@ def _told(name: str, attempt: Attempt, leaders: Mapping[str, str]) -> dict[str, 
     }
 
 
-def _noise(predictor: Predictor, batch: int) -> Pixels:
+def _noise(predictor: Timed, batch: int) -> Pixels:
     side = predictor.card.images.side
     shape = (predictor.fit_batch(batch), side, side, 3)
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
-def _seconds(predictor: Predictor, images: Pixels, clock: Clock) -> float:
+def _seconds(predictor: Timed, images: Pixels, clock: Clock) -> float:
     start = clock()
     predictor.probabilities(images)
     return clock() - start

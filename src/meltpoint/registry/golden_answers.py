@@ -6,10 +6,9 @@ on the CPU, so that what differs is the model or the code that loads it, not the
 
 import base64
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,18 +17,13 @@ from PIL import Image
 from meltpoint.errors import UserError
 from meltpoint.files import read_json, whole_folder, write_json
 from meltpoint.images.views import Views
-from meltpoint.predict.masks import encode_mask
-from meltpoint.predict.predictor import open_predictor
-
-if TYPE_CHECKING:
-    from meltpoint.model.card import HeadCard
-    from meltpoint.predict.answers import Answer
+from meltpoint.tasks.answerer import open_answerer
+from meltpoint.tasks.contract import load_display
 
 CHECK, EXPECTED = "check", "expected.json"
 MASK = ".mask"
 PICTURES = 8
 NEAR = 1e-4  # between probabilities, and the share of pixels that may change sides: machines round differently
-DIGITS = 8
 
 Said = dict[str, float | str]
 
@@ -80,19 +74,11 @@ def check_version(folder: Path) -> None:
 
 def _answers(model: Path, pictures: list[Path]) -> list[Said]:
     """What a model says of each picture, by flat names: probabilities, and masks as base64 text of a PNG."""
-    predictor, cpu = open_predictor(model), torch.device("cpu")
-    predictor = replace(predictor, model=predictor.model.to(cpu), device=cpu)
-    most = max(map(len, predictor.card.classes.values()))
-    return [dict(_flat(answer, predictor.card.heads)) for answer in predictor.stream(pictures, top=most)]
-
-
-def _flat(answer: "Answer", heads: Mapping[str, "HeadCard"]) -> Iterator[tuple[str, float | str]]:
-    if answer.error:
-        yield "error", answer.error
-    for head, own in answer.heads.items():
-        yield from ((f"{head}.p.{choice.label}", round(choice.probability, DIGITS)) for choice in own.top)
-    for head, drawn in answer.masks.items():
-        yield f"{head}{MASK}", base64.b64encode(encode_mask(drawn.mask, heads[head].colours or [])).decode()
+    answerer, cpu = open_answerer(model), torch.device("cpu")
+    predictor = replace(answerer.predictor, model=answerer.predictor.model.to(cpu), device=cpu)
+    flatten, most = load_display(predictor.card.task).flatten, max(map(len, predictor.card.classes.values()))
+    answers = replace(answerer, predictor=predictor).stream(pictures, top=most)
+    return [{"error": answer.error} if answer.error else flatten(answer) for answer in answers]
 
 
 def _differences(said: Said, before: Said) -> Iterator[str]:

@@ -15,8 +15,8 @@ from meltpoint.model.card import Card, read_card
 from meltpoint.model.trained_on import hash_group, read_trained_on
 from meltpoint.params.judging import Compare
 from meltpoint.params.read import Params
-from meltpoint.predict.predictor import Predictor, open_predictor
 from meltpoint.registry.gate import Verdict, differing, report_of
+from meltpoint.tasks.answerer import Answerer, open_answerer
 from meltpoint.tasks.contract import load_paired, load_registry
 
 FEWEST = 50  # groups that have to be left where a champion learnt from some of today's test images
@@ -36,7 +36,7 @@ def meet(folder: Path, strategy: str, champion: Path, title: str, params: Params
     It is the best of all that the comparison listed, on these same images: of K such the best of K equals would pass
     too often, so that each is held to the K-th part of the chance of error (Bonferroni's correction).
     """
-    head, old, card = params.main_head, open_predictor(champion), read_card(folder / "models" / strategy)
+    head, old, card = params.main_head, open_answerer(champion), read_card(folder / "models" / strategy)
     classes, allowed = card.classes, params.register_.new_labels
     if old.card.task != card.task:
         words = f"another task than {title}'s: it was {old.card.task} and is {card.task}"
@@ -98,7 +98,7 @@ def _unknown_lessons(title: str) -> str:
     )
 
 
-def score_again(champion: Predictor, folder: Path, params: Params) -> pd.DataFrame:
+def score_again(champion: Answerer, folder: Path, params: Params) -> pd.DataFrame:
     """What the champion says of today's test images: `id`, `group`, and what is compared of each head (see `tasks`)."""
     return load_registry(champion.card.task).score_again(champion, folder, params)
 

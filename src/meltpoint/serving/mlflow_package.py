@@ -2,7 +2,6 @@
 
 import shutil
 import warnings
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from meltpoint.serving.responses import IMAGE, answer_columns
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
-    from meltpoint.model.card import HeadCard
+    from meltpoint.model.card import Card
 
 INSIDE = "artifacts/model"  # where the model folder is, inside of an MLflow model
 NEEDED = (  # what `predict` imports; training's own dependencies stay at home
@@ -54,7 +53,7 @@ def write_package(model: Path, example: str, model_id: str, run: str, path: Path
             python_model=source / "code" / "meltpoint" / "serving" / "pyfunc_model.py",
             artifacts={"model": (source / "model").as_uri()},
             code_paths=[str(source / "code" / "meltpoint")],
-            signature=signature(read_card(model).heads),
+            signature=signature(read_card(model)),
             input_example=pd.DataFrame({IMAGE: [example]}),
             pip_requirements=requirements(),
         )
@@ -66,12 +65,12 @@ def _home() -> Path:
     return Path(meltpoint.__path__[0])
 
 
-def signature(heads: "Mapping[str, HeadCard]") -> "ModelSignature":
+def signature(card: "Card") -> "ModelSignature":
     """What goes in and what comes out."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
 
-    columns = answer_columns(heads)
+    columns = answer_columns(card)
     return ModelSignature(
         inputs=Schema([ColSpec(DataType.string, IMAGE)]),
         outputs=Schema([ColSpec(DataType[kind], name, required=False) for name, kind in columns.items()]),

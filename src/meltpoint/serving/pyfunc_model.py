@@ -21,9 +21,9 @@ class Served(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Open the model folder that travels with this file."""
-        from meltpoint.predict.predictor import open_predictor
+        from meltpoint.tasks.answerer import open_answerer
 
-        self.predictor = open_predictor(Path(context.artifacts["model"]))
+        self.answerer = open_answerer(Path(context.artifacts["model"]))
         self.limits, self.turn = read_limits(os.environ), Lock()
 
     def predict(
@@ -34,7 +34,7 @@ class Served(PythonModel):
     ) -> pd.DataFrame:
         """Answer for each row of `model_input`, whose column `image` holds base64 text."""
         with self.turn:  # one request has all cores, and many at once need the memory of one
-            return answer(self.predictor, model_input[IMAGE], self.limits)
+            return answer(self.answerer, model_input[IMAGE], self.limits)
 
 
 set_model(Served())

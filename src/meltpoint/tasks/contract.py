@@ -4,7 +4,7 @@ Each part is loaded by itself, so that a comparison does without torch and a ser
 and so that a change of one part makes only those stages run again that use it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,12 +20,16 @@ if TYPE_CHECKING:
 
     from meltpoint.compare.results import PairedPart
     from meltpoint.evaluate.repeat_scores import Judged
+    from meltpoint.images.decode import Pixels
     from meltpoint.images.views import Views
     from meltpoint.model.card import Card
     from meltpoint.params.judging import Evaluate
     from meltpoint.params.model import Head, Target
     from meltpoint.params.read import Params
+    from meltpoint.predict.inputs import Source
     from meltpoint.predict.predictor import Predictor
+    from meltpoint.predict.records import Answer, DisplayPart, Question
+    from meltpoint.tasks.answerer import Answerer
 
 MISSING = -1  # stands for an image without a label
 LOSS = "loss"
@@ -102,6 +106,41 @@ class ObjectivePart(Protocol):
         ...
 
 
+class AnswerPart(Protocol):
+    """answer.py: what outputs mean to a person; each function is given a predictor. It may use torch."""
+
+    MASKS: bool  # whether answers are masks
+
+    def probabilities(self, predictor: "Predictor", images: "Pixels") -> dict[str, NDArray[np.float32]]:
+        """Images uint8 (N, S, S, 3), N >= 1, to the probabilities of each head."""
+        ...
+
+    def fit_batch(self, predictor: "Predictor", batch: int) -> int:
+        """How many pictures go through the model at once where `batch` are asked for."""
+        ...
+
+    def look(
+        self,
+        predictor: "Predictor",
+        sources: "Source | Iterable[Source]",
+        question: "Question",
+        batch: int,
+        side: int | None,
+    ) -> "Iterator[tuple[Answer, Pixels | None]]":
+        """The answer to each picture, and the picture itself, uint8 (H, W, 3), its sides no longer than `side`."""
+        ...
+
+    def predict_views(
+        self, predictor: "Predictor", views: "Views", rows: NDArray[np.int64], batch: int
+    ) -> pd.DataFrame:
+        """The table of predictions for some plain views."""
+        ...
+
+    def predict_images(self, predictor: "Predictor", sources: "Iterable[Source]", batch: int) -> pd.DataFrame:
+        """A row for each source: `source`, `error`, and what each head says."""
+        ...
+
+
 class MetricsPart(Protocol):
     """metrics.py: what predictions are worth. No torch."""
 
@@ -118,7 +157,7 @@ class ReportPart(Protocol):
         predictions: pd.DataFrame,
         judgement: Any,
         views: "Views",
-        predictor: "Predictor",
+        answerer: "Answerer",
         settings: "Evaluate",
         folder: Path,
     ) -> None:
@@ -131,7 +170,7 @@ class RegistryPart(Protocol):
 
     MODEL_TYPE: str  # as MLflow's pages call it
 
-    def score_again(self, champion: "Predictor", folder: Path, params: "Params") -> pd.DataFrame:
+    def score_again(self, champion: "Answerer", folder: Path, params: "Params") -> pd.DataFrame:
         """What a champion answers for today's test images: `id`, `group`, and per head what is compared."""
         ...
 
@@ -143,6 +182,18 @@ class RegistryPart(Protocol):
 def load_objective(kind: str) -> ObjectivePart:
     """The part objective.py of a task."""
     part: ObjectivePart = _load(f"meltpoint.tasks.{kind}.objective")
+    return part
+
+
+def load_answer(kind: str) -> AnswerPart:
+    """The part answer.py of a task."""
+    part: AnswerPart = _load(f"meltpoint.tasks.{kind}.answer")
+    return part
+
+
+def load_display(kind: str) -> "DisplayPart":
+    """The part display.py of a task: how answers are shown (see `predict.records`). No torch."""
+    part: DisplayPart = _load(f"meltpoint.tasks.{kind}.display")
     return part
 
 

@@ -1,5 +1,6 @@
 """Overlays show each image with its own masks, in the colours of the classes, the best before the worst."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def test_errors_stand_out_and_void_is_none(mask_card: Any) -> None:
 
 def test_an_image_is_shown_with_its_own_masks(scenes: Any) -> None:
     made = scenes(images=9, errors=0.5)
-    shown = show_images(made.table, made, made.views, SHARE)
+    shown = show_images(made.table, made.card, partial(made.masks_of, made.views), made.views, SHARE)
     assert [own.caption.split(":")[0] for own in shown] == ["best", "middle", "worst"]
     for own in shown:
         row = int(own.caption.rsplit(" ", 1)[1].removesuffix(".png")) - 10
@@ -78,7 +79,12 @@ def test_an_image_is_shown_with_its_own_masks(scenes: Any) -> None:
 def test_pictures_are_drawn(scenes: Any, tmp_path: Path) -> None:
     made = scenes(images=3)
     head = made.card.heads["scene"]
-    draw_overlays(show_images(made.table, made, made.views, 1), head, "title", tmp_path / "some.png")
+    draw_overlays(
+        show_images(made.table, made.card, partial(made.masks_of, made.views), made.views, 1),
+        head,
+        "title",
+        tmp_path / "some.png",
+    )
     draw_overlays([], head, "title", tmp_path / "none.png")
     draw_bars(judge_heads(made.table, made.card.heads).splits["test"], "title", tmp_path / "bars.png")
     draw_bars(judge_heads(made.table.iloc[:0], made.card.heads).splits["test"], "title", tmp_path / "empty.png")

@@ -23,12 +23,12 @@ from meltpoint.model.card import FORMAT, Card, HeadCard
 from meltpoint.model.manifest import write_manifest
 from meltpoint.model.model import Model, build_heads, save_model
 from meltpoint.params.read import Params, read_params
-from meltpoint.predict.predictor import open_predictor
 from meltpoint.registry.golden_answers import CheckError, check_version, write_check
 from meltpoint.registry.register import register
 from meltpoint.registry.rescoring import meet, score_again
 from meltpoint.shards import open_shards, write_shards
 from meltpoint.tables import check_samples, pixel_column, read_counts
+from meltpoint.tasks.answerer import open_answerer
 from meltpoint.tasks.segmentation.metrics import judge
 from meltpoint.tasks.segmentation.report import write_report
 from meltpoint.tracking.run_metrics import read_scores
@@ -80,7 +80,7 @@ class House:
         (folder / "history.jsonl").write_text(json.dumps({"step": 1, "epoch": 1, "train/loss": 0.5}) + "\n")
         save_model(model, card, folder)
         write_json(reports / "costs" / f"train-{strategy}.json", {"seconds": 5.0, "peak_megabytes": 9.0})
-        predictor = open_predictor(folder)
+        predictor = open_answerer(folder)
         said = predictor.predict_views(views, ("val", "test"), 16)
         judgement = judge(said, card, params.evaluate)
         write_report(said, judgement, views, predictor, params.evaluate, reports / "strategies" / strategy)
@@ -225,7 +225,7 @@ def test_a_loss_beyond_the_margin_does_not_pass(scene: House) -> None:
 
 def test_another_geometry_is_counted_on_todays_pixels(scene: House) -> None:
     """A champion that looks at the pictures by another interpolation nearly agrees with what it said of the views."""
-    champion = open_predictor(scene.folder / "models" / "frozen")
+    champion = open_answerer(scene.folder / "models" / "frozen")
     table = read_counts(scene.folder / "reports/strategies/frozen/predictions.parquet", CLASSES)
     before = table[table["split"] == "test"].set_index("id")
     scene.edit(lambda raw: raw["images"].update(interpolation="bicubic"))

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -9,6 +10,7 @@ import pytest
 
 from meltpoint.params.judging import Evaluate
 from meltpoint.tables import read_counts
+from meltpoint.tasks.segmentation import report
 from meltpoint.tasks.segmentation.metrics import judge
 from meltpoint.tasks.segmentation.report import EMPTY, ROWS, write_report
 
@@ -19,7 +21,10 @@ SETTINGS = Evaluate(batch=8, calibration_bins=10, worst=4, latency_runs=1)
 def written(tmp_path_factory: pytest.TempPathFactory, scenes: Any) -> tuple[Path, Any]:
     folder, made = tmp_path_factory.mktemp("reports") / "frozen", scenes(images=5)
     judgement = judge(made.table, made.card, SETTINGS)
-    write_report(made.table, judgement, made.views, made, SETTINGS, folder)
+    answerer: Any = SimpleNamespace(card=made.card, predictor=made)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "masks_of", lambda predictor, views, rows: predictor.masks_of(views, rows))
+        write_report(made.table, judgement, made.views, answerer, SETTINGS, folder)
     return folder, made
 
 

@@ -1,6 +1,6 @@
-"""Answers of heads that tell a class of each picture: by threshold, together in the tree, as tables."""
+"""Answers of heads that tell a class of each picture: by threshold, together in the tree, as records and tables."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,10 +8,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from meltpoint.images.decode import Pixels
-from meltpoint.predict.answers import Answer, PredictError, Question, read_answers
-from meltpoint.predict.geometry import Mask
-from meltpoint.predict.reading import read_views
-from meltpoint.predict.sources import Picture, Source, stack_pixels
+from meltpoint.model.card import Card, HeadCard
+from meltpoint.predict.inputs import Picture, Source, stack_pixels
+from meltpoint.predict.predictor import Predictor, read_views
+from meltpoint.predict.records import Answer, Choice, HeadAnswer, Question
 from meltpoint.tables import (
     IDENTITY,
     answer_column,
@@ -20,16 +20,29 @@ from meltpoint.tables import (
     labels_of,
     probability_columns,
 )
+from meltpoint.tasks.classification.objective import decode
+from meltpoint.trees import Tree, decide, weigh
 
 if TYPE_CHECKING:
     from meltpoint.images.views import Views
-    from meltpoint.predict.predictor import Predictor, Probabilities
+
+
+MASKS = False  # whether answers are masks
+
+Probabilities = dict[str, NDArray[np.float32]]  # by head, (N, C)
+Ids = NDArray[np.int64]
+
+
+def probabilities(predictor: Predictor, images: Pixels) -> Probabilities:
+    """Images uint8 (N, S, S, 3), N >= 1, to the raw probabilities float32 (N, C) of each head."""
+    outputs, heads = predictor.outputs(images), predictor.card.heads
+    return {name: decode(values, heads[name].head).cpu().numpy() for name, values in outputs.items()}
 
 
 def look(
-    predictor: "Predictor", sources: Source | Iterable[Source], question: Question, batch: int, side: int | None
+    predictor: Predictor, sources: Source | Iterable[Source], question: Question, batch: int, side: int | None
 ) -> Iterator[tuple[Answer, Pixels | None]]:
-    """The answer to each picture, and the picture itself; see `Predictor.look`."""
+    """The answer to each picture, and the picture itself; see `Answerer.look`."""
     levels = predictor.tree.levels if predictor.tree else ()
     for pictures, found in _run(predictor, sources, batch, side):
         top, language = question.top, question.language
@@ -38,10 +51,10 @@ def look(
             yield Answer(picture.source, picture.error, {} if picture.error else next(said), levels), picture.shown
 
 
-def predict_views(predictor: "Predictor", views: "Views", rows: NDArray[np.int64], batch: int) -> pd.DataFrame:
+def predict_views(predictor: Predictor, views: "Views", rows: NDArray[np.int64], batch: int) -> pd.DataFrame:
     """The table of `tables.check_predictions` for some plain views."""
     samples = views.samples.iloc[rows].reset_index(drop=True)
-    parts = [predictor.probabilities(pixels) for pixels in read_views(views, rows, batch)]
+    parts = [probabilities(predictor, pixels) for pixels in read_views(views, rows, batch)]
     table = samples[IDENTITY].copy()
     for name, own in predictor.card.heads.items():
         needed = {own.head.label} | ({own.head.where.label} if own.head.where else set())
@@ -51,8 +64,8 @@ def predict_views(predictor: "Predictor", views: "Views", rows: NDArray[np.int64
     return check_predictions(table.join(_tabulate(predictor, parts)), predictor.card.classes)
 
 
-def predict_images(predictor: "Predictor", sources: Iterable[Source], batch: int) -> pd.DataFrame:
-    """The table of `Predictor.predict_images`: source, error, answers and probabilities."""
+def predict_images(predictor: Predictor, sources: Iterable[Source], batch: int) -> pd.DataFrame:
+    """The table of `Answerer.predict_images`: source, error, answers and probabilities."""
     names: list[str | None] = []
     errors: list[str | None] = []
     parts: list[Probabilities] = []
@@ -64,35 +77,68 @@ def predict_images(predictor: "Predictor", sources: Iterable[Source], batch: int
     return told.join(_tabulate(predictor, parts))
 
 
-def fit_batch(predictor: "Predictor", batch: int) -> int:  # noqa: ARG001 - the words of every task
+def fit_batch(predictor: Predictor, batch: int) -> int:  # noqa: ARG001 - the words of every task
     """How many pictures go through the model at once: `batch`."""
     return batch
 
 
-def masks_of(predictor: "Predictor", views: "Views", rows: NDArray[np.int64]) -> dict[str, Mask]:  # noqa: ARG001
-    """There are none.
+def read_answers(
+    card: Card, tree: Tree | None, probabilities: Mapping[str, NDArray[np.floating]], top: int, language: str | None
+) -> list[dict[str, HeadAnswer]]:
+    """The answer of each head to each row of the raw probabilities (N, C) of all heads, none of them NaN."""
+    chosen = decide(probabilities, card.thresholds, tree)
+    shown = weigh(probabilities, tree)
+    levels = tree.levels if tree else ()
+    path: list[list[Choice]] = []  # of each level so far, the answers to all rows
+    columns: dict[str, list[HeadAnswer]] = {}
+    for name in [*levels, *(name for name in card.heads if name not in levels)]:
+        head, ids = card.heads[name], chosen[name]
+        answers = _choices(head, ids, _pick(shown[name], ids), language)
+        path += [answers] if name in levels else []
+        paths = list(zip(*path, strict=True)) if name in levels else [()] * len(answers)
+        likely = _likeliest(head, shown[name], top, language)
+        unsure = head.find_unknown(shown[name], ids).tolist()
+        columns[name] = [
+            HeadAnswer(answer.label, answer.name, answer.probability, *rest)
+            for answer, *rest in zip(answers, likely, paths, unsure, strict=True)
+        ]
+    rows = zip(*(columns[name] for name in card.heads), strict=True)
+    return [dict(zip(card.heads, row, strict=True)) for row in rows]
 
-    Raises:
-        PredictError: always.
-    """
-    raise PredictError(
-        f"The heads {list(predictor.card.heads)} tell a class of each picture, no masks. Ask a model whose task is "
-        "segmentation."
-    )
+
+def _pick(probabilities: NDArray[np.floating], ids: Ids) -> NDArray[np.floating]:
+    """The probability (N,) of one class of each row."""
+    return np.asarray(np.take_along_axis(probabilities, ids[:, None], axis=1)[:, 0])
+
+
+def _likeliest(
+    head: HeadCard, probabilities: NDArray[np.floating], top: int, language: str | None
+) -> list[tuple[Choice, ...]]:
+    """The `top` most probable classes of each row, of equals the first."""
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]  # (N, top)
+    values = np.take_along_axis(probabilities, order, axis=1)
+    return [tuple(_choices(head, ids, shares, language)) for ids, shares in zip(order, values, strict=True)]
+
+
+def _choices(head: HeadCard, ids: Ids, shares: NDArray[np.floating], language: str | None) -> list[Choice]:
+    """Class ids and probabilities (N,) as choices; a class without a name in that language goes by its label."""
+    names = head.names.get(language, {}) if language else {}
+    labels = [head.classes[number] for number in ids.tolist()]
+    return [Choice(label, names.get(label, label), share) for label, share in zip(labels, shares.tolist(), strict=True)]
 
 
 def _run(
-    predictor: "Predictor", sources: Source | Iterable[Source], batch: int, side: int | None
-) -> Iterator[tuple[list[Picture], "Probabilities | None"]]:
+    predictor: Predictor, sources: Source | Iterable[Source], batch: int, side: int | None
+) -> Iterator[tuple[list[Picture], Probabilities | None]]:
     """Batches of pictures, and the probabilities of those that are no error."""
 
-    def work(good: list[Picture]) -> "Probabilities":
-        return predictor.probabilities(stack_pixels(good))
+    def work(good: list[Picture]) -> Probabilities:
+        return probabilities(predictor, stack_pixels(good))
 
     return predictor.run(sources, work, batch, side, whole=False)
 
 
-def _spread(predictor: "Predictor", found: "Probabilities | None", good: NDArray[np.bool_]) -> "Probabilities":
+def _spread(predictor: Predictor, found: Probabilities | None, good: NDArray[np.bool_]) -> Probabilities:
     """Probabilities of the good ones of some pictures, NaN for the others."""
     whole = {}
     for head, names in predictor.card.classes.items():
@@ -102,13 +148,13 @@ def _spread(predictor: "Predictor", found: "Probabilities | None", good: NDArray
     return whole
 
 
-def _tabulate(predictor: "Predictor", parts: list["Probabilities"]) -> pd.DataFrame:
+def _tabulate(predictor: Predictor, parts: list[Probabilities]) -> pd.DataFrame:
     """The columns with the answers and the probabilities of all heads."""
     whole = {
         head: np.concatenate([np.empty((0, len(classes)), np.float32), *(part[head] for part in parts)])
         for head, classes in predictor.card.classes.items()
     }
-    answers = predictor.decide(whole)
+    answers = decide(whole, predictor.card.thresholds, predictor.tree)
     tables = []
     for head, classes in predictor.card.classes.items():
         table = pd.DataFrame(whole[head], columns=probability_columns(head, classes))

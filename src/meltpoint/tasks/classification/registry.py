@@ -9,10 +9,10 @@ import pandas as pd
 from meltpoint.images.views import Views, open_views
 from meltpoint.model.card import Card
 from meltpoint.params.read import Params
-from meltpoint.predict.predictor import Predictor
 from meltpoint.progress import track
 from meltpoint.shards import open_shards
 from meltpoint.tables import probability_columns, read_predictions
+from meltpoint.tasks.answerer import Answerer
 from meltpoint.tasks.classification.mistakes import worst_mistakes
 from meltpoint.tasks.classification.paired import columns_of
 from meltpoint.tasks.contract import NamedTable
@@ -21,7 +21,7 @@ MODEL_TYPE = "image classifier"  # as MLflow's pages call it
 MOST_CLASSES = 20  # of a head whose probabilities are in the table of test predictions
 
 
-def score_again(champion: Predictor, folder: Path, params: Params) -> pd.DataFrame:
+def score_again(champion: Answerer, folder: Path, params: Params) -> pd.DataFrame:
     """What the champion says of today's test images: `id`, `group` and, per head, what the deciding metric asks for.
 
     Its preprocessing is its own.

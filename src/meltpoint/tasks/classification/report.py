@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -10,10 +9,10 @@ import pandas as pd
 from meltpoint.evaluate.confusion import draw_confusion
 from meltpoint.files import whole_file, whole_folder, write_json
 from meltpoint.images.views import Views
-from meltpoint.model.card import Card
 from meltpoint.params.judging import Evaluate
 from meltpoint.progress import track
 from meltpoint.tables import write_predictions
+from meltpoint.tasks.answerer import Answerer
 from meltpoint.tasks.classification.curves import Curve, average
 from meltpoint.tasks.classification.metrics import HeadJudgement, Judgement
 from meltpoint.tasks.classification.mistakes import draw_mistakes, worst_mistakes
@@ -22,19 +21,11 @@ from meltpoint.tasks.classification.plots import draw_hierarchy, draw_precision_
 POINTS = 200  # of a curve in a table: as many as a chart can show
 
 
-class Described(Protocol):
-    """A predictor, as far as it is asked here."""
-
-    @property
-    def card(self) -> Card:
-        """What the model says of itself."""
-
-
 def write_report(
     predictions: pd.DataFrame,
     judgement: Judgement,
     views: Views,
-    predictor: Described,
+    answerer: Answerer,
     settings: Evaluate,
     folder: Path,
 ) -> None:
@@ -44,7 +35,7 @@ def write_report(
     summary.json is for `dvc metrics`, which lays out every number of a file in a line. The tables are for `dvc plots`:
     roc.csv, precision_recall.csv, confusion.csv and reliability.csv.
     """
-    judged, main_head = judgement.splits["test"], predictor.card.main_head
+    judged, main_head = judgement.splits["test"], answerer.card.main_head
     with whole_folder(folder) as temporary:
         write_predictions(predictions, temporary / "predictions.parquet")
         write_json(temporary / "metrics.json", judgement.metrics)

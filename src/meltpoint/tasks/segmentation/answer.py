@@ -11,27 +11,45 @@ import torch
 from numpy.typing import NDArray
 
 from meltpoint.images.decode import Pixels
-from meltpoint.predict.answers import Answer, PredictError, Question
-from meltpoint.predict.geometry import Mask, is_larger, restore, slide
-from meltpoint.predict.masks import area_column, read_mask
-from meltpoint.predict.reading import read_views
-from meltpoint.predict.sources import Picture, Source, stack_pixels
-from meltpoint.tables import BORDERS, IDENTITY, PIXELS, border_column, check_counts, confusion_column, pixel_column
+from meltpoint.model.card import HeadCard
+from meltpoint.predict.inputs import Picture, Source, stack_pixels
+from meltpoint.predict.predictor import Predictor, read_views
+from meltpoint.predict.records import Answer, Area, MaskAnswer, PredictError, Question
+from meltpoint.tables import (
+    BORDERS,
+    IDENTITY,
+    PIXELS,
+    area_column,
+    border_column,
+    check_counts,
+    confusion_column,
+    pixel_column,
+)
 from meltpoint.tasks.segmentation.borders import count_borders
-from meltpoint.tasks.segmentation.objective import count_ids
+from meltpoint.tasks.segmentation.geometry import UNSEEN, Mask, is_larger, restore, slide
+from meltpoint.tasks.segmentation.objective import count_ids, decode
 
 if TYPE_CHECKING:
     from meltpoint.images.views import Views
-    from meltpoint.predict.predictor import Predictor
 
+MASKS = True  # whether answers are masks
 AT_ONCE = 2**20  # pixels through the model together: probabilities of all classes take a hundred bytes of each
 Counts = NDArray[np.int64]
 
 
+Probabilities = dict[str, NDArray[np.float32]]  # by head, (N, C, S, S)
+
+
+def probabilities(predictor: Predictor, images: Pixels) -> Probabilities:
+    """Images uint8 (N, S, S, 3), N >= 1, to the probabilities float32 (N, C, S, S) of each head."""
+    outputs, heads = predictor.outputs(images), predictor.card.heads
+    return {name: decode(values, heads[name].head).cpu().numpy() for name, values in outputs.items()}
+
+
 def look(
-    predictor: "Predictor", sources: Source | Iterable[Source], question: Question, batch: int, side: int | None
+    predictor: Predictor, sources: Source | Iterable[Source], question: Question, batch: int, side: int | None
 ) -> Iterator[tuple[Answer, Pixels | None]]:
-    """The answer to each picture, and the picture itself; see `Predictor.look`."""
+    """The answer to each picture, and the picture itself; see `Answerer.look`."""
     some = 1 if question.window else fit_batch(predictor, batch)  # few whole pictures wait in memory
     for pictures, found in predictor.run(sources, partial(_masks, predictor), some, side, whole=question.window):
         masks = iter(found or [])
@@ -41,7 +59,7 @@ def look(
             yield Answer(picture.source, picture.error, {}, (), said), picture.shown
 
 
-def predict_views(predictor: "Predictor", views: "Views", rows: NDArray[np.int64], batch: int) -> pd.DataFrame:
+def predict_views(predictor: Predictor, views: "Views", rows: NDArray[np.int64], batch: int) -> pd.DataFrame:
     """The table of `tables.check_counts` for some plain views.
 
     Raises:
@@ -62,7 +80,7 @@ def predict_views(predictor: "Predictor", views: "Views", rows: NDArray[np.int64
     return check_counts(pd.concat([table, *counted], axis=1), predictor.card.classes)
 
 
-def predict_images(predictor: "Predictor", sources: Iterable[Source], batch: int) -> pd.DataFrame:
+def predict_images(predictor: Predictor, sources: Iterable[Source], batch: int) -> pd.DataFrame:
     """A row for each source: `source`, `error`, and per head the area of each class, as `head.area.class`."""
     rows: list[dict[str, object]] = []
     for answer, _ in look(predictor, sources, Question(1, None, window=False), batch, None):
@@ -74,31 +92,49 @@ def predict_images(predictor: "Predictor", sources: Iterable[Source], batch: int
     return table.astype({"source": "string", "error": "string"} | dict.fromkeys(areas, "float64"))
 
 
-def fit_batch(predictor: "Predictor", batch: int) -> int:
+def fit_batch(predictor: Predictor, batch: int) -> int:
     """How many pictures go through the model at once: no more than `batch`, and than memory should hold."""
     return max(1, min(batch, AT_ONCE // predictor.card.images.side**2))
 
 
-def masks_of(predictor: "Predictor", views: "Views", rows: NDArray[np.int64]) -> dict[str, Mask]:
-    """The masks uint8 (n, S, S) of all heads for some plain views."""
+def masks_of(predictor: Predictor, views: "Views", rows: NDArray[np.int64]) -> dict[str, Mask]:
+    """The masks uint8 (n, S, S) of all heads for some plain views.
+
+    Raises:
+        PredictError: the views have another size than the model's images.
+    """
+    predictor.check_size(views)
     parts = list(_read(predictor, views, rows, len(rows)))
     empty = np.empty((0, views.size, views.size), np.uint8)
     return {head: np.concatenate([empty, *(part[head] for part in parts)]) for head in predictor.card.classes}
 
 
-def _masks(predictor: "Predictor", pictures: list[Picture]) -> list[dict[str, Mask]]:
+def read_mask(card: HeadCard, mask: Mask, language: str | None) -> MaskAnswer:
+    """The answer that a mask is; a class without a name in that language goes by its label."""
+    counts = np.bincount(mask.ravel(), minlength=UNSEEN + 1)[: len(card.classes)]
+    shares = (counts / max(1, counts.sum())).tolist()
+    names = card.names.get(language, {}) if language else {}
+    legend = tuple(
+        Area(label, names.get(label, label), colour, share)
+        for label, colour, share in zip(card.classes, card.colours or [], shares, strict=True)
+    )
+    areas = sorted((area for area in legend if area.share), key=lambda area: -area.share)
+    return MaskAnswer(mask, tuple(areas), legend)
+
+
+def _masks(predictor: Predictor, pictures: list[Picture]) -> list[dict[str, Mask]]:
     """The masks (H, W) of pictures by head: from windows of the whole ones, if they are there and large."""
-    images = predictor.card.images
+    images, look_at = predictor.card.images, partial(probabilities, predictor)
     if all(picture.whole is not None and is_larger(picture.whole, images.side) for picture in pictures):
-        return [slide(predictor.probabilities, np.asarray(picture.whole), images.side) for picture in pictures]
-    found = predictor.probabilities(stack_pixels(pictures))
+        return [slide(look_at, np.asarray(picture.whole), images.side) for picture in pictures]
+    found = look_at(stack_pixels(pictures))
     return [
         {head: restore(planes[place], *picture.extent, images) for head, planes in found.items()}
         for place, picture in enumerate(pictures)
     ]
 
 
-def _read(predictor: "Predictor", views: "Views", rows: NDArray[np.int64], batch: int) -> Iterator[dict[str, Mask]]:
+def _read(predictor: Predictor, views: "Views", rows: NDArray[np.int64], batch: int) -> Iterator[dict[str, Mask]]:
     """The masks uint8 (n, S, S) of all heads, batch by batch."""
     for pixels in read_views(views, rows, fit_batch(predictor, batch)):
         outputs = predictor.outputs(pixels)  # (n, C, S, S): the largest logit is the largest probability
@@ -126,7 +162,7 @@ def _tabulate(head: str, names: list[str], parts: list[tuple[Counts, Counts]]) -
     return pd.DataFrame({**columns, confusion_column(head): list(pairs.reshape(-1, n_classes**2))})
 
 
-def _check_masks(predictor: "Predictor", views: "Views") -> Mask:
+def _check_masks(predictor: Predictor, views: "Views") -> Mask:
     """The masks (N, S, S) of the views, whose ids mean the same as the model's."""
     if views.masks is None:
         raise PredictError(

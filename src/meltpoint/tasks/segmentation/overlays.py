@@ -1,9 +1,8 @@
 """Predicted masks over their images, to be looked at: the best, the middle and the worst, with what was wrong."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -33,17 +32,6 @@ BLEND = 0.62  # of a class's colour over the image
 STRIPE = 4  # pixels of the stripes that mean ignored
 
 
-class Masker(Protocol):
-    """A predictor of masks, as far as it is asked here."""
-
-    @property
-    def card(self) -> Card:
-        """What the model says of itself."""
-
-    def masks_of(self, views: Views, rows: NDArray[np.int64]) -> Mapping[str, Pixels]:
-        """Class ids uint8 (n, S, S) of each head for some plain views."""
-
-
 @dataclass(frozen=True)
 class Shown:
     """An image uint8 (S, S, 3), its true and its predicted mask uint8 (S, S), and what is said of it."""
@@ -63,10 +51,19 @@ def choose(images: int, each: int) -> dict[str, list[int]]:
     return {"best": best, "middle": rest[start : start + each][::-1], "worst": worst}
 
 
-def show_images(predictions: pd.DataFrame, predictor: Masker, views: Views, worst: int) -> list[Shown]:
-    """Images of test by their own IoU on the main head, best first; `worst` is the number for a contact sheet."""
-    main = predictor.card.main_head
-    scored = score_images(predictions, main, predictor.card.classes[main])
+def show_images(
+    predictions: pd.DataFrame,
+    card: Card,
+    answer: Callable[[NDArray[np.int64]], Mapping[str, Pixels]],
+    views: Views,
+    worst: int,
+) -> list[Shown]:
+    """Images of test by their own IoU on the main head, best first; `worst` is the number for a contact sheet.
+
+    `answer` gives the masks uint8 (n, S, S) of each head for some rows of the views.
+    """
+    main = card.main_head
+    scored = score_images(predictions, main, card.classes[main])
     chosen = choose(len(scored), -(-worst // SHARE))
     places = [place for group in chosen.values() for place in group]
     names = [name for name, group in chosen.items() for _ in group]
@@ -74,7 +71,7 @@ def show_images(predictions: pd.DataFrame, predictor: Masker, views: Views, wors
         return []
     told = scored.iloc[places]
     rows = np.searchsorted(views.samples["id"].to_numpy(), told["id"].to_numpy()).astype(np.int64)
-    said, masks = predictor.masks_of(views, rows)[main], views.masks
+    said, masks = answer(rows)[main], views.masks
     assert masks is not None, "views of a segmentation have masks"
     return [
         Shown(

@@ -12,10 +12,10 @@ from meltpoint.images.mask_files import resize_mask
 from meltpoint.images.views import Views, open_views
 from meltpoint.model.card import Card
 from meltpoint.params.read import Params
-from meltpoint.predict.predictor import Predictor
 from meltpoint.progress import track
 from meltpoint.shards import open_shards
 from meltpoint.tables import PIXELS, pixel_column, read_counts
+from meltpoint.tasks.answerer import Answerer
 from meltpoint.tasks.contract import NamedTable
 from meltpoint.tasks.segmentation.pixel_counts import commonest_error, score_images
 
@@ -24,7 +24,7 @@ Mask = NDArray[np.uint8]
 MODEL_TYPE = "semantic segmentation"  # as MLflow's pages call it
 
 
-def score_again(champion: Predictor, folder: Path, params: Params) -> pd.DataFrame:
+def score_again(champion: Answerer, folder: Path, params: Params) -> pd.DataFrame:
     """What the champion says of today's test masks: `id`, `group` and, per head, tp, fp, fn of each class.
 
     A champion of another geometry looks at the pictures with its own preprocessing; its masks, in the pictures' own
@@ -60,7 +60,7 @@ def tables_of(views: Views, card: Card, worst: int, report: Path) -> Iterator[Na
     yield "test_predictions", scored.round(4), None
 
 
-def _from_pictures(champion: Predictor, views: Views, folder: Path, params: Params) -> Iterator[dict[str, Any]]:
+def _from_pictures(champion: Answerer, views: Views, folder: Path, params: Params) -> Iterator[dict[str, Any]]:
     rows, masks = views.rows("test"), views.masks
     assert masks is not None, "views of a segmentation have masks"
     samples = views.samples.iloc[rows]

@@ -1,6 +1,7 @@
 """Classes of pixels: judged by counts over a whole split, drawn as matrices, bars, and overlays of some images."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ from meltpoint.images.views import Views
 from meltpoint.params.judging import Evaluate
 from meltpoint.progress import track
 from meltpoint.tables import write_predictions
+from meltpoint.tasks.answerer import Answerer
+from meltpoint.tasks.segmentation.answer import masks_of
 from meltpoint.tasks.segmentation.iou_plot import draw_bars
 from meltpoint.tasks.segmentation.metrics import Judgement, MaskJudgement
-from meltpoint.tasks.segmentation.overlays import Masker, draw_overlays, show_images
+from meltpoint.tasks.segmentation.overlays import draw_overlays, show_images
 
 ROWS = 2000  # of the table for DVC's confusion template, which counts them: pixels are too many
 # What curves of probabilities would stand in: the same files whatever the task, so that the stage declares them once.
@@ -29,7 +32,7 @@ def write_report(
     predictions: pd.DataFrame,
     judgement: Judgement,
     views: Views,
-    predictor: Masker,
+    answerer: Answerer,
     settings: Evaluate,
     folder: Path,
 ) -> None:
@@ -37,7 +40,8 @@ def write_report(
 
     hierarchy.json is {} and the curves' tables have no rows: masks have neither a tree nor stored probabilities.
     """
-    judged, main = judgement.splits["test"], predictor.card.main_head
+    judged, main = judgement.splits["test"], answerer.card.main_head
+    answer = partial(masks_of, answerer.predictor, views)
     with whole_folder(folder) as temporary:
         write_predictions(predictions, temporary / "predictions.parquet")
         write_json(temporary / "metrics.json", judgement.metrics)
@@ -52,8 +56,8 @@ def write_report(
             ),
             "iou": lambda path: draw_bars(judged, f"{folder.name}: IoU of each class (test)", path),
             "overlays": lambda path: draw_overlays(
-                show_images(predictions, predictor, views, settings.worst),
-                predictor.card.heads[main],
+                show_images(predictions, answerer.card, answer, views, settings.worst),
+                answerer.card.heads[main],
                 f"{folder.name}: {main} on the best, middle and worst images (test)",
                 path,
             ),

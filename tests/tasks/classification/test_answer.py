@@ -8,11 +8,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from meltpoint.model.card import Card
-from meltpoint.predict.answers import Answer, HeadAnswer, PredictError, Question, check_question, read_answers
+from meltpoint.predict.records import Answer, HeadAnswer, PredictError, Question, check_question
+from meltpoint.tasks.classification.answer import read_answers
 from meltpoint.trees import Tree, build_tree
 
 if TYPE_CHECKING:
-    from conftest import Kit
+    from saved_models import Kit
 
 ONE = {  # alone, "family" would say one leg and "pose" mountain
     "overall": [[0.1, 0.9]],
@@ -73,7 +74,7 @@ def test_names_are_in_the_language_asked_for(kit: "Kit") -> None:
 
 def test_an_unknown_language_is_told_with_those_there_are(kit: "Kit") -> None:
     with pytest.raises(PredictError, match="'fr'. It has them in: en, zh"):
-        check_question(kit.tree_card(), Question(5, "fr", window=False))
+        check_question(kit.tree_card(), Question(5, "fr", window=False), masks=False)
 
 
 def test_a_threshold_decides_and_the_likeliest_stay_in_order(kit: "Kit") -> None:

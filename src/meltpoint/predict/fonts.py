@@ -22,6 +22,10 @@ FACES = {
 }  # in the .ttc: forms of Han differ
 NOWHERE = "\U0010ffff"  # is no letter, so that a font draws its box for missing ones
 
+SIZES = (28, 20, 14, 11)  # pixels: of letters inside regions; panels and legends take the second
+INK, QUIET, PAPER, TRACK = "#1f2328", "#656d76", "#ffffff", "#e6e9ed"  # of panels and legends
+NARROWEST = 480  # pixels: of a panel, so that names have room beside a small picture
+
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
@@ -30,7 +34,7 @@ class FontError(UserError, ValueError):
 
 
 @dataclass(frozen=True, eq=False)
-class Lettering:
+class Fonts:
     """Fonts of one `size`, in pixels, in the order in which they are asked for a letter.
 
     `plain` are the same ones, drawing letter by letter: those with a text layout make up for a missing letter by marks
@@ -90,7 +94,7 @@ class Lettering:
         return self.known[letter]
 
 
-def open_lettering(size: int, file: Path | None, language: str | None) -> Lettering:
+def open_fonts(size: int, file: Path | None, language: str | None) -> Fonts:
     """The letters for a language, `size` pixels high: those of the font `file`, and of the fonts in `FONTS`.
 
     Raises:
@@ -102,7 +106,7 @@ def open_lettering(size: int, file: Path | None, language: str | None) -> Letter
         tuple(_open(path, size, face, engine) for path, face in found) or (ImageFont.load_default(size),)
         for engine in (None, ImageFont.Layout.BASIC)
     )
-    return Lettering(fonts, plain, size)
+    return Fonts(fonts, plain, size)
 
 
 def has_letter(font: Font, letter: str) -> bool:

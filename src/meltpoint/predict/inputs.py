@@ -19,8 +19,8 @@ from meltpoint.images.decode import ImageError, Pixels, decode
 from meltpoint.images.deep_colour import is_deep_colour
 from meltpoint.images.resize import resize
 from meltpoint.model.card import Card
-from meltpoint.predict.answers import PredictError
 from meltpoint.predict.folders import walk
+from meltpoint.predict.records import PredictError
 
 Source = str | Path | bytes | Image.Image | NDArray[np.uint8]
 

@@ -8,23 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from meltpoint.predict.answers import Answer
-from meltpoint.predict.draw import NARROWEST
-from meltpoint.predict.geometry import UNSEEN
-from meltpoint.predict.legend import SIZES, draw_masks
-from meltpoint.predict.lettering import Lettering, open_lettering
-from meltpoint.predict.masks import read_mask
-from meltpoint.predict.overlay import draw_overlay, find_room
+from meltpoint.predict.fonts import NARROWEST, SIZES, Fonts, open_fonts
+from meltpoint.predict.records import Answer
+from meltpoint.tasks.segmentation.answer import read_mask
+from meltpoint.tasks.segmentation.geometry import UNSEEN
+from meltpoint.tasks.segmentation.mask_drawing import draw_masks, draw_overlay, find_room
 
 if TYPE_CHECKING:
-    from conftest import Kit
+    from saved_models import Kit
 
 Array = np.ndarray[Any, Any]
 
 
 @pytest.fixture(scope="module")
-def letters() -> list[Lettering]:
-    return [open_lettering(size, None, "zh") for size in SIZES]
+def letters() -> list[Fonts]:
+    return [open_fonts(size, None, "zh") for size in SIZES]
 
 
 @settings(deadline=None, max_examples=60)
@@ -59,13 +57,13 @@ def test_no_region_has_no_room() -> None:
     assert find_room(np.zeros((5, 5), bool), 2.0)[2] == 0
 
 
-def overlaid(kit: "Kit", mask: Array, letters: list[Lettering], picture: Array | None = None) -> Array:
+def overlaid(kit: "Kit", mask: Array, letters: list[Fonts], picture: Array | None = None) -> Array:
     shown = np.full((*mask.shape, 3), 100, np.uint8) if picture is None else picture
     said = read_mask(kit.scene_card().heads["scene"], mask, "zh")
     return np.asarray(draw_overlay(shown, said, letters)).astype(int)
 
 
-def test_names_are_written_inside_of_their_regions_alone(kit: "Kit", letters: list[Lettering]) -> None:
+def test_names_are_written_inside_of_their_regions_alone(kit: "Kit", letters: list[Fonts]) -> None:
     mask = np.zeros((100, 200), np.uint8)
     mask[:, 100:] = 1
     mask[5:15, 5:12] = 2  # too small for a name
@@ -80,7 +78,7 @@ def test_names_are_written_inside_of_their_regions_alone(kit: "Kit", letters: li
     assert (plain != drawing).any(), "the names are others"
 
 
-def test_colours_are_over_the_picture_and_what_was_not_seen_is_as_it_was(kit: "Kit", letters: list[Lettering]) -> None:
+def test_colours_are_over_the_picture_and_what_was_not_seen_is_as_it_was(kit: "Kit", letters: list[Fonts]) -> None:
     picture = kit.noise(0, 60, 60)
     mask = np.full((60, 60), UNSEEN, np.uint8)
     mask[:4] = 2
@@ -90,14 +88,14 @@ def test_colours_are_over_the_picture_and_what_was_not_seen_is_as_it_was(kit: "K
     assert (drawing[3] < 90).all(), "an edge is dark"
 
 
-def draw(kit: "Kit", mask: Array, letters: list[Lettering], steady: bool) -> Image.Image:
+def draw(kit: "Kit", mask: Array, letters: list[Fonts], steady: bool) -> Image.Image:
     said = read_mask(kit.scene_card().heads["scene"], mask, None)
     answer = Answer("a.png", None, {}, (), {"scene": said})
     return draw_masks(np.full((*mask.shape, 3), 9, np.uint8), answer, letters, steady)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (8, 2000), (2000, 8), (300, 640)])
-def test_pictures_of_any_shape_have_a_legend(kit: "Kit", letters: list[Lettering], shape: tuple[int, int]) -> None:
+def test_pictures_of_any_shape_have_a_legend(kit: "Kit", letters: list[Fonts], shape: tuple[int, int]) -> None:
     drawing = draw(kit, np.zeros(shape, np.uint8), letters, steady=False)
     assert drawing.width == max(shape[1], NARROWEST)
     legend = np.asarray(drawing)[shape[0] :]
@@ -106,7 +104,7 @@ def test_pictures_of_any_shape_have_a_legend(kit: "Kit", letters: list[Lettering
     assert (legend < 100).all(-1).sum() > 20, "the name"
 
 
-def test_a_steady_legend_names_all_classes_and_keeps_its_size(kit: "Kit", letters: list[Lettering]) -> None:
+def test_a_steady_legend_names_all_classes_and_keeps_its_size(kit: "Kit", letters: list[Fonts]) -> None:
     masks = [np.full((50, 500), number, np.uint8) for number in (0, 2)]
     sizes = {draw(kit, mask, letters, steady=True).size for mask in masks}
     assert len(sizes) == 1
@@ -117,7 +115,7 @@ def test_a_steady_legend_names_all_classes_and_keeps_its_size(kit: "Kit", letter
         assert not (some == colour).all(-1).any()
 
 
-def test_each_head_has_its_own_picture(kit: "Kit", letters: list[Lettering]) -> None:
+def test_each_head_has_its_own_picture(kit: "Kit", letters: list[Fonts]) -> None:
     said = read_mask(kit.scene_card().heads["scene"], np.zeros((50, 500), np.uint8), None)
     picture = np.full((50, 500, 3), 9, np.uint8)
     one = draw_masks(picture, Answer(None, None, {}, (), {"a": said}), letters, steady=False)

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from meltpoint.predict.answers import Answer, Choice, HeadAnswer
-from meltpoint.predict.draw import NARROWEST, SURE, UNSURE, common_root, draw_answer, place_of, write_drawing
-from meltpoint.predict.lettering import open_lettering
+from meltpoint.predict.drawer import common_root, place_of, write_drawing
+from meltpoint.predict.fonts import NARROWEST, open_fonts
+from meltpoint.predict.records import Answer, Choice, HeadAnswer
+from meltpoint.tasks.classification.panel import SURE, UNSURE, draw_answer
 
 
 def make(name: str, share: float, unknown: bool = False) -> Answer:
@@ -21,7 +22,7 @@ def make(name: str, share: float, unknown: bool = False) -> Answer:
 
 def draw(answer: Answer, height: int = 300, width: int = 640, value: int = 128) -> "np.ndarray[Any, Any]":
     picture = np.full((height, width, 3), value, np.uint8)
-    return np.asarray(draw_answer(picture, answer, "pose", open_lettering(20, None, "zh")))
+    return np.asarray(draw_answer(picture, answer, "pose", open_fonts(20, None, "zh")))
 
 
 def count(drawing: "np.ndarray[Any, Any]", colour: str) -> int:

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from meltpoint.predict.geometry import UNSEEN
-from meltpoint.predict.masks import encode_mask, paint, read_mask
+from meltpoint.tasks.segmentation.answer import read_mask
+from meltpoint.tasks.segmentation.geometry import UNSEEN
+from meltpoint.tasks.segmentation.mask_drawing import encode_mask, paint
 
 if TYPE_CHECKING:
-    from conftest import Kit
+    from saved_models import Kit
 
 COLOURS = ["#20c020", "#2040e0", "#808080"]
 

@@ -1,23 +1,17 @@
-"""Predictions of the models that were trained with other seeds, one after the other."""
+"""The models that were trained with other seeds as predictors, one after the other."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import pandas as pd
 from torch import Tensor, nn
 
-from meltpoint.model.card import Card
 from meltpoint.model.fuse import fuse
 from meltpoint.model.model import Model
 from meltpoint.model.repeat_delta import list_repeats, load_repeat
 from meltpoint.predict.predictor import Predictor
 from meltpoint.progress import say
-
-if TYPE_CHECKING:
-    from meltpoint.images.views import Views
 
 MOST = 5 * 10**8  # bytes of features that are kept for the next repeat
 
@@ -59,10 +53,8 @@ class Recalling(Model):
         return found
 
 
-def predict_repeats(
-    first: Predictor, folder: Path, views: "Views", splits: Sequence[str], batch: int
-) -> Iterator[tuple[Card, pd.DataFrame]]:
-    """Card and predictions (see `Predictor.predict_views`) of the repeats 2 to n in `folder`, in order.
+def open_repeats(first: Predictor, folder: Path) -> Iterator[Predictor]:
+    """The predictors of the repeats 2 to n in `folder`, in order, one at a time.
 
     `first` is the predictor of the model that they repeat. Frozen backbones are equal: they run once for all of them.
 
@@ -75,5 +67,4 @@ def predict_repeats(
         repeat = load_repeat(path, first.folder)
         model = fuse(repeat.model).to(first.device)
         shown = Recalling(model, memory).eval() if repeat.keeps_backbone else model
-        own = replace(first, card=repeat.card, model=shown, folder=path)
-        yield repeat.card, own.predict_views(views, splits, batch)
+        yield replace(first, card=repeat.card, model=shown, folder=path)

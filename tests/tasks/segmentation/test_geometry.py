@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from meltpoint.images.resize import resize
 from meltpoint.params.data import Images
-from meltpoint.predict.geometry import UNSEEN, is_larger, restore, slide
+from meltpoint.tasks.segmentation.geometry import UNSEEN, is_larger, restore, slide
 
 if TYPE_CHECKING:
-    from conftest import Kit
+    from saved_models import Kit
 
 SIZE = 32
 Array = np.ndarray[Any, Any]

@@ -1,6 +1,5 @@
 """A predictor of masks: whole pictures, windows, and tables of counted pixels."""
 
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -12,13 +11,14 @@ import torch
 
 from meltpoint.model.model import load_model
 from meltpoint.params.data import Images
-from meltpoint.predict.answers import Answer, PredictError
-from meltpoint.predict.predictor import Predictor, open_predictor
+from meltpoint.predict.records import Answer, PredictError
 from meltpoint.tables import check_counts
+from meltpoint.tasks.answerer import Answerer, open_answerer
+from meltpoint.tasks.segmentation.answer import masks_of
 from meltpoint.tasks.segmentation.borders import count_borders
 
 if TYPE_CHECKING:
-    from conftest import Kit
+    from saved_models import Kit
 
     from meltpoint.images.views import Views
 
@@ -53,7 +53,7 @@ def store(folder: Path, pixels: Array, masks: Array | None = None) -> "Views":
 
 @pytest.mark.parametrize("batch", [1, 2, 64])
 def test_pixels_are_counted_as_the_saved_model_says(scene_folder: Path, views: "Views", batch: int) -> None:
-    predictor = open_predictor(scene_folder)
+    predictor = open_answerer(scene_folder)
     table = predictor.predict_views(views, ("val", "test"), batch)
     assert table["id"].tolist() == [12, 14, 11, 13, 15]
     assert table["group"].tolist() == ["g1", "g2", "g0", "g1", "g2"]
@@ -75,33 +75,31 @@ def test_pixels_are_counted_as_the_saved_model_says(scene_folder: Path, views: "
         borders = count_borders(said[place], true[place], 3)
         columns = [f"scene.border.{count}.rock" for count in ("said", "said_near", "true", "true_near")]
         assert table.loc[place, columns].tolist() == borders[:, 2].tolist()
-    np.testing.assert_array_equal(predictor.masks_of(views, rows)["scene"], said)
+    np.testing.assert_array_equal(masks_of(predictor.predictor, views, rows)["scene"], said)
 
 
-def test_the_perfect_model_is_perfect(painter: Predictor, tmp_path: Path, kit: "Kit") -> None:
+def test_the_perfect_model_is_perfect(painter: Answerer, tmp_path: Path, kit: "Kit") -> None:
     pixels, mask = kit.scene(SIZE, SIZE)
     views = store(tmp_path / "views", np.stack([pixels] * 6), np.stack([mask] * 6))
     table = painter.predict_views(views, ("val",), 2)
     assert table["scene.tp.grass"].tolist() == [(mask == 0).sum()] * 2
     assert not table.filter(regex=r"\.f[pn]\.").to_numpy().any()
-    np.testing.assert_array_equal(painter.masks_of(views, np.array([0]))["scene"], mask[None])
+    np.testing.assert_array_equal(masks_of(painter.predictor, views, np.array([0]))["scene"], mask[None])
 
 
-def test_a_split_without_images_is_an_empty_table(painter: Predictor, views: "Views") -> None:
+def test_a_split_without_images_is_an_empty_table(painter: Answerer, views: "Views") -> None:
     assert painter.predict_views(views, ("nothing",), 4).shape == (0, 4 + 3 * 3 + 4 * 3 + 1)
-    assert painter.masks_of(views, np.array([], np.int64))["scene"].shape == (0, SIZE, SIZE)
+    assert masks_of(painter.predictor, views, np.array([], np.int64))["scene"].shape == (0, SIZE, SIZE)
 
 
-def test_views_that_mean_something_else_are_refused(painter: Predictor, predictor: Predictor, views: "Views") -> None:
+def test_views_that_mean_something_else_are_refused(painter: Answerer, predictor: Answerer, views: "Views") -> None:
     with pytest.raises(PredictError, match="The views have no masks"):
         painter.predict_views(cast("Views", SimpleNamespace(**{**vars(views), "masks": None})), ("val",), 4)
     other = cast("Views", SimpleNamespace(**{**vars(views), "classes": {"scene": SCENE[::-1]}}))
     with pytest.raises(PredictError, match="tells the classes"):
         painter.predict_views(other, ("val",), 4)
     with pytest.raises(PredictError, match="48 pixels wide"):
-        painter.masks_of(cast("Views", SimpleNamespace(**{**vars(views), "size": 48})), np.array([0]))
-    with pytest.raises(PredictError, match="no masks"):
-        predictor.masks_of(views, np.array([0]))
+        masks_of(painter.predictor, cast("Views", SimpleNamespace(**{**vars(views), "size": 48})), np.array([0]))
 
 
 @pytest.mark.parametrize("way", ["squash", "letterbox", "crop"])
@@ -120,7 +118,7 @@ def test_a_mask_is_of_the_pictures_own_size(kit: "Kit", way: str, height: int, w
     assert (said.heads, said.levels) == ({}, ())
 
 
-def test_windows_see_what_is_lost_when_a_picture_is_made_small(painter: Predictor, kit: "Kit") -> None:
+def test_windows_see_what_is_lost_when_a_picture_is_made_small(painter: Answerer, kit: "Kit") -> None:
     pixels, mask = kit.scene(200, 260)
     pixels[100:104, 200:203], mask[100:104, 200:203] = (0x20, 0x40, 0xE0), 1  # smaller than a pixel of the model's
     small, large = (painter.predict(pixels, window=window) for window in (False, True))
@@ -130,14 +128,14 @@ def test_windows_see_what_is_lost_when_a_picture_is_made_small(painter: Predicto
     assert (small.masks["scene"].mask[100:104, 200:203] != 1).any()
 
 
-def test_windows_are_no_matter_for_small_pictures(painter: Predictor, kit: "Kit") -> None:
+def test_windows_are_no_matter_for_small_pictures(painter: Answerer, kit: "Kit") -> None:
     sources = [kit.png(kit.scene(30, 30)[0]), b"text", kit.png(kit.scene(90, 40)[0])]
     answers = list(painter.stream(sources, window=True, batch=2))
     assert [answer.error for answer in answers] == [None, "not an image", None]
     assert [answer.masks["scene"].mask.shape for answer in answers if not answer.error] == [(30, 30), (90, 40)]
 
 
-def test_a_bad_picture_spoils_only_itself_whatever_the_batch(painter: Predictor, kit: "Kit") -> None:
+def test_a_bad_picture_spoils_only_itself_whatever_the_batch(painter: Answerer, kit: "Kit") -> None:
     sources = [b"", kit.png(kit.scene(40, 50)[0]), b"text", kit.png(kit.scene(60, 30)[0]), b""]
     for batch in (1, 2, 8):
         answers = list(painter.stream(sources, batch=batch))
@@ -150,7 +148,7 @@ def test_a_bad_picture_spoils_only_itself_whatever_the_batch(painter: Predictor,
     assert table["scene.area.water"][1] == pytest.approx(0.25, abs=0.03)
 
 
-def test_batches_are_no_larger_than_memory_should_hold(predictor: Predictor, kit: "Kit") -> None:
+def test_batches_are_no_larger_than_memory_should_hold(predictor: Answerer, kit: "Kit") -> None:
     sizes = {32: 64, 256: 16, 512: 4, 2048: 1}
     for size, most in sizes.items():
         images = Images(side=size, resize="squash", interpolation="area")
@@ -158,7 +156,7 @@ def test_batches_are_no_larger_than_memory_should_hold(predictor: Predictor, kit
     assert predictor.fit_batch(500) == 500
 
 
-def test_names_are_asked_for_as_of_other_models(painter: Predictor, kit: "Kit") -> None:
+def test_names_are_asked_for_as_of_other_models(painter: Answerer, kit: "Kit") -> None:
     with pytest.raises(PredictError, match="in: zh"):
         painter.predict(kit.noise(0), language="fr")
-    assert replace(painter, device=torch.device("cpu")).predict([]) == []
+    assert painter.predict([]) == []

@@ -1,18 +1,23 @@
-"""What a model says of one picture, for people and programs: labels, names, probabilities, the path in the tree."""
+"""What a model answers for one picture, as records: classes with their probabilities, masks, or why there are none."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from meltpoint.errors import UserError
+from meltpoint.images.decode import Pixels
 from meltpoint.model.card import Card, HeadCard
-from meltpoint.predict.masks import MaskAnswer
-from meltpoint.trees import Tree, decide, weigh
 
-Probabilities = Mapping[str, NDArray[np.floating]]  # by head, (N, C)
-Ids = NDArray[np.int64]
+if TYPE_CHECKING:
+    from meltpoint.predict.fonts import Fonts
+    from meltpoint.predict.inputs import Source
+
+
+DIGITS = 6  # of a probability or a share that is written
 
 
 class PredictError(UserError, ValueError):
@@ -57,6 +62,28 @@ class HeadAnswer:
 
 
 @dataclass(frozen=True)
+class Area:
+    """A class, its name in the language asked for, its colour as "#rrggbb", and its share of the pixels seen."""
+
+    label: str
+    name: str
+    colour: str
+    share: float
+
+
+@dataclass(frozen=True, eq=False)
+class MaskAnswer:
+    """What a head says: `mask` uint8 (H, W) in the picture's own size, class ids, 255 where the model was not shown it.
+
+    `areas` are the classes that occur, the largest first. `legend` are all classes, in the order of their ids.
+    """
+
+    mask: NDArray[np.uint8]
+    areas: tuple[Area, ...]
+    legend: tuple[Area, ...]
+
+
+@dataclass(frozen=True)
 class Answer:
     """What a model says of one picture: `heads` by name, none if `error` says why the picture cannot be used.
 
@@ -95,11 +122,66 @@ class Answer:
         )
 
 
-def check_question(card: Card, question: Question) -> None:
+class Answering(Protocol):
+    """A model together with its task: what answers pictures (see `tasks.answerer`)."""
+
+    @property
+    def card(self) -> Card:
+        """What the model says of itself."""
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """The heads of its tree from the root's to the leaves', empty if it has none."""
+
+    @property
+    def tells_masks(self) -> bool:
+        """Whether its answers are masks."""
+
+    def look(
+        self, sources: "Source | Iterable[Source]", question: Question, batch: int, side: int | None
+    ) -> Iterator[tuple[Answer, Pixels | None]]:
+        """The answer to each picture, and the picture itself, uint8 (H, W, 3), its sides no longer than `side`."""
+
+
+class DisplayPart(Protocol):
+    """How the answers of a task are shown to people and programs: its part display.py. No torch."""
+
+    def line(self, answer: Answer, featured: str) -> str:
+        """A line to read; the head `featured` tells its alternatives too."""
+
+    def describe(self, answer: Answer) -> dict[str, Any]:
+        """What each head says, as plain values for JSON."""
+
+    def columns(self, card: Card, top: int) -> list[str]:
+        """The columns of a table of answers, without source and error."""
+
+    def cells(self, answer: Answer) -> dict[str, object]:
+        """The cells of an answer by column."""
+
+    def draw(self, shown: Pixels, answer: Answer, featured: str, fonts: "Sequence[Fonts]", steady: bool) -> Image.Image:
+        """The picture uint8 (H, W, 3) with its answer; `fonts` are of `fonts.SIZES`.
+
+        `steady`: drawings of pictures of one size are of one size, as far as can be.
+        """
+
+    def masks(self, answer: Answer) -> dict[str, bytes]:
+        """A PNG of the mask of each head that tells one."""
+
+    def served_columns(self, heads: Mapping[str, HeadCard]) -> dict[str, str]:
+        """The columns of a served answer and their MLflow types."""
+
+    def served_cells(self, card: Card, answer: Answer) -> dict[str, Any]:
+        """The cells of a served answer by column."""
+
+    def flatten(self, answer: Answer) -> dict[str, float | str]:
+        """What is compared with later answers, by flat names: probabilities, and masks as base64 text of a PNG."""
+
+
+def check_question(card: Card, question: Question, masks: bool) -> None:
     """Whether a model can answer so.
 
     Raises:
-        PredictError: no number of choices, no head has names in the language, or windows without heads of pixels.
+        PredictError: no number of choices, no head has names in the language, or windows without masks.
     """
     if question.top < 1:
         raise PredictError(f"top is {question.top}; ask for 1 choice or more.")
@@ -110,53 +192,8 @@ def check_question(card: Card, question: Question) -> None:
             f"{', '.join(known) or 'none'}. Ask for one of these, or for none: classes then go by their labels. Names "
             "come from data.names in params.yaml."
         )
-    if question.window and any(head.colours is None for head in card.heads.values()):
+    if question.window and not masks:
         raise PredictError(
             f"Windows are for masks, and the heads {list(card.heads)} tell a class of each picture, which they have to "
             "see whole. Ask without windows."
         )
-
-
-def read_answers(
-    card: Card, tree: Tree | None, probabilities: Probabilities, top: int, language: str | None
-) -> list[dict[str, HeadAnswer]]:
-    """The answer of each head to each row of the raw probabilities (N, C) of all heads, none of them NaN."""
-    chosen = decide(probabilities, card.thresholds, tree)
-    shown = weigh(probabilities, tree)
-    levels = tree.levels if tree else ()
-    path: list[list[Choice]] = []  # of each level so far, the answers to all rows
-    columns: dict[str, list[HeadAnswer]] = {}
-    for name in [*levels, *(name for name in card.heads if name not in levels)]:
-        head, ids = card.heads[name], chosen[name]
-        answers = _choices(head, ids, _pick(shown[name], ids), language)
-        path += [answers] if name in levels else []
-        paths = list(zip(*path, strict=True)) if name in levels else [()] * len(answers)
-        likely = _likeliest(head, shown[name], top, language)
-        unsure = head.find_unknown(shown[name], ids).tolist()
-        columns[name] = [
-            HeadAnswer(answer.label, answer.name, answer.probability, *rest)
-            for answer, *rest in zip(answers, likely, paths, unsure, strict=True)
-        ]
-    rows = zip(*(columns[name] for name in card.heads), strict=True)
-    return [dict(zip(card.heads, row, strict=True)) for row in rows]
-
-
-def _pick(probabilities: NDArray[np.floating], ids: Ids) -> NDArray[np.floating]:
-    """The probability (N,) of one class of each row."""
-    return np.asarray(np.take_along_axis(probabilities, ids[:, None], axis=1)[:, 0])
-
-
-def _likeliest(
-    head: HeadCard, probabilities: NDArray[np.floating], top: int, language: str | None
-) -> list[tuple[Choice, ...]]:
-    """The `top` most probable classes of each row, of equals the first."""
-    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]  # (N, top)
-    values = np.take_along_axis(probabilities, order, axis=1)
-    return [tuple(_choices(head, ids, shares, language)) for ids, shares in zip(order, values, strict=True)]
-
-
-def _choices(head: HeadCard, ids: Ids, shares: NDArray[np.floating], language: str | None) -> list[Choice]:
-    """Class ids and probabilities (N,) as choices; a class without a name in that language goes by its label."""
-    names = head.names.get(language, {}) if language else {}
-    labels = [head.classes[number] for number in ids.tolist()]
-    return [Choice(label, names.get(label, label), share) for label, share in zip(labels, shares.tolist(), strict=True)]

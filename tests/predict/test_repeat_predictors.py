@@ -14,12 +14,11 @@ from meltpoint.model.backbones import Backbone
 from meltpoint.model.card import Card, ModelError
 from meltpoint.model.model import load_model, save_model
 from meltpoint.model.repeat_delta import save_repeat, write_index
-from meltpoint.predict import repeats
-from meltpoint.predict.predictor import open_predictor
-from meltpoint.predict.repeats import predict_repeats
+from meltpoint.predict import repeat_predictors
+from meltpoint.tasks.answerer import open_answerer
 
 if TYPE_CHECKING:
-    from conftest import Kit
+    from saved_models import Kit
 
     from meltpoint.images.views import Views
 
@@ -86,17 +85,17 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def compare(found: list[tuple[Card, pd.DataFrame]], views: "Views", folder: Path, batch: int) -> None:
     assert [card.seed for card, _ in found] == [2, 3, 4]
     for number, (card, table) in enumerate(found, start=2):
-        whole = open_predictor(folder / f"whole-{number}")
+        whole = open_answerer(folder / f"whole-{number}")
         assert card == whole.card
         pd.testing.assert_frame_equal(table, whole.predict_views(views, SPLITS, batch), check_exact=True)
-    first = open_predictor(folder / "first").predict_views(views, SPLITS, batch)
+    first = open_answerer(folder / "first").predict_views(views, SPLITS, batch)
     assert not all(table.equals(first) for _, table in found)
 
 
 @pytest.mark.parametrize("part", ["heads", "backbone"])
 def test_each_predicts_as_its_model_does(made: Callable[[str], Made], tmp_path: Path, part: str) -> None:
     first, others, views = made(part)
-    compare(list(predict_repeats(open_predictor(first), others, views, SPLITS, 2)), views, tmp_path, 2)
+    compare(list(open_answerer(first).predict_repeats(others, views, SPLITS, 2)), views, tmp_path, 2)
 
 
 @pytest.mark.parametrize(("part", "passes"), [("heads", 1), ("backbone", 3)])
@@ -104,30 +103,30 @@ def test_a_backbone_that_is_shared_runs_once(
     made: Callable[[str], Made], runs: list[int], monkeypatch: pytest.MonkeyPatch, part: str, passes: int
 ) -> None:
     first, others, views = made(part)
-    predictor = open_predictor(first)
-    monkeypatch.setattr(repeats, "fuse", lambda model: model)  # which runs backbones too, on noise
+    predictor = open_answerer(first)
+    monkeypatch.setattr(repeat_predictors, "fuse", lambda model: model)  # which runs backbones too, on noise
     runs.clear()
-    list(predict_repeats(predictor, others, views, SPLITS, 2))
+    list(predictor.predict_repeats(others, views, SPLITS, 2))
     assert sum(runs) == passes * 5
 
 
 def test_what_does_not_fit_is_made_again(
     made: Callable[[str], Made], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(repeats, "MOST", 3000)  # the features of some images
+    monkeypatch.setattr(repeat_predictors, "MOST", 3000)  # the features of some images
     first, others, views = made("heads")
-    compare(list(predict_repeats(open_predictor(first), others, views, SPLITS, 2)), views, tmp_path, 2)
+    compare(list(open_answerer(first).predict_repeats(others, views, SPLITS, 2)), views, tmp_path, 2)
 
 
 def test_nothing_is_done_before_it_is_asked_for(made: Callable[[str], Made], runs: list[int]) -> None:
     first, others, views = made("heads")
-    predictor = open_predictor(first)
+    predictor = open_answerer(first)
     runs.clear()
-    predict_repeats(predictor, others, views, SPLITS, 2)
+    predictor.predict_repeats(others, views, SPLITS, 2)
     assert runs == []
 
 
 def test_a_missing_folder_is_told(made: Callable[[str], Made], tmp_path: Path) -> None:
     first, _, views = made("heads")
     with pytest.raises(ModelError, match=r"no .*repeats\.json.*dvc repro train@frozen"):
-        next(predict_repeats(open_predictor(first), tmp_path / "frozen", views, SPLITS, 2))
+        next(open_answerer(first).predict_repeats(tmp_path / "frozen", views, SPLITS, 2))

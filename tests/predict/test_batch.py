@@ -10,27 +10,28 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from meltpoint.predict import lettering
-from meltpoint.predict.answers import Answer, PredictError
+from meltpoint.predict import fonts
+from meltpoint.predict.batch import Batch, BatchError, Summary, run_batch
 from meltpoint.predict.drawer import Drawer, PlaceError
-from meltpoint.predict.job import Job, JobError, Tally, run_job
-from meltpoint.predict.predictor import Predictor
+from meltpoint.predict.records import Answer, PredictError
+from meltpoint.tasks.answerer import Answerer
+from meltpoint.tasks.contract import load_display
 
 if TYPE_CHECKING:
-    from conftest import Kit
+    from saved_models import Kit
 
 NAMES = ["2.PNG", "a/1.png", "a/broken.jpg", "a/sub/3.png", "b/1.png"]
 
 
-def run(predictor: Predictor, given: list[str], **changes: Any) -> tuple[str, Tally]:
+def run(predictor: Answerer, given: list[str], **changes: Any) -> tuple[str, Summary]:
     facts: dict[str, Any] = {"top": 2, "language": None, "form": "lines", "draw": None, "font": None}
     facts |= {"masks": None, "window": False}
     out = io.StringIO()
-    tally = run_job(predictor, Job(given, **(facts | changes)), out)
+    tally = run_batch(predictor, load_display(predictor.card.task), Batch(given, **(facts | changes)), out)
     return out.getvalue(), tally
 
 
-def test_lines_are_in_order_and_bad_pictures_are_counted(yogi: Predictor, album: Path) -> None:
+def test_lines_are_in_order_and_bad_pictures_are_counted(yogi: Answerer, album: Path) -> None:
     text, tally = run(yogi, [str(album)])
     lines = text.splitlines()
     assert [line.split("  ")[0] for line in lines] == [str(album / name) for name in NAMES]
@@ -38,11 +39,11 @@ def test_lines_are_in_order_and_bad_pictures_are_counted(yogi: Predictor, album:
     assert " > " in lines[0]
     assert (tally.good, tally.bad) == (4, 1)
     assert tally.sentence == (
-        "4 pictures answered, 1 cannot be used (1 truncated), 3 other files (1 hidden, 1 no suffix, 1 .txt) passed by"
+        "4 pictures answered, 1 cannot be used (1 truncated), 3 other files (1 hidden, 1 no suffix, 1 .txt) skipped"
     )
 
 
-def test_json_and_csv_can_be_read_again(yogi: Predictor, album: Path) -> None:
+def test_json_and_csv_can_be_read_again(yogi: Answerer, album: Path) -> None:
     lines = [json.loads(line) for line in run(yogi, [str(album)], form="json", language="zh")[0].splitlines()]
     rows = list(csv.DictReader(io.StringIO(run(yogi, [str(album)], form="csv", language="zh")[0])))
     assert [line["source"] for line in lines] == [row["source"] for row in rows] == [str(album / one) for one in NAMES]
@@ -53,7 +54,7 @@ def test_json_and_csv_can_be_read_again(yogi: Predictor, album: Path) -> None:
     assert {row["overall.name"] for row in rows} <= {"躺臥", "站立", ""}
 
 
-def test_drawings_mirror_the_pictures_in_their_own_size(yogi: Predictor, album: Path, tmp_path: Path) -> None:
+def test_drawings_mirror_the_pictures_in_their_own_size(yogi: Answerer, album: Path, tmp_path: Path) -> None:
     text, tally = run(yogi, [str(album)], draw=tmp_path / "out", language="zh")
     assert text.count("\n") == 5
     drawn = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*"))
@@ -67,44 +68,44 @@ def test_drawings_mirror_the_pictures_in_their_own_size(yogi: Predictor, album: 
 
 
 def test_names_that_cannot_be_written_are_told(
-    yogi: Predictor, album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    yogi: Answerer, album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lettering, "FONTS", ())
+    monkeypatch.setattr(fonts, "FONTS", ())
     tally = run(yogi, [str(album)], draw=tmp_path / "out", language="zh")[1]
     assert tally.sentence.endswith("5 names have letters that no font here has (give one by --font)")
 
 
-def test_all_bad_is_a_tally_too(yogi: Predictor, tmp_path: Path) -> None:
+def test_all_bad_is_a_tally_too(yogi: Answerer, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"")
     tally = run(yogi, [str(tmp_path / "a.jpg"), str(tmp_path / "none.jpg")])[1]
     assert tally.good == 0
     assert tally.sentence == "0 pictures answered, 2 cannot be used (1 empty file, 1 unreadable file)"
 
 
-def test_a_folder_without_pictures_is_told(yogi: Predictor, tmp_path: Path) -> None:
+def test_a_folder_without_pictures_is_told(yogi: Answerer, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("text")
-    with pytest.raises(JobError, match=r"There are no pictures in .*: only 1 other file \(1 .txt\)"):
+    with pytest.raises(BatchError, match=r"There are no pictures in .*: only 1 other file \(1 .txt\)"):
         run(yogi, [str(tmp_path)])
 
 
 @pytest.mark.parametrize("place", ["", "out", "a/out"])
-def test_drawings_do_not_go_among_the_pictures(yogi: Predictor, album: Path, place: str) -> None:
-    with pytest.raises(JobError, match="be taken for pictures the next time"):
+def test_drawings_do_not_go_among_the_pictures(yogi: Answerer, album: Path, place: str) -> None:
+    with pytest.raises(BatchError, match="be taken for pictures the next time"):
         run(yogi, [str(album)], draw=album / place)
 
 
-def test_a_place_that_cannot_be_written_is_told(yogi: Predictor, album: Path, tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_is_told(yogi: Answerer, album: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(PlaceError, match="cannot be written"):
         run(yogi, [str(album)], draw=tmp_path / "file" / "out")
 
 
-def test_an_impossible_question_is_told_before_anything_is_written(yogi: Predictor, album: Path) -> None:
+def test_an_impossible_question_is_told_before_anything_is_written(yogi: Answerer, album: Path) -> None:
     with pytest.raises(PredictError, match="in: en, zh"):
         run(yogi, [str(album)], language="fr")
 
 
-def test_the_plain_heads_feature_the_main_one(predictor: Predictor, tmp_path: Path, kit: "Kit") -> None:
+def test_the_plain_heads_feature_the_main_one(predictor: Answerer, tmp_path: Path, kit: "Kit") -> None:
     (tmp_path / "a.png").write_bytes(kit.png(kit.noise(1)))
     line = run(predictor, [str(tmp_path)])[0]
     assert "; kind " in line
@@ -112,7 +113,7 @@ def test_the_plain_heads_feature_the_main_one(predictor: Predictor, tmp_path: Pa
     assert line.index("(") < line.index("; kind ")
 
 
-def test_masks_are_drawn_written_and_told(painter: Predictor, tmp_path: Path, kit: "Kit") -> None:
+def test_masks_are_drawn_written_and_told(painter: Answerer, tmp_path: Path, kit: "Kit") -> None:
     pixels, mask = kit.scene(48, 96)
     (tmp_path / "in" / "a").mkdir(parents=True)
     (tmp_path / "in" / "a" / "1.png").write_bytes(kit.png(pixels))
@@ -134,7 +135,7 @@ def test_masks_are_drawn_written_and_told(painter: Predictor, tmp_path: Path, ki
     assert (tally.good, tally.bad) == (1, 1)
 
 
-def test_areas_are_a_line_and_a_row(painter: Predictor, tmp_path: Path, kit: "Kit") -> None:
+def test_areas_are_a_line_and_a_row(painter: Answerer, tmp_path: Path, kit: "Kit") -> None:
     pixels, mask = kit.scene(64, 64)
     (tmp_path / "1.png").write_bytes(kit.png(pixels))
     line = run(painter, [str(tmp_path)], language="zh")[0]
@@ -146,22 +147,22 @@ def test_areas_are_a_line_and_a_row(painter: Predictor, tmp_path: Path, kit: "Ki
 
 
 def test_masks_need_a_model_that_tells_them_and_pictures(
-    predictor: Predictor, painter: Predictor, tmp_path: Path, kit: "Kit"
+    predictor: Answerer, painter: Answerer, tmp_path: Path, kit: "Kit"
 ) -> None:
     (tmp_path / "1.png").write_bytes(kit.png(kit.noise(1)))
-    with pytest.raises(JobError, match="There are no masks to write"):
+    with pytest.raises(BatchError, match="There are no masks to write"):
         run(predictor, [str(tmp_path)], masks=tmp_path.parent / "out")
-    with pytest.raises(JobError, match="Masks are written of pictures"):
+    with pytest.raises(BatchError, match="Masks are written of pictures"):
         run(painter, [str(tmp_path / "clip.mp4")], masks=tmp_path.parent / "out")
-    with pytest.raises(JobError, match="elsewhere for --masks"):
+    with pytest.raises(BatchError, match="elsewhere for --masks"):
         run(painter, [str(tmp_path)], masks=tmp_path / "out")
     with pytest.raises(PredictError, match="Windows are for masks"):
         run(predictor, [str(tmp_path)], window=True)
 
 
-def test_masks_of_several_heads_have_folders(painter: Predictor, tmp_path: Path, kit: "Kit") -> None:
+def test_masks_of_several_heads_have_folders(painter: Answerer, tmp_path: Path, kit: "Kit") -> None:
     said = painter.predict(kit.scene(40, 40)[0])
     assert isinstance(said, Answer)
     both = Answer(str(tmp_path / "1.png"), None, {}, (), {"a": said.masks["scene"], "b": said.masks["scene"]})
-    Drawer("a", (), tmp_path, None, tmp_path / "out").keep((both, None))
+    Drawer(load_display("segmentation"), "a", (), tmp_path, None, tmp_path / "out").keep((both, None))
     assert sorted(path.parent.name for path in (tmp_path / "out").rglob("*.png")) == ["a", "b"]

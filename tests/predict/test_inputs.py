@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 
 from meltpoint.images.decode import decode
-from meltpoint.predict import sources
-from meltpoint.predict.sources import is_single, most_bytes, read_picture
+from meltpoint.predict import inputs
+from meltpoint.predict.inputs import is_single, most_bytes, read_picture
 
 if TYPE_CHECKING:
-    from conftest import Kit
+    from saved_models import Kit
 
 MODES = [
     "1",
@@ -178,7 +178,7 @@ def web(kit: "Kit", monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(Web, "picture", kit.png(kit.noise(5, 24, 40)))
-    monkeypatch.setattr(sources, "RETRIES", 0)
+    monkeypatch.setattr(inputs, "RETRIES", 0)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Web)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

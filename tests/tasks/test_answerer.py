@@ -13,13 +13,14 @@ from PIL import Image
 from meltpoint.model.card import ModelError
 from meltpoint.model.model import load_model
 from meltpoint.params.model import Where
-from meltpoint.predict.answers import Answer, PredictError
-from meltpoint.predict.predictor import Predictor, open_predictor
+from meltpoint.predict.records import Answer, PredictError
 from meltpoint.tables import check_predictions
+from meltpoint.tasks.answerer import Answerer, open_answerer
+from meltpoint.tasks.classification import answer
 from meltpoint.trees import TreeError
 
 if TYPE_CHECKING:
-    from conftest import Kit
+    from saved_models import Kit
 
     from meltpoint.images.views import Views
 
@@ -47,7 +48,7 @@ def columns(table: pd.DataFrame) -> list[str]:
 
 @pytest.mark.parametrize("batch", [1, 2, 64])
 def test_views_are_predicted_split_by_split_as_the_saved_model_does(
-    plain_folder: Path, predictor: Predictor, tmp_path: Path, batch: int
+    plain_folder: Path, predictor: Answerer, tmp_path: Path, batch: int
 ) -> None:
     views = store(tmp_path / "views")
     table = predictor.predict_views(views, ("val", "test"), batch)
@@ -71,18 +72,18 @@ def test_views_are_predicted_split_by_split_as_the_saved_model_does(
     assert table["kind.answer"].tolist() == [CLASSES["kind"][place] for place in table[names].to_numpy().argmax(1)]
 
 
-def test_a_split_without_images_is_an_empty_table(predictor: Predictor, tmp_path: Path) -> None:
+def test_a_split_without_images_is_an_empty_table(predictor: Answerer, tmp_path: Path) -> None:
     assert predictor.predict_views(store(tmp_path / "views"), ("nothing",), 4).shape == (0, 4 + 2 + 2 + 5)
 
 
-def test_views_of_another_size_are_refused(predictor: Predictor, tmp_path: Path) -> None:
+def test_views_of_another_size_are_refused(predictor: Answerer, tmp_path: Path) -> None:
     with pytest.raises(PredictError, match="48 pixels wide, and the model takes 32"):
         predictor.predict_views(store(tmp_path / "views", size=48), ("val",), 4)
 
 
 @pytest.mark.parametrize("batch", [1, 3, 64])
 def test_pictures_are_predicted_as_their_views_and_bad_ones_spoil_only_their_row(
-    predictor: Predictor, tmp_path: Path, batch: int, kit: "Kit"
+    predictor: Answerer, tmp_path: Path, batch: int, kit: "Kit"
 ) -> None:
     views = store(tmp_path / "views")
     good = [kit.png(pixels) for pixels in views.plain[views.rows("test")]]
@@ -98,27 +99,25 @@ def test_pictures_are_predicted_as_their_views_and_bad_ones_spoil_only_their_row
     np.testing.assert_allclose(table.loc[[0, 1, 6], columns(table)], expected[columns(table)], atol=1e-5)
 
 
-def test_pictures_of_another_size_are_resized_as_in_training(predictor: Predictor, kit: "Kit") -> None:
+def test_pictures_of_another_size_are_resized_as_in_training(predictor: Answerer, kit: "Kit") -> None:
     large = np.random.default_rng(1).integers(0, 256, (96, 128, 3), dtype=np.uint8)
     small = np.asarray(cv2.resize(large, (SIZE, SIZE), interpolation=cv2.INTER_AREA))
     table = predictor.predict_images([kit.png(large), kit.png(small)], 2)
     np.testing.assert_allclose(*table[columns(table)].to_numpy(), atol=1e-6)
 
 
-def test_too_large_a_picture_is_an_error_of_its_row(predictor: Predictor, kit: "Kit") -> None:
+def test_too_large_a_picture_is_an_error_of_its_row(predictor: Answerer, kit: "Kit") -> None:
     table = predictor.predict_images([kit.png(np.zeros((1001, 1000, 3), np.uint8))], 2)
     assert table["error"][0] == "too many pixels"
 
 
-def test_no_pictures_give_an_empty_table(predictor: Predictor) -> None:
+def test_no_pictures_give_an_empty_table(predictor: Answerer) -> None:
     table = predictor.predict_images([], 4)
     assert list(table.columns[:4]) == ["source", "error", "sick.answer", "sick.p.no"]
     assert table.empty
 
 
-def test_sources_are_read_only_a_little_ahead(
-    predictor: Predictor, monkeypatch: pytest.MonkeyPatch, kit: "Kit"
-) -> None:
+def test_sources_are_read_only_a_little_ahead(predictor: Answerer, monkeypatch: pytest.MonkeyPatch, kit: "Kit") -> None:
     picture, taken, most_ahead, done = kit.png(np.zeros((8, 8, 3), np.uint8)), 0, 0, 0
 
     def sources() -> Any:
@@ -128,12 +127,12 @@ def test_sources_are_read_only_a_little_ahead(
             most_ahead = max(most_ahead, taken - done)
             yield picture
 
-    def count(self: Predictor, images: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
+    def count(predictor: Any, images: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
         nonlocal done
         done += len(images)
         return {name: np.zeros((len(images), len(classes)), np.float32) for name, classes in CLASSES.items()}
 
-    monkeypatch.setattr(Predictor, "probabilities", count)
+    monkeypatch.setattr(answer, "probabilities", count)
     assert len(predictor.predict_images(sources(), 4)) == 40
     assert done == 40
     assert most_ahead <= 5 * 4 + 1
@@ -141,24 +140,26 @@ def test_sources_are_read_only_a_little_ahead(
 
 def test_a_folder_without_a_model_is_told(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="holds no model"):
-        open_predictor(tmp_path)
+        open_answerer(tmp_path)
 
 
-def test_parameters_are_those_of_the_saved_model(plain_folder: Path, predictor: Predictor) -> None:
-    assert predictor.parameters == sum(parameter.numel() for parameter in load_model(plain_folder)[0].parameters())
-    assert not predictor.model.training
+def test_parameters_are_those_of_the_saved_model(plain_folder: Path, predictor: Answerer) -> None:
+    assert predictor.predictor.parameters == sum(
+        parameter.numel() for parameter in load_model(plain_folder)[0].parameters()
+    )
+    assert not predictor.predictor.model.training
 
 
-def test_a_head_with_where_has_no_label_elsewhere(predictor: Predictor, tmp_path: Path, kit: "Kit") -> None:
+def test_a_head_with_where_has_no_label_elsewhere(predictor: Answerer, tmp_path: Path, kit: "Kit") -> None:
     heads = {"kind": kit.head("kind_label", where=Where(label="sick_label", is_in=["yes"]))}
-    asked = open_predictor(kit.save(kit.card(heads, CLASSES), tmp_path / "model"))
+    asked = open_answerer(kit.save(kit.card(heads, CLASSES), tmp_path / "model"))
     views = store(tmp_path / "views")
     assert asked.predict_views(views, ("test",), 8)["kind.label"].isna().all()
     views.samples["kind_label"] = pd.array(["x", "x", "x", "y", "x", "x", "z"], dtype="string")
     assert asked.predict_views(views, ("test",), 8)["kind.label"].fillna("-").tolist() == ["-", "y", "-"]
 
 
-def test_answers_of_a_tree_are_paths_and_probabilities_are_raw(yogi: Predictor, tmp_path: Path) -> None:
+def test_answers_of_a_tree_are_paths_and_probabilities_are_raw(yogi: Answerer, tmp_path: Path) -> None:
     table = yogi.predict_views(store(tmp_path / "views"), ("train", "val", "test"), 4)
     parents = yogi.card.tree.parents  # type: ignore[union-attr]
     assert (table["pose.answer"].map(parents["pose"]) == table["family.answer"]).all()
@@ -173,10 +174,10 @@ def test_a_tree_that_is_none_is_told(tmp_path: Path, kit: "Kit") -> None:
     parents = {**card.tree.parents, "pose": {"corpse": "flat"}}
     broken = card.model_copy(update={"tree": card.tree.model_copy(update={"parents": parents})})
     with pytest.raises(TreeError, match="has no parent"):
-        open_predictor(kit.save(broken, tmp_path / "model"))
+        open_answerer(kit.save(broken, tmp_path / "model"))
 
 
-def test_every_kind_of_source_gives_the_same_answer(predictor: Predictor, tmp_path: Path, kit: "Kit") -> None:
+def test_every_kind_of_source_gives_the_same_answer(predictor: Answerer, tmp_path: Path, kit: "Kit") -> None:
     pixels = kit.noise(3, 60, 80)
     path = tmp_path / "one.png"
     path.write_bytes(kit.png(pixels))
@@ -193,7 +194,7 @@ def test_every_kind_of_source_gives_the_same_answer(predictor: Predictor, tmp_pa
             assert said.probability == pytest.approx(known.heads[head].probability, abs=1e-5)
 
 
-def test_a_folder_gives_a_list_and_equal_names_stay_two(predictor: Predictor, album: Path) -> None:
+def test_a_folder_gives_a_list_and_equal_names_stay_two(predictor: Answerer, album: Path) -> None:
     answers = predictor.predict(album)
     assert isinstance(answers, list)
     names = ["2.PNG", "a/1.png", "a/broken.jpg", "a/sub/3.png", "b/1.png"]
@@ -205,7 +206,7 @@ def test_a_folder_gives_a_list_and_equal_names_stay_two(predictor: Predictor, al
     assert predictor.predict(album / "empty") == []
 
 
-def test_a_stream_is_the_same_whatever_the_batch(predictor: Predictor, album: Path) -> None:
+def test_a_stream_is_the_same_whatever_the_batch(predictor: Answerer, album: Path) -> None:
     def told(batch: int) -> list[tuple[str | None, dict[str, float]]]:
         answers = predictor.stream(album, batch=batch)
         return [(one.source, {head: round(said.probability, 4) for head, said in one.heads.items()}) for one in answers]
@@ -213,7 +214,7 @@ def test_a_stream_is_the_same_whatever_the_batch(predictor: Predictor, album: Pa
     assert told(1) == told(2) == told(64)
 
 
-def test_whoever_stops_taking_ends_the_work(predictor: Predictor, kit: "Kit") -> None:
+def test_whoever_stops_taking_ends_the_work(predictor: Answerer, kit: "Kit") -> None:
     taken = 0
 
     def sources() -> Iterator[bytes]:
@@ -241,12 +242,12 @@ def test_whoever_stops_taking_ends_the_work(predictor: Predictor, kit: "Kit") ->
         ([None], "NoneType is no picture"),
     ],
 )
-def test_what_is_no_picture_is_refused(predictor: Predictor, source: Any, why: str) -> None:
+def test_what_is_no_picture_is_refused(predictor: Answerer, source: Any, why: str) -> None:
     with pytest.raises(PredictError, match=why):
         predictor.predict(source)
 
 
 @pytest.mark.parametrize(("top", "language", "why"), [(0, None, "1 choice"), (1, "fr", "has them in: none")])
-def test_impossible_questions_are_refused(predictor: Predictor, top: int, language: str | None, why: str) -> None:
+def test_impossible_questions_are_refused(predictor: Answerer, top: int, language: str | None, why: str) -> None:
     with pytest.raises(PredictError, match=why):
         predictor.predict(np.zeros((4, 4, 3), np.uint8), top, language)

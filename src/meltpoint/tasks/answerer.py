@@ -1,0 +1,135 @@
+"""A saved model that answers: a predictor, together with the task that makes answers of what it gives."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from meltpoint.images.decode import Pixels
+from meltpoint.model.card import Card
+from meltpoint.predict.inputs import Source, is_single
+from meltpoint.predict.predictor import BATCH, Predictor, open_predictor
+from meltpoint.predict.records import Answer, Question, check_question
+from meltpoint.predict.repeat_predictors import open_repeats
+from meltpoint.tasks.contract import AnswerPart, load_answer
+
+if TYPE_CHECKING:  # the store of views brings in what augments them, which a served model does without
+    from meltpoint.images.views import Views
+
+
+@dataclass(frozen=True, eq=False)
+class Answerer:
+    """What `meltpoint.load` gives: pictures in, answers out."""
+
+    predictor: Predictor
+    task: AnswerPart
+
+    @property
+    def card(self) -> Card:
+        """What the model says of itself."""
+        return self.predictor.card
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """The heads of its tree from the root's to the leaves', empty if it has none."""
+        return self.predictor.tree.levels if self.predictor.tree else ()
+
+    @property
+    def tells_masks(self) -> bool:
+        """Whether its answers are masks."""
+        return self.task.MASKS
+
+    def predict(
+        self, source: Source | Iterable[Source], top: int = 5, language: str | None = None, window: bool = False
+    ) -> Answer | list[Answer]:
+        """The answer to a picture; of a list or a folder a list of answers, in order.
+
+        A picture is a path, an http(s) address, the bytes of a file, a Pillow image, or an array uint8 (H, W, 3) RGB or
+        (H, W) grey. `top` choices are told of each head, by their names in `language` (None: as labels). A picture that
+        cannot be used has its reason as `error`. `window`: pictures larger than those of the training are looked at
+        part by part for their masks, not scaled down. `stream` does the same for more pictures than a list should hold.
+
+        Raises:
+            PredictError: no picture, an array of another kind, a language without names, windows without masks.
+        """
+        answers = list(self.stream(source, top, language, window=window))
+        return answers[0] if is_single(source) else answers
+
+    def stream(
+        self,
+        sources: Source | Iterable[Source],
+        top: int = 5,
+        language: str | None = None,
+        batch: int = BATCH,
+        window: bool = False,
+    ) -> Iterator[Answer]:
+        """The answers to pictures and folders of pictures as they come, in order; see `predict`.
+
+        The next pictures are decoded meanwhile. Memory does not grow with their number.
+
+        Raises:
+            PredictError: see `predict`.
+        """
+        for answer, _ in self.look(sources, Question(top, language, window), batch, None):
+            yield answer
+
+    def look(
+        self, sources: Source | Iterable[Source], question: Question, batch: int, side: int | None
+    ) -> Iterator[tuple[Answer, Pixels | None]]:
+        """Like `stream`, each with the picture itself, uint8 (H, W, 3), its sides no longer than `side`."""
+        check_question(self.card, question, self.tells_masks)
+        return self.task.look(self.predictor, sources, question, batch, side)
+
+    def probabilities(self, images: Pixels) -> dict[str, NDArray[np.float32]]:
+        """Images uint8 (N, S, S, 3) of the card's size, N >= 1, to raw probabilities float32 of each head.
+
+        (N, C) of a class of each image, (N, C, S, S) of a class of each pixel.
+        """
+        return self.task.probabilities(self.predictor, images)
+
+    def fit_batch(self, batch: int) -> int:
+        """How many pictures go through the model at once where `batch` are asked for: pixels take memory."""
+        return self.task.fit_batch(self.predictor, batch)
+
+    def predict_views(self, views: "Views", splits: Sequence[str], batch: int) -> pd.DataFrame:
+        """Predictions of the plain views of some splits, split by split, sorted by id.
+
+        Their columns are those of `tables.check_predictions`, and of masks those of `tables.check_counts`.
+
+        Raises:
+            PredictError: the views have another size than the model's images, or no masks that a model of them needs.
+        """
+        self.predictor.check_size(views)
+        rows = np.concatenate([views.rows(split) for split in splits])
+        return self.task.predict_views(self.predictor, views, rows, batch)
+
+    def predict_repeats(
+        self, folder: Path, views: "Views", splits: Sequence[str], batch: int
+    ) -> Iterator[tuple[Card, pd.DataFrame]]:
+        """Card and predictions of the repeats 2 to n in `folder`, in order; see `open_repeats` and `predict_views`."""
+        for repeat in open_repeats(self.predictor, folder):
+            yield repeat.card, replace(self, predictor=repeat).predict_views(views, splits, batch)
+
+    def predict_images(self, sources: Iterable[Source], batch: int) -> pd.DataFrame:
+        """A row for each source, in order: `source`, `error`, and per head its answer and its raw probabilities.
+
+        A picture that cannot be used has its reason in `error`, which is missing elsewhere, no answers, and NaN as
+        probabilities. Of a head of pixels there is the area of each class. The next pictures are decoded meanwhile;
+        memory does not grow with their number, but for the table.
+        """
+        return self.task.predict_images(self.predictor, sources, batch)
+
+
+def open_answerer(folder: Path) -> Answerer:
+    """Open a model folder; neither its pretrained weights nor a network are needed.
+
+    Raises:
+        ModelError: the folder holds no model that can be used.
+        TreeError: the tree of its card is none.
+    """
+    predictor = open_predictor(folder)
+    return Answerer(predictor, load_answer(predictor.card.task))
