@@ -25,6 +25,7 @@ from unittest.mock import patch
 import numpy as np
 from numpy.typing import NDArray
 
+from meltpoint.arrays import Pixels
 from reporting import Row
 
 if TYPE_CHECKING:
@@ -129,7 +130,6 @@ def _read(source: "Source", card: "Card") -> "Picture":
 
 def _rates(model: Path, pictures: Path, count: int) -> tuple[dict[str, float], str]:
     """Images a second of each, and the device."""
-    from meltpoint.images.decode import Pixels
     from meltpoint.predict.inputs import expand, stack_pixels
     from meltpoint.predict.predictor import BATCH
     from meltpoint.prefetch import map_ahead

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from meltpoint.arrays import Flags
 from meltpoint.params.model import Threshold
 from meltpoint.tasks.thresholds import choose_purest, choose_set, choose_threshold
 
 Numbers = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 ROUNDS = 1000
 WISHES = (0.8, 0.9, 0.95, 0.99)
 

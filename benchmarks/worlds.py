@@ -3,14 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from meltpoint.arrays import Floats, Ints
 from meltpoint.params.judging import Metric
 from meltpoint.tasks.classification import paired as classification
 from meltpoint.tasks.segmentation import paired as segmentation
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 SHARED = 0.7  # of the images are as hard for one strategy as for another
 SPREAD = 0.01  # standard deviation of the accuracy of a training

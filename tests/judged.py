@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from meltpoint.arrays import Mask
 from meltpoint.compare.results import Evidence, read_evidence
 from meltpoint.files import write_json
 from meltpoint.metrics import confusion
@@ -33,8 +34,6 @@ from meltpoint.tables import (
 from meltpoint.tasks.classification import paired
 from meltpoint.tasks.classification.metrics import judge_heads
 from meltpoint.tasks.segmentation.borders import IGNORED, count_borders
-
-Mask = NDArray[np.uint8]
 
 CLASSES: Classes = {"defective": ["intact", "defective"], "severity": ["none", "some", "much"]}
 SCENE: Classes = {"scene": ["sky", "road", "car", "person"]}

@@ -7,13 +7,13 @@ import pytest
 from numpy.typing import NDArray
 from sklearn import metrics as reference
 
+from meltpoint.arrays import Ints
 from meltpoint.compare import intervals
 from meltpoint.compare.influence import jackknife
 from meltpoint.compare.measured import Measured
 from meltpoint.tasks.classification import paired as classification
 from meltpoint.tasks.segmentation import paired as segmentation
 
-Ints = NDArray[np.int64]
 METRICS = ["accuracy", "balanced_accuracy", "macro_f1", "quadratic_kappa", "log_loss", "roc_auc"]
 CLASSES = ["a", "b", "c", "d"]
 

@@ -9,17 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from meltpoint.arrays import Ints
 from meltpoint.data.assignment import LEAST_ROOM, OF_ALL, OF_CLASS, assign
-from meltpoint.data.strata import Integers, build_strata, combine_labels
+from meltpoint.data.strata import build_strata, combine_labels
 from meltpoint.tables import say_present
 
 SHARES = np.array([0.64, 0.11, 0.25])
 SEEDS = st.integers(0, 2**32 - 1)
 
 
-def part(
-    codes: Integers, combined: Integers, groups: Integers, draws: NDArray[np.float64], shares: NDArray[np.float64]
-) -> Integers:
+def part(codes: Ints, combined: Ints, groups: Ints, draws: NDArray[np.float64], shares: NDArray[np.float64]) -> Ints:
     return assign(build_strata(codes, combined, groups, shares), shares, draws)
 
 
@@ -28,7 +27,7 @@ def room(counts: NDArray[Any], factor: float) -> NDArray[np.float64]:
     return np.maximum(LEAST_ROOM, factor * np.sqrt(SHARES * (1 - SHARES) * (counts**2).sum())) + 1e-6
 
 
-def make_codes(random: np.random.Generator, count: int) -> Integers:
+def make_codes(random: np.random.Generator, count: int) -> Ints:
     return np.stack([random.integers(0, 2, count), random.choice(4, count, p=[0.6, 0.2, 0.15, 0.05])], axis=1)
 
 

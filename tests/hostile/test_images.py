@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from meltpoint.arrays import Pixels
 from meltpoint.files import read_json
 from meltpoint.images import formats
-from meltpoint.images.decode import Pixels, decode
+from meltpoint.images.decode import decode
 from meltpoint.images.formats import FORMATS
 from meltpoint.images.resize import resize
 from meltpoint.params.data import Images

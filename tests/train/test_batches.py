@@ -9,8 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meltpoint.arrays import Pixels
 from meltpoint.train.batches import (
-    Pixels,
     Store,
     TrainImages,
     _read,

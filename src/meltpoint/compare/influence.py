@@ -10,14 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from meltpoint.arrays import Flags, Floats, Ints
 from meltpoint.metrics import ratio
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 
 DENSE = 20_000_000  # sums of every group and class held at once
 

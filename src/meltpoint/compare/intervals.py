@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import binom, binomtest, norm, t
 
-Floats = NDArray[np.float64]
+from meltpoint.arrays import Floats
 
 FEW = 60  # discordant images up to which the exact test is computed; beyond, Tango's score test keeps its level
 NUISANCE = 5e-4  # level of the interval of the nuisance parameter in the exact test

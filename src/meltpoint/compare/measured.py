@@ -10,16 +10,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
+from meltpoint.arrays import Flags, Floats, Ints
 from meltpoint.compare import intervals
 from meltpoint.compare.influence import Influence, jackknife
 from meltpoint.compare.intervals import Interval
 from meltpoint.metrics import sign_of
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 
 MOST = {"log_loss": np.inf, "quadratic_kappa": 2.0}  # that two predictors can differ by; else 1
 FEW_MORE = 4  # groups that Wilson's interval adds to those seen

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import norm
 
 from meltpoint.compare.intervals import holm, joint_level
 from meltpoint.compare.measured import Measured
 from meltpoint.params.judging import Compare
 
-Floats = NDArray[np.float64]
 Standing = Literal["ship", "leads", "as good", "worse", "open"]
 Verdict = Literal["ship", "not_enough_evidence"]
 

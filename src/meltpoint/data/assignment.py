@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from meltpoint.data.strata import Integers, Shares, Strata
-
-Floats = NDArray[np.float64]
+from meltpoint.arrays import Floats, Ints
+from meltpoint.data.strata import Shares, Strata
 
 # How far a part may be from its share of a stratum, in standard deviations of a draw without strata.
 OF_ALL, OF_CLASS, OF_COMBINATION = 0.5, 1.0, 2.0
@@ -16,7 +15,7 @@ LEAST_ROOM = 1.0  # images; less cannot always be had, as counts are whole
 SLACK = 1e-9
 
 
-def assign(strata: Strata, shares: Shares, draws: Floats) -> Integers:
+def assign(strata: Strata, shares: Shares, draws: Floats) -> Ints:
     """The part of each group, int64 (G,): that in which its draw falls, but for the few moved to keep the bounds.
 
     `draws` (G,) are in 0..1, and each is of its group alone. So a group changes its part only where a stratum that it
@@ -43,9 +42,9 @@ class _Ledger:
     brought out of their bounds any more.
     """
 
-    parts: Integers
+    parts: Ints
     held: Floats
-    groups: Integers
+    groups: Ints
     wanted: Floats
     least: Floats
     most: Floats
@@ -77,7 +76,7 @@ class _Ledger:
         self.parts[group] = end
 
 
-def _fall(draws: Floats, shares: Shares) -> Integers:
+def _fall(draws: Floats, shares: Shares) -> Ints:
     """The part in whose interval each draw falls: the last part's begins at 0, the first part's ends at 1."""
     borders = np.cumsum(shares[::-1])
     reached = np.minimum(np.searchsorted(borders, draws, side="right"), np.flatnonzero(shares[::-1] > 0)[-1])
@@ -92,7 +91,7 @@ def _distances(draws: Floats, shares: Shares) -> Floats:
     return nearest
 
 
-def _open_ledger(strata: Strata, shares: Shares, parts: Integers, distance: Floats) -> _Ledger:
+def _open_ledger(strata: Strata, shares: Shares, parts: Ints, distance: Floats) -> _Ledger:
     shape = (len(shares), len(strata.total))
     held, groups = np.zeros(shape), np.zeros(shape, dtype=np.int64)
     np.add.at(held, (parts[strata.owner], strata.column), strata.count)
@@ -111,7 +110,7 @@ def _open_ledger(strata: Strata, shares: Shares, parts: Integers, distance: Floa
 def _settle(strata: Strata, ledger: _Ledger, stratum: int) -> None:
     """Move groups until a stratum is within its bounds, or none can be moved to bring it nearer to them."""
     members, counts = strata.members_of(stratum)
-    nearest: dict[int, Integers] = {}  # places of the members by their distance from a part
+    nearest: dict[int, Ints] = {}  # places of the members by their distance from a part
     while ledger.excess(stratum, ledger.held[:, stratum]) > SLACK:
         for start, end in _ways(ledger.held[:, stratum] - ledger.wanted[:, stratum]):
             if end not in nearest:

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from meltpoint.arrays import Pixels
 from meltpoint.data.perceptual_hash import (
     TURNS,
     Detail,
     Hashes,
-    Pixels,
     agreement,
     detail_of,
     hash_details,

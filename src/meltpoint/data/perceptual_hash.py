@@ -6,7 +6,8 @@ import scipy.fft
 import scipy.linalg
 from numpy.typing import NDArray
 
-Pixels = NDArray[np.uint8]
+from meltpoint.arrays import Pixels
+
 Detail = NDArray[np.int8]  # (..., SIDE, SIDE), in units of 1 / UNIT
 Hashes = NDArray[np.uint64]
 

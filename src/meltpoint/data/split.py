@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from meltpoint.arrays import Floats, Ints
 from meltpoint.data.assignment import assign
 from meltpoint.data.duplicates import Duplicate
 from meltpoint.data.groups import draw_groups, join_groups, name_groups, pair_links
@@ -15,9 +16,6 @@ from meltpoint.data.strata import build_strata, combine_labels, part_plainly
 from meltpoint.errors import UserError
 from meltpoint.params.data import Split
 from meltpoint.tables import SPLITS, Classes, memberships
-
-Integers = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 RANDOM_SPLITS = 20  # plain random splits over which their leak is averaged
 GLUED = 0.5  # of all images in one group of duplicates: then something common was taken for a duplicate
@@ -76,8 +74,8 @@ def split_samples(samples: pd.DataFrame, classes: Classes, pairs: Sequence[Dupli
 
 
 def _part(
-    table: pd.DataFrame, classes: Classes, groups: Integers, draws: Floats, official: NDArray[np.bool_], split: Split
-) -> Integers:
+    table: pd.DataFrame, classes: Classes, groups: Ints, draws: Floats, official: NDArray[np.bool_], split: Split
+) -> Ints:
     """The split of each row as a position in SPLITS, (N,); `draws` (N,) are those of the rows' groups."""
     unknown = sorted(set(table["split"][official]) - set(SPLITS))
     if unknown:
@@ -100,13 +98,13 @@ def _part(
     return parts
 
 
-def _by_appearance(numbers: Integers) -> Integers:
+def _by_appearance(numbers: Ints) -> Ints:
     """Numbers of groups, made 0..G-1 in the order of their first rows."""
     codes, _ = pd.factorize(numbers)
     return np.asarray(codes, dtype=np.int64)
 
 
-def _random_parts(table: pd.DataFrame, classes: Classes, split: Split) -> list[Integers]:
+def _random_parts(table: pd.DataFrame, classes: Classes, split: Split) -> list[Ints]:
     """What a split that knows neither groups nor duplicates would do, several times."""
     shares = np.array([split.ratios.train, split.ratios.val, split.ratios.test])
     _, combined = combine_labels(table, classes)
@@ -115,14 +113,14 @@ def _random_parts(table: pd.DataFrame, classes: Classes, split: Split) -> list[I
     ]
 
 
-def _leaked(parts: Integers, groups: Integers, later: tuple[str, ...] = ("test",)) -> NDArray[np.bool_]:
+def _leaked(parts: Ints, groups: Ints, later: tuple[str, ...] = ("test",)) -> NDArray[np.bool_]:
     """Whether an image is in one of the `later` splits while another of its group is in train, (N,)."""
     in_train = np.bincount(groups[parts == 0], minlength=groups.max(initial=-1) + 1) > 0
     leaked: NDArray[np.bool_] = np.isin(parts, [SPLITS.index(name) for name in later]) & in_train[groups]
     return leaked
 
 
-def _check_glue(table: pd.DataFrame, links: Integers) -> None:
+def _check_glue(table: pd.DataFrame, links: Ints) -> None:
     largest = np.bincount(join_groups(table.assign(group=None), links)).max(initial=0)
     if largest > max(GLUED * len(table), 2):
         raise SplitError(
@@ -152,7 +150,7 @@ def _check_classes(result: pd.DataFrame, classes: Classes) -> None:
 
 
 def _report(
-    result: pd.DataFrame, classes: Classes, groups: Integers, pairs: Sequence[Duplicate], links: Integers
+    result: pd.DataFrame, classes: Classes, groups: Ints, pairs: Sequence[Duplicate], links: Ints
 ) -> dict[str, Any]:
     sizes = np.bincount(groups)
     labels = result[list(classes)].astype("object").fillna("").to_numpy()
@@ -180,7 +178,7 @@ def _report(
 
 
 def _official(
-    table: pd.DataFrame, result: pd.DataFrame, official: NDArray[np.bool_], groups: Integers, parts: Integers
+    table: pd.DataFrame, result: pd.DataFrame, official: NDArray[np.bool_], groups: Ints, parts: Ints
 ) -> dict[str, Any] | None:
     """What was kept of the source's splits, what was cut from its train, and which images of them leak."""
     if not official.any():

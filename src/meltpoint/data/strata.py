@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from meltpoint.arrays import Ints
 from meltpoint.tables import Classes, mask_column, memberships
 
-Integers = NDArray[np.int64]
 Shares = NDArray[np.float64]  # (S,), sums to 1
 
 
-def combine_labels(samples: pd.DataFrame, classes: Classes) -> tuple[Integers, Integers]:
+def combine_labels(samples: pd.DataFrame, classes: Classes) -> tuple[Ints, Ints]:
     """Class codes (N, L), a missing label being a class of its own, and codes of their combinations (N,).
 
     A label of masks has a column for each class, 0 where an image shows it, and -1, no stratum, where it does not.
@@ -30,7 +30,7 @@ def combine_labels(samples: pd.DataFrame, classes: Classes) -> tuple[Integers, I
     return codes, combined.reshape(-1).astype(np.int64)
 
 
-def part_plainly(combined: Integers, shares: Shares, random: np.random.Generator) -> Integers:
+def part_plainly(combined: Ints, shares: Shares, random: np.random.Generator) -> Ints:
     """The part of each image, int64 (N,), by a stratified random split that knows of no groups."""
     order = np.lexsort((random.random(len(combined)), combined))
     sizes = np.bincount(combined)
@@ -50,26 +50,26 @@ class Strata:
     everything, 1 for a class, 2 for a combination, and `total` (K,) its images.
     """
 
-    owner: Integers
-    column: Integers
-    count: Integers
-    starts: Integers
-    kind: Integers
-    total: Integers
-    sizes: Integers  # (G,) images of each group
+    owner: Ints
+    column: Ints
+    count: Ints
+    starts: Ints
+    kind: Ints
+    total: Ints
+    sizes: Ints  # (G,) images of each group
 
     def cells_of(self, group: int) -> slice:
         """The cells of a group."""
         return slice(int(self.starts[group]), int(self.starts[group + 1]))
 
-    def members_of(self, stratum: int) -> tuple[Integers, Integers]:
+    def members_of(self, stratum: int) -> tuple[Ints, Ints]:
         """The groups of a stratum, in the order of their numbers, and how many images of it each has."""
         order, ends = self._by_stratum
         cells = order[ends[stratum] : ends[stratum + 1]]
         return self.owner[cells], self.count[cells]
 
     @cached_property
-    def _by_stratum(self) -> tuple[Integers, Integers]:
+    def _by_stratum(self) -> tuple[Ints, Ints]:
         order = np.argsort(self.column, kind="stable")
         return order, np.searchsorted(self.column[order], np.arange(len(self.total) + 1)).astype(np.int64)
 
@@ -87,7 +87,7 @@ class Strata:
         return wanted
 
 
-def build_strata(codes: Integers, combined: Integers, groups: Integers, shares: Shares) -> Strata:
+def build_strata(codes: Ints, combined: Ints, groups: Ints, shares: Shares) -> Strata:
     """The strata of groups 0..G-1 of images: `codes` (N, L) and `combined` (N,) of `combine_labels`, `groups` (N,).
 
     A combination too rare for every part to get an image of it is left to its single classes.

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from meltpoint.arrays import Mask, Pixels
 from meltpoint.errors import UserError
-from meltpoint.images.decode import Pixels
-from meltpoint.images.mask_files import IGNORED, Mask
+from meltpoint.images.mask_files import IGNORED
 from meltpoint.params.data import Images
 
 if TYPE_CHECKING:

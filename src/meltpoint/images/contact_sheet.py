@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
+from meltpoint.arrays import Pixels
 from meltpoint.bit_depth import Depths
 from meltpoint.files import whole_file
-from meltpoint.images.decode import Pixels, decode
+from meltpoint.images.decode import decode
 
 INK, QUIET, ACCENT, PAPER, FRAME = "#1f2328", "#656d76", "#bc4c00", "#ffffff", "#d0d7de"
 EDGE, GAP, MARGIN = 144, 14, 28  # pixels: side of a picture, space between cells, space around the sheet

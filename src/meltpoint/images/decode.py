@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
+from meltpoint.arrays import Pixels
 from meltpoint.bit_depth import Depths, Inspected
 from meltpoint.errors import UserError
 from meltpoint.images.deep_colour import (
@@ -26,7 +26,6 @@ from meltpoint.images.deep_colour import (
 from meltpoint.images.dicom import read_dicom
 from meltpoint.images.formats import FORMATS, START, RefusedError, check_raw, check_start, is_dicom, readable
 
-Pixels = NDArray[np.uint8]
 Size = tuple[int, int]  # width, height
 
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from meltpoint.arrays import Pixels
 from meltpoint.bit_depth import Depths, Kind, Range, Scale
 from meltpoint.images.formats import RefusedError
 
-Pixels = NDArray[np.uint8]
 SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 
 

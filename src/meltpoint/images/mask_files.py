@@ -8,13 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from meltpoint.arrays import Ints, Mask, Pixels
 from meltpoint.errors import UserError
-from meltpoint.images.decode import Pixels, Size, read_colours, read_values
+from meltpoint.images.decode import Size, read_colours, read_values
 from meltpoint.images.resize import move
 from meltpoint.params.data import Images, MaskLabel
 
-Mask = NDArray[np.uint8]  # (H, W) class ids, or IGNORED
-Counts = NDArray[np.int64]
 Codes = NDArray[np.int32]
 
 IGNORED = 255
@@ -34,7 +33,7 @@ class MaskError(UserError, ValueError):
         )
 
 
-def normalise(origin: Path, label: MaskLabel, size: Size) -> tuple[bytes, Counts]:
+def normalise(origin: Path, label: MaskLabel, size: Size) -> tuple[bytes, Ints]:
     """A mask as an 8-bit palette PNG of class ids, in the order of the label's classes; void is `IGNORED`.
 
     With it comes the number of pixels of each class (C + 1,), the last of ignored ones. `size` is the image's (width,

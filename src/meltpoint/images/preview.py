@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from meltpoint.arrays import Pixels
 from meltpoint.images.augment import Transform
 from meltpoint.images.contact_sheet import draw_sheet
-from meltpoint.images.decode import Pixels
 from meltpoint.images.mask_files import paint
 from meltpoint.images.views import MaskedView, Views, augment, view_seed
 from meltpoint.tables import PRESENT

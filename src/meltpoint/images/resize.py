@@ -4,11 +4,9 @@ from typing import Literal, assert_never
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from meltpoint.arrays import Pixels
 from meltpoint.params.data import Images
-
-Pixels = NDArray[np.uint8]
 
 Interpolation = Literal["bilinear", "bicubic", "area", "nearest"]
 

@@ -13,12 +13,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from meltpoint.arrays import Mask, Pixels
 from meltpoint.bit_depth import Depths
 from meltpoint.errors import UserError
 from meltpoint.files import read_json, sha256_of, whole_folder, write_json
 from meltpoint.images.augment import Transform
-from meltpoint.images.decode import Pixels, decode
-from meltpoint.images.mask_files import Mask, read_mask, resize_mask
+from meltpoint.images.decode import decode
+from meltpoint.images.mask_files import read_mask, resize_mask
 from meltpoint.images.resize import resize
 from meltpoint.params.data import Images
 from meltpoint.prefetch import map_ahead

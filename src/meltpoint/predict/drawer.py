@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 from PIL import Image
 
+from meltpoint.arrays import Pixels
 from meltpoint.errors import UserError
 from meltpoint.files import whole_file
-from meltpoint.images.decode import Pixels
 from meltpoint.predict.fonts import Fonts
 from meltpoint.predict.inputs import is_address
 from meltpoint.predict.records import Answer, DisplayPart

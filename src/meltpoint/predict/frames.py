@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from meltpoint.images.decode import Pixels
+from meltpoint.arrays import Pixels
 from meltpoint.predict.records import Answer, Answering, Question
 from meltpoint.predict.video import Film, VideoError, Write, read_frames, write_video
 from meltpoint.prefetch import map_ahead

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
+from meltpoint.arrays import Pixels
 from meltpoint.bit_depth import Depths
-from meltpoint.images.decode import ImageError, Pixels, decode
+from meltpoint.images.decode import ImageError, decode
 from meltpoint.images.deep_colour import is_deep_colour
 from meltpoint.images.resize import resize
 from meltpoint.model.card import Card

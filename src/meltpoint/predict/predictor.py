@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from meltpoint.images.decode import Pixels
+from meltpoint.arrays import Pixels
 from meltpoint.model.card import Card
 from meltpoint.model.fuse import fuse
 from meltpoint.model.inference import infer, inference_device

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from meltpoint.arrays import Pixels
 from meltpoint.errors import UserError
-from meltpoint.images.decode import Pixels
 from meltpoint.model.card import Card, HeadCard
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from meltpoint.images.decode import Pixels
+from meltpoint.arrays import Pixels
 from meltpoint.model.card import Card
 from meltpoint.params.judging import Evaluate
 from meltpoint.predict.predictor import Predictor

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from meltpoint.arrays import Pixels
 from meltpoint.errors import UserError
 from meltpoint.files import whole_file
-from meltpoint.images.decode import Pixels
 
 if TYPE_CHECKING:
     from av import VideoFrame

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from meltpoint.images.decode import Pixels
+from meltpoint.arrays import Pixels
 from meltpoint.model.card import Card
 from meltpoint.predict.inputs import Source, is_single
 from meltpoint.predict.predictor import BATCH, Predictor, open_predictor

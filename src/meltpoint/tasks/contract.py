@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from meltpoint.arrays import Pixels
 from meltpoint.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from meltpoint.compare.results import PairedPart
     from meltpoint.evaluate.repeat_scores import Judged
-    from meltpoint.images.decode import Pixels
     from meltpoint.images.views import Views
     from meltpoint.model.card import Card
     from meltpoint.params.judging import Evaluate

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
+from meltpoint.arrays import Flags, Ints
 from meltpoint.params.model import Threshold
 
 CONFIDENCE = 0.95  # over what val might have been: in at most 5% of cases a chosen point gives less than was wished
@@ -17,8 +18,6 @@ SLACK = 1e-4  # of a probability: more than it moves by rounding, when the same 
 MANY = 5  # times the images that a promise needs at least: from here on a second start is worth half of the risk
 
 Numbers = NDArray[np.floating]
-Counts = NDArray[np.int64]
-Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ def choose_purest(values: Numbers, is_right: Flags, share: float) -> Point:
     return Point(_between(steps, index), float(hits[index] / counts[index]), int(counts[index]), needed)
 
 
-def _highest(hits: Counts, share: float) -> int | None:
+def _highest(hits: Ints, share: float) -> int | None:
     """The first step of falling values down to which enough of the hits lie; None if there are too few to show it.
 
     The k-th smallest of n draws has at least `share` of the population at or above it with probability
@@ -113,14 +112,14 @@ def _highest(hits: Counts, share: float) -> int | None:
     return int(shown[0]) if len(shown) else None
 
 
-def _point(values: Numbers, hits: Counts, index: int | None, share: float) -> Point:
+def _point(values: Numbers, hits: Ints, index: int | None, share: float) -> Point:
     there, needed = int(hits[-1]) if len(hits) else 0, count_needed(share)
     if index is None:
         return Point(None, float(there > 0), there, needed)
     return Point(_between(values, index), float(hits[index] / there), there, needed)
 
 
-def _chances(hits: Counts, counts: Counts, share: float) -> NDArray[np.float64]:
+def _chances(hits: Ints, counts: Ints, share: float) -> NDArray[np.float64]:
     """How probable so many hits or more are, if only `share` of the population are some."""
     return np.asarray(binom.sf(hits - 1, counts, share), dtype=np.float64)
 
@@ -135,7 +134,7 @@ def _last_passed(passed: Flags, begun: Flags) -> int:
     return end if end >= first else -1
 
 
-def _trace(values: Numbers, flags: Flags) -> tuple[Numbers, Counts, Counts]:
+def _trace(values: Numbers, flags: Flags) -> tuple[Numbers, Ints, Ints]:
     """The distinct values, falling, and how many rows are at or above each: those flagged, and all."""
     order = np.argsort(-values, kind="stable")
     ordered = values[order]

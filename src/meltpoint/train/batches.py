@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-Integers = NDArray[np.int64]
-Floats = NDArray[np.float64]
-Pixels = NDArray[np.uint8]
+from meltpoint.arrays import Floats, Ints, Pixels
 
 FAR = 2**32  # more epochs than anyone trains
 _STEP, _FIRST, _SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
@@ -45,7 +43,7 @@ class Transform(Protocol):
         ...
 
 
-def mix(*numbers: int | Integers) -> Integers:
+def mix(*numbers: int | Ints) -> Ints:
     """A hash of whole numbers or arrays of them, broadcast together: int64, 0 to 2**63 - 1.
 
     SplitMix64 (Steele, Lea and Flood: Fast Splittable Pseudorandom Number Generators, OOPSLA 2014), one round a number.
@@ -64,7 +62,7 @@ def mix_one(*numbers: int) -> int:
     return int(mix(*numbers)[0])
 
 
-def draw_order(seed: int, epoch: int, chances: Floats | int) -> Integers:
+def draw_order(seed: int, epoch: int, chances: Floats | int) -> Ints:
     """The numbers int64 (N,) of an epoch's images, in a new order each epoch.
 
     For a count N each image comes once. For chances (N,) there are N draws, and an image may come often, or not at all.
@@ -75,7 +73,7 @@ def draw_order(seed: int, epoch: int, chances: Floats | int) -> Integers:
     return rng.choice(len(chances), len(chances), p=chances / chances.sum())
 
 
-def balance(targets: Integers) -> Floats:
+def balance(targets: Ints) -> Floats:
     """Chances (N,) with which each class of targets (N,) is drawn as often; -1, unlabelled, has 1, the mean of all."""
     known = targets >= 0
     counts = np.bincount(targets[known])
@@ -84,7 +82,7 @@ def balance(targets: Integers) -> Floats:
     return chances
 
 
-def spread_epochs(epoch: int, order: Integers) -> Integers:
+def spread_epochs(epoch: int, order: Ints) -> Ints:
     """The epoch as which each place of an order (N,) is shown: an image that comes again comes as in a far one."""
     places = np.argsort(order, kind="stable")
     ranked = order[places]
@@ -93,18 +91,18 @@ def spread_epochs(epoch: int, order: Integers) -> Integers:
     return epoch + turns * FAR
 
 
-def choose_views(seed: int, epoch: int | Integers, ids: Integers, count: int) -> Integers:
+def choose_views(seed: int, epoch: int | Ints, ids: Ints, count: int) -> Ints:
     """For each image id (N,) the view an epoch shows: 0 the plain one, 1 to `count` an augmented one, all as likely."""
     return mix(seed, epoch, ids) % (count + 1)
 
 
-def cut(rows: Integers, size: int) -> Iterator[Integers]:
+def cut(rows: Ints, size: int) -> Iterator[Ints]:
     """Row numbers in pieces of `size`."""
     for start in range(0, len(rows), size):
         yield rows[start : start + size]
 
 
-def cut_batches(order: Integers, batch: int) -> list[Integers]:
+def cut_batches(order: Ints, batch: int) -> list[Ints]:
     """Batches of an epoch's order (N,), the rest that fills no batch left out; a short order makes one batch."""
     size = min(batch, len(order))
     return [order[start : start + size] for start in range(0, len(order) - size + 1, size)]
@@ -120,16 +118,16 @@ class Store:
     plain: Path
     augmented: Path | None
     count: int  # V
-    train: Integers  # rows of the training images in `plain`, in the order of `augmented`
+    train: Ints  # rows of the training images in `plain`, in the order of `augmented`
 
-    def read_plain(self, rows: Integers) -> NDArray[Any]:
+    def read_plain(self, rows: Ints) -> NDArray[Any]:
         """Rows (B,) of the plain array, in that order: (B, ...)."""
         file = np.load(self.plain, mmap_mode="r")
         result = np.empty((len(rows), *file.shape[1:]), file.dtype)
         _read(file, rows, result, np.arange(len(rows)))
         return result
 
-    def read_train(self, numbers: Integers, views: Integers) -> NDArray[Any]:
+    def read_train(self, numbers: Ints, views: Ints) -> NDArray[Any]:
         """Training images by number (B,), each in its view (B,): (B, ...)."""
         file = np.load(self.plain, mmap_mode="r")
         result = np.empty((len(numbers), *file.shape[1:]), file.dtype)
@@ -142,7 +140,7 @@ class Store:
         return result
 
 
-def _read(file: "np.memmap[Any, Any]", rows: Integers, result: NDArray[Any], places: Integers) -> None:
+def _read(file: "np.memmap[Any, Any]", rows: Ints, result: NDArray[Any], places: Ints) -> None:
     """Read rows (n,) of a file, each as large as one of `result`, into `result` at `places` (n,), in disk order."""
     if not len(rows):
         return
@@ -168,7 +166,7 @@ class TrainImages:
 
     store: Store
     masks: Store | None
-    ids: Integers  # (n_train,)
+    ids: Ints  # (n_train,)
     seed: int
     batch: int
     transform: Transform | None  # augments the plain view on the fly; None where augmented views are stored
@@ -195,13 +193,13 @@ class TrainImages:
         )
         return iter(loader)
 
-    def _own(self, order: Integers) -> list[Integers]:
+    def _own(self, order: Ints) -> list[Ints]:
         """What this process has of each batch of an epoch's order."""
         batches = cut_batches(order, self.batch)
         size = len(batches[0]) // self.shares
         return [batch[self.share * size : (self.share + 1) * size] for batch in batches]
 
-    def read(self, epoch: int | Integers, numbers: Integers) -> tuple[Pixels, Pixels | None]:
+    def read(self, epoch: int | Ints, numbers: Ints) -> tuple[Pixels, Pixels | None]:
         """Training images by number (B,) as an epoch, or each its own, shows them: uint8 (B, S, S, 3), and masks."""
         ids = self.ids[numbers]
         if self.transform is None:
@@ -219,7 +217,7 @@ class TrainImages:
 class _Epoch(Dataset[Batch]):
     """The batches of one epoch, by number: image numbers and the epochs as which they are shown."""
 
-    def __init__(self, images: TrainImages, batches: list[tuple[Integers, Integers]]) -> None:
+    def __init__(self, images: TrainImages, batches: list[tuple[Ints, Ints]]) -> None:
         self.images, self.batches = images, batches
 
     def __len__(self) -> int:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from meltpoint.arrays import Ints
 from meltpoint.images.views import Views
 from meltpoint.model.fuse import fuse
 from meltpoint.model.inference import infer
@@ -22,8 +23,6 @@ from meltpoint.trees import build_tree, decide, weigh
 BATCH = 64  # images in memory at once; nothing else depends on it
 
 Numbers = NDArray[np.floating]
-Flags = NDArray[np.bool_]
-Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def predict_val(model: Model, problem: Problem, views: Views) -> Mapping[str, Nu
     return {name: np.concatenate(own) for name, own in parts.items()}
 
 
-def one_of_each(groups: NDArray[np.object_]) -> Ids:
+def one_of_each(groups: NDArray[np.object_]) -> Ints:
     """The places, rising, of one row of each group (N,), drawn at random, always the same one of the same rows.
 
     What belongs together is no further evidence, and one image of each group is as good as drawn by itself.
@@ -80,7 +79,7 @@ def one_of_each(groups: NDArray[np.object_]) -> Ids:
 
 
 def _learn_threshold(
-    name: str, problem: Problem, probabilities: Numbers, true: Ids, groups: NDArray[np.object_]
+    name: str, problem: Problem, probabilities: Numbers, true: Ints, groups: NDArray[np.object_]
 ) -> float | None:
     wish = problem.heads[name].threshold
     if wish is None:
@@ -97,7 +96,7 @@ def _learn_threshold(
 
 
 def _learn_unknown(
-    name: str, problem: Problem, shown: Numbers, answers: Ids, true: Ids, groups: NDArray[np.object_]
+    name: str, problem: Problem, shown: Numbers, answers: Ints, true: Ints, groups: NDArray[np.object_]
 ) -> float | None:
     wish, known = problem.heads[name].unknown, np.flatnonzero(true >= 0)
     if wish is None:

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from meltpoint.arrays import Flags
 from meltpoint.params.model import Threshold
 from meltpoint.progress import say
 from meltpoint.tasks.thresholds import CONFIDENCE, Point, most_promised
@@ -10,7 +11,6 @@ from meltpoint.tasks.thresholds import CONFIDENCE, Point, most_promised
 SURE = f"with {CONFIDENCE:.0%} confidence"
 
 Numbers = NDArray[np.floating]
-Flags = NDArray[np.bool_]
 
 
 def say_threshold(

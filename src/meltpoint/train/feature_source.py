@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from meltpoint.arrays import Ints
 from meltpoint.model.backbones import Backbone
 from meltpoint.model.fuse import fuse
 from meltpoint.model.inference import infer, inference_device
 from meltpoint.model.standardise import Standardise
 from meltpoint.params.model import Reading
 from meltpoint.progress import say, track
-from meltpoint.train.batches import Integers, Store, cut
+from meltpoint.train.batches import Store, cut
 from meltpoint.train.embed import Features
 from meltpoint.train.problem import Problem
 
@@ -33,15 +34,15 @@ class FeatureSource(Protocol):
         """How many images' features are best read at once; 1 where it does not matter."""
         ...
 
-    def read_train(self, numbers: Integers, views: Integers) -> dict[str, Tensor]:
+    def read_train(self, numbers: Ints, views: Ints) -> dict[str, Tensor]:
         """Features (B, *spec.shape) for each tap key, of training images by number (B,), each in its view (B,)."""
         ...
 
-    def read_plain(self, rows: Integers) -> dict[str, Tensor]:
+    def read_plain(self, rows: Ints) -> dict[str, Tensor]:
         """Features (B, *spec.shape) for each tap key, of rows (B,) of the plain views."""
         ...
 
-    def measure(self, tap: str, rows: Integers, before: nn.Sequential) -> MeanStd:
+    def measure(self, tap: str, rows: Ints, before: nn.Sequential) -> MeanStd:
         """Mean and deviation of what the layers `before` make of a tap's features of some rows' plain views."""
         ...
 
@@ -70,15 +71,15 @@ class StoredFeatures:
         """As many as fill a block."""
         return max(1, BLOCK_BYTES // sum(map(_row_bytes, self.stores.values())))
 
-    def read_train(self, numbers: Integers, views: Integers) -> dict[str, Tensor]:
+    def read_train(self, numbers: Ints, views: Ints) -> dict[str, Tensor]:
         """As FeatureSource says."""
         return {key: torch.from_numpy(store.read_train(numbers, views)) for key, store in self.stores.items()}
 
-    def read_plain(self, rows: Integers) -> dict[str, Tensor]:
+    def read_plain(self, rows: Ints) -> dict[str, Tensor]:
         """As FeatureSource says."""
         return {key: torch.from_numpy(store.read_plain(rows)) for key, store in self.stores.items()}
 
-    def measure(self, tap: str, rows: Integers, before: nn.Sequential) -> MeanStd:
+    def measure(self, tap: str, rows: Ints, before: nn.Sequential) -> MeanStd:
         """As FeatureSource says; it reads only this tap."""
         store = self.stores[tap]
         pieces = list(cut(rows, max(1, BLOCK_BYTES // _row_bytes(store))))
@@ -103,15 +104,15 @@ class LiveFeatures:
         """One: nothing is read ahead."""
         return 1
 
-    def read_train(self, numbers: Integers, views: Integers) -> dict[str, Tensor]:
+    def read_train(self, numbers: Ints, views: Ints) -> dict[str, Tensor]:
         """As FeatureSource says."""
         return self._run(torch.from_numpy(self.images.read_train(numbers, views)))
 
-    def read_plain(self, rows: Integers) -> dict[str, Tensor]:
+    def read_plain(self, rows: Ints) -> dict[str, Tensor]:
         """As FeatureSource says."""
         return self._run(torch.from_numpy(self.images.read_plain(rows)))
 
-    def measure(self, tap: str, rows: Integers, before: nn.Sequential) -> MeanStd:
+    def measure(self, tap: str, rows: Ints, before: nn.Sequential) -> MeanStd:
         """As FeatureSource says."""
         pieces = track(list(cut(rows, LIVE)), "mean and deviation", unit="piece")
         with torch.no_grad():

@@ -11,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from meltpoint.arrays import Ints
 from meltpoint.model.backbones import Backbone, tap_key
 from meltpoint.model.model import build_heads
 from meltpoint.params.training import Probe, Sampling
 from meltpoint.progress import Stopwatch, peak_megabytes, say, track
-from meltpoint.train.batches import Integers, choose_views, cut, mix_one, spread_epochs
+from meltpoint.train.batches import choose_views, cut, mix_one, spread_epochs
 from meltpoint.train.checkpoint import Checkpoint
 from meltpoint.train.device import device_type
 from meltpoint.train.embed import Features
@@ -46,7 +47,7 @@ class Fitted:
 class FeatureBatch(NamedTuple):
     """Training images: their numbers (B,), features by tap key, and masks uint8 (B, S, S) if there are any."""
 
-    numbers: Integers
+    numbers: Ints
     features: dict[str, Tensor]
     masks: NDArray[np.uint8] | None
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from meltpoint.arrays import Floats, Ints
 from meltpoint.errors import UserError
 from meltpoint.images.views import Views
 from meltpoint.model.card import TreeCard
@@ -21,7 +22,7 @@ from meltpoint.params.training import Sampling
 from meltpoint.progress import track
 from meltpoint.tables import Classes, labels_of
 from meltpoint.tasks.contract import Objective, load_objective
-from meltpoint.train.batches import Floats, Integers, Store, balance, draw_order
+from meltpoint.train.batches import Store, balance, draw_order
 from meltpoint.train.recipe import Recipe
 from meltpoint.trees import build_tree, derive_parents
 
@@ -86,7 +87,7 @@ class Problem:
         """How likely each training image (n_train,) is drawn, by its class of the main head; None: each comes once."""
         return balance(self.train.targets[self.main].numpy()) if sampling == "balanced" else None
 
-    def order(self, epoch: int, seed: int, sampling: Sampling) -> Integers:
+    def order(self, epoch: int, seed: int, sampling: Sampling) -> Ints:
         """The numbers int64 (n_train,) of the training images that an epoch shows, in their order."""
         chances = self.chances(sampling)
         return draw_order(seed, epoch, len(self.train.ids) if chances is None else chances)
@@ -130,7 +131,7 @@ def build_problem(views: Views, recipe: Recipe) -> Problem:
     )
 
 
-def _store(plain: NDArray[Any], augmented: NDArray[Any] | None, count: int, train: Integers) -> Store:
+def _store(plain: NDArray[Any], augmented: NDArray[Any] | None, count: int, train: Ints) -> Store:
     return Store(_file_of(plain), None if augmented is None else _file_of(augmented), count, train)
 
 
@@ -139,7 +140,7 @@ def _file_of(array: NDArray[Any]) -> Path:
     return Path(str(array.filename))
 
 
-def _count_pixels(masks: Store | None, rows: Integers) -> Tensor:
+def _count_pixels(masks: Store | None, rows: Ints) -> Tensor:
     """How many pixels of some rows' plain masks have each id, int64 (256,)."""
     assert masks is not None, "only tasks of masks ask"
     counts = np.zeros(256, np.int64)

@@ -6,9 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from meltpoint.arrays import Mask
 from meltpoint.tasks.segmentation.borders import IGNORED, TOLERANCE, count_borders
-
-Mask = NDArray[np.uint8]
 
 
 def square(size: int, top: int, left: int, side: int) -> Mask:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from meltpoint.images.decode import Pixels
+from meltpoint.arrays import Ints, Pixels
 from meltpoint.model.card import Card, HeadCard
 from meltpoint.predict.inputs import Picture, Source, stack_pixels
 from meltpoint.predict.predictor import Predictor, read_views
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 MASKS = False  # whether answers are masks
 
 Probabilities = dict[str, NDArray[np.float32]]  # by head, (N, C)
-Ids = NDArray[np.int64]
 
 
 def probabilities(predictor: Predictor, images: Pixels) -> Probabilities:
@@ -106,7 +105,7 @@ def read_answers(
     return [dict(zip(card.heads, row, strict=True)) for row in rows]
 
 
-def _pick(probabilities: NDArray[np.floating], ids: Ids) -> NDArray[np.floating]:
+def _pick(probabilities: NDArray[np.floating], ids: Ints) -> NDArray[np.floating]:
     """The probability (N,) of one class of each row."""
     return np.asarray(np.take_along_axis(probabilities, ids[:, None], axis=1)[:, 0])
 
@@ -120,7 +119,7 @@ def _likeliest(
     return [tuple(_choices(head, ids, shares, language)) for ids, shares in zip(order, values, strict=True)]
 
 
-def _choices(head: HeadCard, ids: Ids, shares: NDArray[np.floating], language: str | None) -> list[Choice]:
+def _choices(head: HeadCard, ids: Ints, shares: NDArray[np.floating], language: str | None) -> list[Choice]:
     """Class ids and probabilities (N,) as choices; a class without a name in that language goes by its label."""
     names = head.names.get(language, {}) if language else {}
     labels = [head.classes[number] for number in ids.tolist()]

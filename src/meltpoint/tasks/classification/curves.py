@@ -7,8 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from meltpoint.arrays import Floats, Ints
 
 
 @dataclass(frozen=True)

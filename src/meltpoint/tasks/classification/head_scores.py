@@ -5,12 +5,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from meltpoint.arrays import Floats, Ints
 from meltpoint.metrics import from_confusion, steps
 from meltpoint.model.card import HeadCard
 from meltpoint.params.model import Coverage
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 Scores = dict[str, float | None]
 
 LIKELY = 5  # answers among which the true one is looked for, where there are more classes

@@ -8,12 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from meltpoint.arrays import Ints
 from meltpoint.metrics import confusion, from_confusion
 from meltpoint.model.card import HeadCard
 from meltpoint.tasks.classification.predictions import answers_of, codes_of, probabilities_of
 from meltpoint.trees import Tree, decide
-
-Ints = NDArray[np.int64]
 
 LEVEL_SCORES = ("accuracy", "balanced_accuracy", "macro_f1")
 

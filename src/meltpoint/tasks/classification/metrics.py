@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from meltpoint.arrays import Floats, Ints
 from meltpoint.metrics import confusion, from_confusion, least_probability, ratio
 from meltpoint.model.card import Card, HeadCard, TreeCard
 from meltpoint.params.judging import Evaluate
@@ -24,8 +24,6 @@ from meltpoint.tasks.classification.hierarchy import TreeJudgement, judge_tree
 from meltpoint.tasks.classification.predictions import answers_of, codes_of, probabilities_of
 from meltpoint.trees import Tree, build_tree, weigh_classes, weigh_paths
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 Score = float | None
 
 MOST_NAMED = 5  # classes that a sentence names

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from meltpoint.arrays import Flags, Floats, Ints
 from meltpoint.compare import influence
 from meltpoint.compare.formatting import METRICS, Wording
 from meltpoint.compare.influence import Influence, groups_of
@@ -16,10 +16,6 @@ from meltpoint.compare.measured import Measured, gather, say_few, say_rare
 from meltpoint.metrics import least_probability
 from meltpoint.tables import Classes, answer_column, label_column, probability_columns, read_predictions
 from meltpoint.tasks.classification.predictions import answers_of, codes_of, probabilities_of
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 
 PICTURE = "mistakes.png"
 WORDING = Wording(

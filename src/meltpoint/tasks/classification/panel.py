@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
 
-from meltpoint.images.decode import Pixels
+from meltpoint.arrays import Pixels
 from meltpoint.predict.fonts import INK, NARROWEST, PAPER, QUIET, TRACK, Fonts
 from meltpoint.predict.records import Answer, Choice, HeadAnswer
 

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from meltpoint.images.decode import Pixels
+from meltpoint.arrays import Ints, Mask, Pixels
 from meltpoint.model.card import HeadCard
 from meltpoint.predict.inputs import Picture, Source, stack_pixels
 from meltpoint.predict.predictor import Predictor, read_views
@@ -26,7 +26,7 @@ from meltpoint.tables import (
     pixel_column,
 )
 from meltpoint.tasks.segmentation.borders import count_borders
-from meltpoint.tasks.segmentation.geometry import UNSEEN, Mask, is_larger, restore, slide
+from meltpoint.tasks.segmentation.geometry import UNSEEN, is_larger, restore, slide
 from meltpoint.tasks.segmentation.objective import count_ids, decode
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 MASKS = True  # whether answers are masks
 AT_ONCE = 2**20  # pixels through the model together: probabilities of all classes take a hundred bytes of each
-Counts = NDArray[np.int64]
 
 
 Probabilities = dict[str, NDArray[np.float32]]  # by head, (N, C, S, S)
@@ -66,7 +65,7 @@ def predict_views(predictor: Predictor, views: "Views", rows: NDArray[np.int64],
         PredictError: the views have no masks, or other classes than the model.
     """
     truth = _check_masks(predictor, views)
-    parts: dict[str, list[tuple[Counts, Counts]]] = {head: [] for head in predictor.card.classes}
+    parts: dict[str, list[tuple[Ints, Ints]]] = {head: [] for head in predictor.card.classes}
     done = 0
     with ThreadPoolExecutor() as pool:
         for ids in _read(predictor, views, rows, batch):
@@ -141,14 +140,14 @@ def _read(predictor: Predictor, views: "Views", rows: NDArray[np.int64], batch: 
         yield {head: own.argmax(1).to(torch.uint8).cpu().numpy() for head, own in outputs.items()}
 
 
-def _count(ids: Mask, true: Mask, n_classes: int, pool: ThreadPoolExecutor) -> tuple[Counts, Counts]:
+def _count(ids: Mask, true: Mask, n_classes: int, pool: ThreadPoolExecutor) -> tuple[Ints, Ints]:
     """Of answers and truth uint8 (n, S, S): pairs (n, C, C), and border pixels (n, 4, C)."""
     borders = pool.map(lambda pair: count_borders(pair[0], pair[1], n_classes), zip(ids, true, strict=True))
     pairs = count_ids(torch.from_numpy(ids).long(), torch.from_numpy(true), n_classes)
     return pairs.numpy(), np.stack(list(borders))
 
 
-def _tabulate(head: str, names: list[str], parts: list[tuple[Counts, Counts]]) -> pd.DataFrame:
+def _tabulate(head: str, names: list[str], parts: list[tuple[Ints, Ints]]) -> pd.DataFrame:
     """The columns of one head from what was counted, batch by batch."""
     n_classes = len(names)
     pairs = np.concatenate([np.empty((0, n_classes, n_classes), np.int64), *(part[0] for part in parts)])

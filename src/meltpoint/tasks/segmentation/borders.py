@@ -4,8 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Mask = NDArray[np.uint8]
-Flags = NDArray[np.bool_]
+from meltpoint.arrays import Flags, Mask
 
 IGNORED = 255
 TOLERANCE = 0.0075  # of the diagonal: how far off a border may lie and still be met

@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from meltpoint.images.decode import Pixels
+from meltpoint.arrays import Pixels
 from meltpoint.model.card import Card, HeadCard
 from meltpoint.predict.fonts import Fonts
 from meltpoint.predict.records import DIGITS, Answer, MaskAnswer

@@ -8,10 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from meltpoint.images.decode import Pixels
+from meltpoint.arrays import Mask, Pixels
 from meltpoint.params.data import Images
 
-Mask = NDArray[np.uint8]  # class ids (H, W)
 Planes = NDArray[np.float32]  # (..., C, H, W): the probability of each class at each pixel
 Look = Callable[[Pixels], Mapping[str, Planes]]  # squares uint8 (n, S, S, 3) to planes (n, C, S, S), by head
 

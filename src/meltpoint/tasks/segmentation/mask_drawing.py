@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageDraw
 
-from meltpoint.images.decode import Pixels
+from meltpoint.arrays import Mask, Pixels
 from meltpoint.predict.fonts import INK, NARROWEST, PAPER, QUIET, TRACK, Fonts
 from meltpoint.predict.records import Answer, Area, MaskAnswer
-from meltpoint.tasks.segmentation.geometry import UNSEEN, Mask
+from meltpoint.tasks.segmentation.geometry import UNSEEN
 
 WIDEST = 24  # letters: of a name in a legend
 OPACITY = 0.5  # of colours over the picture

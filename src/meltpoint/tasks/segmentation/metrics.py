@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from meltpoint.arrays import Floats, Ints
 from meltpoint.metrics import from_pixels, ratio
 from meltpoint.model.card import Card, HeadCard
 from meltpoint.params.judging import Evaluate
@@ -15,8 +15,6 @@ from meltpoint.tables import JUDGED
 from meltpoint.tasks.classification.head_scores import say_learnt
 from meltpoint.tasks.segmentation.pixel_counts import borders_of, confusion_of, pixels_of, score_borders
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 Score = float | None
 
 SUMMARY = ("miou", "pixel_accuracy")

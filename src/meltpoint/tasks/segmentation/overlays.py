@@ -14,15 +14,13 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from meltpoint.arrays import Floats, Pixels
 from meltpoint.evaluate.style import ACCENT, LINE, MUTED, STYLE, drawn
 from meltpoint.files import whole_file
 from meltpoint.images.views import Views
 from meltpoint.model.card import Card, HeadCard
 from meltpoint.tasks.segmentation.borders import IGNORED
 from meltpoint.tasks.segmentation.pixel_counts import score_images
-
-Pixels = NDArray[np.uint8]
-Floats = NDArray[np.float64]
 
 PANELS = ("image", "truth", "answer", "errors")
 SIDE = 2.3  # inches of a panel

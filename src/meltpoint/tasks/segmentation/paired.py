@@ -6,15 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from meltpoint.arrays import Ints
 from meltpoint.compare.formatting import METRICS, Wording
 from meltpoint.compare.influence import groups_of, pixel_ratio
 from meltpoint.compare.measured import Measured, gather, say_few, say_rare
 from meltpoint.tables import PIXELS, Classes, pixel_column, read_counts
 from meltpoint.tasks.segmentation.pixel_counts import pixels_of
-
-Ints = NDArray[np.int64]
 
 PICTURE = "overlays.png"
 WORDING = Wording(

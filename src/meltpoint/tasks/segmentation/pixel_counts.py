@@ -2,13 +2,10 @@
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from meltpoint.arrays import Floats, Ints
 from meltpoint.metrics import ratio
 from meltpoint.tables import BORDERS, PIXELS, border_column, confusion_column, pixel_column
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 
 def pixels_of(table: pd.DataFrame, head: str, classes: list[str]) -> Ints:

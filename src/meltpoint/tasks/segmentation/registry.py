@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from meltpoint.arrays import Mask
 from meltpoint.images.mask_files import resize_mask
 from meltpoint.images.views import Views, open_views
 from meltpoint.model.card import Card
@@ -18,8 +18,6 @@ from meltpoint.tables import PIXELS, pixel_column, read_counts
 from meltpoint.tasks.answerer import Answerer
 from meltpoint.tasks.contract import NamedTable
 from meltpoint.tasks.segmentation.pixel_counts import commonest_error, score_images
-
-Mask = NDArray[np.uint8]
 
 MODEL_TYPE = "semantic segmentation"  # as MLflow's pages call it
 

@@ -9,11 +9,12 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from meltpoint.arrays import Ints
 from meltpoint.model.model import Model
 from meltpoint.params.training import FinetuneStrategy
 from meltpoint.progress import say, track
 from meltpoint.tasks.contract import Tally
-from meltpoint.train.batches import Integers, TrainImages, Transform
+from meltpoint.train.batches import TrainImages, Transform
 from meltpoint.train.checkpoint import Checkpoint, Saved
 from meltpoint.train.device import build_accelerator, check_processes
 from meltpoint.train.fused_network import FusedNetwork
@@ -52,7 +53,7 @@ class Judge:
         plain = {head: {name: float(value) for name, value in own.items()} for head, own in scores.items()}
         return name_scores(plain, self.problem.weights)
 
-    def _take(self, numbers: Integers, real: int, tallies: Mapping[str, Tally]) -> None:
+    def _take(self, numbers: Ints, real: int, tallies: Mapping[str, Tally]) -> None:
         """Run a batch; numbers after the first `real` stand for no image, and keep this process in step with others."""
         part, device = self.problem.val, self.accelerator.device
         rows = part.rows[numbers.clip(max=len(part.rows) - 1)]

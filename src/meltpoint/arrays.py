@@ -1,0 +1,10 @@
+"""The types of arrays that functions take and give, one name for each."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+Pixels = NDArray[np.uint8]  # (H, W, 3) red, green, blue, or a stack of such images
+Mask = NDArray[np.uint8]  # (H, W) class ids, or a stack of such masks
