@@ -21,7 +21,7 @@ def measure(folder: Path) -> list[Row]:
     """Images a second of both, and the largest difference of their features."""
     params = preset()
     views = photographs(params, IMAGES - 8, 8, folder / "views")
-    backbone = build_backbone(params.backbone, {"final"}, views.size)
+    backbone = build_backbone(params.recipe("frozen").encoder, {"final"}, views.size)
     ours, theirs = side_by_side(lambda: _ours(backbone, views, params), lambda: _eager(backbone, views, params), ROUNDS)
     difference = float(np.abs(ours.result - theirs.result).max())
     note = f"{IMAGES} images at {views.size} px; features differ by {difference:.0e} at most"

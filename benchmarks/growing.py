@@ -43,7 +43,7 @@ class Scene:
         heads = {"bright": LinearHead.model_validate(HEAD)}
         self.params = preset(strategies={"frozen.probe.epochs": EPOCHS}).model_copy(update={"heads": heads})
         self.views = generated(count, SIZE, folder / f"views-{count}")
-        self.backbone = build_backbone(self.params.backbone, {"final"}, SIZE)
+        self.backbone = build_backbone(self.params.recipe("frozen").encoder, {"final"}, SIZE)
         self.folder, self.share = folder / f"features-{count}", count / 10_000
 
     def embed(self) -> float:
@@ -60,9 +60,8 @@ class Scene:
         """Seconds for each 10,000 images."""
         from meltpoint.train.probe import probe
         from meltpoint.train.problem import build_problem
-        from meltpoint.train.recipe import read_recipe
 
-        problem = build_problem(self.views, read_recipe("frozen", self.params))
+        problem = build_problem(self.views, self.params.recipe("frozen"))
         settings = self.params.strategies["frozen"].probe
         probed = probe(problem, self.features, self.backbone, settings, self.params.seed, None, 1, "shuffled")
         return probed.seconds / self.share

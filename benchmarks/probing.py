@@ -14,7 +14,6 @@ from meltpoint.params.read import Params
 from meltpoint.train.embed import embed
 from meltpoint.train.probe import probe
 from meltpoint.train.problem import Problem, build_problem
-from meltpoint.train.recipe import read_recipe
 from reporting import Row, Timed, side_by_side
 from stage_set import photographs, preset
 
@@ -26,8 +25,8 @@ def measure(folder: Path) -> list[Row]:
     """Trainings an hour of both, embedding counted, and what they reach on val."""
     params = preset(strategies={"frozen.probe.epochs": EPOCHS, "frozen.probe.batch": 32})
     views = photographs(params, TRAIN, VAL, folder / "views")
-    backbone = build_backbone(params.backbone, {"final"}, views.size)
-    problem = build_problem(views, read_recipe("frozen", params))
+    backbone = build_backbone(params.recipe("frozen").encoder, {"final"}, views.size)
+    problem = build_problem(views, params.recipe("frozen"))
     ours, theirs = side_by_side(
         lambda: _ours(backbone, views, problem, params), lambda: _usual(backbone, views, problem, params), ROUNDS
     )

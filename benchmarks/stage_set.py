@@ -35,9 +35,9 @@ def photographs(params: Params, train: int, val: int, folder: Path) -> Views:
     classes = read_classes(Path("data/classes.json"))
     samples = read_samples(Path("data/samples.csv"), classes).sample(train + val, random_state=0).sort_values("id")
     samples["split"] = np.random.default_rng(0).permutation(["train"] * train + ["val"] * val)
-    transform = build_transform(params.augment.transforms, params.images)
-    read = open_shards(Path("data/raw")).read
-    write_views(read, samples, classes, params.images, transform, 0, params.seed, folder)
+    row, read = next(iter(params.views.values())), open_shards(Path("data/raw")).read
+    transform = build_transform(row.transforms, row.geometry)
+    write_views(read, samples, classes, row.geometry, transform, 0, params.seed, folder)
     return open_views(folder)
 
 

@@ -16,7 +16,6 @@ from meltpoint.train.device import build_accelerator
 from meltpoint.train.job import Job
 from meltpoint.train.loop import Loop
 from meltpoint.train.problem import Problem, build_problem
-from meltpoint.train.recipe import read_recipe
 from meltpoint.train.strategies.finetune import join
 from reporting import Row, Timed, side_by_side
 from stage_set import photographs, preset
@@ -29,7 +28,7 @@ def measure(folder: Path) -> list[Row]:
     """Images a second of a whole epoch, batches read and the optimiser stepped; ours also keeps an average."""
     params = preset(train={"checkpoint_steps": 1_000_000})
     views = photographs(params, IMAGES, 8, folder / "views")
-    problem = build_problem(views, read_recipe("finetune", params))
+    problem = build_problem(views, params.recipe("finetune"))
     loop, plain = _our_loop(params, problem, views, folder), _plain_loop(params, problem, views)
     ours, theirs = side_by_side(loop, plain, ROUNDS)
     note = f"batches of {_strategy(params).batch} at {views.size} px, all layers learn"
@@ -47,7 +46,7 @@ def _our_loop(params: Params, problem: Problem, views: Views, folder: Path) -> C
     checkpoint = Checkpoint(folder / "checkpoint")
     checkpoint.folder.mkdir()
     unread: Any = None  # features: the loop trains from images
-    job: Job[FinetuneStrategy] = Job(read_recipe("finetune", params), views, unread, problem, checkpoint)
+    job: Job[FinetuneStrategy] = Job(params.recipe("finetune"), views, unread, problem, checkpoint)
     parts = join(job, job.build_model(), build_accelerator(params.train))
 
     def run() -> Timed:
@@ -60,7 +59,9 @@ def _our_loop(params: Params, problem: Problem, views: Views, folder: Path) -> C
 
 
 def _plain_loop(params: Params, problem: Problem, views: Views) -> Callable[[], Timed]:
-    backbone = build_backbone(params.backbone, {"final"}, views.size).to(memory_format=torch.contiguous_format)
+    backbone = build_backbone(params.recipe("frozen").encoder, {"final"}, views.size).to(
+        memory_format=torch.contiguous_format
+    )
     heads = {name: torch.nn.Linear(1280, objective.n_outputs) for name, objective in problem.objectives.items()}
     learning = [*backbone.parameters(), *(parameter for head in heads.values() for parameter in head.parameters())]
     optimiser = torch.optim.AdamW(learning, lr=1e-4)

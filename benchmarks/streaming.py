@@ -98,7 +98,7 @@ def write_model(folder: Path) -> Path:
 
     params = preset()
     outputs = {name: count_outputs(2, head.target) for name, head in params.heads.items()}
-    model = build_model(params.backbone, params.heads, outputs, params.images.side)
+    model = build_model(params.recipe("frozen").encoder, params.heads, outputs, params.recipe("frozen").views.side)
     heads = {
         name: HeadCard(
             head=head,
@@ -112,7 +112,8 @@ def write_model(folder: Path) -> Path:
         for name, head in params.heads.items()
     }
     card = Card(
-        format=FORMAT, strategy="none", task="classification", backbone=params.backbone, images=params.images,
+        format=FORMAT, strategy="none", task="classification", backbone=params.recipe("frozen").encoder.backbone,
+        images=params.recipe("frozen").views.geometry,
         max_megapixels=100, mean=model.backbone.mean, std=model.backbone.std, heads=heads, tree=None,
         main_head=params.main_head, metric="accuracy", key="", data="", seed=0, licence="", trainable_parameters=0,
         versions={},

@@ -60,7 +60,7 @@ def write_params(folder: Path, backbone: dict[str, Any]) -> None:
     params["data"]["source"] = {"kind": "folder", "path": "datasets/photos"}
     params["data"]["labels"] = {"defective": {"kind": "names", "column": "class", "classes": None}}
     params["heads"] = {"defective": params["heads"]["defective"]}
-    params["backbone"] |= {"weights": {"kind": "random"}, **backbone}
+    params["encoders"]["lite0"] |= {"weights": {"kind": "random"}, **backbone}
     (folder / "params.yaml").write_text(dump(params), encoding="utf-8")
 
 

@@ -1,5 +1,6 @@
-"""Stage `augment`: every image decoded once into a uint8 store, plain and augmented."""
+"""Stage `augment@VIEWS`: every image decoded once into a uint8 store, plain and augmented."""
 
+import sys
 from pathlib import Path
 
 from meltpoint.errors import guarded
@@ -12,21 +13,20 @@ from meltpoint.progress import Stopwatch
 from meltpoint.shards import open_shards
 from meltpoint.tables import read_classes, read_splits
 
-VIEWS = Path("data/views")
-
 
 def main() -> None:
     """Resize and augment, then show what the augmentation does."""
-    watch, params = Stopwatch("augment"), read_params()
+    name = sys.argv[1]
+    watch, params, folder = Stopwatch(f"augment@{name}"), read_params(), Path("data/views") / name
     classes, palettes = read_classes(Path("data/classes.json")), read_json(Path("data/palettes.json"))
     depths = read_json(Path("data/depths.json"))
     samples = read_splits(Path("data/splits"), classes)
-    transform, count = build_transform(params.augment.transforms, params.images), params.augment.views
-    read = open_shards(Path("data/raw")).read
-    write_views(read, samples, classes, params.images, transform, count, params.seed, VIEWS, palettes, depths)
-    views = open_views(VIEWS)
-    draw_augmented(views, transform, params.seed, Path("reports/augment.png"))
-    watch.close(views.sentence, VIEWS)
+    row, read, seed = params.views[name], open_shards(Path("data/raw")).read, params.seed
+    transform = build_transform(row.transforms, row.geometry)
+    write_views(read, samples, classes, row.geometry, transform, row.copies, seed, folder, palettes, depths)
+    views = open_views(folder)
+    draw_augmented(views, transform, seed, Path(f"reports/augment/{name}.png"))
+    watch.close(views.sentence, folder)
 
 
 guarded(main)

@@ -14,9 +14,8 @@ from meltpoint.tasks.contract import load_paired
 def main() -> None:
     """Read every strategy's predictions and costs, decide, and say so in three formats."""
     watch, params = Stopwatch("compare"), read_params()
-    reports, classes, task = Path("reports"), Path("data/classes.json"), load_paired(params.task.kind)
-    metric = params.compare.metric
-    evidence = read_evidence(reports, list(params.strategies), params.heads, params.main_head, classes, task, metric)
+    reports, recipes = Path("reports"), {name: params.recipe(name) for name in params.strategies}
+    evidence = read_evidence(reports, recipes, Path("data/classes.json"), load_paired(params.task.kind))
     decision = compare(evidence, params.compare)
     write_decision(decision, reports)
     watch.close(decision.sentence, reports / "compare.html")

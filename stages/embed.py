@@ -1,5 +1,6 @@
-"""Stage `embed`: the frozen backbone runs over every view exactly once."""
+"""Stage `embed@ENCODER`: the frozen encoder runs over every one of its views exactly once."""
 
+import sys
 from pathlib import Path
 
 from meltpoint.errors import guarded
@@ -10,18 +11,18 @@ from meltpoint.params.read import read_params
 from meltpoint.progress import Stopwatch, say
 from meltpoint.train.embed import embed
 
-FEATURES = Path("data/features")
-
 
 def main() -> None:
-    """Run the backbone over the views and keep what its taps give."""
-    watch, params = Stopwatch("embed"), read_params()
-    views = open_views(Path("data/views"))
-    backbone = build_backbone(params.backbone, {head.reads for head in params.heads.values()}, views.size)
-    say(f"{params.backbone.name}: {backbone.origin} (licence {backbone.licence})")
-    features = embed(backbone, views, params.embed, FEATURES)
-    write_json(Path("reports/costs/embed.json"), watch.costs())
-    watch.close(features.sentence, FEATURES)
+    """Run the encoder over its views and keep what its taps give."""
+    name = sys.argv[1]
+    watch, params, folder = Stopwatch(f"embed@{name}"), read_params(), Path("data/features") / name
+    encoder = params.encoders[name]
+    views = open_views(Path("data/views") / encoder.views)
+    backbone = build_backbone(encoder, params.readings(name), views.size)
+    say(f"{encoder.name}: {backbone.origin} (licence {backbone.licence})")
+    features = embed(backbone, views, params.embed, folder)
+    write_json(Path(f"reports/costs/embed-{name}.json"), watch.costs())
+    watch.close(features.sentence, folder)
 
 
 guarded(main)

@@ -8,6 +8,7 @@ from meltpoint.errors import guarded
 from meltpoint.evaluate.repeat_scores import write_repeats
 from meltpoint.files import write_json
 from meltpoint.images.views import open_views
+from meltpoint.model.card import views_of
 from meltpoint.params.read import read_params
 from meltpoint.predict.speed import measure_weight
 from meltpoint.progress import Stopwatch
@@ -19,8 +20,8 @@ def main() -> None:
     """Predict once, judge the predictions, draw what they show, weigh what made them."""
     name = sys.argv[1]
     watch, params = Stopwatch(f"evaluate@{name}"), read_params()
-    views, answerer = open_views(Path("data/views")), open_answerer(Path("models") / name)
-    kind, folder = answerer.card.task, Path("reports/strategies") / name
+    answerer = open_answerer(Path("models") / name)
+    views, kind, folder = open_views(views_of(answerer.card)), answerer.card.task, Path("reports/strategies") / name
     judge = partial(load_metrics(kind).judge, settings=params.evaluate)
     predictions = answerer.predict_views(views, ("val", "test"), params.evaluate.batch)
     judgement = judge(predictions, answerer.card)

@@ -1,23 +1,22 @@
-"""Stage `fingerprint`: whether the files of source and weights are still those that were read. It runs each time."""
+"""Stage `fingerprint`: whether source, weights and taps are still those that were read. It runs each time."""
 
 from pathlib import Path
 
 from meltpoint.data.fingerprint import fingerprint
 from meltpoint.errors import guarded
-from meltpoint.files import write_json
 from meltpoint.params.read import read_params
 from meltpoint.progress import Stopwatch
 
-FINGERPRINT, WEIGHTS = Path("data/fingerprint.json"), Path("data/weights.json")
+DATA = Path("data")
 
 
 def main() -> None:
-    """Look at names, sizes and times, at what weights hold, and write what they add up to."""
+    """Look at names, sizes and times, at what weights hold and heads tap, and write what they add up to."""
     watch, params = Stopwatch("fingerprint"), read_params()
-    found = fingerprint(params.data, params.backbone.weights)
-    write_json(FINGERPRINT, found.parts)
-    write_json(WEIGHTS, found.weights)
-    watch.close(found.sentence, FINGERPRINT)
+    weights = {name: encoder.weights for name, encoder in params.encoders.items()}
+    found = fingerprint(params.data, weights, params.taps)
+    found.write(DATA)
+    watch.close(found.sentence, DATA)
 
 
 guarded(main)

@@ -8,15 +8,14 @@ from meltpoint.files import write_json
 from meltpoint.params.read import read_params
 from meltpoint.progress import Stopwatch
 from meltpoint.train.history_file import HISTORY, write_curves
-from meltpoint.train.recipe import read_recipe
 from meltpoint.train.strategy import Inputs, train_strategy
 
 
 def main() -> None:
     """Train, or continue where a killed training stopped."""
     name = sys.argv[1]
-    watch, params, folder = Stopwatch(f"train@{name}"), read_params(), Path("models") / sys.argv[1]
-    trained = train_strategy(read_recipe(name, params), Inputs.below(Path("data")), folder, Path("repeats") / name)
+    watch, recipe, folder = Stopwatch(f"train@{name}"), read_params().recipe(name), Path("models") / name
+    trained = train_strategy(recipe, Inputs.below(Path("data"), recipe), folder, Path("repeats") / name)
     write_json(Path(f"reports/costs/train-{name}.json"), trained.costs)
     write_curves(folder / HISTORY, Path(f"reports/curves/{name}.csv"))
     watch.close(trained.sentence, folder)

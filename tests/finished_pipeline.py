@@ -33,16 +33,6 @@ from meltpoint.tracking.store import make_database
 ROOT = Path(__file__).parents[1]
 CLASSES = {"shape": ["circle", "square"], "colour": ["blue", "green", "red"]}
 EACH = 6  # images of each combination of classes
-HEAD: dict[str, Any] = {
-    "kind": "linear",
-    "tap": "final",
-    "weight": 1.0,
-    "class_weights": "none",
-    "target": "nominal",
-    "where": None,
-    "threshold": None,
-    "unknown": None,
-}
 
 
 class House:
@@ -50,6 +40,10 @@ class House:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    @property
+    def views(self) -> Path:
+        return self.folder / "data" / "views" / "s128"
 
     @property
     def params(self) -> Params:
@@ -64,13 +58,14 @@ class House:
     def train(self, strategy: str, seed: int, steps: int = 6) -> None:
         """Write models/`strategy` with random weights, and its history."""
         torch.manual_seed(seed)
-        params, views = self.params, open_views(self.folder / "data" / "views")
-        backbone = build_backbone(params.backbone, {"final"}, views.size)
+        params, views = self.params, open_views(self.views)
+        backbone = build_backbone(params.encoders["lite0"], {"final"}, views.size)
         outputs = {"shape": 1, "colour": 3}
         heads = build_heads(params.heads, backbone, outputs)
         card = Card(
-            format=FORMAT, strategy=strategy, task="classification", backbone=params.backbone, images=params.images,
-            max_megapixels=10, mean=backbone.mean, std=backbone.std,
+            format=FORMAT, strategy=strategy, encoder="lite0", views="s128", task="classification",
+            backbone=params.encoders["lite0"].backbone, images=params.views["s128"].geometry, max_megapixels=10,
+            mean=backbone.mean, std=backbone.std,
             heads={
                 name: HeadCard(head=params.heads[name], classes=names, outputs=outputs[name], threshold=None,
                                unknown_below=None, names={}, colours=None)
@@ -90,7 +85,7 @@ class House:
 
     def evaluate(self, strategy: str) -> None:
         """Write the reports of a strategy from what its model says."""
-        views, folder = open_views(self.folder / "data" / "views"), self.folder / "reports" / "strategies" / strategy
+        views, folder = open_views(self.views), self.folder / "reports" / "strategies" / strategy
         predictor = open_answerer(self.folder / "models" / strategy)
         said = predictor.predict_views(views, ("val", "test"), 16)
         write_predictions(said, folder / "predictions.parquet")
@@ -137,19 +132,17 @@ def small_params() -> dict[str, Any]:
     params["data"]["labels"] = {
         name: {"kind": "names", "column": name, "classes": names} for name, names in CLASSES.items()
     }
-    params["images"] |= {"side": 32}
-    params["augment"] |= {"views": 0, "transforms": []}
-    params["backbone"] = {"name": "test_efficientnet", "args": {}, "weights": {"kind": "random"},
-                          "mean": [0.5] * 3, "std": [0.25] * 3}  # fmt: skip
-    params["heads"] = {name: {**HEAD, "label": name, "main": name == "shape"} for name in CLASSES}
+    params["views"]["s128"] = {"side": 32, "resize": "squash", "interpolation": "area"}
+    params["encoders"]["lite0"] |= {"name": "test_efficientnet", "weights": {"kind": "random"}, "std": [0.25] * 3}
+    params["heads"] = {name: {"label": name, "main": name == "shape"} for name in CLASSES}
     params["evaluate"] |= {"worst": 3}
     params["compare"] |= {"margin": 1.0}
-    params["register"] = {"name": "shapes", "floors": {"shape/accuracy": 0.0}, "ceilings": {}, "new_labels": False}
+    params["register"] = {"name": "shapes", "floors": {"shape/accuracy": 0.0}}
     return params
 
 
 def write_images(folder: Path, params: Params) -> None:
-    """photos, data/raw, data/views and data/classes.json of EACH images of every combination."""
+    """photos, data/raw, data/views/s128 and data/classes.json of EACH images of every combination."""
     rows = [(shape, colour) for shape in CLASSES["shape"] for colour in CLASSES["colour"] for _ in range(EACH)]
     for number in range(len(rows)):
         picture(folder / "photos" / f"{number}.png", number)
@@ -160,11 +153,11 @@ def write_images(folder: Path, params: Params) -> None:
         width=40, height=40, sha256=[f"{number:064x}" for number in range(len(rows))],
     )  # fmt: skip
     write_json(folder / "data" / "classes.json", CLASSES)
-    transform = build_transform(params.augment.transforms, params.images)
-    table = check_samples(samples, CLASSES)
+    images = params.views["s128"].geometry
+    transform, views = build_transform([], images), folder / "data" / "views" / "s128"
     write_shards(({path.name: path.read_bytes()} for path in sorted(folder.glob("photos/*"))), folder / "data" / "raw")
     read = open_shards(folder / "data" / "raw").read
-    write_views(read, table, CLASSES, params.images, transform, 0, 1, folder / "data" / "views")
+    write_views(read, check_samples(samples, CLASSES), CLASSES, images, transform, 0, 1, views)
 
 
 @pytest.fixture(scope="session")
@@ -177,7 +170,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     house.train("frozen", 1)
     house.train("finetune", 2)
     house.decide("frozen")
-    picture(house.folder / "reports" / "augment.png", 2)
+    picture(house.folder / "reports" / "augment" / "s128.png", 2)
     make_database(house.folder)
     return house.folder
 
@@ -231,20 +224,20 @@ class Tracked(House):
         self.commit()
 
 
-def foreach(outs: list[str], **more: Any) -> dict[str, Any]:
-    return {"foreach": ["frozen", "finetune"], "do": {"cmd": "true", "outs": outs, **more}}
+def foreach(outs: list[str], rows: tuple[str, ...] = ("frozen", "finetune"), **more: Any) -> dict[str, Any]:
+    return {"foreach": list(rows), "do": {"cmd": "true", "outs": outs, **more}}
 
 
 PROGRAM: dict[str, Any] = {
     "stages": {
         "download": {"cmd": "true", "outs": ["data/classes.json"]},
         "split": {"cmd": "true", "params": ["split"]},
-        "augment": {"cmd": "true", "params": ["images"], "outs": ["data/views", "reports/augment.png"]},
-        "embed": {"cmd": "true", "deps": ["data/views"]},
+        "augment": foreach(["data/views/${item}", "reports/augment/${item}.png"], ("s128",), params=["views.${item}"]),
+        "embed": foreach([], ("lite0",), deps=["data/views/s128"]),
         "train": foreach(
             ["models/${item}", "reports/costs/train-${item}.json"],
             params=["strategies.${item}"],
-            deps=["data/views"],
+            deps=["data/views/s128"],
         ),
         "evaluate": foreach(["reports/strategies/${item}"], deps=["models/${item}"]),
         "compare": {"cmd": "true", "params": ["compare"], "outs": ["reports/compare.json"]},

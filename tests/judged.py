@@ -91,6 +91,19 @@ def make_predictions(errors: float, seed: int, images: int = 200, classes: Class
     return table
 
 
+def make_recipes(names: Sequence[str], classes: Classes, metric: str) -> Any:
+    """What a comparison looks at of the recipes of strategies, all with one encoder."""
+    views, encoder = SimpleNamespace(side=128), SimpleNamespace(name="tf_efficientnet_lite0", views="s128")
+    heads = {head: SimpleNamespace(label=head) for head in classes}
+    return {
+        name: SimpleNamespace(
+            strategy=name, heads=heads, main_head=next(iter(classes)), metric=metric, views=views, encoder=encoder,
+            settings=SimpleNamespace(encoder="lite0"),
+        )
+        for name in names
+    }  # fmt: skip
+
+
 class Reports:
     """What stages train and evaluate leave behind, as far as the comparison reads it; the first head decides."""
 
@@ -102,7 +115,7 @@ class Reports:
         tree: TreeCard | None = None,
     ) -> None:
         self.folder, self.classes, self.cards, self.tree = folder, classes, cards or make_cards(classes), tree
-        write_json(folder / "costs" / "embed.json", {"seconds": 3.0, "peak_megabytes": 200.0})
+        write_json(folder / "costs" / "embed-lite0.json", {"seconds": 3.0, "peak_megabytes": 200.0})
         write_json(folder.parent / "classes.json", classes)
         write_json(folder / "split.json", {"images": {"train": 600, "val": 200, "test": 200}})
 
@@ -131,11 +144,8 @@ class Reports:
         write_json(self.folder / "costs" / f"predict-{name}.json", predict)
 
     def read(self, *names: str, metric: str = "accuracy") -> Evidence:
-        heads: dict[str, Any] = {head: SimpleNamespace(label=head) for head in self.classes}
-        return read_evidence(
-            self.folder, list(names), heads, next(iter(self.classes)), self.folder.parent / "classes.json",
-            paired, metric,
-        )  # fmt: skip
+        recipes = make_recipes(names, self.classes, metric)
+        return read_evidence(self.folder, recipes, self.folder.parent / "classes.json", paired)
 
     def evidence(self, images: int = 200, **strategies: tuple[float, float]) -> Evidence:
         """Strategies as name=(share of errors, seconds of training), each with errors of its own."""

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from meltpoint.train.key import source_files
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "meltpoint"
 LAYERS = [
@@ -189,10 +191,17 @@ def test_stages_contain_nothing(path: Path) -> None:
     assert path.stem in DVC
 
 
+MADE_OF_ALL = {
+    "recipe",
+    "readings",
+    "taps",
+}  # of many sections: what trainings and encoders depend on, tested in tests/params
+
+
 @pytest.mark.parametrize("stage", DVC)
 def test_stages_declare_the_params_they_read(stage: str) -> None:
     text = (ROOT / "stages" / f"{stage}.py").read_text()
-    read = {section.rstrip("_") for section in re.findall(r"params\.([a-z]+_?)", text)} - {"read", "main"}
+    read = {section.rstrip("_") for section in re.findall(r"params\.([a-z]+_?)", text)} - {"read", "main", *MADE_OF_ALL}
     declared = {str(param).split(".")[0] for param in stage_body(stage)["params"]}
     assert read <= declared, f"{stage} reads params it does not declare, so that a change would not rerun it"
 
@@ -222,3 +231,10 @@ def test_no_pickle(path: Path) -> None:
     roots = {module.split(".")[0] for module in imports_of(path)}
     assert not roots & {"pickle", "joblib", "cloudpickle", "dill", "shelve"}
     assert "weights_only=False" not in path.read_text()
+
+
+def test_a_training_that_is_continued_runs_the_same_code() -> None:
+    """The key of a checkpoint counts each of our files that the stage reaches, as dvc.yaml does."""
+    closure = {path for path in closure_of(ROOT / "stages" / "train.py") if PACKAGE in path.parents} - UNTRACKED
+    counted = set(source_files(PACKAGE))
+    assert not {name_of(path) for path in closure - counted if path.name != "__init__.py"}

@@ -27,15 +27,12 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.slow
 STAGES = [
-    ("fingerprint",), ("download",), ("split",), ("augment",), ("embed",), ("train", "frozen"), ("train", "finetune"),
+    ("fingerprint",), ("download",), ("split",), ("augment", "s128"), ("embed", "lite0"),
+    ("train", "frozen"), ("train", "finetune"),
     ("evaluate", "frozen"), ("evaluate", "finetune"), ("speed",), ("compare",), ("register",),
 ]  # fmt: skip
 KILLS = 5  # of each stage
 DVC: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-HEAD = {
-    "kind": "linear", "tap": "final", "weight": 1.0, "class_weights": "none", "target": "nominal", "label": "y",
-    "where": None, "threshold": None, "unknown": None, "main": True,
-}  # fmt: skip
 Stage = tuple[str, ...]
 
 
@@ -57,12 +54,11 @@ def small_params() -> dict[str, Any]:
         "labels": {"y": {"kind": "names", "column": "class", "classes": None}},
     }
     params["split"]["ratios"] = {"train": 0.5, "val": 0.25, "test": 0.25}
-    params["images"]["side"] = 32
-    params["augment"]["views"] = 2
-    params["backbone"] = {
-        "name": "test_efficientnet", "args": {}, "weights": {"kind": "random"}, "mean": [0.5] * 3, "std": [0.5] * 3,
+    params["views"]["s128"] |= {"side": 32, "copies": 2}
+    params["encoders"]["lite0"] |= {
+        "name": "test_efficientnet", "weights": {"kind": "random"}, "mean": [0.5] * 3, "std": [0.5] * 3,
     }  # fmt: skip
-    params["heads"] = {"y": HEAD}
+    params["heads"] = {"y": {"label": "y"}}
     params["train"] |= {"threads": 1, "checkpoint_steps": 1}
     probe = {"epochs": 8, "batch": 32, "lr": 0.01, "weight_decays": [0.0, 0.1]}
     params["strategies"]["frozen"] |= {"repeats": 3, "probe": {**params["strategies"]["frozen"]["probe"], **probe}}

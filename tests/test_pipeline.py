@@ -54,37 +54,26 @@ def write_dataset(folder: Path, each: int = 16) -> None:
 def small_params(dataset: Path) -> dict[str, Any]:
     """The default preset with another dataset, a tiny backbone and little to do."""
     params: dict[str, Any] = yaml.safe_load((ROOT / "presets" / "elpv.yaml").read_text())
-    head = {
-        "kind": "linear", "tap": "final", "weight": 1.0, "class_weights": "none",
-        "target": "nominal", "where": None, "threshold": None, "unknown": None,
-    }  # fmt: skip
-    probe = {
-        "epochs": 8, "batch": 32, "lr": 0.01, "schedule": "cosine", "weight_decays": [0.0, 0.1], "label_smoothing": 0.0,
-    }  # fmt: skip
+    probe = {"epochs": 8, "batch": 32, "lr": 0.01, "schedule": "cosine", "weight_decays": [0.0, 0.1]}
     params["data"]["source"] = {
-        "kind": "csv", "table": str(dataset / "labels.csv"), "images": str(dataset),
-        "separator": None, "header": None, "path": "file", "split": None,
+        "kind": "csv", "table": str(dataset / "labels.csv"), "images": str(dataset), "path": "file",
     }  # fmt: skip
     params["data"]["labels"] = {
         "shape": {"kind": "names", "column": "shape", "classes": SHAPES},
-        "colour": {"kind": "names", "column": "colour", "classes": None},
+        "colour": {"kind": "names", "column": "colour"},
     }
     params["split"]["ratios"] = {"train": 0.5, "val": 0.25, "test": 0.25}
-    params["images"]["side"] = 32
-    params["augment"]["views"] = 2
-    params["backbone"] = {
-        "name": "test_efficientnet", "args": {}, "weights": {"kind": "random"}, "mean": [0.5] * 3, "std": [0.25] * 3,
+    params["views"]["s128"] |= {"side": 32, "copies": 2}
+    params["encoders"]["lite0"] |= {
+        "name": "test_efficientnet", "weights": {"kind": "random"}, "mean": [0.5] * 3, "std": [0.25] * 3,
     }  # fmt: skip
-    params["heads"] = {
-        "shape": {**head, "label": "shape", "main": True},
-        "colour": {**head, "label": "colour", "main": False},
-    }
+    params["heads"] = {"shape": {"label": "shape", "main": True}, "colour": {"label": "colour"}}
     params["train"] |= {"threads": 1, "checkpoint_steps": 1}
     params["strategies"]["frozen"]["probe"] = probe
-    params["strategies"]["finetune"] |= {"probe": copy.deepcopy(probe), "epochs": 3, "batch": 16, "patience": 50}
+    params["strategies"]["finetune"] |= {"probe": copy.deepcopy(probe), "epochs": 3, "batch": 16}
     params["evaluate"] |= {"latency_runs": 3, "worst": 4}
     params["compare"] |= {"margin": 1.0, "cost": "trainable_parameters"}
-    params["register"] = {"name": "shapes", "floors": {"shape/accuracy": 0.0}, "ceilings": {}, "new_labels": False}
+    params["register"] = {"name": "shapes", "floors": {"shape/accuracy": 0.0}}
     return params
 
 
@@ -156,7 +145,7 @@ class House:
 
 FINETUNE = {"train@finetune", "evaluate@finetune", "speed", "compare", "register"}
 EVERYTHING = {
-    "download", "split", "augment", "embed", "train@frozen", "evaluate@frozen", *FINETUNE,
+    "download", "split", "augment@s128", "embed@lite0", "train@frozen", "evaluate@frozen", *FINETUNE,
 }  # fmt: skip
 
 
@@ -258,7 +247,7 @@ def test_variants_run_beside_it(house: House) -> None:
     """Two params files in workspaces of their own: one table, and nothing else is touched."""
     before = {path: path.stat().st_mtime_ns for path in (house.folder / "models").rglob("*")}
     frozen = {**house.params, "strategies": {"frozen": house.params["strategies"]["frozen"]}}
-    one, two = frozen, {**frozen, "images": {**frozen["images"], "side": 48}}
+    one, two = frozen, {**frozen, "views": {"s128": {**frozen["views"]["s128"], "side": 48}}}
     for name, params in (("small", one), ("large", two)):
         (house.folder / f"{name}.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     output = house.run("meltpoint", "bench-variants", "small.yaml", "large.yaml")

@@ -19,7 +19,7 @@ def trained(
     name: str, heads: dict[str, dict[str, float]], tmp_path: Path, size: int = 64, milliseconds: float = 4.0
 ) -> Trained:
     """A strategy whose classes, by head, have these recalls."""
-    card = SimpleNamespace(main_head=next(iter(heads)), images=SimpleNamespace(side=size))
+    card = SimpleNamespace(main_head=next(iter(heads)), views="s128", images=SimpleNamespace(side=size))
     predictor: Any = SimpleNamespace(card=card, folder=tmp_path, milliseconds=milliseconds)
     scores = {
         head: {"classes": {own: {"precision": 0.5, "recall": recall} for own, recall in classes.items()}}
@@ -94,4 +94,4 @@ def test_a_faster_variant_grows_up_to_the_latency_of_the_slowest(tmp_path: Path,
     own.write_bytes(ELPV.read_bytes())
     found = dict(variants._enlarged([ELPV, own], [slow, fast], tmp_path))
     assert list(found) == ["own-128"], "4 ms at 64 pixels are 16 ms at 128"
-    assert found["own-128"]["images"]["side"] == 128
+    assert found["own-128"]["views"]["s128"]["side"] == 128

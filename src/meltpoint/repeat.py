@@ -29,11 +29,7 @@ TOLD = "sentence"  # of compare.json: quotes what was measured
 COPIED = ("src", "stages", "dvc.yaml", ".dvcignore", "presets")
 SHAPES, COLOURS = ("circle", "square"), {"red": (220, 60, 50), "green": (60, 170, 80), "blue": (60, 90, 210)}
 EACH, SIDE = 16, 40  # pictures of each shape and colour, and their pixels
-PROBE = {"epochs": 8, "batch": 32, "lr": 0.01, "weight_decays": [0.0, 0.1], "label_smoothing": 0.0}
-HEAD = {
-    "kind": "linear", "tap": "final", "weight": 1.0, "class_weights": "none", "target": "nominal", "where": None,
-    "threshold": None, "unknown": None,
-}  # fmt: skip
+PROBE = {"epochs": 8, "batch": 32, "lr": 0.01, "weight_decays": [0.0, 0.1]}
 
 
 class RepeatError(UserError, RuntimeError):
@@ -106,11 +102,11 @@ def small_params(preset: dict[str, Any]) -> dict[str, Any]:
         for name, classes in (("shape", SHAPES), ("colour", COLOURS))
     }
     params["split"]["ratios"] = {"train": 0.5, "val": 0.25, "test": 0.25}
-    params["images"]["side"], params["augment"]["views"] = 32, 2
-    params["backbone"] = {
-        "name": "test_efficientnet", "args": {}, "weights": {"kind": "random"}, "mean": [0.5] * 3, "std": [0.25] * 3,
+    params["views"]["s128"] |= {"side": 32, "copies": 2}
+    params["encoders"]["lite0"] |= {
+        "name": "test_efficientnet", "weights": {"kind": "random"}, "mean": [0.5] * 3, "std": [0.25] * 3,
     }  # fmt: skip
-    params["heads"] = {name: {**HEAD, "label": name, "main": name == "shape"} for name in ("shape", "colour")}
+    params["heads"] = {name: {"label": name, "main": name == "shape"} for name in ("shape", "colour")}
     for strategy in params["strategies"].values():
         strategy["repeats"] = 2
         strategy["probe"] |= PROBE

@@ -140,12 +140,13 @@ def _enlarged(files: Sequence[Path], trained: list[Trained], root: Path) -> list
     slowest, found = max(own), []
     for file in files:
         index = next(number for number, one in enumerate(trained) if one.variant == file.stem)
-        size = _largest_size(trained[index].answerer, slowest) if own[index] * SLACK < slowest else None
+        answerer = trained[index].answerer
+        size = _largest_size(answerer, slowest) if own[index] * SLACK < slowest else None
         if size is None:
             say(f"--- {file.stem}: no larger image is as fast as the slowest variant")
             continue
         params = _read(file, root)
-        params["images"]["side"] = size
+        params["views"][answerer.card.views]["side"] = size
         found.append((f"{file.stem}-{size}", params))
     return found
 

@@ -18,10 +18,10 @@ from meltpoint.images.views import open_views
 from meltpoint.model.backbones import build_backbone
 from meltpoint.model.model import load_model
 from meltpoint.params import training as params
+from meltpoint.params.recipe import Recipe
 from meltpoint.params.training import Embed
 from meltpoint.train.checkpoint import Checkpoint
 from meltpoint.train.embed import embed
-from meltpoint.train.recipe import Recipe
 from meltpoint.train.strategy import Inputs, train_strategy
 
 FILES = Path(str(meltpoint.train.strategies.__file__)).parent.glob("[!_]*.py")
@@ -34,7 +34,9 @@ SIZE, IMAGES = 32, 48
 PROBE = {
     "epochs": 4, "batch": 8, "lr": 0.01, "schedule": "cosine", "weight_decays": [0.0, 0.5], "label_smoothing": 0.0,
 }  # fmt: skip
-EXAMPLES = {  # a value for each key that any kind of strategy has; extend it with the keys of yours
+EXAMPLES: dict[str, Any] = {  # a value for each key that any kind of strategy has; extend it with the keys of yours
+    "encoder": "net",
+    "taps": {},
     "repeats": 1,
     "sampling": "shuffled",
     "probe": PROBE,
@@ -53,10 +55,6 @@ EXAMPLES = {  # a value for each key that any kind of strategy has; extend it wi
     "ema": 0.5,
     "patience": 9,
 }
-HEAD = {
-    "kind": "linear", "label": "shade", "tap": "final", "weight": 1.0, "class_weights": "none", "target": "nominal",
-    "where": None, "threshold": None, "unknown": None, "main": True,
-}  # fmt: skip
 
 
 def recipe(kind: str, seed: int = 3, processes: int = 1) -> Recipe:
@@ -67,14 +65,12 @@ def recipe(kind: str, seed: int = 3, processes: int = 1) -> Recipe:
             "settings": {"kind": kind, **{key: EXAMPLES[key] for key in section.model_fields if key != "kind"}},
             "seed": seed,
             "task": {"kind": "classification"},
-            "backbone": {
-                "name": "test_efficientnet", "args": {}, "weights": {"kind": "random"}, "mean": [0.5] * 3,
+            "views": {"side": SIZE, "resize": "squash", "interpolation": "area", "copies": 1},
+            "encoder": {
+                "views": "small", "name": "test_efficientnet", "weights": {"kind": "random"}, "mean": [0.5] * 3,
                 "std": [0.25] * 3,
             },
-            "images": {"side": SIZE, "resize": "squash", "interpolation": "area"},
-            "augment": {"views": 1, "transforms": []},
-            "heads": {"shade": HEAD},
-            "tree": None,
+            "heads": {"shade": {"label": "shade"}},
             "metric": "accuracy",
             "max_megapixels": 10.0,
             "machine": {"processes": processes, "workers": 0, "threads": 1, "precision": "fp32", "checkpoint_steps": 2},
@@ -93,16 +89,17 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
     samples = pd.DataFrame({"id": np.arange(IMAGES), "path": [f"{number}.png" for number in range(IMAGES)]})
     samples = samples.assign(shade=shades, group="image:" + samples["path"], split=split, width=SIZE, height=SIZE)
     samples["sha256"] = [f"{number:064x}" for number in range(IMAGES)]
-    (folder / "views").mkdir()
-    np.save(folder / "views/plain.npy", plain)
-    np.save(folder / "views/augmented.npy", plain[split == "train"][:, None, :, ::-1])
-    samples.to_csv(folder / "views/samples.csv", index=False)
-    (folder / "views/classes.json").write_text(json.dumps({"shade": ["dark", "light"]}))
-    (folder / "views/views.json").write_text(json.dumps({"size": SIZE, "count": 1, "fingerprint": "noise"}))
+    (folder / "views/small").mkdir(parents=True)
+    np.save(folder / "views/small/plain.npy", plain)
+    np.save(folder / "views/small/augmented.npy", plain[split == "train"][:, None, :, ::-1])
+    samples.to_csv(folder / "views/small/samples.csv", index=False)
+    (folder / "views/small/classes.json").write_text(json.dumps({"shade": ["dark", "light"]}))
+    (folder / "views/small/views.json").write_text(json.dumps({"size": SIZE, "count": 1, "fingerprint": "noise"}))
     (folder / "names.json").write_text("{}")
-    views, backbone = open_views(folder / "views"), build_backbone(recipe(KINDS[0]).backbone, {"final"}, SIZE)
-    embed(backbone, views, Embed(batch=16, max_gb=1), folder / "features")
-    return Inputs.below(folder)
+    asked = recipe(KINDS[0])
+    views, backbone = open_views(folder / "views" / "small"), build_backbone(asked.encoder, {"final"}, SIZE)
+    embed(backbone, views, Embed(batch=16, max_gb=1), folder / "features" / asked.settings.encoder)
+    return Inputs.below(folder, asked)
 
 
 @pytest.fixture(autouse=True)

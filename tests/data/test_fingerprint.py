@@ -35,7 +35,7 @@ def data(source: dict[str, Any], **changes: Any) -> Data:
 
 
 def fingerprint(data: Data, weights: Weights | None = None) -> Fingerprint:
-    return look(data, weights or RandomWeights(kind="random"))
+    return look(data, {"net": weights or RandomWeights(kind="random")}, {"net": ["final"]})
 
 
 def taken(source: dict[str, Any]) -> str:
@@ -154,18 +154,18 @@ def test_weights_count_by_their_content_and_apart_from_the_source(weights: Weigh
     absent = fingerprint(data(SOURCES["folder"]), weights)
     (place / path).write_bytes(b"one")
     before = fingerprint(data(SOURCES["folder"]), weights)
-    assert absent.weights != before.weights
+    assert absent.encoders != before.encoders
     os.utime(place / path, ns=(5, 5))
     assert fingerprint(data(SOURCES["folder"]), weights) == before
     (place / path).write_bytes(b"two")
     after = fingerprint(data(SOURCES["folder"]), weights)
-    assert after.weights != before.weights
+    assert after.encoders != before.encoders
     assert after.parts == before.parts
 
 
 def test_weights_of_a_package_that_is_not_there_are_for_embed_to_tell(place: Path) -> None:
     weights = PackageWeights(kind="package", package="no_such_set", file="w.pth", match="name", licence="mine")
-    assert fingerprint(data(SOURCES["folder"]), weights).weights["backbone"]["files"] == 0
+    assert fingerprint(data(SOURCES["folder"]), weights).encoders["net"]["weights"]["files"] == 0
 
 
 def test_a_source_that_is_not_there_is_told(place: Path) -> None:

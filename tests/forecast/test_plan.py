@@ -15,7 +15,6 @@ import yaml
 from meltpoint.cli import run
 from meltpoint.data.fingerprint import fingerprint
 from meltpoint.errors import UserError
-from meltpoint.files import write_json
 from meltpoint.forecast.counting import count_images
 from meltpoint.forecast.plan import Graph, _look_at_files, _steps
 from meltpoint.forecast.speeds import PLACE, USUAL, read_speeds, write_speeds
@@ -136,13 +135,13 @@ def test_more_pixels_images_views_and_epochs_take_longer() -> None:
     usual = stage_seconds(params, Load.shared(2000, {"val": 0.1, "test": 0.2}), USUAL)
     more = stage_seconds(params, Load.shared(4000, {"val": 0.1, "test": 0.2}), USUAL)
     assert list(usual) == [
-        "fingerprint", "download", "split", "augment", "embed", "train@frozen", "train@finetune", "evaluate@frozen",
-        "evaluate@finetune", "speed", "compare", "register",
+        "fingerprint", "download", "split", "augment@s128", "embed@lite0", "train@frozen", "train@finetune",
+        "evaluate@frozen", "evaluate@finetune", "speed", "compare", "register",
     ]  # fmt: skip
     assert all(more[stage] > usual[stage] for stage in usual if stage not in {"speed", "compare"})
-    larger = params.model_copy(update={"images": params.images.model_copy(update={"side": 256})})
+    larger = params.model_copy(update={"views": {"s128": params.views["s128"].model_copy(update={"side": 256})}})
     grown = stage_seconds(larger, Load.shared(2000, {"val": 0.1, "test": 0.2}), USUAL)
-    assert grown["embed"] > 3 * usual["embed"]
+    assert grown["embed@lite0"] > 3 * usual["embed@lite0"]
     assert grown["download"] == usual["download"]
 
 
@@ -185,15 +184,13 @@ def test_a_look_at_the_source_is_no_reason_to_run_but_what_it_finds_is(
         "labels": {"defective": {"kind": "names", "column": "class", "classes": None}},
     }
     raw["heads"] = {"defective": raw["heads"]["defective"]}
-    raw["backbone"]["weights"] = {"kind": "file", "path": "w.pth", "match": "name", "licence": "mine"}
+    raw["encoders"]["lite0"]["weights"] = {"kind": "file", "path": "w.pth", "match": "name", "licence": "mine"}
     (tmp_path / "w.pth").write_bytes(b"weights")
     params = parse_params(raw, "params.yaml")
-    looked = fingerprint(params.data, params.backbone.weights)
-    write_json(Path("data/fingerprint.json"), looked.parts)
-    write_json(Path("data/weights.json"), looked.weights)
+    fingerprint(params.data, {"lite0": params.encoders["lite0"].weights}, params.taps).write(Path("data"))
     stages = {"fingerprint": [], "download": ["fingerprint"], "embed": ["download", "fingerprint"], "train": ["embed"]}
     reads = {stage: set[str]() for stage in stages}
-    reads |= {"download": {"data/fingerprint.json"}, "embed": {"data/raw", "data/weights.json"}}
+    reads |= {"download": {"data/fingerprint.json"}, "embed": {"data/raw", "data/encoders/lite0.json"}}
 
     def found() -> list[tuple[str, str]]:
         status: dict[str, Any] = {"fingerprint": ["always changed"]}
@@ -202,7 +199,7 @@ def test_a_look_at_the_source_is_no_reason_to_run_but_what_it_finds_is(
 
     assert found() == []
     (tmp_path / "w.pth").write_bytes(b"another")
-    assert found() == [("embed", "changed: the file of weights"), ("train", "after embed")]
+    assert found() == [("embed", "changed: weights or taps of lite0"), ("train", "after embed")]
     (tmp_path / "w.pth").write_bytes(b"weights")
     assert found() == [], "weights count by what they hold"
     picture.write_bytes(b"longer")

@@ -142,10 +142,8 @@ def small_params() -> dict[str, Any]:
         "labels": {"y": {"kind": "names", "column": "class", "classes": None}},
         "max_megapixels": 1,
     }
-    params["images"]["side"] = 32
-    params["backbone"] = {
-        "name": "test_efficientnet", "args": {}, "weights": {"kind": "random"}, "mean": [0.5] * 3, "std": [0.5] * 3,
-    }  # fmt: skip
+    params["views"]["s128"]["side"] = 32
+    params["encoders"]["lite0"] |= {"name": "test_efficientnet", "weights": {"kind": "random"}}
     params["heads"] = {"y": dict(HEAD)}
     params["register"] |= {"name": "shapes", "floors": {}}
     return params

@@ -1,4 +1,4 @@
-"""params.yaml with every kind of slip, read by a stage: all slips are told, the file is never half understood."""
+"""params.yaml with every kind of error, read by a stage: all are told, the file is never half understood."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +35,8 @@ def doubled(raw: Raw) -> str:
 
 
 def without_main(raw: Raw) -> str:
-    return changed(heads={"y": raw["heads"]["y"] | {"main": False}})(raw)
+    head = raw["heads"]["y"] | {"main": False}
+    return changed(heads={"y": head, "z": head})(raw)
 
 
 def aliases(raw: Raw) -> str:
@@ -59,26 +60,26 @@ MAKERS: dict[str, Callable[[Raw], str | bytes | None]] = {
     "a bomb of aliases": aliases,
     "100,000 brackets": lambda raw: "seed: " + "[" * 100_000,
     "an unknown key": changed(sed=7),
-    "an unknown key in a section": changed(images__sied=64),
+    "an unknown key in a section": changed(views__s128__sied=64),
     "a missing section": dropped,
     "a wrong type": changed(seed="seven"),
-    "a yes where a number is needed": changed(augment__views=True),
-    "a fraction where a whole number is needed": changed(augment__views=1.5),
-    "a number out of range": changed(images__side=4096),
+    "a yes where a number is needed": changed(views__s128__copies=True),
+    "a fraction where a whole number is needed": changed(views__s128__copies=1.5),
+    "a number out of range": changed(views__s128__side=4096),
     "a negative number": changed(data__max_bad=-1),
     "NaN": changed(compare__margin=float("nan")),
-    "a word that is not in the list": changed(images__resize="stretch"),
+    "a word that is not in the list": changed(views__s128__resize="stretch"),
     "ratios that are not the whole": changed(split__ratios=RATIOS),
     "no main head": without_main,
     "a head of a label that does not exist": changed(heads__y__label="z"),
     "a metric that does not fit the task": changed(compare__metric="miou"),
     "a name that leads out of the folder": changed(strategies={"../../evil": None}),
-    "an argument of the backbone that loads a file": changed(backbone__args={"checkpoint_path": "good.pth"}),
-    "an argument of the backbone that changes what heads read": changed(backbone__args={"features_only": True}),
+    "an argument of the backbone that loads a file": changed(encoders__lite0__args={"checkpoint_path": "good.pth"}),
+    "an argument of the backbone that changes what heads read": changed(encoders__lite0__args={"features_only": True}),
     "a class that YAML takes for a number": changed(data__labels__y__classes=["cat", 3]),
     "a class that YAML takes for true": changed(data__labels__y__classes=["cat", True]),
-    "a yes that a transform is given": changed(augment__transforms=[{"HorizontalFlip": {"p": "yes"}}]),
-    "several slips at once": changed(seed="seven", images__side=0, split__ratios=RATIOS),
+    "a yes that a transform is given": changed(views__s128__transforms=[{"HorizontalFlip": {"p": "yes"}}]),
+    "several slips at once": changed(seed="seven", views__s128__side=0, split__ratios=RATIOS),
 }
 
 

@@ -155,7 +155,7 @@ def test_one_class_with_nearly_all_images_changes_the_metric(place: Path, fill: 
 @pytest.mark.parametrize("names", [("0", "1"), ("turn_left", "turn_right"), ("a", "b")])
 def test_letters_and_sides_are_not_mirrored(place: Path, fill: Fill, init: Init, names: tuple[str, str]) -> None:
     fill(place / "signs", dict.fromkeys(names, 4))
-    transforms = [next(iter(one)) for one in init("signs").raw["augment"]["transforms"]]
+    transforms = [next(iter(one)) for one in init("signs").raw["views"]["s224"]["transforms"]]
     assert transforms == ["RandomResizedCrop", "RandomBrightnessContrast"]
 
 

@@ -40,8 +40,10 @@ def test_every_preset_is_valid(path: Path) -> None:
 
 
 @pytest.mark.parametrize("section", list(sections()), ids=lambda section: section.__name__)
-def test_nothing_has_a_default(section: type[Section]) -> None:
-    assert [name for name, field in section.model_fields.items() if not field.is_required()] == []
+def test_what_is_absent_is_off(section: type[Section]) -> None:
+    optional = {name: field.default for name, field in section.model_fields.items() if not field.is_required()}
+    off = (None, False, 0, "none", [], {})
+    assert {name: value for name, value in optional.items() if value not in off} == {}
 
 
 @pytest.mark.parametrize("section", list(sections()), ids=lambda section: section.__name__)
@@ -75,8 +77,8 @@ def test_every_key_is_used() -> None:
 
 
 def test_an_unknown_key_names_the_nearest(raw: dict[str, Any]) -> None:
-    raw["images"]["sied"] = 64
-    with pytest.raises(ParamsError, match=r"images\.sied: unknown key\. Did you mean 'side'\?"):
+    raw["views"]["s128"]["sied"] = 64
+    with pytest.raises(ParamsError, match=r"views\.s128\.sied: unknown key\. Did you mean 'side'\?"):
         parse_params(raw, "params.yaml")
 
 
@@ -87,7 +89,7 @@ def test_all_slips_are_told_at_once(raw: dict[str, Any]) -> None:
     with pytest.raises(ParamsError) as caught:
         parse_params(raw, "params.yaml")
     message = str(caught.value)
-    assert "3 slip(s)" in message
+    assert "3 errors" in message
     assert "seed: missing" in message
     assert "greater than 0, and got -1" in message
     assert "train + val + test is 1.39" in message
@@ -114,7 +116,7 @@ def test_a_head_needs_a_label(raw: dict[str, Any]) -> None:
 def test_slips_between_sections_are_told_at_once(raw: dict[str, Any]) -> None:
     raw["heads"]["wafer"]["label"] = "waver"
     raw["heads"]["severity"]["main"] = True
-    with pytest.raises(ParamsError, match="2 slip") as caught:
+    with pytest.raises(ParamsError, match="2 errors") as caught:
         parse_params(raw, "params.yaml")
     assert str(caught.value).count("\n  - heads") == 2
 
@@ -139,12 +141,12 @@ def equal(label: str, *classes: str) -> dict[str, Any]:
         ({"heads.severity.threshold": RECALL}, r"heads\.severity\.threshold: it parts two classes, and 'severity' has"),
         ({"heads.wafer.threshold": RECALL, "heads.wafer.target": "ordinal"}, "threshold: .* target is ordinal"),
         ({"heads.wafer.target": "ordinal", "data.labels.wafer.classes": None}, "ordinal needs an order of classes"),
-        ({"tree": {**TREE, "levels": ["wafer", "waver"]}}, r"tree\.levels: 'waver' is not in heads"),
-        ({"tree": {**TREE, "levels": ["wafer", "wafer"]}}, r"tree\.levels: 'wafer' stands there 2 times"),
-        ({"tree": TREE, "heads.wafer.threshold": RECALL}, r"heads\.wafer\.threshold: the levels of a tree"),
+        ({"task.tree": {**TREE, "levels": ["wafer", "waver"]}}, r"task\.tree\.levels: 'waver' is not in heads"),
+        ({"task.tree": {**TREE, "levels": ["wafer", "wafer"]}}, r"task\.tree\.levels: 'wafer' stands there 2 times"),
+        ({"task.tree": TREE, "heads.wafer.threshold": RECALL}, r"heads\.wafer\.threshold: the levels of a tree"),
         (
-            {"tree": {**TREE, "parents": {"wafer": {}}}},
-            r"tree\.parents: needs the levels \['severity'\], and has \['wafer'",
+            {"task.tree": {**TREE, "parents": {"wafer": {}}}},
+            r"task\.tree\.parents: needs the levels \['severity'\], and has \['wafer'",
         ),
         ({"data.labels.odd": equal("waver", "x")}, r"data\.labels\.odd\.label: 'waver' is not in data\.labels"),
         ({"data.labels.odd": equal("wafer", "x")}, r"data\.labels\.odd\.is_in: \['x'\] are none"),
@@ -178,8 +180,8 @@ def test_what_fits_together_is_accepted(raw: dict[str, Any]) -> None:
     raw["data"]["labels"] |= {"poly": equal("wafer", "poly"), "not_poly": equal("poly", "no")}
     raw["heads"]["defective"] |= {"threshold": RECALL, "where": {"label": "not_poly", "is_in": ["yes"]}}
     raw["heads"]["severity"] |= {"target": "ordinal", "class_weights": {"broken": 2.0}}
-    raw["tree"] = {"levels": ["wafer", "severity"], "parents": {"severity": {"sound": "mono"}}}
-    assert parse_params(raw, "params.yaml").tree is not None
+    raw["task"]["tree"] = {"levels": ["wafer", "severity"], "parents": {"severity": {"sound": "mono"}}}
+    assert parse_params(raw, "params.yaml").task.tree is not None
 
 
 @pytest.mark.parametrize(("text", "message"), [("a: [", "not YAML"), ("- 1", "no mapping"), ("", "no mapping")])
@@ -219,7 +221,11 @@ def test_a_class_that_yaml_takes_for_something_else(tmp_path: Path, classes: str
 
 
 def test_a_class_as_key_is_told_as_it_is_written(tmp_path: Path) -> None:
-    text = (ROOT / "presets" / "elpv.yaml").read_text().replace("class_weights: none", "class_weights: {007: 1.0}", 1)
+    text = (
+        (ROOT / "presets" / "elpv.yaml")
+        .read_text()
+        .replace("{label: wafer}", "{label: wafer, class_weights: {007: 1.0}}")
+    )
     (tmp_path / "params.yaml").write_text(text)
     with pytest.raises(ParamsError, match=r"reads 007 as a number; quote it: '007'"):
         read_params(tmp_path / "params.yaml")
@@ -251,37 +257,40 @@ def test_classes_that_are_called_yes_and_no(tmp_path: Path, classes: str) -> Non
 
 def test_numbers_with_an_exponent_are_numbers_everywhere(tmp_path: Path) -> None:
     text = (ROOT / "presets" / "elpv.yaml").read_text()
-    text = text.replace("args: {}", "args: {drop_rate: 1e-1, drop_path_rate: .5e-1, pad_type: same}")
+    text = text.replace(
+        "name: tf_efficientnet_lite0",
+        "name: tf_efficientnet_lite0\n    args: {drop_rate: 1e-1, drop_path_rate: .5e-1, pad_type: same}",
+    )
     text = text.replace("calibration_bins: 15", "calibration_bins: 1.5E1").replace("official: true", "official: no")
     text = text.replace("brightness_limit: 0.15", "brightness_limit: 15e-2")
     (tmp_path / "params.yaml").write_text(text)
     params = read_params(tmp_path / "params.yaml")
-    assert params.backbone.args == {"drop_rate": 0.1, "drop_path_rate": 0.05, "pad_type": "same"}
+    assert params.encoders["lite0"].args == {"drop_rate": 0.1, "drop_path_rate": 0.05, "pad_type": "same"}
     assert params.evaluate.calibration_bins == 15
     assert params.split.official is False
-    assert params.augment.transforms[1]["RandomBrightnessContrast"]["brightness_limit"] == 0.15
+    assert params.views["s128"].transforms[1]["RandomBrightnessContrast"]["brightness_limit"] == 0.15
 
 
 @pytest.mark.parametrize("word", ["yes", "No", "off"])
 def test_a_yes_where_anything_is_taken_is_refused(raw: dict[str, Any], word: str) -> None:
-    raw["backbone"]["args"] = {"act_first": word}
-    raw["augment"]["transforms"][1]["RandomBrightnessContrast"]["brightness_by_max"] = word
-    with pytest.raises(ParamsError, match=f"backbone.args.act_first: '{word}' is text in YAML 1.2") as caught:
+    raw["encoders"]["lite0"]["args"] = {"act_first": word}
+    raw["views"]["s128"]["transforms"][1]["RandomBrightnessContrast"]["brightness_by_max"] = word
+    with pytest.raises(ParamsError, match=f"encoders.lite0.args.act_first: '{word}' is text in YAML 1.2") as caught:
         parse_params(raw, "params.yaml")
-    assert "augment.transforms.1.RandomBrightnessContrast.brightness_by_max" in str(caught.value)
+    assert "views.s128.1.RandomBrightnessContrast.brightness_by_max" in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("name", "decides"),
-    [("checkpoint_path", "backbone.weights"), ("pretrained_cfg", "backbone.weights"),
+    [("checkpoint_path", "`weights` of the encoder"), ("pretrained_cfg", "`weights` of the encoder"),
      ("features_only", "the taps of heads"),
-     ("num_classes", "heads"), ("img_size", "images.side"), ("cache_dir", "the environment variable HF_HOME")],
+     ("num_classes", "heads"), ("img_size", "`side` of its views"), ("cache_dir", "the environment variable HF_HOME")],
 )  # fmt: skip
 def test_arguments_that_bypass_another_section_are_refused(raw: dict[str, Any], name: str, decides: str) -> None:
-    raw["backbone"]["args"] = {name: "good.pth", "drop_rate": 0.1}
-    with pytest.raises(ParamsError, match=rf"backbone\.args\.{name}: that is for {decides} to decide") as caught:
+    raw["encoders"]["lite0"]["args"] = {name: "good.pth", "drop_rate": 0.1}
+    with pytest.raises(ParamsError, match=rf"encoders\.lite0\.args\.{name}: that is for {decides} to decide") as caught:
         parse_params(raw, "params.yaml")
-    assert "has 1 slip(s)" in str(caught.value)
+    assert "has 1 error" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -291,5 +300,5 @@ def test_arguments_that_bypass_another_section_are_refused(raw: dict[str, Any], 
      ("hf-hub:laion/x", "hf-hub:laion/x"), ("other/timm/x", "other/timm/x"), ("local-dir:timm/x", "local-dir:timm/x")],
 )  # fmt: skip
 def test_names_as_hubs_write_them(raw: dict[str, Any], name: str, plain: str) -> None:
-    raw["backbone"]["name"] = name
-    assert parse_params(raw, "params.yaml").backbone.name == plain
+    raw["encoders"]["lite0"]["name"] = name
+    assert parse_params(raw, "params.yaml").encoders["lite0"].name == plain

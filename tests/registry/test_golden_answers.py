@@ -17,7 +17,7 @@ def version(house: Any) -> Path:
     """A model folder with its check beside it."""
     folder: Path = house.folder / "artifacts" / "model"
     shutil.copytree(house.folder / "models" / "frozen", folder)
-    write_check(folder, open_views(house.folder / "data" / "views"), folder.with_name("check"))
+    write_check(folder, open_views(house.views), folder.with_name("check"))
     return folder
 
 
@@ -68,6 +68,6 @@ def test_a_version_that_carries_no_answers_is_told(version: Path, content: str |
 
 
 def test_pictures_are_those_of_the_views(version: Path, house: Any) -> None:
-    views = open_views(house.folder / "data" / "views")
+    views = open_views(house.views)
     with Image.open(version.with_name("check") / "0.png") as image:
         assert image.size == (views.size, views.size)

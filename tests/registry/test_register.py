@@ -78,9 +78,9 @@ def test_first_and_again(house: Any) -> None:
     assert {"images", "pictures", "metrics.json", "predictions.parquet", "test_mistakes.json"} <= shown
     charts = [info.path for info in store.client.list_artifacts(runs["frozen"].info.run_id, "images")]
     assert {path.split("/")[-1].split("+")[0] for path in charts} == {"confusion", "hierarchy", "mistakes", "roc"}
-    assert runs["frozen"].data.params["tree"] == "null"
+    assert runs["frozen"].data.params["task.tree"] == "null"
     shown = {info.path for info in store.client.list_artifacts(runs["parent"].info.run_id)}
-    assert {"compare.json", "augment.png", "params.yaml"} <= shown
+    assert {"compare.json", "augment-s128.png", "params.yaml"} <= shown
 
 
 def test_probabilities_of_many_classes_stay_in_the_parquet(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from meltpoint.files import read_json, write_json
+from meltpoint.images.views import open_views
 from meltpoint.model.card import read_card
 from meltpoint.model.manifest import write_manifest
 from meltpoint.registry import rescoring as contest
@@ -77,7 +78,7 @@ def test_the_champion_is_scored_again_on_todays_images(house: Any) -> None:
 
 def test_what_the_champion_learnt_from_is_left_out(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """As if four of today's test images had been training images when the champion was made."""
-    today = contest.open_views(house.folder / "data" / "views").samples
+    today = open_views(house.views).samples
     test = today[today["split"] == "test"]["sha256"]
     trained = pd.DataFrame({"sha256": test.iloc[:4], "split": "train", "group": pd.NA})
     monkeypatch.setattr(contest, "read_trained_on", lambda _: trained)
@@ -128,7 +129,7 @@ def test_a_margin_of_1_is_no_end_of_every_metric(house: Any, metric: str) -> Non
 
 
 def test_another_geometry_is_scored_from_the_pictures(house: Any) -> None:
-    house.edit(lambda raw: raw["images"].update(interpolation="bicubic"))
+    house.edit(lambda raw: raw["views"]["s128"].update(interpolation="bicubic"))
     champion = contest.open_answerer(house.folder / "models" / "frozen")
     again = score_again(champion, house.folder, house.params)
     before = read_predictions(
@@ -144,7 +145,7 @@ def test_another_geometry_is_scored_from_the_pictures(house: Any) -> None:
 @pytest.mark.parametrize("interpolation", ["area", "bicubic"])
 def test_the_champion_answers_by_its_own_threshold(house: Any, interpolation: str) -> None:
     """Everything is a square from a probability of 0 on, and half of the test images are squares."""
-    house.edit(lambda raw: raw["images"].update(interpolation=interpolation))
+    house.edit(lambda raw: raw["views"]["s128"].update(interpolation=interpolation))
     champion = house.folder / "models" / "finetune"
     card = read_json(champion / "card.json")
     card["heads"]["shape"]["threshold"] = 0.0

@@ -39,7 +39,7 @@ def test_images_are_counted(house: Any) -> None:
 
 
 def test_missing_views_are_told(house: Any) -> None:
-    (house.folder / "data" / "views" / "views.json").unlink()
+    (house.views / "views.json").unlink()
     with pytest.raises(StateError, match=r"views\.json.*Run: dvc repro"):
         read_state(house.params)
 

@@ -60,7 +60,7 @@ def test_params_are_flat_and_complete(house: Any) -> None:
     run = store.client.get_run(open_child(store, state, "finetune", "k").info.run_id)
     assert run.data.params == {**state.own("finetune"), **state.shared}
     assert run.data.params["strategy.layer_decay"] == "0.8"
-    assert run.data.params["backbone.name"] == "test_efficientnet"
+    assert run.data.params["encoder.name"] == "test_efficientnet"
 
 
 def test_closed_and_running_again(house: Any) -> None:

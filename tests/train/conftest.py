@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from meltpoint.images.views import open_views
 from meltpoint.model.backbones import build_backbone
 from meltpoint.params.read import Params, parse_params
+from meltpoint.params.recipe import Recipe
 from meltpoint.train.embed import embed
 from meltpoint.train.strategy import Inputs
 
@@ -40,35 +41,29 @@ class Scene:
 
     @property
     def inputs(self) -> Inputs:
-        return Inputs.below(self.folder)
+        return Inputs.below(self.folder, self.recipe())
+
+    def recipe(self, name: str = "finetune", change: Callable[[dict[str, Any]], None] = lambda raw: None) -> Recipe:
+        return self.params(change).recipe(name)
 
     def params(self, change: Callable[[dict[str, Any]], None] = lambda raw: None) -> Params:
         raw: dict[str, Any] = yaml.safe_load(PRESET.read_text())
-        head = {
-            "kind": "linear",
-            "tap": "final",
-            "weight": 1.0,
-            "class_weights": "none",
-            "target": "nominal",
-            "where": None,
-            "threshold": None,
-            "unknown": None,
-        }
         probe = {
             "epochs": 4, "batch": 20, "lr": 0.01, "schedule": "cosine", "weight_decays": [0.0, 1.0],
             "label_smoothing": 0.0,
         }  # fmt: skip
         weights = {"kind": "file", "path": str(self.folder / "w.safetensors"), "match": "name", "licence": "x"}
-        raw["seed"], raw["images"]["side"], raw["augment"]["views"] = 5, SIZE, VIEWS
+        raw["seed"] = 5
+        raw["views"]["s128"] |= {"side": SIZE, "copies": VIEWS}
         raw["data"]["labels"] = {
             name: {"kind": "names", "column": name, "classes": names} for name, names in CLASSES.items()
         }
         raw["heads"] = {
-            "shade": {**head, "label": "shade", "main": True, "weight": 2.0},
-            "colour": {**head, "label": "colour", "main": False},
+            "shade": {"kind": "linear", "label": "shade", "main": True, "weight": 2.0},
+            "colour": {"kind": "linear", "label": "colour", "main": False},
         }
-        raw["backbone"] = {
-            "name": "test_efficientnet", "args": {}, "weights": weights, "mean": [0.5] * 3, "std": [0.25] * 3,
+        raw["encoders"]["lite0"] |= {
+            "name": "test_efficientnet", "weights": weights, "mean": [0.5] * 3, "std": [0.25] * 3,
         }  # fmt: skip
         raw["train"] |= {"threads": 1, "checkpoint_steps": 2, "precision": "fp32"}
         raw["strategies"]["frozen"]["probe"] = dict(probe)
@@ -113,7 +108,7 @@ def write_views(folder: Path) -> None:
 @pytest.fixture(scope="session")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     found = Scene(tmp_path_factory.mktemp("data"))
-    write_views(found.folder / "views")
+    write_views(found.folder / "views" / "s128")
     torch.manual_seed(0)
     net = timm.create_model("test_efficientnet", num_classes=0)
     for module in net.modules():  # as if pretrained: statistics that are not 0 and 1
@@ -124,9 +119,9 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
             module.running_var.uniform_(0.5, 2)
     save_file(net.state_dict(), found.folder / "w.safetensors")
     (found.folder / "names.json").write_text(json.dumps(NAMES))
-    params = found.params()
-    backbone = build_backbone(params.backbone, {"final"}, SIZE)
-    embed(backbone, open_views(found.folder / "views"), params.embed, found.folder / "features")
+    backbone = build_backbone(found.recipe().encoder, {"final"}, SIZE)
+    views, features = found.folder / "views" / "s128", found.folder / "features" / "lite0"
+    embed(backbone, open_views(views), found.params().embed, features)
     return found
 
 

@@ -10,7 +10,6 @@ from torch import nn
 from meltpoint.images.views import Views
 from meltpoint.train.calibration import Calibration, calibrate, one_of_each
 from meltpoint.train.problem import Problem, build_problem
-from meltpoint.train.recipe import read_recipe
 
 PARENTS = {"red": "light", "green": "dark", "blue": "dark"}
 Change = Callable[[dict[str, Any]], None]
@@ -54,7 +53,7 @@ def learn(
     scene: Any, change: Change, shades: list[str | None], said: list[float], **others: list[list[float]]
 ) -> dict[str, Calibration]:
     views, params = views_of(scene, shades), scene.params(change)
-    problem: Problem = build_problem(views, read_recipe("finetune", params))
+    problem: Problem = build_problem(views, params.recipe("finetune"))
     rows = [[0.0] * 3 for _ in said]
     model: Any = Net({"shade": [[logit(value)] for value in said], "colour": rows, **others})
     return calibrate(model, problem, views)
@@ -70,7 +69,7 @@ LIGHT: list[str | None] = ["light"] * 8 + ["dark", "light", "dark", "light"] + [
 
 def test_nothing_wished_nothing_run(scene: Any) -> None:
     params = scene.params()
-    problem = build_problem(scene.inputs.views, read_recipe("finetune", params))
+    problem = build_problem(scene.inputs.views, params.recipe("finetune"))
     broken: Any = None
     assert calibrate(broken, problem, scene.inputs.views) == {"shade": NOTHING, "colour": NOTHING}
 
@@ -139,7 +138,7 @@ def test_a_group_of_images_counts_once(scene: Any, capsys: pytest.CaptureFixture
     samples.loc[samples.index[val[light.to_numpy()]], "group"] = "one thing"
     views, params = replace(views, samples=samples), scene.params(wishing(threshold=wish))
     model: Any = Net({"shade": [[logit(value)] for value in SAID], "colour": [[0.0] * 3 for _ in SAID]})
-    assert calibrate(model, build_problem(views, read_recipe("finetune", params)), views)["shade"] == NOTHING
+    assert calibrate(model, build_problem(views, params.recipe("finetune")), views)["shade"] == NOTHING
     assert ("val has 1 image of 'light'" in capsys.readouterr().out) == (wish is RECALL)
 
 
@@ -193,7 +192,7 @@ def test_heads_in_a_tree_are_judged_by_their_path(scene: Any) -> None:
     """The sure level corrects the other, and shares its certainty with it."""
 
     def planted(raw: dict[str, Any]) -> None:
-        raw["tree"] = {"levels": ["shade", "colour"], "parents": {"colour": PARENTS}}
+        raw["task"]["tree"] = {"levels": ["shade", "colour"], "parents": {"colour": PARENTS}}
         raw["heads"]["shade"]["unknown"] = raw["heads"]["colour"]["unknown"] = 0.8
 
     views, params = scene.inputs.views, scene.params(planted)
@@ -201,7 +200,7 @@ def test_heads_in_a_tree_are_judged_by_their_path(scene: Any) -> None:
     views = views_of(scene, [PARENTS[colour] for colour in colours])
     says = [[4.0 * (colour == name) for name in ("red", "green", "blue")] for colour in colours]
     model: Any = Net({"shade": [[0.1 if PARENTS[colour] == "dark" else -0.1] for colour in colours], "colour": says})
-    learnt = calibrate(model, build_problem(views, read_recipe("finetune", params)), views)
+    learnt = calibrate(model, build_problem(views, params.recipe("finetune")), views)
     # alone the shade would be wrong each time, and no share of its answers right
     red, sure = 1 / (1 + np.exp(0.1)), np.exp(4.0)
     least = red * sure / (red * sure + red * 1 + (1 - red) * 1)

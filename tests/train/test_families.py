@@ -18,6 +18,7 @@ from meltpoint.model.model import Model, build_model
 from meltpoint.params.model import Backbone as BackboneParams
 from meltpoint.params.model import RandomWeights
 from meltpoint.params.read import Params
+from meltpoint.params.recipe import Recipe
 from meltpoint.params.training import Embed
 from meltpoint.train.checkpoint import Checkpoint
 from meltpoint.train.embed import Features, embed
@@ -25,7 +26,6 @@ from meltpoint.train.history_file import read_history
 from meltpoint.train.job import Job
 from meltpoint.train.probe import Fitted, probe, use_threads
 from meltpoint.train.problem import Problem, build_problem
-from meltpoint.train.recipe import Recipe, read_recipe
 from meltpoint.train.strategies.finetune import finetune, start_from
 
 TRAIN, VAL = 10, 6
@@ -62,8 +62,8 @@ def heads(family: Any, head: dict[str, Any]) -> dict[str, Any]:
 def set_params(scene: Any, family: Any, weights: Path) -> Params:
     def change(raw: dict[str, Any]) -> None:
         given = {"kind": "file", "path": str(weights), "match": "name", "licence": "x"}
-        raw["backbone"] |= {"name": family.name, "args": family.args, "weights": given}
-        raw["images"]["side"] = family.size
+        raw["encoders"]["lite0"] |= {"name": family.name, "args": family.args, "weights": given}
+        raw["views"]["s128"]["side"] = family.size
         raw["heads"] = heads(family, {key: value for key, value in raw["heads"]["colour"].items() if key != "main"})
         raw["strategies"]["frozen"]["probe"] |= {"epochs": 30, "batch": TRAIN, "lr": 0.002}
         raw["strategies"]["finetune"] |= {"epochs": 1, "batch": TRAIN, "ema": 0.0, "lr": 0.001, "warmup": 0.0}
@@ -74,7 +74,7 @@ def set_params(scene: Any, family: Any, weights: Path) -> Params:
 
 def write_views(scene: Any, size: int, folder: Path) -> Views:
     """The first images of the scene, grown to another size by repeating them."""
-    source, facts = scene.folder / "views", {"size": size, "count": 2, "fingerprint": f"few {size}"}
+    source, facts = scene.folder / "views" / "s128", {"size": size, "count": 2, "fingerprint": f"few {size}"}
     table = pd.read_csv(source / "samples.csv")
     train, val = (np.flatnonzero(table["split"] == split)[:count] for split, count in (("train", TRAIN), ("val", VAL)))
     rows = np.sort(np.concatenate([train, val]))
@@ -112,9 +112,9 @@ def course(scene: Any, family: Any, tmp_path_factory: pytest.TempPathFactory) ->
     with use_threads(1):
         views = write_views(scene, family.size, folder / "views")
         write_weights(family, views, folder / "w.safetensors")
-        recipe = read_recipe("finetune", params)
+        recipe = params.recipe("finetune")
         problem = build_problem(views, recipe)
-        model = build_model(recipe.backbone, recipe.heads, problem.n_outputs, family.size)
+        model = build_model(recipe.encoder, recipe.heads, problem.n_outputs, family.size)
         features = embed(model.backbone, views, Embed(batch=8, max_gb=1), folder / "features")
         settings = params.strategies["frozen"].probe
         checkpoint = Checkpoint(folder / "frozen")

@@ -26,20 +26,19 @@ from meltpoint.train.feature_source import (
 )
 from meltpoint.train.probe import use_threads
 from meltpoint.train.problem import Problem, build_problem
-from meltpoint.train.recipe import read_recipe
 
 TAPS: dict[str, Reading] = {tap_key(tap): tap for tap in ("final", MapTap(at=-2))}
 
 
 @pytest.fixture(scope="module")
 def problem(scene: Any) -> Problem:
-    return build_problem(scene.inputs.views, read_recipe("finetune", scene.params()))
+    return build_problem(scene.inputs.views, scene.recipe("finetune"))
 
 
 @pytest.fixture(scope="module")
 def pair(scene: Any, problem: Problem, tmp_path_factory: pytest.TempPathFactory) -> tuple[FeatureSource, FeatureSource]:
     """The features of two taps, from files and from the backbone."""
-    backbone: Backbone = build_backbone(scene.params().backbone, set(TAPS.values()), 32)
+    backbone: Backbone = build_backbone(scene.recipe().encoder, set(TAPS.values()), 32)
     with use_threads(1):
         folder = tmp_path_factory.mktemp("sources") / "features"
         features = embed(backbone, scene.inputs.views, Embed(batch=16, max_gb=1), folder)

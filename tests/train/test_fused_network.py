@@ -16,7 +16,7 @@ from meltpoint.train.strategies.finetune import unfreeze
 def model(scene: Any) -> Model:
     params = scene.params()
     torch.manual_seed(1)
-    return build_model(params.backbone, params.heads, {"shade": 1, "colour": 3}, 32).train()
+    return build_model(params.encoders["lite0"], params.heads, {"shade": 1, "colour": 3}, 32).train()
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_a_head_over_grids_is_folded_too(scene: Any, images: torch.Tensor) -> No
     head = DenseConvHead(
         kind="dense_conv", label="x", taps=(1, -1), hidden=4, weight=1.0, class_weights="none", dice=0.0, main=True
     )
-    backbone = build_backbone(scene.params().backbone, {head.reads}, 32)
+    backbone = build_backbone(scene.recipe().encoder, {head.reads}, 32)
     model = Model(backbone, build_heads({"x": head}, backbone, {"x": 3}), {"x": head.reads}).train()
     folded = FusedNetwork(model).train()
     assert len(folded.pairs) > 5

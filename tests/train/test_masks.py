@@ -24,6 +24,7 @@ from meltpoint.metrics import from_pixels
 from meltpoint.model.backbones import build_backbone
 from meltpoint.model.model import Model, load_model
 from meltpoint.params.read import Params, parse_params
+from meltpoint.params.recipe import Recipe
 from meltpoint.tables import mask_column, say_present
 from meltpoint.tasks.segmentation.objective import count_pixels
 from meltpoint.train.batches import choose_views
@@ -33,7 +34,6 @@ from meltpoint.train.history_file import read_history
 from meltpoint.train.losses import Losses
 from meltpoint.train.probe import Fit, probe
 from meltpoint.train.problem import build_problem
-from meltpoint.train.recipe import read_recipe
 from meltpoint.train.strategy import Inputs, Trained, train_strategy
 
 PRESET = Path(__file__).parents[2] / "presets" / "elpv.yaml"
@@ -88,12 +88,15 @@ class Shapes:
 
     @property
     def inputs(self) -> Inputs:
-        return Inputs.below(self.folder)
+        return Inputs.below(self.folder, self.recipe())
+
+    def recipe(self, name: str = "finetune", change: Change = lambda raw: None) -> Recipe:
+        return self.params(change).recipe(name)
 
     def params(self, change: Change = lambda raw: None) -> Params:
         raw: dict[str, Any] = yaml.safe_load(PRESET.read_text())
-        raw["task"], raw["seed"], raw["images"]["side"] = {"kind": "segmentation"}, 5, SIZE
-        raw["augment"] = {"views": VIEWS, "transforms": [{"HorizontalFlip": {"p": 1.0}}]}
+        raw["task"], raw["seed"] = {"kind": "segmentation"}, 5
+        raw["views"]["s128"] |= {"side": SIZE, "copies": VIEWS, "transforms": [{"HorizontalFlip": {"p": 1.0}}]}
         raw["data"]["source"] = {
             "kind": "masks", "path": "x", "images": {"all": "images"}, "masks": {"all": "masks"}, "lists": None,
             "mask_name": "{stem}.png",
@@ -109,8 +112,8 @@ class Shapes:
             }
         }  # fmt: skip
         weights = {"kind": "file", "path": str(self.folder / "w.safetensors"), "match": "name", "licence": "x"}
-        raw["backbone"] = {
-            "name": "test_efficientnet", "args": {}, "weights": weights, "mean": [0.5] * 3, "std": [0.25] * 3,
+        raw["encoders"]["lite0"] |= {
+            "name": "test_efficientnet", "weights": weights, "mean": [0.5] * 3, "std": [0.25] * 3,
         }  # fmt: skip
         raw["train"] |= {"threads": 1, "checkpoint_steps": 2, "precision": "fp32"}
         learning = {
@@ -130,10 +133,10 @@ class Shapes:
 
 def prepare(folder: Path, count: int, max_gb: float = 1.0) -> Shapes:
     made = Shapes(folder)
-    write_views(folder / "views", count)
+    write_views(folder / "views" / "s128", count)
     torch.manual_seed(0)
     net = timm.create_model("test_efficientnet", num_classes=0)
-    images = torch.from_numpy(np.load(folder / "views" / "plain.npy")).permute(0, 3, 1, 2).float() / 64 - 2
+    images = torch.from_numpy(np.load(folder / "views" / "s128" / "plain.npy")).permute(0, 3, 1, 2).float() / 64 - 2
     for module in net.modules():  # as if pretrained: statistics are those of the images
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = None
@@ -142,9 +145,9 @@ def prepare(folder: Path, count: int, max_gb: float = 1.0) -> Shapes:
     save_file(net.state_dict(), folder / "w.safetensors")
     (folder / "names.json").write_text("{}")
     params = made.params()
-    backbone = build_backbone(params.backbone, {head.reads for head in params.heads.values()}, SIZE)
+    backbone = build_backbone(params.encoders["lite0"], params.readings("lite0"), SIZE)
     settings = params.embed.model_copy(update={"max_gb": max_gb})
-    embed(backbone, open_views(folder / "views"), settings, folder / "features")
+    embed(backbone, open_views(folder / "views" / "s128"), settings, folder / "features" / "lite0")
     return made
 
 
@@ -154,7 +157,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Shapes:
 
 
 def train(shapes: Shapes, name: str, folder: str = "model", change: Change = lambda raw: None) -> Trained:
-    return train_strategy(read_recipe(name, shapes.params(change)), shapes.inputs, Path(folder), Path("others"))
+    return train_strategy(shapes.recipe(name, change), shapes.inputs, Path(folder), Path("others"))
 
 
 def history(folder: str = "model") -> list[dict[str, Any]]:
@@ -230,8 +233,7 @@ def test_killed_and_continued_it_ends_with_the_same_bytes(shapes: Shapes) -> Non
     code = """
 import json, os, signal, sys
 from pathlib import Path
-from meltpoint.params.read import parse_params
-from meltpoint.train.recipe import read_recipe
+from meltpoint.params.recipe import Recipe
 from meltpoint.train.history_file import History
 from meltpoint.train.strategy import Inputs, train_strategy
 
@@ -241,12 +243,12 @@ def log_and_die(self, metrics, step, log=History.log):
         os.kill(os.getpid(), signal.SIGKILL)
 
 History.log = log_and_die
-params = parse_params(json.loads(Path(sys.argv[1]).read_text()), "test")
-train_strategy(read_recipe("finetune", params), Inputs.below(Path(sys.argv[2])), Path("model"), Path("others"))
+recipe = Recipe.model_validate_json(Path(sys.argv[1]).read_text())
+train_strategy(recipe, Inputs.below(Path(sys.argv[2]), recipe), Path("model"), Path("others"))
 """
     train(shapes, "finetune", "whole")
-    Path("params.json").write_text(shapes.params().model_dump_json(by_alias=True))
-    command = [sys.executable, "-c", code, "params.json", str(shapes.folder)]
+    Path("recipe.json").write_text(shapes.recipe().model_dump_json())
+    command = [sys.executable, "-c", code, "recipe.json", str(shapes.folder)]
     died = subprocess.run(command, capture_output=True, text=True, check=False)
     assert died.returncode == -signal.SIGKILL, died.stderr
     train(shapes, "finetune")
@@ -279,12 +281,12 @@ def test_features_that_are_not_stored_are_computed_and_learn_the_same(shapes: Sh
     live = tmp_path / "live"
     shutil.copytree(shapes.folder, live, ignore=shutil.ignore_patterns("features"))
     params = shapes.params()
-    backbone = build_backbone(params.backbone, {params.heads["scene"].reads}, SIZE)
+    backbone = build_backbone(params.encoders["lite0"], {params.heads["scene"].reads}, SIZE)
     settings = params.embed.model_copy(update={"max_gb": 1e-9})
-    features = embed(backbone, open_views(live / "views"), settings, live / "features")
+    features = embed(backbone, open_views(live / "views" / "s128"), settings, live / "features" / "lite0")
     assert not features.stored
     problem, learning = (
-        build_problem(shapes.inputs.views, read_recipe("finetune", params)),
+        build_problem(shapes.inputs.views, params.recipe("finetune")),
         params.strategies["frozen"].probe,
     )
     learning = learning.model_copy(update={"epochs": 2})
@@ -297,9 +299,9 @@ def test_features_that_are_not_stored_are_computed_and_learn_the_same(shapes: Sh
 
 def test_grids_are_standardised_by_the_training_images(shapes: Shapes) -> None:
     params, features = shapes.params(), shapes.inputs.features
-    problem = build_problem(shapes.inputs.views, read_recipe("finetune", params))
+    problem = build_problem(shapes.inputs.views, params.recipe("finetune"))
     tap = params.heads["scene"].reads
-    backbone = build_backbone(params.backbone, {tap}, SIZE)
+    backbone = build_backbone(params.encoders["lite0"], {tap}, SIZE)
     learning = params.strategies["frozen"].probe
     fit = Fit(problem, features, backbone, learning, 3, "shuffled")
     layer = fit.stacked.heads["scene"][0]  # type: ignore[index]
@@ -311,10 +313,10 @@ def test_grids_are_standardised_by_the_training_images(shapes: Shapes) -> None:
 
 def test_the_probe_sees_masks_in_the_view_of_their_features(shapes: Shapes) -> None:
     params, views = shapes.params(), shapes.inputs.views
-    problem = build_problem(views, read_recipe("finetune", params))
+    problem = build_problem(views, params.recipe("finetune"))
     tap = params.heads["scene"].reads
     learning = params.strategies["frozen"].probe
-    features, backbone = shapes.inputs.features, build_backbone(params.backbone, {tap}, SIZE)
+    features, backbone = shapes.inputs.features, build_backbone(params.encoders["lite0"], {tap}, SIZE)
     fit = Fit(problem, features, backbone, learning, 3, "shuffled")
     augmented, plain = features.augmented(tap), features.plain(tap)
     assert augmented is not None
@@ -341,7 +343,7 @@ def test_masks_move_with_images_made_on_the_fly(
     """Every image is flipped, and so is every mask that the loss sees."""
     fly = prepare(tmp_path / "fly", 0)
     views = fly.inputs.views
-    problem = build_problem(views, read_recipe("finetune", fly.params()))
+    problem = build_problem(views, fly.recipe("finetune"))
     assert views.masks is not None
     shown: list[tuple[NDArray[np.int64], torch.Tensor]] = []
     call = Losses.__call__
@@ -362,14 +364,12 @@ def test_balanced_weights_and_draws_are_of_the_training_masks(shapes: Shapes) ->
         raw["heads"]["scene"]["class_weights"] = "balanced"
 
     views = shapes.inputs.views
-    problem = build_problem(views, read_recipe("finetune", shapes.params(balance)))
+    problem = build_problem(views, shapes.recipe(change=balance))
     assert views.masks is not None
     counts = np.bincount(views.masks[problem.train.rows].ravel(), minlength=256)[:3]
     weights = problem.objectives["scene"].class_weights  # type: ignore[attr-defined]
     np.testing.assert_allclose(weights.numpy(), counts.sum() / (3 * counts), rtol=1e-6)
     few = views.samples["scene"].where(views.samples.index.isin(problem.train.rows[:3]), "noise|square")
-    problem = build_problem(
-        replace(views, samples=views.samples.assign(scene=few)), read_recipe("finetune", shapes.params())
-    )
+    problem = build_problem(replace(views, samples=views.samples.assign(scene=few)), shapes.recipe("finetune"))
     drawn = np.concatenate([problem.order(epoch, 1, "balanced") for epoch in range(50)])
     assert np.isin(drawn, [0, 1, 2]).mean() == pytest.approx(0.5, abs=0.05)

@@ -18,14 +18,13 @@ from meltpoint.train.history_file import read_history
 from meltpoint.train.nan_check import TrainingError
 from meltpoint.train.probe import Fitted, probe, use_threads
 from meltpoint.train.problem import Problem, build_problem
-from meltpoint.train.recipe import read_recipe
 
 SETTINGS = Probe(epochs=5, batch=20, lr=0.01, schedule="cosine", weight_decays=[0.0, 0.3, 3.0], label_smoothing=0.05)
 
 
 @pytest.fixture(scope="module")
 def problem(scene: Any) -> Problem:
-    return build_problem(scene.inputs.views, read_recipe("finetune", scene.params()))
+    return build_problem(scene.inputs.views, scene.recipe("finetune"))
 
 
 def fit(scene: Any, problem: Problem, settings: Probe = SETTINGS, checkpoint: Checkpoint | None = None) -> Fitted:
@@ -33,7 +32,7 @@ def fit(scene: Any, problem: Problem, settings: Probe = SETTINGS, checkpoint: Ch
 
 
 def backbone(scene: Any, *taps: Reading) -> Backbone:
-    return build_backbone(scene.params().backbone, {"final", *taps}, 32)
+    return build_backbone(scene.recipe().encoder, {"final", *taps}, 32)
 
 
 def weights(fitted: Fitted) -> dict[str, torch.Tensor]:
@@ -143,7 +142,7 @@ def convolving(scene: Any) -> Params:
 @pytest.fixture(scope="module")
 def convolved(scene: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Problem, Features, Fitted]:
     problem, whole = (
-        build_problem(scene.inputs.views, read_recipe("finetune", convolving(scene))),
+        build_problem(scene.inputs.views, convolving(scene).recipe("finetune")),
         backbone(scene, MapTap(at=-2)),
     )
     settings = SETTINGS.model_copy(update={"epochs": 20})

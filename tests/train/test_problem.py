@@ -10,7 +10,6 @@ from meltpoint.images.views import Views
 from meltpoint.params.read import Params
 from meltpoint.tasks.contract import ObjectiveError
 from meltpoint.train.problem import Problem, ProblemError, build_problem
-from meltpoint.train.recipe import read_recipe
 from meltpoint.trees import TreeError
 
 WARMTH = {"red": "warm", "green": "cold", "blue": "cold"}
@@ -27,7 +26,7 @@ def warmed(views: Views) -> Views:
 def planted(raw: dict[str, Any]) -> None:
     raw["data"]["labels"]["warmth"] = {"kind": "names", "column": "warmth", "classes": ["warm", "cold"]}
     raw["heads"]["warmth"] = {**raw["heads"]["colour"], "label": "warmth"}
-    raw["tree"] = {"levels": ["warmth", "colour"], "parents": None}
+    raw["task"]["tree"] = {"levels": ["warmth", "colour"], "parents": None}
 
 
 def heads(**changes: dict[str, Any]) -> Change:
@@ -40,7 +39,7 @@ def heads(**changes: dict[str, Any]) -> Change:
 
 def build(scene: Any, change: Change, views: Views | None = None) -> tuple[Problem, Params, Views]:
     params, own = scene.params(change), views or scene.inputs.views
-    return build_problem(own, read_recipe("finetune", params)), params, own
+    return build_problem(own, params.recipe("finetune")), params, own
 
 
 def test_rows_that_a_head_is_not_about_have_no_target(scene: Any) -> None:
@@ -104,7 +103,7 @@ def test_a_tree_is_derived_from_all_images(scene: Any) -> None:
 def test_a_tree_can_be_given(scene: Any) -> None:
     def given(raw: dict[str, Any]) -> None:
         planted(raw)
-        raw["tree"]["parents"] = {"colour": {**WARMTH, "blue": "warm"}}
+        raw["task"]["tree"]["parents"] = {"colour": {**WARMTH, "blue": "warm"}}
 
     problem, _, _ = build(scene, given, warmed(scene.inputs.views))
     assert problem.tree is not None
@@ -113,7 +112,7 @@ def test_a_tree_can_be_given(scene: Any) -> None:
 
 def test_classes_that_form_no_tree_stop_before_training(scene: Any) -> None:
     def crossed(raw: dict[str, Any]) -> None:
-        raw["tree"] = {"levels": ["shade", "colour"], "parents": None}
+        raw["task"]["tree"] = {"levels": ["shade", "colour"], "parents": None}
 
     with pytest.raises(TreeError, match="3 of 3 have several"):
         build(scene, crossed)

@@ -19,7 +19,6 @@ from meltpoint.model.repeat_delta import list_repeats, load_repeat
 from meltpoint.train import probe
 from meltpoint.train.batches import TrainImages
 from meltpoint.train.probe import Fit
-from meltpoint.train.recipe import read_recipe
 from meltpoint.train.strategy import SEEDS, Trained, derive_seeds, train_strategy
 
 Change = Callable[[dict[str, Any]], None]
@@ -39,8 +38,7 @@ def again(repeats: int, **fields: Any) -> Change:
 
 def train(scene: Any, name: str, folder: str, change: Change) -> Trained:
     """Models of the repeats go to `others of <folder>`."""
-    params = scene.params(change)
-    return train_strategy(read_recipe(name, params), scene.inputs, Path(folder), Path(f"others of {folder}"))
+    return train_strategy(scene.recipe(name, change), scene.inputs, Path(folder), Path(f"others of {folder}"))
 
 
 def contents(folder: str) -> dict[str, bytes]:
@@ -151,8 +149,7 @@ def test_a_fine_tuning_shows_each_repeat_other_batches(scene: Any, monkeypatch: 
 KILLED = """
 import json, os, signal, sys
 from pathlib import Path
-from meltpoint.params.read import parse_params
-from meltpoint.train.recipe import read_recipe
+from meltpoint.params.recipe import Recipe
 from meltpoint.train.history_file import History
 from meltpoint.train.strategy import Inputs, train_strategy
 
@@ -162,9 +159,8 @@ def log_and_die(self, metrics, step, log=History.log):
         os.kill(os.getpid(), signal.SIGKILL)
 
 History.log = log_and_die
-params = parse_params(json.loads(Path(sys.argv[1]).read_text()), "test")
-recipe = read_recipe(sys.argv[3], params)
-train_strategy(recipe, Inputs.below(Path(sys.argv[2])), Path("model"), Path("others of model"))
+recipe = Recipe.model_validate_json(Path(sys.argv[1]).read_text())
+train_strategy(recipe, Inputs.below(Path(sys.argv[2]), recipe), Path("model"), Path("others of model"))
 """
 
 
@@ -173,8 +169,8 @@ train_strategy(recipe, Inputs.below(Path(sys.argv[2])), Path("model"), Path("oth
 def test_killed_in_the_third_it_does_not_train_the_first_two_again(
     scene: Any, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Path("params.json").write_text(scene.params(again(4)).model_dump_json(by_alias=True))
-    command = [sys.executable, "-c", KILLED, "params.json", str(scene.folder), name]
+    Path("recipe.json").write_text(scene.recipe(name, again(4)).model_dump_json())
+    command = [sys.executable, "-c", KILLED, "recipe.json", str(scene.folder)]
     died = subprocess.run(command, capture_output=True, text=True, check=False)
     assert died.returncode == -signal.SIGKILL, died.stderr
     assert not Path("model").exists()

@@ -20,11 +20,11 @@ from meltpoint.model.trained_on import read_trained_on
 from meltpoint.params.read import Params
 from meltpoint.train.embed import embed
 from meltpoint.train.history_file import read_history, write_curves
+from meltpoint.train.key import compute_key
 from meltpoint.train.losses import Losses
 from meltpoint.train.nan_check import TrainingError
 from meltpoint.train.probe import Fit
 from meltpoint.train.problem import build_problem
-from meltpoint.train.recipe import compute_key, read_recipe
 from meltpoint.train.strategies.finetune import unfreeze
 from meltpoint.train.strategy import Inputs, InputsError, Trained, train_strategy
 from meltpoint.trees import TreeError
@@ -39,7 +39,7 @@ def tuned(**fields: Any) -> Change:
 
 
 def train(scene: Any, name: str, folder: str = "model", change: Change = lambda raw: None) -> Trained:
-    return train_strategy(read_recipe(name, scene.params(change)), scene.inputs, Path(folder), Path("others"))
+    return train_strategy(scene.recipe(name, change), scene.inputs, Path(folder), Path("others"))
 
 
 def history(folder: str = "model") -> list[dict[str, Any]]:
@@ -47,7 +47,7 @@ def history(folder: str = "model") -> list[dict[str, Any]]:
 
 
 def val_accuracy(model: Model, inputs: Inputs, params: Params) -> float:
-    problem = build_problem(inputs.views, read_recipe("finetune", params))
+    problem = build_problem(inputs.views, params.recipe("finetune"))
     with torch.no_grad():
         outputs = model(torch.from_numpy(inputs.views.plain[problem.val.rows]))
     answers = problem.objectives["shade"].decode(outputs["shade"]).argmax(-1)
@@ -138,7 +138,7 @@ def test_only_the_last_stage_learns(scene: Any) -> None:
 def test_the_backbone_has_a_rate_of_its_own(scene: Any) -> None:
     params = scene.params(tuned(lr=0.01, backbone_lr=0.001, layer_decay=0.5))
     strategy = params.strategies["finetune"]
-    model = build_model(params.backbone, params.heads, {"shade": 1, "colour": 3}, scene.inputs.views.size)
+    model = build_model(params.encoders["lite0"], params.heads, {"shade": 1, "colour": 3}, scene.inputs.views.size)
     scales = unfreeze(model, strategy)
     for depth, names in enumerate(reversed(model.backbone.stages())):
         own = [scales[f"backbone.{name}"] for name in names]
@@ -155,8 +155,7 @@ def test_killed_and_continued_it_ends_with_the_same_bytes(
     code = """
 import json, os, signal, sys
 from pathlib import Path
-from meltpoint.params.read import parse_params
-from meltpoint.train.recipe import read_recipe
+from meltpoint.params.recipe import Recipe
 from meltpoint.train.history_file import History
 from meltpoint.train.strategy import Inputs, train_strategy
 
@@ -166,11 +165,11 @@ def log_and_die(self, metrics, step, log=History.log):
         os.kill(os.getpid(), signal.SIGKILL)
 
 History.log = log_and_die
-params = parse_params(json.loads(Path(sys.argv[1]).read_text()), "test")
-train_strategy(read_recipe("finetune", params), Inputs.below(Path(sys.argv[2])), Path("model"), Path("others"))
+recipe = Recipe.model_validate_json(Path(sys.argv[1]).read_text())
+train_strategy(recipe, Inputs.below(Path(sys.argv[2]), recipe), Path("model"), Path("others"))
 """
-    Path("params.json").write_text(scene.params().model_dump_json(by_alias=True))
-    command = [sys.executable, "-c", code, "params.json", str(scene.folder)]
+    Path("recipe.json").write_text(scene.recipe().model_dump_json())
+    command = [sys.executable, "-c", code, "recipe.json", str(scene.folder)]
     died = subprocess.run(command, capture_output=True, text=True, check=False)
     assert died.returncode == -signal.SIGKILL, died.stderr
     assert not Path("model").exists()
@@ -252,7 +251,7 @@ def test_an_average_of_weights_is_judged(scene: Any) -> None:
 
 def test_settings_that_change_no_result_keep_the_key(scene: Any) -> None:
     def key(change: Change = lambda raw: None) -> str:
-        return compute_key(read_recipe("finetune", scene.params(change)), "views", "features")
+        return compute_key(scene.recipe(change=change), "views", "features")
 
     assert key() == key(lambda raw: raw["train"].update(workers=3, checkpoint_steps=77))
     assert key() == key(lambda raw: raw["strategies"]["frozen"]["probe"].update(epochs=9))
@@ -268,10 +267,7 @@ def test_settings_that_change_no_result_keep_the_key(scene: Any) -> None:
         tuned(backbone_lr=0.123),
         tuned(schedule="poly"),
     ]
-    assert (
-        len({key(), *map(key, changes), compute_key(read_recipe("finetune", scene.params()), "other", "features")})
-        == 10
-    )
+    assert len({key(), *map(key, changes), compute_key(scene.recipe("finetune"), "other", "features")}) == 10
 
 
 def wishes(raw: dict[str, Any]) -> None:
@@ -284,7 +280,7 @@ def wishes(raw: dict[str, Any]) -> None:
         "colour": {**colour, "unknown": {"coverage": 0.5}},
         "steps": {**colour, "target": "ordinal", "where": {"label": "shade", "is_in": ["light"]}, "unknown": 0.05},
     }
-    raw["tree"] = {"levels": ["warmth", "colour"], "parents": None}
+    raw["task"]["tree"] = {"levels": ["warmth", "colour"], "parents": None}
     for strategy in raw["strategies"].values():
         strategy["sampling"] = "balanced"
 
@@ -294,8 +290,7 @@ def test_the_card_says_how_to_answer(scene: Any, name: str) -> None:
     views = scene.inputs.views
     samples = views.samples.assign(warmth=views.samples["colour"].map(WARMTH).astype("string"))
     views = replace(views, samples=samples, classes={**views.classes, "warmth": ["warm", "cold"]})
-    params = scene.params(wishes)
-    train_strategy(read_recipe(name, params), replace(scene.inputs, views=views), Path("model"), Path("others"))
+    train_strategy(scene.recipe(name, wishes), replace(scene.inputs, views=views), Path("model"), Path("others"))
     model, card = load_model(Path("model"))
     assert card.tree is not None
     assert card.tree.parents == {"colour": WARMTH}
@@ -337,7 +332,7 @@ def test_a_rare_class_fills_its_share_of_the_batches(
 
     monkeypatch.setattr(Fit, "batches", probing)
     monkeypatch.setattr(Losses, "__call__", tuning)
-    recipe = read_recipe("finetune", scene.params(tuned(sampling=sampling, epochs=4)))
+    recipe = scene.recipe(change=tuned(sampling=sampling, epochs=4))
     train_strategy(recipe, inputs, Path("model"), Path("others"))
     assert len(seen["probe"]) == 4 * 41
     assert len(seen["finetune"]) == 4 * 36
@@ -348,13 +343,13 @@ def test_a_rare_class_fills_its_share_of_the_batches(
 
 def test_a_tree_that_is_none_stops_before_training(scene: Any) -> None:
     with pytest.raises(TreeError, match="form no tree"):
-        train(scene, "finetune", change=lambda raw: raw.update(tree={"levels": ["shade", "colour"], "parents": None}))
+        train(scene, "finetune", change=lambda raw: raw["task"].update(tree={"levels": ["shade", "colour"]}))
     assert not list(Path(".checkpoints").glob("*/history.jsonl"))
 
 
 def test_the_card_keeps_the_scale_of_deep_pictures(scene: Any) -> None:
     views = replace(scene.inputs.views, depths={"integer": [0, 4095]})
-    recipe = read_recipe("frozen", scene.params())
+    recipe = scene.recipe("frozen")
     train_strategy(recipe, replace(scene.inputs, views=views), Path("deep"), Path("deep-repeats"))
     assert load_model(Path("deep"))[1].depths == {"integer": (0, 4095)}
 
@@ -363,7 +358,7 @@ def test_missing_names_are_told(scene: Any, tmp_path: Path) -> None:
     for name in ("views", "features"):
         (tmp_path / name).symlink_to(scene.folder / name)
     with pytest.raises(InputsError, match=r"names\.json.*dvc repro download"):
-        Inputs.below(tmp_path)
+        Inputs.below(tmp_path, scene.recipe())
 
 
 def test_costs_are_numbers_for_json(scene: Any) -> None:
@@ -382,14 +377,14 @@ def test_costs_are_numbers_for_json(scene: Any) -> None:
 @pytest.mark.slow
 def test_views_made_on_the_fly_in_workers_are_those_made_at_home(scene: Any) -> None:
     shutil.copytree(scene.folder / "views", "fly/views")
-    Path("fly/views/augmented.npy").unlink()
-    Path("fly/views/views.json").write_text(json.dumps({"size": 32, "count": 0, "fingerprint": "fly"}))
+    Path("fly/views/s128/augmented.npy").unlink()
+    Path("fly/views/s128/views.json").write_text(json.dumps({"size": 32, "count": 0, "fingerprint": "fly"}))
     for name in ("w.safetensors", "names.json"):
         shutil.copy(scene.folder / name, "fly")
     fly = type(scene)(Path("fly"))
     params = fly.params()
-    backbone = build_backbone(params.backbone, {"final"}, 32)
-    embed(backbone, open_views(Path("fly/views")), params.embed, Path("fly/features"))
+    backbone = build_backbone(params.encoders["lite0"], {"final"}, 32)
+    embed(backbone, open_views(Path("fly/views/s128")), params.embed, Path("fly/features/lite0"))
     for workers in (0, 2):
         train(fly, "finetune", f"by{workers}", change=lambda raw, n=workers: raw["train"].update(workers=n))
     assert Path("by0/model.safetensors").read_bytes() == Path("by2/model.safetensors").read_bytes()

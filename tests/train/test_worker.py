@@ -10,7 +10,6 @@ from meltpoint.train.checkpoint import Checkpoint
 from meltpoint.train.job import Job
 from meltpoint.train.nan_check import TrainingError
 from meltpoint.train.problem import build_problem
-from meltpoint.train.recipe import read_recipe
 
 
 @pytest.fixture
@@ -22,7 +21,7 @@ def job(tmp_path: Path, scene: Any, monkeypatch: pytest.MonkeyPatch) -> Job[Any]
 
     paths: list[Path] = []
     monkeypatch.setattr(launch, "run_workers", lambda path, processes, threads: paths.append(path))
-    recipe, views = read_recipe("finetune", scene.params()), scene.inputs.views
+    recipe, views = scene.recipe("finetune"), scene.inputs.views
     made: Job[Any] = Job(recipe, views, scene.inputs.features, build_problem(views, recipe), Checkpoint(tmp_path))
     launch.launch(made)
     monkeypatch.setenv("RANK", "1")

@@ -11,7 +11,7 @@ from meltpoint.compare.formatting import Wording
 from meltpoint.compare.measured import Measured
 from meltpoint.errors import UserError
 from meltpoint.files import read_json
-from meltpoint.params.model import Head
+from meltpoint.params.recipe import Recipe
 from meltpoint.tables import JUDGED, REPEAT, REPEATS, Classes, read_classes
 
 
@@ -55,7 +55,7 @@ class PairedPart(Protocol):
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything about `strategies`, in this order, that is known after evaluation.
+    """Everything about `strategies`, in this order, that is known after evaluation; `recipes` say what they are.
 
     `answers` is split -> head. `metrics` is strategy -> split -> head -> score (metrics.json), `hierarchies` strategy
     -> split -> what the tree does (hierarchy.json; {} without a tree). `costs` is strategy -> `train_seconds`
@@ -68,6 +68,7 @@ class Evidence:
     """
 
     strategies: list[str]
+    recipes: Mapping[str, Recipe]
     main_head: str
     classes: Classes
     answers: dict[str, dict[str, Answers]]
@@ -82,31 +83,29 @@ class Evidence:
 
 def read_evidence(
     reports: Path,
-    strategies: list[str],
-    heads: Mapping[str, Head],
-    main_head: str,
+    recipes: Mapping[str, Recipe],
     classes_path: Path,
     task: PairedPart,
-    metric: str,
 ) -> Evidence:
-    """Read what the strategies' evaluations left in `reports`; `task` says what is compared, `metric` decides.
+    """Read what the evaluations of strategies left in `reports`; `task`, that of all, says what is compared.
 
     Raises:
         EvidenceError: a report is missing, or the strategies were evaluated on different images or labels.
     """
-    labels = read_classes(classes_path)
-    classes = {name: labels[head.label] for name, head in heads.items()}
-    folders = {name: reports / "strategies" / name for name in strategies}
+    labels, first = read_classes(classes_path), next(iter(recipes.values()))
+    classes = {name: labels[head.label] for name, head in first.heads.items()}
+    folders = {name: reports / "strategies" / name for name in recipes}
     for name, folder in folders.items():
-        _check_complete(reports, folder, name, task.PICTURE)
+        _check_complete(reports, folder, recipes[name], task.PICTURE)
     return Evidence(
-        strategies=strategies,
-        main_head=main_head,
+        strategies=list(recipes),
+        recipes=recipes,
+        main_head=first.main_head,
         classes=classes,
-        answers=_read_answers(folders, classes, task, metric),
+        answers=_read_answers(folders, classes, task, first.metric),
         metrics={name: read_json(folder / "metrics.json") for name, folder in folders.items()},
         hierarchies={name: read_json(folder / "hierarchy.json") for name, folder in folders.items()},
-        costs={name: _read_costs(reports / "costs", name) for name in strategies},
+        costs={name: _read_costs(reports / "costs", recipe) for name, recipe in recipes.items()},
         reliability={name: pd.read_csv(folder / "reliability.csv") for name, folder in folders.items()},
         mistakes={name: folder / "pictures" / task.PICTURE for name, folder in folders.items()},
         wording=task.WORDING,
@@ -114,7 +113,8 @@ def read_evidence(
     )
 
 
-def _check_complete(reports: Path, folder: Path, name: str, picture: str) -> None:
+def _check_complete(reports: Path, folder: Path, recipe: Recipe, picture: str) -> None:
+    name = recipe.strategy
     inside = [
         "predictions.parquet",
         REPEATS,
@@ -123,7 +123,7 @@ def _check_complete(reports: Path, folder: Path, name: str, picture: str) -> Non
         "reliability.csv",
         f"pictures/{picture}",
     ]
-    costs = ["embed.json", f"train-{name}.json", f"predict-{name}.json"]
+    costs = [f"embed-{recipe.settings.encoder}.json", f"train-{name}.json", f"predict-{name}.json"]
     for path in [*(folder / file for file in inside), *(reports / "costs" / file for file in costs)]:
         if not path.exists():
             raise EvidenceError(
@@ -187,11 +187,13 @@ def _check_same(
     )
 
 
-def _read_costs(folder: Path, name: str) -> dict[str, float]:
+def _read_costs(folder: Path, recipe: Recipe) -> dict[str, float]:
     """Speeds were measured of all strategies in turn; reports from before that have a speed of each by itself."""
-    embed, train, predict = (
-        read_json(folder / f"{file}.json") for file in ("embed", f"train-{name}", f"predict-{name}")
+    name, files = (
+        recipe.strategy,
+        [f"embed-{recipe.settings.encoder}", f"train-{recipe.strategy}", f"predict-{recipe.strategy}"],
     )
+    embed, train, predict = (read_json(folder / f"{file}.json") for file in files)
     path = folder / "speed.json"
     speed = read_json(path)["strategies"].get(name, {}) if path.exists() else predict
     try:
@@ -209,7 +211,7 @@ def _read_costs(folder: Path, name: str) -> dict[str, float]:
         }
     except KeyError as error:
         raise EvidenceError(
-            f"The costs of the strategy {name!r} in {folder} lack {error}. embed.json, train-{name}.json, "
-            f"predict-{name}.json and speed.json have to hold it. Measure again: "
-            f"dvc repro --force embed train@{name} evaluate@{name} speed"
+            f"The costs of the strategy {name!r} in {folder} lack {error}. {'.json, '.join(files)}.json and "
+            "speed.json have to hold it. Measure again: dvc repro --force "
+            f"embed@{recipe.settings.encoder} train@{name} evaluate@{name} speed"
         ) from None

@@ -5,7 +5,7 @@ A weight file counts by its content: it is one file, and to train again because 
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, assert_never
@@ -13,7 +13,7 @@ from typing import Any, assert_never
 from meltpoint.data.delimited import column_named, read_cells
 from meltpoint.data.listing import SourceError, locate, repository
 from meltpoint.data.packages import find_package
-from meltpoint.files import sha256_of
+from meltpoint.files import sha256_of, write_json
 from meltpoint.params.data import (
     ArchiveSource,
     CsvSource,
@@ -28,6 +28,7 @@ from meltpoint.params.data import (
 from meltpoint.params.model import FileWeights, HubWeights, PackageWeights, RandomWeights, Weights
 
 MADE = ("data", "models", "repeats", "exports", "reports", "mlruns")  # by stages, in the repository
+FINGERPRINT, ENCODERS = Path("fingerprint.json"), Path("encoders")  # files below data/
 ABSENT = "absent"  # in place of size and time
 
 Entry = tuple[str, str]  # a path as params.yaml names it or below that; its size in bytes and time in ns, or its sha256
@@ -38,22 +39,35 @@ class Fingerprint:
     """What the stage writes: of each part `files` and a `sha256` over all its entries.
 
     parts: the source, and each table of names: what `download` reads.
-    weights: the backbone's weight file: what `embed` and `train` read.
+    encoders: of each its weight file, and the taps that the heads of all strategies read: what `embed` needs.
     """
 
     parts: dict[str, dict[str, Any]]
-    weights: dict[str, dict[str, Any]]
+    encoders: dict[str, dict[str, Any]]
+
+    @property
+    def files(self) -> dict[Path, Any]:
+        """What stands in each file that the stage writes below data/."""
+        encoders = {ENCODERS / f"{name}.json": own for name, own in self.encoders.items()}
+        return {FINGERPRINT: self.parts, **encoders}
 
     @property
     def sentence(self) -> str:
         """The closing line."""
-        return f"{sum(part['files'] for part in (self.parts | self.weights).values()):,} files looked at"
+        looked = [*self.parts.values(), *(own["weights"] for own in self.encoders.values())]
+        return f"{sum(part['files'] for part in looked):,} files looked at"
+
+    def write(self, folder: Path) -> None:
+        """Write fingerprint.json, and a file for each encoder: it changes only if that encoder's work does."""
+        for path, content in self.files.items():
+            write_json(folder / path, content)
 
 
-def fingerprint(data: Data, weights: Weights) -> Fingerprint:
+def fingerprint(data: Data, weights: Mapping[str, Weights], taps: Mapping[str, list[Any]]) -> Fingerprint:
     """Look at each file that `download` reads: of folders at every one below, of tables at those that they name.
 
-    And at the weight file that `weights` names. What lies at an address has no entry: params.yaml says its sha256.
+    And at the files of `weights`, by encoder. What lies at an address has no entry: params.yaml says its sha256.
+    `taps` are only written down: what each encoder is asked for, as JSON can hold it.
 
     Raises:
         SourceError: a folder, a table, or its column of paths is not there.
@@ -61,7 +75,11 @@ def fingerprint(data: Data, weights: Weights) -> Fingerprint:
     parts = {"source": _sum(_source_entries(data.source))}
     for label, table in data.names.items():
         parts[f"names.{label}"] = _sum([_entry("table", _find_names(table, f"data.names.{label}"))])
-    return Fingerprint(parts, {"backbone": _sum(_weights_entries(weights))})
+    used = {
+        name: {"weights": _sum(_weights_entries(own, f"encoders.{name}.weights")), "taps": taps[name]}
+        for name, own in weights.items()
+    }
+    return Fingerprint(parts, used)
 
 
 def _find_names(table: NameTable, place: str) -> Path:
@@ -70,17 +88,14 @@ def _find_names(table: NameTable, place: str) -> Path:
     return find_package(table.package, table.table, place) / table.table
 
 
-def _weights_entries(weights: Weights) -> Iterator[Entry]:
+def _weights_entries(weights: Weights, place: str) -> Iterator[Entry]:
     """What stands in a weight file; `embed` tells if it is not there."""
     match weights:
         case FileWeights():
             yield "path", _content_of(Path(weights.path))
         case PackageWeights():
             try:
-                yield (
-                    "file",
-                    _content_of(find_package(weights.package, weights.file, "backbone.weights") / weights.file),
-                )
+                yield "file", _content_of(find_package(weights.package, weights.file, place) / weights.file)
             except SourceError:
                 yield "file", ABSENT
         case HubWeights() | RandomWeights():

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from meltpoint.data.fingerprint import fingerprint
+from meltpoint.data.fingerprint import FINGERPRINT, fingerprint
 from meltpoint.errors import UserError
 from meltpoint.files import read_json
 from meltpoint.forecast.counting import count_images
@@ -18,8 +18,7 @@ from meltpoint.params.read import Params, read_params
 from meltpoint.progress import timed_file
 
 PARAMS = "params.yaml"
-LOOK, FINGERPRINT, WEIGHTS = "fingerprint", "data/fingerprint.json", "data/weights.json"  # it always runs, and writes
-LOOKED_AT = {FINGERPRINT: "files of the source", WEIGHTS: "the file of weights"}
+LOOK = "fingerprint"  # the stage that always runs
 NEW = "has not run here"
 TOLD = 3  # changed params or files that are named
 
@@ -115,13 +114,15 @@ def _look_at_files(graph: Graph, status: dict[str, Any], params: Params) -> None
     if status.get(LOOK) != ["always changed"]:
         return
     del status[LOOK]
-    found = fingerprint(params.data, params.backbone.weights)
-    for written, now in ((FINGERPRINT, found.parts), (WEIGHTS, found.weights)):
-        if _holds(Path(written), now):
+    found = fingerprint(params.data, {name: encoder.weights for name, encoder in params.encoders.items()}, params.taps)
+    for path, now in found.files.items():
+        written = Path("data") / path
+        if _holds(written, now):
             continue
+        told = "files of the source" if path == FINGERPRINT else f"weights or taps of {path.stem}"
         for stage in graph.above:
-            if written in graph.reads[stage]:
-                status[stage] = [*status.get(stage, []), {"changed deps": {LOOKED_AT[written]: "modified"}}]
+            if written.as_posix() in graph.reads[stage]:
+                status[stage] = [*status.get(stage, []), {"changed deps": {told: "modified"}}]
 
 
 def _holds(path: Path, value: Any) -> bool:

@@ -66,7 +66,7 @@ class Transform:
         shape, dtype = getattr(view, "shape", None), getattr(view, "dtype", None)
         if shape != given.shape or dtype != np.uint8:
             raise AugmentError(
-                f"augment.transforms: {_named(self.compose)} turns uint8 {given.shape} into {dtype} {shape}. A view"
+                f"transforms: {_named(self.compose)} turns uint8 {given.shape} into {dtype} {shape}. A view"
                 " keeps its shape and dtype. Leave out Normalize and ToTensorV2, the model normalises by itself; give"
                 f" crops the size of the view, {self.size}."
             )
@@ -110,14 +110,14 @@ def _check_names(name: str, arguments: Mapping[str, Any], known: Mapping[str, An
     """albumentations itself only warns of an unknown argument, and then leaves it out."""
     if name not in known:
         raise AugmentError(
-            f"augment.transforms: {name!r} is not a transform.{_nearest(name, known)} Allowed are the {len(known)}"
+            f"transforms: {name!r} is not a transform.{_nearest(name, known)} Allowed are the {len(known)}"
             " transforms of albumentations 2 (https://albumentations.ai/docs); correct the name in params.yaml."
         )
     allowed = list(inspect.signature(known[name].__init__).parameters)[1:]
     for argument in arguments:
         if argument not in allowed:
             raise AugmentError(
-                f"augment.transforms: {name} has no argument {argument!r}.{_nearest(argument, allowed)}"
+                f"transforms: {name} has no argument {argument!r}.{_nearest(argument, allowed)}"
                 f" Allowed are {', '.join(allowed[:LISTED])}; correct the name in params.yaml."
             )
 
@@ -132,7 +132,7 @@ def _build(name: str, arguments: Mapping[str, Any], known: Mapping[str, Any]) ->
     except (ValueError, TypeError) as error:
         reason = " ".join(PYDANTIC.sub("", str(error)).split())
         raise AugmentError(
-            f"augment.transforms: {name} refuses {dict(arguments)}: {reason}. Correct the value in params.yaml."
+            f"transforms: {name} refuses {dict(arguments)}: {reason}. Correct the value in params.yaml."
         ) from error
 
 
@@ -147,18 +147,18 @@ def _try(transform: Transform) -> None:
         raise
     except Exception as error:
         raise AugmentError(
-            f"augment.transforms: {_named(transform.compose)} cannot be applied to a picture of {noise.shape}:"
+            f"transforms: {_named(transform.compose)} cannot be applied to a picture of {noise.shape}:"
             f" {type(error).__name__}: {error}. Allowed are transforms that need nothing but the picture; leave it out."
         ) from error
     if not np.array_equal(first, second):
         raise AugmentError(
-            f"augment.transforms: {_named(transform.compose)} gives two views for one seed. Allowed are transforms"
+            f"transforms: {_named(transform.compose)} gives two views for one seed. Allowed are transforms"
             " that follow their seed, or no training could be repeated; leave it out."
         )
     invented = sorted(set(np.unique(mask).tolist()) - {0, 100, IGNORED})
     if invented:
         raise AugmentError(
-            f"augment.transforms: {_named(transform.compose)} makes the classes {invented[:4]} of the classes 0 and 100"
+            f"transforms: {_named(transform.compose)} makes the classes {invented[:4]} of the classes 0 and 100"
             " of a mask. Allowed is mask_interpolation: 0, which takes the nearest pixel; correct it in params.yaml."
         )
 

@@ -21,7 +21,7 @@ from meltpoint.images.augment import Transform
 from meltpoint.images.decode import decode
 from meltpoint.images.mask_files import read_mask, resize_mask
 from meltpoint.images.resize import resize
-from meltpoint.params.data import Images
+from meltpoint.params.data import Images, ViewRow
 from meltpoint.prefetch import map_ahead
 from meltpoint.progress import track
 from meltpoint.tables import Classes, Palettes, mask_column, read_classes, read_samples, write_samples
@@ -103,9 +103,10 @@ def write_views(
         _write_arrays(new, track(plain, "augment", len(files)), transform, seeds, bool(masked))
         write_samples(samples, new / "samples.csv")
         write_json(new / "classes.json", classes)
+        known = {"depths": depths} if depths else {}
         settings = {"images": images.model_dump(), "count": count, "seed": seed, "transforms": repr(transform.compose)}
-        settings |= {"depths": depths} if depths else {}
-        facts = {"size": images.side, "count": count, "fingerprint": _fingerprint(new, settings)}
+        facts = {"size": images.side, "count": count, "fingerprint": _fingerprint(new, settings | known)}
+        facts["data"] = _fingerprint(new, known)  # the same of all stores of the same images
         write_json(new / FACTS, facts | {"palettes": palettes or {}, "depths": depths or {}})
 
 
@@ -134,6 +135,12 @@ def open_views(folder: Path) -> Views:
         palettes=facts.get("palettes", {}),
         depths=facts.get("depths", {}),
     )
+
+
+def open_like(images: Images, rows: Mapping[str, ViewRow], stores: Path) -> tuple[Views, bool]:
+    """The views of this geometry, and True; where no row has it those of the first one, and False."""
+    row = next((name for name, row in rows.items() if row.geometry == images), None)
+    return open_views(stores / (row or next(iter(rows)))), row is not None
 
 
 def augment(transform: Transform, plain: MaskedView, seed: int) -> MaskedView:

@@ -1,4 +1,4 @@
-"""The whole of params.yaml as a mapping: a preset, so that no key is missing, with what was found put in its place."""
+"""The whole of params.yaml as a mapping: a preset with what was found put in its place."""
 
 import copy
 import re
@@ -27,28 +27,24 @@ def build(found: Found, pictures: Pictures, splits: Splits, plan: Plan) -> dict[
         **raw["data"],
         "source": found.source,
         "labels": found.labels,
-        "names": {},
-        "group": found.group,
-        "max_bad": tolerated(found, pictures),
+        **({"group": found.group} if found.group else {}),
+        **({"max_bad": bad} if (bad := tolerated(found, pictures)) else {}),
         "max_megapixels": max(100, -(-round(pictures.largest) // 50) * 50),
     }
     raw["split"] = {**raw["split"], "official": splits.official, "ratios": splits.ratios}
     if found.task == "classification":
         raw["split"]["duplicates"] = {"hash_distance": 64, "correlation": 0.8, "common": 0.005}
-    raw["images"] = {**raw["images"], "side": plan.side, "resize": "letterbox" if pictures.aspect >= 1.8 else "squash"}
-    if pictures.short_side < plan.side:
-        raw["images"]["interpolation"] = "bicubic"
-    raw["augment"] = {"views": plan.views, "transforms": _transforms(found, plan.side)}
+    row = f"s{plan.side}"
+    raw["views"] = {row: _views(found, pictures, plan)}
+    raw["encoders"] = {name: {**encoder, "views": row} for name, encoder in raw["encoders"].items()}
     raw["heads"] = _heads(found, raw["heads"])
-    raw["tree"] = {"levels": found.levels, "parents": None} if found.levels else None
+    raw["task"] |= {"tree": {"levels": found.levels}} if found.levels else {}
     raw["strategies"] = _strategies(raw["strategies"], found, plan)
     raw["compare"]["metric"] = metric_of(found)
     raw["register"] = {
         **raw["register"],
         "name": label_name(found.name, "images"),
-        "floors": floors_of(found),
-        "ceilings": {},
-        "new_labels": False,
+        **({"floors": floors} if (floors := floors_of(found)) else {}),
     }
     return raw
 
@@ -109,14 +105,25 @@ def _transforms(found: Found, side: int) -> list[dict[str, Any]]:
     return [*flip, {"RandomResizedCrop": crop}, {"RandomBrightnessContrast": light}]
 
 
+def _views(found: Found, pictures: Pictures, plan: Plan) -> dict[str, Any]:
+    views = {
+        "side": plan.side,
+        "resize": "letterbox" if pictures.aspect >= 1.8 else "squash",
+        "interpolation": "bicubic" if pictures.short_side < plan.side else "area",
+        "copies": plan.copies,
+        "transforms": _transforms(found, plan.side),
+    }
+    return {key: value for key, value in views.items() if value}
+
+
 def _heads(found: Found, base: dict[str, Any]) -> dict[str, Any]:
-    template = next(iter(base.values()))
+    template = {key: value for key, value in next(iter(base.values())).items() if key not in ("weight", "main")}
     heads: dict[str, Any] = {}
     for label in found.labels:
         balanced = label == found.main and metric_of(found) == "balanced_accuracy"
-        changes = {"label": label, "main": label == found.main, "weight": 1.0}
+        main = {"main": True} if label == found.main and len(found.labels) > 1 else {}
         weights = {"class_weights": "balanced"} if balanced else {}
-        heads[label] = {**template, **changes, **weights}
+        heads[label] = {**template, "label": label, **main, **weights}
     return heads
 
 
@@ -129,6 +136,5 @@ def _strategies(base: dict[str, Any], found: Found, plan: Plan) -> dict[str, Any
         del strategies["finetune"]
     else:
         batch = 32 if found.task == "classification" else 8
-        few = {"epochs": plan.epochs, "patience": plan.epochs, "batch": batch}
-        strategies["finetune"] |= few
+        strategies["finetune"] |= {"epochs": plan.epochs, "batch": batch}
     return strategies

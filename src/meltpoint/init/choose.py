@@ -23,13 +23,13 @@ class Plan:
     """One way to spend the time. `epochs` of fine-tuning; 0: none."""
 
     side: int
-    views: int
+    copies: int
     epochs: int
 
     @property
     def words(self) -> str:
         """What it does."""
-        views = f"{self.views} augmented views" if self.views else "plain views"
+        views = f"{self.copies} augmented copies" if self.copies else "plain views"
         tuned = f", then fine-tuned for {self.epochs} epochs" if self.epochs else " alone"
         return f"{self.side} px, {views}, frozen{tuned}"
 
@@ -93,7 +93,7 @@ def _ladder(top: int, dense: bool) -> Iterator[Plan]:
     yield from (Plan(side, few, SHORT) for side in whole[-1:])
     yield Plan(whole[-1], many, NONE)
     for side in sides[len(whole) - 1 :]:
-        yield from (Plan(side, views, NONE) for views in (few, 0))
+        yield from (Plan(side, copies, NONE) for copies in (few, 0))
 
 
 def _load(found: Found, pictures: Pictures, ratios: dict[str, float]) -> Load:
@@ -108,8 +108,8 @@ def _load(found: Found, pictures: Pictures, ratios: dict[str, float]) -> Load:
 
 
 def _fits_disk(plan: Plan, load: Load) -> bool:
-    needed = (load.images + load.train * plan.views) * plan.side**2 * 3
-    return plan.views == 0 or needed <= DISK * shutil.disk_usage(Path()).free
+    needed = (load.images + load.train * plan.copies) * plan.side**2 * 3
+    return plan.copies == 0 or needed <= DISK * shutil.disk_usage(Path()).free
 
 
 def reason(choice: Choice, pictures: Pictures, minutes: float, dense: bool) -> list[str]:

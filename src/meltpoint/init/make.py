@@ -82,12 +82,13 @@ def _measured(params: Params, found: Found, pictures: Pictures) -> Speeds:
 
     start = time.process_time() - begin
     outputs = {name: len(found.classes[head.label]) for name, head in params.heads.items()}
-    return measure(params.backbone, params.heads, outputs, params.images.side, max(start, 1.0), pictures.seconds)
+    recipe = params.recipe("frozen")
+    return measure(recipe.encoder, params.heads, outputs, recipe.views.side, max(start, 1.0), pictures.seconds)
 
 
 def _chosen(comments: dict[str, str], choice: Choice) -> Iterator[str]:
-    yield f"chosen: {choice.params.backbone.name}, {choice.plan.words}"
-    told = ["images", "strategies", "backbone", "augment"]
+    yield f"chosen: {choice.params.recipe('frozen').encoder.name}, {choice.plan.words}"
+    told = ["views", "strategies", "encoders"]
     told += ["compare.metric"] * (choice.params.compare.metric == "balanced_accuracy")
     for key in told:
         lines = textwrap.wrap(comments[key], WIDTH - 16)

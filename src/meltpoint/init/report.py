@@ -61,9 +61,10 @@ def tell_choices(found: Found, pictures: Pictures, splits: Splits, choice: Choic
         "data.max_bad": f"met and told by init: {_named(found, pictures)}" if bad else "every image has to be readable",
         "split": splits.why,
         "split.duplicates": "two pictures of the same thing never part; reports/duplicates.png shows what was found",
-        "images": "; ".join([*reason(choice, pictures, minutes, dense), _about_resize(pictures)]),
-        "augment": _about_augment(found, choice),
-        "backbone": "its weights come with the installation; for others see docs/backbones.md",
+        "views": "; ".join(
+            [*reason(choice, pictures, minutes, dense), _about_resize(pictures), _about_augment(found, choice)]
+        ),
+        "encoders": "its weights come with the installation; for others see docs/backbones.md",
         "heads": "one for each label; `main` decides" if len(found.labels) > 1 else "what the model answers",
         "strategies": _about_strategies(choice),
         "compare.metric": _about_metric(found),
@@ -72,7 +73,7 @@ def tell_choices(found: Found, pictures: Pictures, splits: Splits, choice: Choic
     if floors_of(found):
         comments["register.floors"] = "no champion scores less on test: it is what a constant answer reaches"
     if found.levels:
-        comments["tree"] = (
+        comments["task"] = (
             f"each class of {found.levels[-1]} lies in one of {found.levels[0]}: all levels are decided at once"
         )
     if found.group:
@@ -165,7 +166,9 @@ def _about_resize(pictures: Pictures) -> str:
 
 def _about_augment(found: Found, choice: Choice) -> str:
     stored = (
-        f"{choice.plan.views} stored views of each training image" if choice.plan.views else "none is stored, for time"
+        f"{choice.plan.copies} stored copies of each training image"
+        if choice.plan.copies
+        else "no copies are stored, for time"
     )
     if keeps_sides(found):
         return f"{stored}; no mirroring, as the names of classes are letters, digits or sides"

@@ -20,7 +20,7 @@ def render(raw: Mapping[str, Any], title: list[str], comments: Comments) -> str:
     lines = [f"# {_harmless(line)}".rstrip() for line in title]
     for key, value in raw.items():
         block = _render(str(key), value, str(key), comments)
-        spaced = len(block) > 1 or key in ("seed", "data", "backbone", "embed", "evaluate")
+        spaced = len(block) > 1 or key in ("seed", "data", "encoders", "embed", "evaluate")
         lines += ["", *block] if spaced and lines else block
     return "\n".join(lines) + "\n"
 

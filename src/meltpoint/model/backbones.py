@@ -292,7 +292,7 @@ def _normalisation(net: nn.Module, params: BackboneParams) -> tuple[Channels, Ch
     mean, std = tuple(params.mean or config["mean"]), tuple(params.std or config["std"])
     if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
         raise BackboneError(
-            f"backbone.mean {list(mean)} and backbone.std {list(std)} have to be three numbers each (red, green, blue),"
+            f"mean {list(mean)} and std {list(std)} of {params.name} have to be three numbers each (red, green, blue),"
             " std above 0. Correct them, or write null for those of the pretraining."
         )
     return (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])

@@ -15,8 +15,8 @@ from meltpoint.params.judging import Metric
 from meltpoint.params.model import Backbone, Coverage, FileWeights, Head
 
 CARD = "card.json"
-FORMAT = 4  # raised when an older reader would misread a newer card
-READABLE = (3, FORMAT)
+FORMAT = 5  # raised when an older reader would misread a newer card
+READABLE = (3, 4, FORMAT)
 FIRST_WITH_MANIFEST = 4  # the format from which on a folder without a manifest is not complete
 
 
@@ -62,6 +62,8 @@ class Card(Section):
 
     format: int
     strategy: str
+    encoder: str | None = None  # the rows of params.yaml; older cards do not say
+    views: str | None = None
     task: str
     backbone: Backbone
     images: Images
@@ -100,6 +102,11 @@ class Card(Section):
         return {name: head.threshold for name, head in self.heads.items()}
 
 
+def views_of(card: Card, folder: Path = Path()) -> Path:
+    """Where the pipeline in `folder` has the views that a model was trained and judged on; once there was one store."""
+    return folder / "data" / "views" / (card.views or "")
+
+
 def read_card(folder: Path) -> Card:
     """Read the card of a model folder.
 
@@ -118,7 +125,7 @@ def read_card(folder: Path) -> Card:
     written = raw.get("format") if isinstance(raw, dict) else None
     if written not in READABLE:
         raise ModelError(
-            f"{path} has format {written!r}, and this version reads {' and '.join(map(str, READABLE))}. Train again, or"
+            f"{path} has format {written!r}, and this version reads {READABLE[0]} to {READABLE[-1]}. Train again, or"
             " update meltpoint."
         )
     try:

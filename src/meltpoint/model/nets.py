@@ -29,7 +29,7 @@ def create_net(params: BackboneParams, size: int, from_hub: bool) -> nn.Module:
         WeightsError: it could be made without weights, but the hub does not answer, or has none that fit.
     """
     _check_name(params.name)
-    if slips := list(check_arguments(params.args)):
+    if slips := list(check_arguments(params.args, "args")):
         raise BackboneError("; ".join(slips))
     try:
         return _instantiate(params, size, from_hub)
@@ -115,7 +115,7 @@ def pre_logits(net: nn.Module, last: Tensor) -> Tensor:
     """What the pretrained classifier saw: (N, D)."""
     pooled = cast(Tensor, cast(Any, net).forward_head(last, pre_logits=True))
     if pooled.ndim != 2:
-        raise ValueError(f"features of shape {tuple(pooled.shape)}; backbone.args has to leave the pooling on")
+        raise ValueError(f"features of shape {tuple(pooled.shape)}; args have to leave the pooling on")
     return pooled
 
 
@@ -145,15 +145,15 @@ def wrong_size(params: BackboneParams, size: int, error: Exception) -> BackboneE
     native = _native_size(params.name)
     if not _works(params, native):
         return BackboneError(
-            f"{params.name} cannot be used with backbone.args {params.args}: {type(error).__name__}: {reason}. Images"
-            f" of {native} pixels, at which it was pretrained, do not work either: images.side is not the reason."
-            " Correct backbone.args, or take another backbone: timm.list_models() lists them."
+            f"{params.name} cannot be used with args {params.args}: {type(error).__name__}: {reason}. Images"
+            f" of {native} pixels, at which it was pretrained, do not work either: the size is not the reason."
+            " Correct args, or take another backbone: timm.list_models() lists them."
         )
     near = _nearest_size(params, size, -1), _nearest_size(params, size, +1)
     allowed = " or ".join(str(found) for found in near if found) or native
     return BackboneError(
-        f"{params.name} cannot take images of {size} pixels with backbone.args {params.args}: {reason}. The nearest"
-        f" sizes it takes are {allowed}; it was pretrained at {native}. Correct images.side."
+        f"{params.name} cannot take images of {size} pixels with args {params.args}: {reason}. The nearest"
+        f" sizes it takes are {allowed}; it was pretrained at {native}. Correct `side` of its views."
     )
 
 
@@ -198,7 +198,7 @@ def _check_name(name: str) -> None:
     near = difflib.get_close_matches(name, tagged or timm.list_models(), n=3, cutoff=0.3)
     raise BackboneError(
         f"timm {timm.__version__} has no model {name!r}.{' Did you mean ' + ' or '.join(near) + '?' if near else ''}"
-        " timm.list_models() lists them all; correct backbone.name."
+        " timm.list_models() lists them all; correct `name` of the encoder."
     )
 
 
@@ -206,14 +206,14 @@ def _elsewhere(name: str, repository: str) -> str:
     """What to do about the name of a hub's repository that is not timm's own."""
     known = [model for model in timm.list_models(pretrained=True) if _hub_id(model) == repository]
     if known:
-        return f"{name!r} is the repository of timm's {' or '.join(known)}. Write that name: backbone.name: {known[0]}"
+        return f"{name!r} is the repository of timm's {' or '.join(known)}. Write that name: {known[0]}"
     wanted = repository.rpartition("/")[2].lower().replace("-", "_")
     near = difflib.get_close_matches(wanted, timm.list_models(pretrained=True), n=3, cutoff=0.3)
     return (
         f"{name!r} is a hub's repository of another owner than timm. Understood are timm's own models, as `NAME`,"
         f" `timm/NAME` or `hf-hub:timm/NAME`{', near: ' + ', '.join(near) if near else ''}. timm has the image part of"
         " most CLIP models, also open_clip's: timm.list_models('*clip*', pretrained=True). Or download the file, and"
-        " give it as backbone.weights {kind: file, ...} with the architecture's name."
+        " give it as weights: {kind: file, ...} with the architecture's name."
     )
 
 
@@ -226,7 +226,7 @@ def _cannot_be_made(params: BackboneParams, size: int, error: Exception) -> Back
     if not isinstance(error, TypeError):
         return wrong_size(params, size, error)
     return BackboneError(
-        f"{params.name} cannot be made with backbone.args {params.args}: {error}. timm's documentation of the model"
+        f"{params.name} cannot be made with args {params.args}: {error}. timm's documentation of the model"
         " lists its arguments; correct them."
     )
 
@@ -236,13 +236,13 @@ def _without_weights(params: BackboneParams, error: Exception) -> WeightsError:
     reason = str(error).partition("\n")[0].rstrip(".:") or type(error).__name__
     if "loading state_dict" in reason:
         return WeightsError(
-            f"timm's weights of {params.name} do not fit a net that is made with backbone.args {params.args}:"
+            f"timm's weights of {params.name} do not fit a net that is made with args {params.args}:"
             f" {' '.join(str(error).split())[:300]}. Take away the arguments that change its shapes, or give a file"
-            " that fits: backbone.weights {kind: file, path: ..., match: name, licence: ...}."
+            " that fits: weights: {kind: file, path: ..., match: name, licence: ...}."
         )
     return WeightsError(
         f"timm's weights of {params.name} could not be fetched: {reason}. Check the network and the name, or give a"
-        " file: backbone.weights {kind: file, path: ..., match: name, licence: ...}."
+        " file: weights: {kind: file, path: ..., match: name, licence: ...}."
     )
 
 

@@ -80,7 +80,7 @@ def find_weights(weights: FileWeights | PackageWeights) -> Path:
     if not path.is_file():
         beside = sorted(file.name for file in path.parent.glob("*") if file.suffix in (".pth", ".pt", ".safetensors"))
         raise WeightsError(
-            f"There is no weight file {path}; beside it are {beside or 'none'}. Correct backbone.weights."
+            f"There is no weight file {path}; beside it are {beside or 'none'}. Correct `weights` of the encoder."
         )
     return path
 
@@ -108,7 +108,7 @@ def _package_folder(package: str) -> Path:
     found = importlib.util.find_spec(package) if package.isidentifier() else None
     if found is None or found.origin is None:
         raise WeightsError(
-            f"backbone.weights.package: there is no installed Python package {package!r}. Install it, or correct its"
+            f"weights.package: there is no installed Python package {package!r}. Install it, or correct its"
             " name (the one it is imported by)."
         )
     return Path(found.origin).parent

@@ -1,1 +1,1 @@
-"""Every knob of params.yaml, typed. The file is complete: no class here has a default."""
+"""Every knob of params.yaml, typed. A knob that is absent is off; nothing else has a default."""

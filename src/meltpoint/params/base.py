@@ -24,6 +24,6 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
 
 class Section(BaseModel):
-    """A frozen mapping that accepts no unknown key, and has no key that may be left out."""
+    """A frozen mapping that accepts no unknown key. A key that is left out is off: null, none, false, 0 or empty."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

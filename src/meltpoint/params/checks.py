@@ -1,11 +1,15 @@
-"""What one section of params.yaml says of another: each slip is a line, and none hides the others."""
+"""What one section of params.yaml says of another: each error is a line, and none hides the others."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from meltpoint.params.data import Data, EqualsLabel, Label, MaskLabel
+from pydantic import ValidationError
+
+from meltpoint.params.data import Data, EqualsLabel, Label, MaskLabel, ViewRow
 from meltpoint.params.judging import PIXEL_METRICS, Metric
-from meltpoint.params.model import Coverage, Head, Task, Tree
+from meltpoint.params.model import Coverage, Encoder, Head, Task, Tree
+from meltpoint.params.recipe import retap
+from meltpoint.params.training import Strategy
 
 OVERLOOKED = ("size", "nfiles")  # DVC leaves keys of these names out where it looks for an earlier run of a stage
 
@@ -17,15 +21,15 @@ BYPASSING = {
             "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "pretrained_strict", "pretrained_filter_fn",
             "pretrained_model_args", "pretrained_custom_load", "checkpoint_path", "weights",
         ),
-        "backbone.weights",
+        "`weights` of the encoder",
     ),
     "cache_dir": "the environment variable HF_HOME",
-    **dict.fromkeys(("model_name", "model_cls", "model_cfg", "variant", "kwargs_filter"), "backbone.name"),
-    **dict.fromkeys(("mean", "std"), "backbone.mean and backbone.std"),
+    **dict.fromkeys(("model_name", "model_cls", "model_cfg", "variant", "kwargs_filter"), "`name` of the encoder"),
+    **dict.fromkeys(("mean", "std"), "`mean` and `std` of the encoder"),
     "num_classes": "heads",
     **dict.fromkeys(("features_only", "feature_cfg", "feature_cls", "out_indices", "global_pool"), "the taps of heads"),
-    **dict.fromkeys(("img_size", "input_size"), "images.side"),
-    "in_chans": "images, which are read in three channels",
+    **dict.fromkeys(("img_size", "input_size"), "`side` of its views"),
+    "in_chans": "Meltpoint itself, which reads images in three channels",
     **dict.fromkeys(("device", "dtype"), "train.precision and the hardware"),
     **dict.fromkeys(("scriptable", "exportable", "no_jit"), "Meltpoint itself, which takes layers as they are trained"),
 }  # fmt: skip
@@ -46,11 +50,51 @@ def check_keys(values: Any, where: str) -> Iterator[str]:
         yield from check_keys(value, here)
 
 
-def check_arguments(args: Iterable[str]) -> Iterator[str]:
-    """No argument of the backbone by which it would become something else than the other sections say."""
+def check_rows(
+    views: Mapping[str, ViewRow], encoders: Mapping[str, Encoder], strategies: Mapping[str, Strategy]
+) -> Iterator[str]:
+    """Rows that are named exist, and each is named by another: what nobody uses would still take its time."""
+    for name, encoder in encoders.items():
+        if encoder.views not in views:
+            yield f"encoders.{name}.views: {encoder.views!r} is not in views {list(views)}"
+    for name, strategy in strategies.items():
+        if strategy.encoder not in encoders:
+            yield f"strategies.{name}.encoder: {strategy.encoder!r} is not in encoders {list(encoders)}"
+    seen, used = {row.views for row in encoders.values()}, {row.encoder for row in strategies.values()}
+    for name in views:
+        if name not in seen:
+            yield f"views.{name}: no encoder uses it {list(encoders)}; name it in one, or remove the row"
+    for name in encoders:
+        if name not in used:
+            yield f"encoders.{name}: no strategy uses it {list(strategies)}; name it in one, or remove the row"
+
+
+def check_encoders(encoders: Mapping[str, Encoder]) -> Iterator[str]:
+    """Arguments of timm's that are no yes or no as text, and none that decides what other keys say."""
+    for name, encoder in encoders.items():
+        yield from check_arguments(encoder.args, f"encoders.{name}.args")
+        yield from check_switches(encoder.args, f"encoders.{name}.args")
+
+
+def check_arguments(args: Iterable[str], place: str) -> Iterator[str]:
+    """No argument by which an encoder would become something else than its other keys, its views and the heads say."""
     for name in args:
         if name in BYPASSING:
-            yield f"backbone.args.{name}: that is for {BYPASSING[name]} to decide; leave it out of backbone.args"
+            yield f"{place}.{name}: that is for {BYPASSING[name]} to decide; leave it out of args"
+
+
+def check_taps(strategies: Mapping[str, Strategy], heads: Mapping[str, Head]) -> Iterator[str]:
+    """Heads that exist, with taps that their kind may have; whether an encoder has them is known once it is made."""
+    for name, strategy in strategies.items():
+        for key, tap in strategy.taps.items():
+            where = f"strategies.{name}.taps.{key}"
+            if key not in heads:
+                yield f"{where}: {key!r} is not in heads {list(heads)}"
+                continue
+            try:
+                retap(heads[key], tap)
+            except ValidationError:
+                yield f"{where}: {tap!r} is no tap of a head of kind {heads[key].kind}; write it as in heads.{key}"
 
 
 def check_switches(values: Any, where: str) -> Iterator[str]:
@@ -87,7 +131,7 @@ def check_labels(data: Data) -> Iterator[str]:
 def check_heads(heads: Mapping[str, Head], labels: Mapping[str, Label], metric: Metric) -> Iterator[str]:
     """One main head, which has the metric; labels and classes that exist; thresholds where there are two classes."""
     classes = known_classes(labels)
-    mains = [name for name, head in heads.items() if head.main]
+    mains = [name for name, head in heads.items() if head.main or len(heads) == 1]
     if len(mains) != 1:
         yield f"heads: exactly one has `main: true`, and here {mains or 'none'} has"
     if metric == "quadratic_kappa" and any(heads[name].target != "ordinal" for name in mains):
@@ -99,8 +143,13 @@ def check_heads(heads: Mapping[str, Head], labels: Mapping[str, Label], metric: 
         yield from _check_head(f"heads.{name}", head, classes)
 
 
-def check_task(task: Task, heads: Mapping[str, Head], data: Data, metric: Metric, tree: Tree | None) -> Iterator[str]:
-    """Heads, labels, metric and tree of one kind: of images, or of pixels, which have one label of masks."""
+def check_task(
+    task: Task, heads: Mapping[str, Head], data: Data, metric: Metric, views: Mapping[str, ViewRow]
+) -> Iterator[str]:
+    """Heads, labels, metric and tree of one kind: of images, or of pixels, which have one label of masks.
+
+    Pixels are counted in the views, so that only models of one geometry are judged on the same pixels.
+    """
     dense = task.kind == "segmentation"
     masks = [name for name, label in data.labels.items() if isinstance(label, MaskLabel)]
     wrong = [name for name, head in heads.items() if head.kind.startswith("dense_") != dense]
@@ -113,8 +162,11 @@ def check_task(task: Task, heads: Mapping[str, Head], data: Data, metric: Metric
         yield f"data.labels: {masks} are of kind mask; set task.kind to segmentation"
     if (metric in PIXEL_METRICS) != dense:
         yield f"compare.metric: {metric} does not fit task.kind {task.kind}"
-    if dense and tree is not None:
-        yield "tree: pixels have none; set it to null"
+    if dense and task.tree is not None:
+        yield "task.tree: pixels have none; leave it out"
+    if dense and len({row.geometry for row in views.values()}) > 1:
+        told = ", ".join(f"{name} {row.side} px {row.resize} {row.interpolation}" for name, row in views.items())
+        yield f"views: masks are compared pixel by pixel, which needs one side, resize and interpolation: {told}"
     if dense and data.source.kind != "masks":
         yield f"data.source: segmentation needs the kind masks, and here is {data.source.kind}"
 
@@ -125,14 +177,14 @@ def check_tree(tree: Tree | None, heads: Mapping[str, Head]) -> Iterator[str]:
         return
     for level in dict.fromkeys(tree.levels):
         if level not in heads:
-            yield f"tree.levels: {level!r} is not in heads {list(heads)}"
+            yield f"task.tree.levels: {level!r} is not in heads {list(heads)}"
         elif heads[level].threshold is not None:
             yield f"heads.{level}.threshold: the levels of a tree are decided together; set it to null"
         if tree.levels.count(level) > 1:
-            yield f"tree.levels: {level!r} stands there {tree.levels.count(level)} times; each is a head of its own"
+            yield f"task.tree.levels: {level!r} stands there {tree.levels.count(level)} times; name it once"
     wanted = tree.levels[1:]
     if tree.parents is not None and set(tree.parents) != set(wanted):
-        yield f"tree.parents: needs the levels {wanted}, and has {list(tree.parents)}; null takes all from the data"
+        yield f"task.tree.parents: needs the levels {wanted}, and has {list(tree.parents)}; without it the data say"
 
 
 def _check_head(where: str, head: Head, classes: Classes) -> Iterator[str]:

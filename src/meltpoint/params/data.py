@@ -21,10 +21,10 @@ class CsvSource(Section):
     kind: Literal["csv"]
     table: str
     images: str  # the folder that paths are relative to
-    separator: str | None  # null: guessed from the first lines
-    header: list[str] | None  # null: the first line names the columns
+    separator: str | None = None  # null: guessed from the first lines
+    header: list[str] | None = None  # null: the first line names the columns
     path: str  # the column that holds the path
-    split: str | None  # the column that holds train, val or test
+    split: str | None = None  # the column that holds train, val or test
 
 
 class PackageSource(Section):
@@ -34,10 +34,10 @@ class PackageSource(Section):
     package: str
     table: str
     images: str
-    separator: str | None
-    header: list[str] | None
+    separator: str | None = None
+    header: list[str] | None = None
     path: str
-    split: str | None
+    split: str | None = None
 
 
 class ArchiveSource(Section):
@@ -57,7 +57,7 @@ class Yoga82Source(Section):
     kind: Literal["yoga82"]
     train: str
     test: str
-    classes: str | None  # a table of the 82 classes with their ids and names; null: ids are the names
+    classes: str | None = None  # a table of the 82 classes with their ids and names; null: ids are the names
     images: str  # the folder that paths are relative to
 
 
@@ -74,7 +74,7 @@ class MasksSource(Section):
     path: str
     images: Annotated[dict[Part, str], Field(min_length=1)]
     masks: Annotated[dict[Part, str], Field(min_length=1)]
-    lists: dict[Literal["train", "val", "test"], str] | None  # files with a name a line: what belongs to a split
+    lists: dict[Literal["train", "val", "test"], str] | None = None  # files with a name a line: what belongs to a split
     mask_name: Annotated[str, Field(pattern=r"\{stem\}")]  # of the image `stem`: "{stem}.png", "{stem}_L.png"
 
 
@@ -88,7 +88,7 @@ class NamesLabel(Section):
 
     kind: Literal["names"]
     column: str
-    classes: list[str] | None
+    classes: list[str] | None = None
 
 
 class ValuesLabel(Section):
@@ -123,7 +123,7 @@ Colour = Annotated[str, Field(pattern=r"^#[0-9A-Fa-f]{6}$")]
 class MaskClass(Section):
     """A class of pixels: what stands for it in a mask of ids, and the colour it has in pictures and coloured masks."""
 
-    id: Annotated[Whole, Field(ge=0, le=255)] | None
+    id: Annotated[Whole, Field(ge=0, le=255)] | None = None
     colour: Colour
 
 
@@ -134,7 +134,7 @@ class MaskLabel(Section):
     column: str
     pixels: Literal["ids", "colours"]  # of a mask: grey values or palette indices, or RGB
     classes: Annotated[dict[str, MaskClass], Field(min_length=2, max_length=255)]
-    void: list[Annotated[Whole, Field(ge=0, le=255)] | Colour]
+    void: list[Annotated[Whole, Field(ge=0, le=255)] | Colour] = []
 
 
 Label = Annotated[NamesLabel | ValuesLabel | ThresholdLabel | EqualsLabel | MaskLabel, Field(discriminator="kind")]
@@ -143,10 +143,10 @@ Label = Annotated[NamesLabel | ValuesLabel | ThresholdLabel | EqualsLabel | Mask
 class NameTable(Section):
     """Names of classes for people, in as many languages as the table has columns for."""
 
-    package: str | None  # the installed package that `table` is inside of; null: it is a file
+    package: str | None = None  # the installed package that `table` is inside of; null: it is a file
     table: str
-    separator: str | None
-    header: list[str] | None
+    separator: str | None = None
+    header: list[str] | None = None
     key: str  # the column that holds the class as the label calls it
     languages: Annotated[dict[str, str], Field(min_length=1)]  # "en", "zh" ... to the column
 
@@ -174,9 +174,9 @@ class Data(Section):
 
     source: Source
     labels: Annotated[dict[Name, Label], Field(min_length=1)]
-    names: dict[Name, NameTable]  # by label; {} where class names are good enough for people
-    group: str | GroupPattern | None  # column whose rows are never parted (a patient), or a part of the path
-    max_bad: Count  # unusable images that are tolerated
+    names: dict[Name, NameTable] = {}  # by label; {} where class names are good enough for people
+    group: str | GroupPattern | None = None  # column whose rows are never parted (a patient), or a part of the path
+    max_bad: Count = 0  # unusable images that are tolerated
     max_megapixels: Positive  # larger pictures are refused before they are decoded
 
 
@@ -206,21 +206,29 @@ class Split(Section):
     """How images part into train, val and test."""
 
     seed: Count  # of the split alone: another `seed` of training leaves it as it is
-    official: bool  # keep the splits a source brings; a missing val is cut from train
+    official: bool = False  # keep the splits a source brings; a missing val is cut from train
     ratios: Ratios
     duplicates: Duplicates
 
 
 class Images(Section):
-    """The one geometry that training, evaluation and serving share."""
+    """The geometry that training, evaluation and serving of a model share."""
 
     side: Annotated[Whole, Field(ge=8, le=2048)]  # pixels; images are square
     resize: Literal["squash", "crop", "letterbox"]
     interpolation: Literal["bilinear", "bicubic", "area"]
 
 
-class Augment(Section):
-    """albumentations transforms, each `Name: {argument: value}`, applied to the plain view in this order."""
+class ViewRow(Images):
+    """A row of `views`: the pixels of each image, decoded once, and the augmented copies that are stored of it.
 
-    views: Count  # stored augmented views of each training image; 0 augments on the fly
-    transforms: list[Annotated[dict[str, dict[str, Any]], Field(min_length=1, max_length=1)]]
+    `transforms` are those of albumentations, each `Name: {argument: value}`, applied to the plain view in this order.
+    """
+
+    copies: Count = 0  # stored augmented copies of each training image; 0 augments on the fly
+    transforms: list[Annotated[dict[str, dict[str, Any]], Field(min_length=1, max_length=1)]] = []
+
+    @property
+    def geometry(self) -> Images:
+        """The geometry alone, which a model has to know."""
+        return Images(side=self.side, resize=self.resize, interpolation=self.interpolation)

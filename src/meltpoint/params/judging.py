@@ -22,7 +22,7 @@ class Evaluate(Section):
 
     batch: AtLeastOne
     calibration_bins: Annotated[int, Field(ge=2)]
-    worst: Count  # mistakes shown on the contact sheet
+    worst: Count = 0  # mistakes shown on the contact sheet
     latency_runs: AtLeastOne
 
 
@@ -39,6 +39,6 @@ class Register(Section):
     """The registered model and the gate before its alias `champion`."""
 
     name: Name
-    floors: dict[str, Fraction]  # "head/metric": the least a champion may have on test
-    ceilings: dict[Ceiling, Positive]  # the most a champion may cost
-    new_labels: bool  # allow a champion with other classes than the one before
+    floors: dict[str, Fraction] = {}  # "head/metric": the least a champion may have on test
+    ceilings: dict[Ceiling, Positive] = {}  # the most a champion may cost
+    new_labels: bool = False  # allow a champion with other classes than the one before

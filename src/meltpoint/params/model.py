@@ -1,5 +1,6 @@
-"""The backbone, where its weights come from, and the heads over it."""
+"""Encoders, where their weights come from, and the heads over them."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
@@ -57,10 +58,21 @@ class Backbone(Section):
     """A timm model, and what it knows already."""
 
     name: Annotated[str, BeforeValidator(plain_name)]  # a timm model name, as timm or as a hub writes it
-    args: dict[str, bool | int | float | str]  # further arguments of timm.create_model
+    args: dict[str, bool | int | float | str] = {}  # further arguments of timm.create_model
     weights: Weights
-    mean: list[float] | None  # null: as the backbone was pretrained
-    std: list[float] | None
+    mean: list[float] | None = None  # null: as the backbone was pretrained
+    std: list[float] | None = None
+
+
+class Encoder(Backbone):
+    """A row of `encoders`: a backbone, and the row of `views` that it sees."""
+
+    views: Name
+
+    @property
+    def backbone(self) -> Backbone:
+        """The backbone alone, which a model has to know."""
+        return Backbone.model_validate(self.model_dump(exclude={"views"}))
 
 
 Target = Literal["nominal", "ordinal"]  # ordinal: the classes are steps in their order
@@ -121,39 +133,40 @@ class _ImageHead(Section):
     """What a head says of a whole image, and the wishes that such heads may have."""
 
     label: Name
-    target: Target
-    where: Where | None
-    weight: Positive
-    class_weights: ClassWeights
-    threshold: Threshold | None  # null: the most probable class is the answer
-    unknown: Fraction | Coverage | None  # of new answers this share is right, the less sure are "unknown"; null: none
-    main: bool
+    target: Target | None = None  # null: nominal
+    where: Where | None = None
+    weight: Positive | None = None  # of its loss; null: 1
+    class_weights: ClassWeights = "none"
+    threshold: Threshold | None = None  # null: the most probable class is the answer
+    # Of new answers this share is right, and the less sure ones are "unknown"; null: none is.
+    unknown: Fraction | Coverage | None = None
+    main: bool = False  # a head that is alone is the main one without it
 
 
 class LinearHead(_ImageHead):
     """Standardised features, then one linear layer."""
 
     kind: Literal["linear"]
-    tap: Tap
+    tap: Tap | None = None  # null: final
 
     @property
     def reads(self) -> Tap:
         """What the head is given."""
-        return self.tap
+        return "final" if self.tap is None else self.tap
 
 
 class MlpHead(_ImageHead):
     """Standardised features, Linear, GELU, dropout, Linear."""
 
     kind: Literal["mlp"]
-    tap: Tap
+    tap: Tap | None = None  # null: final
     hidden: AtLeastOne
-    dropout: Fraction
+    dropout: Fraction = 0.0
 
     @property
     def reads(self) -> Tap:
         """What the head is given."""
-        return self.tap
+        return "final" if self.tap is None else self.tap
 
 
 class ConvHead(_ImageHead):
@@ -171,17 +184,17 @@ class ConvHead(_ImageHead):
 class _DenseHead(Section):
     """A class for each pixel; what other heads may wish besides, dense ones do not."""
 
-    target: ClassVar[Target] = "nominal"
+    target: ClassVar[None] = None
     where: ClassVar[None] = None
     threshold: ClassVar[None] = None
     unknown: ClassVar[None] = None
 
     label: Name
     taps: Annotated[tuple[int, ...], Field(min_length=1)]  # stages (CNN) or blocks (ViT)
-    weight: Positive
-    class_weights: ClassWeights
-    dice: NonNegative  # weight of the Dice loss beside cross-entropy
-    main: bool
+    weight: Positive | None = None
+    class_weights: ClassWeights = "none"
+    dice: NonNegative = 0.0  # weight of the Dice loss beside cross-entropy
+    main: bool = False
 
     @property
     def reads(self) -> GridTap:
@@ -209,19 +222,36 @@ class DensePyramidHead(_DenseHead):
     hidden: AtLeastOne
 
 
+def _linear_unless_said(head: Any) -> Any:
+    """A head without a kind adds nothing to the one layer that every head has."""
+    return {"kind": "linear", **head} if isinstance(head, dict) else head
+
+
 Head = Annotated[
-    LinearHead | MlpHead | ConvHead | DenseLinearHead | DenseConvHead | DensePyramidHead, Field(discriminator="kind")
+    Annotated[
+        LinearHead | MlpHead | ConvHead | DenseLinearHead | DenseConvHead | DensePyramidHead,
+        Field(discriminator="kind"),
+    ],
+    BeforeValidator(_linear_unless_said),
 ]
+
+
+def main_of(heads: Mapping[str, Head]) -> str:
+    """The head whose metric selects checkpoints and decides: the one that is alone, or says so."""
+    return next(name for name, head in heads.items() if head.main or len(heads) == 1)
 
 
 class Tree(Section):
     """Heads whose classes form a tree, from the root's level to the leaves'. All levels are decided at once."""
 
     levels: Annotated[list[Name], Field(min_length=2)]
-    parents: dict[Name, dict[str, str]] | None  # of each level but the first: class to parent; null: as the data has it
+    parents: dict[Name, dict[str, str]] | None = (
+        None  # of each level but the first: class to parent; null: as the data has it
+    )
 
 
 class Task(Section):
-    """What the labels are: a class of each image, or of each pixel."""
+    """What the labels are: a class of each image, or of each pixel; and what heads have to do with each other."""
 
     kind: Literal["classification", "segmentation"]
+    tree: Tree | None = None  # of the heads

@@ -1,4 +1,4 @@
-"""Reads params.yaml whole and checks it at once: all slips are reported together, each with the nearest known name."""
+"""Reads params.yaml whole and checks it at once: all errors are reported together, each with the nearest known name."""
 
 import difflib
 import reprlib
@@ -11,19 +11,25 @@ from pydantic import Field, ValidationError, model_validator
 from meltpoint.errors import UserError
 from meltpoint.params.base import Count, Name, Section
 from meltpoint.params.checks import (
-    check_arguments,
+    check_encoders,
     check_heads,
     check_keys,
     check_labels,
+    check_rows,
     check_switches,
+    check_taps,
     check_task,
     check_tree,
 )
-from meltpoint.params.data import Augment, Data, Images, Split
+from meltpoint.params.data import Data, Split, ViewRow
 from meltpoint.params.judging import Compare, Evaluate, Register
-from meltpoint.params.model import Backbone, Head, Task, Tree
+from meltpoint.params.model import Encoder, Head, Reading, Task, main_of
+from meltpoint.params.old import is_old, show_new_form
+from meltpoint.params.recipe import Recipe, plain_readings, retap
 from meltpoint.params.training import Embed, Strategy, Train
 from meltpoint.params.yaml12 import load, written_at
+
+REFERRED = {"encoder": "encoders", "views": "views"}  # the key of a row that names a row of a section
 
 
 class ParamsError(UserError, ValueError):
@@ -36,12 +42,10 @@ class Params(Section):
     seed: Count
     data: Data
     split: Split
-    images: Images
-    augment: Augment
+    views: Annotated[dict[Name, ViewRow], Field(min_length=1)]
     task: Task
-    backbone: Backbone
+    encoders: Annotated[dict[Name, Encoder], Field(min_length=1)]
     heads: Annotated[dict[Name, Head], Field(min_length=1)]
-    tree: Tree | None
     embed: Embed
     train: Train
     strategies: Annotated[dict[Name, Strategy], Field(min_length=1)]
@@ -53,14 +57,16 @@ class Params(Section):
     def _fits_together(self) -> "Params":
         labels, metric = self.data.labels, self.compare.metric
         slips = [
-            *check_keys(self.model_dump(exclude={"augment"}), ""),  # a crop is as large as images.side
-            *check_arguments(self.backbone.args),
-            *check_switches(self.backbone.args, "backbone.args"),
-            *check_switches(dict(enumerate(self.augment.transforms)), "augment.transforms"),
+            # The size of a crop may be overlooked: it is the side of its views, or refused.
+            *check_keys(self.model_dump(exclude={"views": {"__all__": {"transforms"}}}), ""),
+            *check_rows(self.views, self.encoders, self.strategies),
+            *check_encoders(self.encoders),
+            *check_switches({name: row.transforms for name, row in self.views.items()}, "views"),
             *check_labels(self.data),
             *check_heads(self.heads, labels, metric),
-            *check_tree(self.tree, self.heads),
-            *check_task(self.task, self.heads, self.data, metric, self.tree),
+            *check_taps(self.strategies, self.heads),
+            *check_tree(self.task.tree, self.heads),
+            *check_task(self.task, self.heads, self.data, metric, self.views),
         ]
         if slips:
             raise ValueError("\n".join(slips))
@@ -69,14 +75,42 @@ class Params(Section):
     @property
     def main_head(self) -> str:
         """The name of the head whose metric selects checkpoints and decides."""
-        return next(name for name, head in self.heads.items() if head.main)
+        return main_of(self.heads)
+
+    def recipe(self, name: str) -> Recipe:
+        """What the training of the strategy `name` depends on."""
+        strategy = self.strategies[name]
+        encoder = self.encoders[strategy.encoder]
+        taps = strategy.taps
+        return Recipe(
+            strategy=name,
+            settings=strategy,
+            seed=self.seed,
+            task=self.task,
+            heads={key: retap(head, taps[key]) if key in taps else head for key, head in self.heads.items()},
+            metric=self.compare.metric,
+            max_megapixels=self.data.max_megapixels,
+            views=self.views[encoder.views],
+            encoder=encoder,
+            machine=self.train,
+        )
+
+    def readings(self, encoder: str) -> set[Reading]:
+        """What all heads of all strategies are given of an encoder."""
+        own = [name for name, strategy in self.strategies.items() if strategy.encoder == encoder]
+        return {reading for name in own for reading in self.recipe(name).readings}
+
+    @property
+    def taps(self) -> dict[str, list[Any]]:
+        """The same of each encoder, as JSON can hold it, in an order that depends on nothing else."""
+        return {name: plain_readings(self.readings(name)) for name in self.encoders}
 
 
 def read_params(path: Path = Path("params.yaml")) -> Params:
     """Read and check params.yaml.
 
     Raises:
-        ParamsError: the file is missing, is no YAML, or breaks the schema; all slips are listed.
+        ParamsError: the file is missing, is no YAML, or breaks the schema; all errors are listed.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -95,26 +129,35 @@ def read_params(path: Path = Path("params.yaml")) -> Params:
 
 
 def parse_params(raw: dict[str, Any], source: str, text: str = "") -> Params:
-    """Check an already read mapping; `source` is how messages call it, `text` what it was read from, if known."""
+    """Check an already read mapping; `source` is how messages call it, `text` what it was read from, if known.
+
+    Raises:
+        ParamsError: it breaks the schema, or is of the form before views, encoders and strategies were named rows.
+    """
+    if is_old(raw):
+        raise ParamsError(f"{source} {show_new_form(raw)}")
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
-        slips = [line for slip in error.errors() for line in _explain(slip, text).splitlines()]
-        listed = "\n".join(f"  - {slip}" for slip in slips)
-        raise ParamsError(f"{source} has {len(slips)} slip(s):\n{listed}") from None
+        errors = [line for slip in error.errors() for line in _explain(slip, text, raw).splitlines()]
+        listed = "\n".join(f"  - {line}" for line in errors)
+        count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
+        raise ParamsError(f"{source} has {count}:\n{listed}") from None
 
 
-def _explain(slip: Any, text: str) -> str:
-    """One slip of pydantic in a line: where, what, and for an unknown key the nearest known one.
+def _explain(slip: Any, text: str, raw: dict[str, Any]) -> str:
+    """One error of pydantic in a line: where, what, and for an unknown key the nearest known one.
 
-    Slips between sections come together, in a line each.
+    Errors between sections come together, in a line each.
     """
     where = ".".join(str(part) for part in slip["loc"])
     match slip["type"]:
         case "extra_forbidden":
             return f"{where}: unknown key.{_nearest(str(slip['loc'][-1]))}"
         case "missing":
-            return f"{where}: missing. params.yaml is complete on purpose; presets/ show every key"
+            rows = raw.get(REFERRED.get(str(slip["loc"][-1]), ""))
+            known = f"Name a row: {list(rows)}" if isinstance(rows, dict) else "presets/ show every key"
+            return f"{where}: missing. {known}"
         case "value_error":
             return f"{where}: {slip['ctx']['error']}" if where else str(slip["ctx"]["error"])
         case "string_type" if not isinstance(slip["input"], dict | list):

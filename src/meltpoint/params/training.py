@@ -4,14 +4,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from meltpoint.params.base import AtLeastOne, Count, Fraction, NonNegative, Positive, Real, Section
+from meltpoint.params.base import AtLeastOne, Count, Fraction, Name, NonNegative, Positive, Real, Section
+from meltpoint.params.model import Tap
 
 
 class Embed(Section):
-    """How the frozen backbone runs over the views."""
+    """How frozen encoders run over their views."""
 
     batch: AtLeastOne
-    max_gb: Positive  # larger features are not stored; the backbone then runs in each epoch
+    max_gb: Positive  # larger features are not stored; the encoder then runs in each epoch
 
 
 Schedule = Literal["cosine", "poly"]  # of the learning rate, down to 0; poly: (1 - t) ** 0.9
@@ -26,39 +27,43 @@ class Probe(Section):
     lr: Positive
     schedule: Schedule
     weight_decays: Annotated[list[NonNegative], Field(min_length=1)]
-    label_smoothing: Fraction
+    label_smoothing: Fraction = 0.0
 
 
-class FrozenStrategy(Section):
-    """Heads over the backbone as it came."""
+class _Strategy(Section):
+    """What every row of `strategies` says."""
+
+    encoder: Name  # a row of `encoders`
+    taps: dict[Name, Tap | tuple[int, ...]] = {}  # of heads that read this encoder at another place than they say
+    repeats: AtLeastOne | None = None  # trainings, each with a seed of its own; the first one's model ships. null: one
+    sampling: Sampling | None = None  # null: shuffled
+    probe: Probe
+
+
+class FrozenStrategy(_Strategy):
+    """Heads over the encoder as it came."""
 
     kind: Literal["frozen"]
-    repeats: AtLeastOne  # trainings, each with a seed of its own; the first one's model ships
-    sampling: Sampling
-    probe: Probe
 
 
-class FinetuneStrategy(Section):
-    """Starts from probed heads, then trains the backbone too, AdamW with a warm-up and a cosine."""
+class FinetuneStrategy(_Strategy):
+    """Starts from probed heads, then trains the encoder too, AdamW with a warm-up and a cosine."""
 
     kind: Literal["finetune"]
-    repeats: AtLeastOne  # as of frozen
-    sampling: Sampling
-    probe: Probe
     unfreeze: Literal["all"] | AtLeastOne  # how many of the last stages or blocks learn
     epochs: AtLeastOne
     batch: AtLeastOne
-    accumulate: AtLeastOne  # batches per optimiser step
+    accumulate: AtLeastOne | None = None  # batches per optimiser step; null: one
     lr: Positive  # of the heads
     backbone_lr: Positive  # of the last unfrozen stage
     schedule: Schedule
-    layer_decay: Annotated[Real, Field(gt=0, le=1)]  # each earlier stage learns this much slower
-    weight_decay: NonNegative
-    warmup: Fraction  # of all steps
-    label_smoothing: Fraction
-    clip: Positive  # largest norm of the gradient
-    ema: Annotated[Real, Field(ge=0, lt=1)]  # decay per step; 0 turns the average off
-    patience: AtLeastOne  # epochs without a better val metric before stopping
+    layer_decay: Annotated[Real, Field(gt=0, le=1)] | None = None  # each earlier stage learns this much slower
+    weight_decay: NonNegative = 0.0
+    warmup: Fraction = 0.0  # of all steps
+    label_smoothing: Fraction = 0.0
+    clip: Positive | None = None  # largest norm of the gradient; null: any
+    ema: Annotated[Real, Field(ge=0, lt=1)] = 0.0  # decay per step; 0 turns the average off
+    patience: AtLeastOne | None = None  # epochs without a better val metric before stopping; null: it never does
 
 
 Strategy = Annotated[FrozenStrategy | FinetuneStrategy, Field(discriminator="kind")]
@@ -67,8 +72,8 @@ Strategy = Annotated[FrozenStrategy | FinetuneStrategy, Field(discriminator="kin
 class Train(Section):
     """The machine: nothing here should change what is learnt, but for rounding."""
 
-    processes: AtLeastOne
-    workers: Count  # loader processes
-    threads: Count  # of torch; 0 leaves it to torch. Results are bit-equal at equal threads
-    precision: Literal["auto", "fp32", "bf16"]
+    processes: AtLeastOne | None = None  # that train side by side; null: one
+    workers: Count = 0  # loader processes
+    threads: Count = 0  # of torch; 0 leaves it to torch. Results are bit-equal at equal threads
+    precision: Literal["auto", "fp32", "bf16"] | None = None  # null: auto, what is fast here
     checkpoint_steps: AtLeastOne

@@ -118,7 +118,7 @@ class Answer:
             return self.levels[place]
         raise PredictError(
             "A target, alternatives and the overall answer are told by a tree, and this model has none. Its heads are "
-            f"{list(self.heads)}: look into `heads`, or train with `tree:` in params.yaml."
+            f"{list(self.heads)}: look into `heads`, or train with `tree:` under `task:` in params.yaml."
         )
 
 

@@ -17,9 +17,10 @@ from meltpoint.params.yaml12 import QuickLoader, load
 from meltpoint.tracking.pipeline_state import git_revision
 
 LOCK, PARAMS = "dvc.lock", "params.yaml"
-STAGES = ("download", "split", "augment", "embed", "compare")  # and two for each strategy
-UNREAD = tuple(f"data/{name}" for name in ("raw", "contents.json", "features", "splits", "samples.csv"))  # not shown
-REPEATS = "repeats/"  # of these neither: what they reach stands in the reports
+STAGES = ("download", "split", "compare")
+LOOPS = {"views": ("augment",), "encoders": ("embed",), "strategies": ("train", "evaluate")}  # by section of rows
+UNREAD = tuple(f"data/{name}" for name in ("raw", "contents.json", "splits", "samples.csv"))  # not shown
+UNREAD_BELOW = ("data/features", "repeats/")  # of these neither: what they reach stands in the reports
 
 
 class SnapshotError(UserError, RuntimeError):
@@ -52,7 +53,7 @@ def lay(snapshot: Snapshot, cache: "Cache", folder: Path) -> None:
     """
     missing = []
     for path, md5 in snapshot.outs.items():
-        if path in UNREAD or path.startswith(REPEATS):
+        if path in UNREAD or path.startswith(UNREAD_BELOW):
             continue
         for place, content in cache.files(Path(path), md5):
             if content is None or not content.exists():
@@ -133,15 +134,24 @@ def _working(root: Path) -> Iterator[tuple[str, int | None, str, str]]:
 def _read(revision: str, when: int | None, text: str, lock: str) -> Snapshot | None:
     """What the two files say, or None if they do not belong together: somebody was in the middle of a change."""
     params, known = _parse(text), _parse(lock).get("stages", {})
-    strategies = params.get("strategies") or {}
-    names = [*STAGES, *(f"{stage}@{name}" for stage in ("train", "evaluate") for name in strategies)]
-    if not strategies or not isinstance(known, dict) or any(name not in known for name in names):
+    names = [*STAGES, *_looped(params)]
+    if not params.get("strategies") or not isinstance(known, dict) or any(name not in known for name in names):
         return None
     stages = [known[name] for name in names]
     outs = {out["path"]: str(out.get("md5")) for stage in stages for out in stage.get("outs", [])}
     if not all(_asked(stage, params) and _fits(stage.get("deps", []), outs) for stage in stages):
         return None
     return Snapshot(revision, when, text, params, outs)
+
+
+def _looped(params: Mapping[str, Any]) -> list[str]:
+    """The stages that run once for each row; once there were one size and one backbone, whose stages had no rows."""
+    return [
+        f"{stage}@{row}" if section in params else stage
+        for section, stages in LOOPS.items()
+        for stage in stages
+        for row in params.get(section) or [""]
+    ]
 
 
 def _parse(text: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pandas as pd
 from meltpoint.errors import UserError
 from meltpoint.images.views import open_views
 from meltpoint.metrics import LOWER_IS_BETTER
+from meltpoint.model.card import read_card, views_of
 from meltpoint.params.judging import Ceiling
 
 
@@ -69,7 +70,7 @@ def check_ceilings(costs: Mapping[str, float], ceilings: Mapping[Ceiling, float]
 
 def check_split(folder: Path, strategy: str) -> Verdict:
     """Whether the report of a strategy is about the test images of today, all of them and no other."""
-    views = open_views(folder / "data" / "views")
+    views = open_views(views_of(read_card(folder / "models" / strategy), folder))
     said = pd.read_parquet(report_of(folder, strategy), columns=["id", "path", "split"])
     today, reported = (
         set(zip(table["id"].tolist(), table["path"].tolist(), strict=True))

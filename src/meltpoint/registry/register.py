@@ -9,7 +9,7 @@ from typing import Any
 from meltpoint.comparison import Comparison, read_comparison
 from meltpoint.errors import UserError
 from meltpoint.images.views import open_views
-from meltpoint.model.card import read_card
+from meltpoint.model.card import read_card, views_of
 from meltpoint.params.read import Params
 from meltpoint.progress import say, track
 from meltpoint.registry.gate import Verdict, check_age, check_ceilings, check_floors, check_split
@@ -92,7 +92,7 @@ def register(params: Params, folder: Path = Path()) -> Outcome:
 
 def _count_judged(store: Store, state: State, decision: Comparison) -> None:
     """Write down which models were compared on today's test images."""
-    views = open_views(state.folder / "data" / "views")
+    views = open_views(views_of(read_card(state.folder / "models" / decision.winner), state.folder))
     test = views.samples.iloc[views.rows("test")]["sha256"]
     models = [fingerprint(state.folder / "models" / row.name)[:NAMED] for row in decision.strategies]
     line = {

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from meltpoint.compare.formatting import METRICS, counted, gain_of, gap_of, spread_of, value_of
 from meltpoint.compare.measured import MOST, Measured
 from meltpoint.compare.results import Answers
-from meltpoint.images.views import open_views
+from meltpoint.images.views import Views, open_like
 from meltpoint.model.card import Card, read_card
 from meltpoint.model.trained_on import hash_group, read_trained_on
 from meltpoint.params.judging import Compare
@@ -49,7 +49,7 @@ def meet(folder: Path, strategy: str, champion: Path, title: str, params: Params
     paired = load_paired(card.task)
     said = paired.read(report_of(folder, strategy), {head: classes[head]}, metric)
     said, again = said[said["split"] == "test"], score_again(old, folder, params)
-    learnt = _learnt_from(champion, old.card, folder)
+    learnt = _learnt_from(champion, old.card, open_like(old.card.images, params.views, folder / "data" / "views")[0])
     if learnt is None:
         return Contest(Verdict(False, _unknown_lessons(title)))
     both = sorted((set(said["id"]) - learnt) & set(again["id"]))
@@ -58,9 +58,9 @@ def meet(folder: Path, strategy: str, champion: Path, title: str, params: Params
     return judge(answers, head, title, params.compare, left_out, len(params.strategies))
 
 
-def _learnt_from(champion: Path, card: Card, folder: Path) -> set[int] | None:
+def _learnt_from(champion: Path, card: Card, views: Views) -> set[int] | None:
     """The ids of today's test images that the champion was trained on, or whose group it met; None if nobody knows."""
-    trained, views = read_trained_on(champion), open_views(folder / "data" / "views")
+    trained = read_trained_on(champion)
     if trained is None:
         return set() if card.data == views.fingerprint else None
     today = views.samples

@@ -14,7 +14,7 @@ from PIL import Image
 from meltpoint.errors import UserError
 from meltpoint.files import sha256_of
 from meltpoint.images.views import Views, open_views
-from meltpoint.model.card import read_card
+from meltpoint.model.card import read_card, views_of
 from meltpoint.registry.golden_answers import CHECK, write_check
 from meltpoint.serving.mlflow_package import INSIDE, write_package
 from meltpoint.tasks.contract import load_registry
@@ -162,7 +162,8 @@ def log_files(store: Store, state: State, strategy: str, run: str, model: str) -
     """Package models/`strategy`, and what it says of a few pictures, as the files of the logged model `model`."""
     with TemporaryDirectory() as temporary:
         package = Path(temporary) / "model"
-        folder, views = state.folder / "models" / strategy, open_views(state.folder / "data" / "views")
+        folder = state.folder / "models" / strategy
+        views = open_views(views_of(read_card(folder), state.folder))
         write_package(folder, _example(views), model, run, package)
         write_check(folder, views, (package / INSIDE).with_name(CHECK))
         store.client.log_model_artifacts(model, str(package))

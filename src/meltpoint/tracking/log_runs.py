@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from meltpoint.comparison import Comparison
 from meltpoint.files import sha256_of
 from meltpoint.images.views import open_views
-from meltpoint.model.card import Card, read_card
+from meltpoint.model.card import Card, read_card, views_of
 from meltpoint.tasks.contract import load_registry
 from meltpoint.tracking.artifacts import IMAGES_TAG, MOST_ROWS, TABLES_TAG, hang, lay_table, table_tag
 from meltpoint.tracking.descriptions import describe_changes, describe_decision, describe_strategy, name_decision
@@ -37,7 +37,8 @@ CHARTED = (
     "reliability",
 )  # pictures that stand among the charts of a run
 REPORTS = (
-    "compare.html", "compare.md", "compare.json", "data.json", "split.json", "augment.png", "duplicates.png",
+    "compare.html", "compare.md", "compare.json", "data.json", "split.json", "duplicates.png",
+    "augment.png", "augment/*.png",  # of older states, and of today's
 )  # fmt: skip
 
 
@@ -121,7 +122,7 @@ def _log_strategy_files(store: Store, state: State, run: "Run", card: Card, wors
             if (picture := reports / "pictures" / f"{key}.png").exists():
                 hang(picture, key, run.info.start_time, folder)
         tables = list(
-            load_registry(card.task).tables_of(open_views(state.folder / "data" / "views"), card, worst, reports)
+            load_registry(card.task).tables_of(open_views(views_of(card, state.folder)), card, worst, reports)
         )
         for table, rows, photographs in tables:
             lay_table(rows.head(MOST_ROWS), table, folder, photographs)
@@ -131,16 +132,17 @@ def _log_strategy_files(store: Store, state: State, run: "Run", card: Card, wors
 
 
 def _log_reports(store: Store, state: State, run: "Run") -> None:
-    names = [state.folder / "reports" / name for name in REPORTS]
-    files = [*(file for file in names if file.exists()), state.folder / "params.yaml"]
+    found = [file for name in REPORTS for file in sorted((state.folder / "reports").glob(name))]
+    files = [*found, state.folder / "params.yaml"]
     digest = _digest(files, state.folder)
     if run.data.tags.get(SHOWN) == digest:
         return
     with TemporaryDirectory() as name:
         for file in files:
-            shutil.copyfile(file, Path(name) / file.name)
+            stem = f"augment-{file.stem}" if file.parent.name == "augment" else file.stem
+            shutil.copyfile(file, Path(name) / f"{stem}{file.suffix}")
             if file.suffix == ".png":
-                hang(file, file.stem, run.info.start_time, Path(name))
+                hang(file, stem, run.info.start_time, Path(name))
         store.client.log_artifacts(run.info.run_id, name)
     store.log(run.info.run_id, tags={IMAGES_TAG: "True", SHOWN: digest})
 

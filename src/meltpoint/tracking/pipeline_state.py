@@ -13,10 +13,12 @@ import pandas as pd
 
 from meltpoint.errors import UserError
 from meltpoint.files import read_json
+from meltpoint.images.views import FACTS
 from meltpoint.params.read import Params
 from meltpoint.tables import SPLITS
 
 VIEWS = Path("data/views")
+ROWS = ("strategies", "encoders", "views")  # sections of which a strategy has one row each
 IDLE = {"workers", "checkpoint_steps"}  # parameters of training that change no result
 
 
@@ -31,7 +33,7 @@ class State:
     folder: Path
     name: str  # of the registered model
     params: Mapping[str, Any]  # those that can change a result
-    data: str  # fingerprint of the views
+    data: str  # fingerprint of images, labels and splits
     images: int
     splits: Mapping[str, int]  # images in each
     revision: str | None = None  # the commit that it was read from; None: what git says of `folder`
@@ -51,16 +53,31 @@ class State:
     @property
     def shared(self) -> dict[str, str]:
         """The flat parameters that all strategies share."""
-        return flatten({key: value for key, value in self.params.items() if key != "strategies"})
+        return flatten({key: value for key, value in self.params.items() if key not in ROWS})
 
     @property
     def rows(self) -> dict[str, str]:
-        """The flat parameters of all strategies."""
-        return flatten({"strategies": self.params["strategies"]})
+        """The flat parameters of all strategies, encoders and views."""
+        return flatten({key: self.params[key] for key in ROWS if key in self.params})
 
     def own(self, strategy: str) -> dict[str, str]:
         """The flat parameters of one strategy, under names that all strategies share, so that they compare."""
-        return flatten({"strategy": {"name": strategy, **self.params["strategies"][strategy]}})
+        row = self.params["strategies"][strategy]
+        own = {"strategy": {"name": strategy, **row}}
+        if "encoders" not in self.params:
+            return flatten(own)
+        encoder = self.params["encoders"][row["encoder"]]
+        views = self.params["views"][encoder["views"]]
+        return flatten(
+            {**own, "encoder": {"row": row["encoder"], **encoder}, "views": {"row": encoder["views"], **views}}
+        )
+
+    def encoder(self, strategy: str) -> tuple[str, int]:
+        """The name of a strategy's backbone and the side of its images; in older states all have the same."""
+        if "encoders" not in self.params:
+            return self.params["backbone"]["name"], self.params["images"]["side"]
+        encoder = self.params["encoders"][self.params["strategies"][strategy]["encoder"]]
+        return encoder["name"], self.params["views"][encoder["views"]]["side"]
 
 
 def read_state(params: Params, folder: Path = Path()) -> State:
@@ -80,13 +97,20 @@ def state_of(name: str, kept: Mapping[str, Any], folder: Path) -> State:
         StateError: the augment stage has not run.
     """
     try:
-        fingerprint = str(read_json(folder / VIEWS / "views.json")["fingerprint"])
-        splits = _count(folder / VIEWS / "samples.csv")
+        store = _any_store(folder, list(kept.get("views", [""])))  # in older states there is one, without a name
+        facts = read_json(store / FACTS)
+        fingerprint, splits = str(facts.get("data", facts["fingerprint"])), _count(store / "samples.csv")
     except FileNotFoundError as error:
         raise StateError(
             f"There is no {error.filename}, which says what the images are. The stage augment writes it. Run: dvc repro"
         ) from None
     return State(folder, name, kept, fingerprint, sum(splits.values()), splits)
+
+
+def _any_store(folder: Path, rows: list[str]) -> Path:
+    """A store of views: all know the same images, and while one strategy is trained that of another may be missing."""
+    stores = [folder / VIEWS / row for row in rows]
+    return next((store for store in stores if (store / FACTS).exists()), stores[0])
 
 
 def _count(table: Path) -> dict[str, int]:

@@ -88,7 +88,8 @@ def parent_name(state: State, what: str) -> str:
 
 def child_name(state: State, strategy: str) -> str:
     """How a person tells one strategy from another."""
-    return f"{strategy} · {state.params['backbone']['name']} @{state.params['images']['side']}"
+    backbone, side = state.encoder(strategy)
+    return f"{strategy} · {backbone} @{side}"
 
 
 def close(store: Store, run: "Run", status: str, ended: int | None = None) -> None:

@@ -24,13 +24,13 @@ def device_type() -> str:
     return found.type if found else "cpu"
 
 
-def choose_precision(precision: Literal["auto", "fp32", "bf16"], device: str) -> Literal["no", "bf16"]:
-    """accelerate's word for the precision. `auto` is bf16 where the hardware computes it faster than fp32.
+def choose_precision(precision: Literal["auto", "fp32", "bf16"] | None, device: str) -> Literal["no", "bf16"]:
+    """accelerate's word for the precision. `auto`, or None, is bf16 where the hardware computes it faster than fp32.
 
     Those are CUDA devices with bf16, and CPUs with AMX. With AVX-512 BF16 alone a training step was 5% slower than in
     fp32 (EfficientNet-Lite0, 128 px), and without either 8 to 14 times.
     """
-    if precision == "auto":
+    if precision in (None, "auto"):
         able = torch.cuda.is_bf16_supported(including_emulation=False) if device == "cuda" else _has_amx()
         return "bf16" if able and device in {"cuda", "cpu"} else "no"
     return "bf16" if precision == "bf16" else "no"
@@ -55,7 +55,7 @@ def check_processes(train: Train, batch: int, n_images: int) -> None:
     Raises:
         DeviceError: they cannot.
     """
-    device, processes = device_type(), train.processes
+    device, processes = device_type(), train.processes or 1
     if min(batch, n_images) % processes:
         raise DeviceError(
             f"Batches of {min(batch, n_images)} images cannot be shared out evenly to train.processes {processes}: each"
@@ -71,4 +71,4 @@ def check_processes(train: Train, batch: int, n_images: int) -> None:
 
 def share_threads(train: Train) -> int:
     """Threads of torch in each process: an even share of `train.threads`, or of what torch would take for one."""
-    return max(1, (train.threads or torch.get_num_threads()) // train.processes)
+    return max(1, (train.threads or torch.get_num_threads()) // (train.processes or 1))

@@ -132,11 +132,11 @@ def _announce(count: int, specs: dict[str, FeatureSpec], max_gb: float) -> bool:
     total, parts = sum(sizes.values()), ", ".join(f"{size / 1e6:,.1f} MB of tap {key}" for key, size in sizes.items())
     stored = total <= max_gb * 1e9
     if stored:
-        say(f"embed: writing {total:,} bytes of features ({parts}); fewer `augment.views` make it less")
+        say(f"embed: writing {total:,} bytes of features ({parts}); fewer `copies` of the views make it less")
     else:
         say(
             f"embed: writing nothing: {total:,} bytes of features ({parts}) are more than embed.max_gb {max_gb:g}. The"
-            " backbone will run in each epoch; a larger max_gb, smaller images or fewer `augment.views` spare that"
+            " encoder will run in each epoch; a larger max_gb, smaller images or fewer `copies` of its views spare it"
         )
     return stored
 
@@ -255,5 +255,5 @@ def _checked(values: NDArray[np.float32], key: str, dtype: str) -> NDArray[np.fl
         )
     raise FeaturesError(
         f"The backbone gives NaN or infinity at tap {key}. Features have to be numbers: look whether"
-        " backbone.weights are whole and belong to backbone.name, and whether mean and std are theirs."
+        " the encoder's `weights` are whole and belong to its `name`, and whether `mean` and `std` are theirs."
     )

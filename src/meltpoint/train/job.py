@@ -9,10 +9,10 @@ from torch import nn
 from meltpoint.images.views import Views
 from meltpoint.model.model import Model, build_model
 from meltpoint.params.base import Section
+from meltpoint.params.recipe import Recipe
 from meltpoint.train.checkpoint import Checkpoint
 from meltpoint.train.embed import Features
 from meltpoint.train.problem import Problem
-from meltpoint.train.recipe import Recipe
 
 Settings = TypeVar("Settings", bound=Section)
 
@@ -34,7 +34,7 @@ class Job(Generic[Settings]):
 
     def build_model(self) -> Model:
         """The pretrained backbone under untrained heads, in eval mode."""
-        return build_model(self.recipe.backbone, self.problem.heads, self.problem.n_outputs, self.views.size)
+        return build_model(self.recipe.encoder, self.problem.heads, self.problem.n_outputs, self.views.size)
 
 
 @dataclass(frozen=True)

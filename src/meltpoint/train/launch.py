@@ -40,7 +40,7 @@ def launch(job: Job[Any]) -> None:
     recipe = job.recipe.model_dump(mode="json", by_alias=True)
     folders = {"views": str(job.views.folder.absolute()), "features": str(job.features.folder.absolute())}
     write_json(path, {"recipe": recipe, **folders})
-    run_workers(path, machine.processes, share_threads(machine))
+    run_workers(path, machine.processes or 1, share_threads(machine))
 
 
 def run_workers(job: Path, processes: int, threads: int) -> None:

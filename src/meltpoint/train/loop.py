@@ -29,14 +29,14 @@ class Settings:
     """How the loop trains, as params.yaml calls it."""
 
     epochs: int
-    accumulate: int  # batches for one step of the optimiser
+    accumulate: int | None  # batches for one step of the optimiser; None: one
     lr: float  # where `scales` is 1
     schedule: Schedule
     warmup: float  # of all steps
     weight_decay: float
-    clip: float  # largest norm of the gradient
+    clip: float | None  # largest norm of the gradient; None: any
     ema: float  # decay of the average of the weights in each step; 0: no average
-    patience: int  # epochs without a better val metric before stopping
+    patience: int | None  # epochs without a better val metric before stopping; None: it never does
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,8 @@ class Loop:
         self.best_weights = saved.part("best")
         self.loss, self.loss_sum, self.loss_count = 0.0, facts["loss_sum"], facts["loss_count"]  # since the last line
         self.unchecked: tuple[Tensor, int, float, Tensor] | None = None
-        self.epoch_steps = -(-parts.images.batches // parts.settings.accumulate)
+        self.accumulate = parts.settings.accumulate or 1
+        self.epoch_steps = -(-parts.images.batches // self.accumulate)
         self.n_steps = self.epoch_steps * parts.settings.epochs
         self.log_every = max(1, self.n_steps // LINES)
 
@@ -100,7 +101,7 @@ class Loop:
         for epoch in range(first, epochs):
             self.run_epoch(epoch)
             best = self._validate(epoch + 1)
-            stuck = epoch + 1 - best.epoch >= self.settings.patience
+            stuck = self.settings.patience is not None and epoch + 1 - best.epoch >= self.settings.patience
             self._save(finished=stuck or epoch + 1 == epochs)
             if epoch + 1 == epochs:
                 return
@@ -114,10 +115,10 @@ class Loop:
         """The steps of an epoch that are left: forward, backward, clip, update, and what is due between two steps."""
         parts, settings, accelerator = self.parts, self.settings, self.parts.accelerator
         done = self.step - epoch * self.epoch_steps
-        batches = parts.images.load(epoch, done * settings.accumulate, pin=self.device.type == "cuda")
+        batches = parts.images.load(epoch, done * self.accumulate, pin=self.device.type == "cuda")
         parts.network.train()
         title = f"epoch {epoch + 1} of {settings.epochs}"
-        for group in self._track(_group(batches, settings.accumulate), title, self.epoch_steps - done):
+        for group in self._track(_group(batches, self.accumulate), title, self.epoch_steps - done):
             rate = settings.lr * ramp(self.step, self.n_steps, settings.warmup, settings.schedule)
             torch.manual_seed(mix_one(parts.seed, epoch, self.step, accelerator.process_index))  # dropout
             total = torch.zeros((), device=self.device)
@@ -129,7 +130,8 @@ class Loop:
                 total += loss.detach()
             self._check_loss()
             self.unchecked = (total, epoch, rate, torch.cat([batch.numbers for batch in group]))
-            accelerator.clip_grad_norm_(parts.parameters.values(), settings.clip)
+            if settings.clip is not None:
+                accelerator.clip_grad_norm_(parts.parameters.values(), settings.clip)
             set_rate(self.optimiser, rate)
             self.optimiser.step()
             self.optimiser.zero_grad()

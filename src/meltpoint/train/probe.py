@@ -60,7 +60,7 @@ def probe(
     seed: int,
     checkpoint: Checkpoint | None,
     every: int,
-    sampling: Sampling,
+    sampling: Sampling | None,
 ) -> Fitted:
     """Fit the heads of `problem` on features of every view; the backbone runs only where these are not stored.
 
@@ -115,7 +115,13 @@ class Fit:
     """Heads with each weight decay, at some epoch."""
 
     def __init__(
-        self, problem: Problem, features: Features, backbone: Backbone, settings: Probe, seed: int, sampling: Sampling
+        self,
+        problem: Problem,
+        features: Features,
+        backbone: Backbone,
+        settings: Probe,
+        seed: int,
+        sampling: Sampling | None,
     ) -> None:
         self.problem, self.settings, self.seed, self.sampling = problem, settings, seed, sampling
         taps = {name: tap_key(head.reads) for name, head in problem.heads.items()}

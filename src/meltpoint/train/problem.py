@@ -18,12 +18,12 @@ from meltpoint.images.views import Views
 from meltpoint.model.card import TreeCard
 from meltpoint.params.judging import Metric
 from meltpoint.params.model import Head, Tree
+from meltpoint.params.recipe import Recipe
 from meltpoint.params.training import Sampling
 from meltpoint.progress import track
 from meltpoint.tables import Classes, labels_of
 from meltpoint.tasks.contract import Objective, load_objective
 from meltpoint.train.batches import Store, balance, draw_order
-from meltpoint.train.recipe import Recipe
 from meltpoint.trees import build_tree, derive_parents
 
 MASKS = 64  # in memory at once
@@ -67,7 +67,7 @@ class Problem:
     @property
     def weights(self) -> dict[str, float]:
         """The weight of each head's loss."""
-        return {name: head.weight for name, head in self.heads.items()}
+        return {name: 1.0 if head.weight is None else head.weight for name, head in self.heads.items()}
 
     @property
     def curve(self) -> str:
@@ -83,11 +83,11 @@ class Problem:
         """The metric that chooses, of each head, in words."""
         return f"{self.metric} " + ", ".join(f"{head} {own[self.metric]:.3f}" for head, own in scores.items())
 
-    def chances(self, sampling: Sampling) -> Floats | None:
+    def chances(self, sampling: Sampling | None) -> Floats | None:
         """How likely each training image (n_train,) is drawn, by its class of the main head; None: each comes once."""
         return balance(self.train.targets[self.main].numpy()) if sampling == "balanced" else None
 
-    def order(self, epoch: int, seed: int, sampling: Sampling) -> Ints:
+    def order(self, epoch: int, seed: int, sampling: Sampling | None) -> Ints:
         """The numbers int64 (n_train,) of the training images that an epoch shows, in their order."""
         chances = self.chances(sampling)
         return draw_order(seed, epoch, len(self.train.ids) if chances is None else chances)
@@ -127,7 +127,7 @@ def build_problem(views: Views, recipe: Recipe) -> Problem:
         masks=masks,
         main=recipe.main_head,
         metric=INSTEAD.get(recipe.metric, recipe.metric),
-        tree=None if recipe.tree is None else _plant(recipe.tree, labels, classes),
+        tree=None if recipe.task.tree is None else _plant(recipe.task.tree, labels, classes),
     )
 
 

@@ -17,6 +17,7 @@ from meltpoint.model.card import FORMAT, Card, HeadCard
 from meltpoint.model.model import save_model
 from meltpoint.model.repeat_delta import save_repeat, write_index
 from meltpoint.model.trained_on import write_trained_on
+from meltpoint.params.recipe import Recipe
 from meltpoint.progress import peak_megabytes, say
 from meltpoint.train.batches import mix_one
 from meltpoint.train.calibration import Calibration, calibrate
@@ -24,8 +25,8 @@ from meltpoint.train.checkpoint import STATE, Checkpoint, open_checkpoint
 from meltpoint.train.embed import Features, open_features
 from meltpoint.train.history_file import HISTORY
 from meltpoint.train.job import Job, Outcome, count_parameters, load_strategy
+from meltpoint.train.key import compute_key, list_versions
 from meltpoint.train.problem import build_problem
-from meltpoint.train.recipe import Recipe, compute_key, list_versions
 from meltpoint.train.tracking_process import follow
 
 CHECKPOINTS = ".checkpoints"
@@ -49,13 +50,14 @@ class Inputs:
     names: Names  # of classes, where they have any
 
     @classmethod
-    def below(cls, data: Path) -> "Inputs":
-        """What lies in `data`/views, `data`/features and `data`/names.json.
+    def below(cls, data: Path, recipe: Recipe) -> "Inputs":
+        """The recipe's rows of `data`/views and `data`/features, and `data`/names.json.
 
         Raises:
             ViewsError, FeaturesError, InputsError: one of them is missing.
         """
-        return cls(open_views(data / "views"), open_features(data / "features"), _read_names(data / "names.json"))
+        views, features = data / "views" / recipe.encoder.views, data / "features" / recipe.settings.encoder
+        return cls(open_views(views), open_features(features), _read_names(data / "names.json"))
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def train_strategy(recipe: Recipe, inputs: Inputs, folder: Path, others: Path) -
     if recipe.machine.threads:
         torch.set_num_threads(recipe.machine.threads)
     root, views, features = Path(os.environ.get("DVC_ROOT", ".")) / CHECKPOINTS, inputs.views, inputs.features
-    seeds = derive_seeds(recipe.seed, recipe.settings.repeats)
+    seeds = derive_seeds(recipe.seed, recipe.settings.repeats or 1)
     key = compute_key(recipe, views.fingerprint, features.fingerprint)
     with open_checkpoint(root, recipe.strategy, key) as checkpoint:
         problem, done = build_problem(views, recipe), []
@@ -109,7 +111,7 @@ def derive_seeds(seed: int, repeats: int) -> list[int]:
 
 def _repeat(job: Job[Any], names: Names, number: int, first: Checkpoint) -> Trained:
     """The training of that number, skipped if it is finished; `first` is the checkpoint of the first one."""
-    repeats, place = job.recipe.settings.repeats, job.checkpoint
+    repeats, place = job.recipe.settings.repeats or 1, job.checkpoint
     title = f"repeat {number} of {repeats}, seed {job.recipe.seed}"
     if (place.folder / TRAINED / FACTS).exists():
         say(f"{title}: finished before it was interrupted")
@@ -178,9 +180,11 @@ def _make_card(job: Job[Any], names: Names, outcome: Outcome, found: Mapping[str
     return Card(
         format=FORMAT,
         strategy=recipe.strategy,
+        encoder=recipe.settings.encoder,
+        views=recipe.encoder.views,
         task=recipe.task.kind,
-        backbone=recipe.backbone,
-        images=recipe.images,
+        backbone=recipe.encoder.backbone,
+        images=recipe.views.geometry,
         max_megapixels=recipe.max_megapixels,
         depths=job.views.depths,
         mean=backbone.mean,

@@ -13,13 +13,13 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined] # its docum
 from meltpoint.errors import UserError
 from meltpoint.files import read_json
 from meltpoint.images.views import open_views
+from meltpoint.params.recipe import Recipe
 from meltpoint.train.checkpoint import Checkpoint
 from meltpoint.train.device import device_type
 from meltpoint.train.embed import open_features
 from meltpoint.train.job import Job, SharedStrategy, load_strategy
 from meltpoint.train.launch import ADDRESS, PORT, TIMEOUT, TROUBLE, end_with_parent
 from meltpoint.train.problem import build_problem
-from meltpoint.train.recipe import Recipe
 
 
 def main() -> None:

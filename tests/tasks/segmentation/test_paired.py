@@ -3,12 +3,12 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from judged import SCENE, make_recipes
 from PIL import Image
 
 from meltpoint.compare.decision import compare
@@ -45,13 +45,12 @@ def add(reports: Path, name: str, made: Any, seconds: float) -> None:
     Image.new("RGB", (40, 30)).save(folder / "pictures" / "overlays.png")
     write_json(reports / "costs" / f"train-{name}.json", COSTS | {"seconds": seconds})
     write_json(reports / "costs" / f"predict-{name}.json", COSTS)
-    write_json(reports / "costs" / "embed.json", {"seconds": 3.0, "peak_megabytes": 200.0})
+    write_json(reports / "costs" / "embed-lite0.json", {"seconds": 3.0, "peak_megabytes": 200.0})
     write_json(reports.parent / "classes.json", made.card.classes)
 
 
 def read(reports: Path, *names: str) -> Evidence:
-    heads: Any = {"scene": SimpleNamespace(label="scene")}
-    return read_evidence(reports, list(names), heads, "scene", reports.parent / "classes.json", paired, "miou")
+    return read_evidence(reports, make_recipes(names, SCENE, "miou"), reports.parent / "classes.json", paired)
 
 
 @pytest.fixture

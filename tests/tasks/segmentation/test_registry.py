@@ -59,9 +59,9 @@ class House:
     def train(self, strategy: str, seed: int, steps: int) -> None:
         """Write models/`strategy`, its head trained for some steps, and its reports."""
         torch.manual_seed(seed)
-        params, views = self.params, open_views(self.folder / "data" / "views")
+        params, views = self.params, open_views(self.folder / "data" / "views" / "s128")
         reads = {name: head.reads for name, head in params.heads.items()}
-        backbone = build_backbone(params.backbone, set(reads.values()), views.size)
+        backbone = build_backbone(params.encoders["lite0"], set(reads.values()), views.size)
         heads = build_heads(params.heads, backbone, {"scene": 2})
         model = Model(backbone, heads, reads)
         teach(model, torch.from_numpy(np.array(views.plain)), torch.from_numpy(np.array(views.masks)), steps)
@@ -70,7 +70,8 @@ class House:
             colours=COLOURS,
         )  # fmt: skip
         card = Card(
-            format=FORMAT, strategy=strategy, task="segmentation", backbone=params.backbone, images=params.images,
+            format=FORMAT, strategy=strategy, encoder="lite0", views="s128", task="segmentation",
+            backbone=params.encoders["lite0"].backbone, images=params.views["s128"].geometry,
             max_megapixels=10, mean=backbone.mean, std=backbone.std, heads={"scene": own}, tree=None,
             main_head="scene", metric="miou", key=f"{seed:064d}", data=views.fingerprint, seed=seed, licence="none",
             trainable_parameters=seed, versions={"torch": "2"},
@@ -112,26 +113,19 @@ def teach(model: Model, images: torch.Tensor, masks: torch.Tensor, steps: int) -
 def small_params() -> dict[str, Any]:
     """The default preset for masks, with a tiny backbone."""
     params: dict[str, Any] = yaml.safe_load((ROOT / "presets" / "elpv.yaml").read_text())
-    places: dict[str, Any] = {"images": {"all": "images"}, "masks": {"all": "masks"}, "lists": None}
+    places: dict[str, Any] = {"images": {"all": "images"}, "masks": {"all": "masks"}}
     params["data"]["source"] = {"kind": "masks", "path": "somewhere", **places, "mask_name": "{stem}.png"}
     classes = {name: {"id": number, "colour": COLOURS[number]} for number, name in enumerate(NAMES)}
     params["data"]["labels"] = {
         "scene": {"kind": "mask", "column": "mask", "pixels": "ids", "classes": classes, "void": [255]}
     }
-    params["data"] |= {"names": {}}
     params["task"] = {"kind": "segmentation"}
-    params["images"] |= {"side": 32, "resize": "squash"}
-    params["augment"] |= {"views": 0, "transforms": []}
-    params["backbone"] = {"name": "test_efficientnet", "args": {}, "weights": {"kind": "random"},
-                          "mean": [0.5] * 3, "std": [0.25] * 3}  # fmt: skip
-    params["heads"] = {
-        "scene": {"kind": "dense_linear", "label": "scene", "taps": [-1, -2], "weight": 1.0, "class_weights": "none",
-                  "dice": 0.0, "main": True}
-    }  # fmt: skip
-    params["tree"] = None
+    params["views"]["s128"] = {"side": 32, "resize": "squash", "interpolation": "area"}
+    params["encoders"]["lite0"] |= {"name": "test_efficientnet", "weights": {"kind": "random"}, "std": [0.25] * 3}
+    params["heads"] = {"scene": {"kind": "dense_linear", "label": "scene", "taps": [-1, -2]}}
     params["evaluate"] |= {"worst": 2}
     params["compare"] |= {"metric": "miou", "margin": 1.0}
-    params["register"] = {"name": "scenes", "floors": {"scene/miou": 0.0}, "ceilings": {}, "new_labels": False}
+    params["register"] = {"name": "scenes", "floors": {"scene/miou": 0.0}}
     return params
 
 
@@ -152,11 +146,11 @@ def write_images(folder: Path, params: Params) -> None:
                      "scene.mask": f"masks/{number}.png", "split": split, "group": f"g{number}"})  # fmt: skip
     samples = pd.DataFrame(rows).assign(width=48, height=40, sha256="0")
     write_json(folder / "data" / "classes.json", CLASSES)
-    views, transform = folder / "data" / "views", build_transform(params.augment.transforms, params.images)
-    table = check_samples(samples, CLASSES)
+    images, table = params.views["s128"].geometry, check_samples(samples, CLASSES)
+    views, transform = folder / "data" / "views" / "s128", build_transform([], images)
     write_shards([files], folder / "data" / "raw")
     read = open_shards(folder / "data" / "raw").read
-    write_views(read, table, CLASSES, params.images, transform, 0, 1, views, {"scene": COLOURS})
+    write_views(read, table, CLASSES, images, transform, 0, 1, views, {"scene": COLOURS})
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +222,7 @@ def test_another_geometry_is_counted_on_todays_pixels(scene: House) -> None:
     champion = open_answerer(scene.folder / "models" / "frozen")
     table = read_counts(scene.folder / "reports/strategies/frozen/predictions.parquet", CLASSES)
     before = table[table["split"] == "test"].set_index("id")
-    scene.edit(lambda raw: raw["images"].update(interpolation="bicubic"))
+    scene.edit(lambda raw: raw["views"]["s128"].update(interpolation="bicubic"))
     again = score_again(champion, scene.folder, scene.params).set_index("id").loc[before.index]
     hits, missed = (
         [pixel_column("scene", "tp", name) for name in NAMES], [pixel_column("scene", "fn", name) for name in NAMES]
@@ -255,7 +249,7 @@ def test_another_task_is_refused_unless_other_labels_are_allowed(scene: House) -
 def test_masks_are_held_against_those_of_the_registration(scene: House) -> None:
     version = scene.folder / "artifacts" / "model"
     shutil.copytree(scene.folder / "models" / "frozen", version)
-    write_check(version, open_views(scene.folder / "data" / "views"), version.with_name("check"))
+    write_check(version, open_views(scene.folder / "data" / "views" / "s128"), version.with_name("check"))
     assert set(read_json(version.with_name("check") / "expected.json")[0]) == {"scene.mask"}
     check_version(version)
     shutil.rmtree(version)

@@ -41,7 +41,7 @@ def build_objective(
     targets = encode(train_labels, classes)
     weights = weigh_classes(head.class_weights, classes, lambda: _count(targets, len(classes)))
     match head.target:
-        case "nominal":
+        case None | "nominal":
             return Nominal(tuple(classes), weights)
         case "ordinal":
             return Ordinal(tuple(classes), weights)
@@ -49,14 +49,14 @@ def build_objective(
             assert_never(head.target)
 
 
-def count_outputs(n_classes: int, target: Target) -> int:
+def count_outputs(n_classes: int, target: Target | None) -> int:
     """Nominal: one output for two classes (the logit of the second), else one for each. Ordinal: one for each step."""
-    return n_classes if target == "nominal" and n_classes > 2 else n_classes - 1
+    return n_classes if target != "ordinal" and n_classes > 2 else n_classes - 1
 
 
 def decode(outputs: Tensor, head: Head) -> Tensor:
     """Outputs (..., N, K) of a head to probabilities float32 (..., N, C) in class order; rows sum to 1."""
-    return decode_nominal(outputs) if head.target == "nominal" else decode_ordinal(outputs)
+    return decode_nominal(outputs) if head.target != "ordinal" else decode_ordinal(outputs)
 
 
 def decode_nominal(outputs: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from meltpoint.images.views import Views, open_views
+from meltpoint.images.views import Views, open_like
 from meltpoint.model.card import Card
 from meltpoint.params.read import Params
 from meltpoint.progress import track
@@ -29,9 +29,12 @@ def score_again(champion: Answerer, folder: Path, params: Params) -> pd.DataFram
     It answers as its card says: by its own thresholds, and by its own tree.
     Pictures that the champion refuses (it may have a lower limit of pixels) are left out.
     """
-    views, batch = open_views(folder / "data" / "views"), params.evaluate.batch
+    (views, same), batch = (
+        open_like(champion.card.images, params.views, folder / "data" / "views"),
+        params.evaluate.batch,
+    )
     samples = views.samples.iloc[views.rows("test")]
-    if champion.card.images == params.images:
+    if same:
         said = champion.predict_views(views, ("test",), batch)
     else:
         read = open_shards(folder / "data" / "raw").read

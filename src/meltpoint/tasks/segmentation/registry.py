@@ -9,7 +9,7 @@ import pandas as pd
 
 from meltpoint.arrays import Mask
 from meltpoint.images.mask_files import resize_mask
-from meltpoint.images.views import Views, open_views
+from meltpoint.images.views import Views, open_like
 from meltpoint.model.card import Card
 from meltpoint.params.read import Params
 from meltpoint.progress import track
@@ -29,8 +29,8 @@ def score_again(champion: Answerer, folder: Path, params: Params) -> pd.DataFram
     size, are then brought to today's, so that both are counted on the same pixels. What it is not shown it misses.
     Pictures that it refuses are left out.
     """
-    views = open_views(folder / "data" / "views")
-    if champion.card.images == params.images:
+    views, same = open_like(champion.card.images, params.views, folder / "data" / "views")
+    if same:
         said = champion.predict_views(views, ("test",), params.evaluate.batch)
         wanted = [
             pixel_column(head, count, name)
@@ -59,7 +59,7 @@ def tables_of(views: Views, card: Card, worst: int, report: Path) -> Iterator[Na
 
 
 def _from_pictures(champion: Answerer, views: Views, folder: Path, params: Params) -> Iterator[dict[str, Any]]:
-    rows, masks = views.rows("test"), views.masks
+    rows, masks, images = views.rows("test"), views.masks, next(iter(params.views.values())).geometry
     assert masks is not None, "views of a segmentation have masks"
     samples = views.samples.iloc[rows]
     read = open_shards(folder / "data" / "raw").read
@@ -69,7 +69,7 @@ def _from_pictures(champion: Answerer, views: Views, folder: Path, params: Param
         if answer.error is None:
             counted: dict[str, Any] = {"id": number, "group": group}
             for head, own in answer.masks.items():
-                counted |= _count(head, champion.card.classes[head], masks[row], resize_mask(own.mask, params.images))
+                counted |= _count(head, champion.card.classes[head], masks[row], resize_mask(own.mask, images))
             yield counted
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from meltpoint.arrays import Ints
 from meltpoint.model.model import Model
+from meltpoint.params.data import ViewRow
 from meltpoint.params.training import FinetuneStrategy
 from meltpoint.progress import say, track
 from meltpoint.tasks.contract import Tally
@@ -25,7 +26,6 @@ from meltpoint.train.losses import Losses, name_scores
 from meltpoint.train.optimiser import scale_stages
 from meltpoint.train.probe import Fitted, probe
 from meltpoint.train.problem import Problem
-from meltpoint.train.recipe import Recipe
 
 HEADS, BACKBONE = "heads", "backbone"
 
@@ -85,7 +85,7 @@ def train(job: Job[FinetuneStrategy]) -> Outcome:
         start_from(probed, checkpoint)
         saved = checkpoint.read()
     if not (saved and saved.facts["finished"]):
-        if machine.processes == 1:
+        if (machine.processes or 1) == 1:
             finetune(job, model)
         else:
             launch(job)
@@ -150,7 +150,7 @@ def unfreeze(model: Model, strategy: FinetuneStrategy) -> dict[str, float]:
     What no gradient reaches, such as a stage after the last tap, stays frozen. Below the first parameter that learns
     no gradient is computed, and no activation kept.
     """
-    stages = scale_stages(model.backbone.stages(), strategy.unfreeze, strategy.layer_decay)
+    stages = scale_stages(model.backbone.stages(), strategy.unfreeze, strategy.layer_decay or 1.0)
     slower = strategy.backbone_lr / strategy.lr
     scales = {f"{BACKBONE}.{name}": slower * scale for name, scale in stages.items()}
     scales |= {f"{HEADS}.{name}": 1.0 for name, _ in model.heads.named_parameters()}
@@ -179,7 +179,7 @@ def join(job: Job[FinetuneStrategy], model: Model, accelerator: Accelerator) -> 
         ids=problem.train.ids,
         seed=recipe.seed,
         batch=settings.batch,
-        transform=None if problem.images.count else _transform(recipe),
+        transform=None if problem.images.count else _transform(recipe.views),
         workers=recipe.machine.workers,
         share=accelerator.process_index,
         shares=accelerator.num_processes,
@@ -202,8 +202,8 @@ def join(job: Job[FinetuneStrategy], model: Model, accelerator: Accelerator) -> 
     )
 
 
-def _transform(recipe: Recipe) -> Transform:
+def _transform(views: ViewRow) -> Transform:
     from meltpoint.images.augment import build_transform  # albumentations takes seconds to import
 
-    transform: Transform = build_transform(recipe.augment.transforms, recipe.images)
+    transform: Transform = build_transform(views.transforms, views.geometry)
     return transform
