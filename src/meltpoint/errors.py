@@ -1,4 +1,4 @@
-"""Trouble the user can mend is printed as a message, without a traceback; a bug keeps its traceback."""
+"""An error that the user can fix is printed as a message, without a traceback; a bug keeps its traceback."""
 
 import errno
 import sqlite3
@@ -7,23 +7,23 @@ from collections.abc import Callable, Iterator
 
 from meltpoint.progress import plain_lines
 
-# What a disk may refuse, and how to mend it: no slip of the program.
-MENDS = {
+# Errors of the disk, and how to fix them: no bug of the program.
+FIXES = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "Make room, or raise the limit"),
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "Grant permission, or choose another folder"),
 }
-SQLITE_MENDS = {  # by the primary code of an error, https://sqlite.org/rescode.html
-    sqlite3.SQLITE_FULL: MENDS[errno.ENOSPC],
-    sqlite3.SQLITE_IOERR: MENDS[errno.ENOSPC],
-    sqlite3.SQLITE_READONLY: MENDS[errno.EACCES],
-    sqlite3.SQLITE_CANTOPEN: MENDS[errno.EACCES],
+SQLITE_FIXES = {  # by the primary code of an error, https://sqlite.org/rescode.html
+    sqlite3.SQLITE_FULL: FIXES[errno.ENOSPC],
+    sqlite3.SQLITE_IOERR: FIXES[errno.ENOSPC],
+    sqlite3.SQLITE_READONLY: FIXES[errno.EACCES],
+    sqlite3.SQLITE_CANTOPEN: FIXES[errno.EACCES],
 }
 
 
 class UserError(Exception):
-    """Base of every error that is told to the user; concrete ones stand beside the code that raises them.
+    """Base of every error that is shown to the user; the concrete ones stand beside the code that raises them.
 
-    A message has four parts: what is wrong, what came, what is allowed, how to mend it.
+    A message has four parts: what is wrong, what was given, what is allowed, how to fix it.
     """
 
 
@@ -41,10 +41,10 @@ def guarded(main: Callable[[], None]) -> None:
         print("\nmeltpoint: stopped. What is whole is kept; the same command goes on from there.", file=sys.stderr)
         raise SystemExit(130) from None
     except Exception as error:
-        told = _about_disk(error)
-        if told is None:
+        shown = _about_disk(error)
+        if shown is None:
             raise
-        print(f"\nmeltpoint: {plain_lines(told)}", file=sys.stderr, flush=True)
+        print(f"\nmeltpoint: {plain_lines(shown)}", file=sys.stderr, flush=True)
         raise SystemExit(1) from None
 
 
@@ -52,14 +52,14 @@ def _about_disk(error: Exception) -> str | None:
     """The message if an error, or what caused it, is that of a disk; None for a bug."""
     for cause in _causes(error):
         match cause:
-            case OSError(errno=int(number)) if number in MENDS:
-                name, reason, mend = cause.filename or "A file", cause.strerror, MENDS[number]
-            case sqlite3.Error() if (code := getattr(cause, "sqlite_errorcode", 0) & 0xFF) in SQLITE_MENDS:
-                name, reason, mend = "MLflow's database", str(cause), SQLITE_MENDS[code]
+            case OSError(errno=int(number)) if number in FIXES:
+                name, reason, fix = cause.filename or "A file", cause.strerror, FIXES[number]
+            case sqlite3.Error() if (code := getattr(cause, "sqlite_errorcode", 0) & 0xFF) in SQLITE_FIXES:
+                name, reason, fix = "MLflow's database", str(cause), SQLITE_FIXES[code]
             case _:
                 continue
         return (
-            f"{name} cannot be read or written: {reason}. Nothing is left half written under its own name. {mend}, and "
+            f"{name} cannot be read or written: {reason}. Nothing is left half written under its own name. {fix}, and "
             "run the same command: it goes on from there."
         )
     return None

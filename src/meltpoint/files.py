@@ -88,7 +88,7 @@ def _sync(path: Path) -> None:
 
 
 def _sync_files(folder: Path) -> None:
-    """Bring what lies in a folder to the disk, or a power cut could leave its name with files of zero bytes."""
+    """Write the files of a folder through to the disk, or a power cut could leave them with zero bytes."""
     for path in folder.rglob("*"):
         if not path.is_symlink():
             _sync(path)
@@ -119,7 +119,7 @@ def _is_alive(process: int) -> bool:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Give an OSError that knows no file this one. Libraries written in Rust say the number of theirs in words."""
+    """Add this path to an OSError that has none. Libraries written in Rust give the error number in words."""
     try:
         yield
     except OSError as error:

@@ -126,7 +126,7 @@ def _asked_pause(response: requests.Response) -> float:
 
 
 def _write(response: requests.Response, part: Path, policy: RetryPolicy, wait: Wait) -> int:
-    """Write the body to `part`; a host that trickles is as bad as one that is silent."""
+    """Write the body to `part`; a host that is very slow counts as one that does not answer."""
     end = time.monotonic() + WHOLE * policy.timeout
     start = _read(response, 16)
     while 0 < len(start) < 16 and (more := _read(response, 16)):

@@ -1,4 +1,4 @@
-"""Work done ahead of the one who takes it, in order, by threads, with a bound on what waits."""
+"""Computes results ahead of their use, in order, in threads, with a bound on how many wait."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -12,7 +12,7 @@ Made = TypeVar("Made")
 def map_ahead(make: Callable[[Item], Made], items: Iterable[Item], ahead: int, threads: int | None) -> Iterator[Made]:
     """`make` of each item, in order, at most `ahead` of them in advance, on `threads` (None: a few for each core).
 
-    Whoever stops taking, or is given an error, leaves nothing running.
+    When the consumer stops, or an error is raised, nothing is left running.
     """
     pool = ThreadPoolExecutor(threads)
     waiting: deque[Future[Made]] = deque()

@@ -20,7 +20,7 @@ TIMES = Path(".checkpoints/seconds")  # of stages: no out of any, ignored by git
 
 
 def timed_file(stage: str) -> Path:
-    """Where it is kept how long a stage took here the last time."""
+    """The file that holds how long a stage took here the last time."""
     return TIMES / f"{stage}.json"
 
 
@@ -31,12 +31,12 @@ def track(items: Iterable[Item], what: str, total: int | None = None, unit: str 
 
 
 def plain(text: str) -> str:
-    """Text of the data in one line in which nothing acts: what steers a terminal or turns the direction is escaped."""
+    """Text of the data as one harmless line: control characters and marks of direction are escaped."""
     return "".join(_escaped(letter) if unicodedata.category(letter) in UNSEEN else letter for letter in text)
 
 
 def plain_lines(text: str) -> str:
-    """The same for a text of ours in which the data are told: its lines and tabs stay."""
+    """The same for a text of ours that quotes the data: its line breaks and tabs stay."""
     return "".join(letter if letter in "\n\t" else plain(letter) for letter in text)
 
 
@@ -45,7 +45,7 @@ def _escaped(letter: str) -> str:
 
 
 def say(text: str) -> None:
-    """Print a line of news at once."""
+    """Print a line at once."""
     print(plain_lines(text), flush=True)
 
 

@@ -25,7 +25,7 @@ def is_image(start: bytes) -> bool:
 
 
 def what_it_is(start: bytes, announced: str) -> str:
-    """What an answer that is no image is: an image that cannot be read here by its first bytes, else what it says."""
+    """What a response that is no readable image is: an unsupported image format, else the announced type."""
     if brand_of(start) in HEIC_BRANDS:
         return "HEIC, which needs the extra: pip install pillow-heif"
     if start.startswith(JPEG_XL):

@@ -120,7 +120,7 @@ def test_folders_that_hold_equal_folders_are_no_classes_unless_listed(
 ) -> None:
     for number in range(8):
         draw(workplace / f"photos/{'ab'[number % 2]}/{'cd'[number // 2 % 2]}/{number}.png", number)
-    with pytest.raises(SourceError, match=r"hold nothing but folders of mostly equal names: \['c', 'd'\]"):
+    with pytest.raises(SourceError, match=r"hold only folders with mostly equal names: \['c', 'd'\]"):
         download_dataset(folder(), RAW, REPORT, inspect, normalise)
     listed = {"y": {"kind": "names", "column": "class", "classes": ["a", "b"]}}
     collected = download_dataset(data({"kind": "folder", "path": "photos"}, listed), RAW, REPORT, inspect, normalise)
@@ -229,7 +229,7 @@ def test_absolute_paths_below_the_folder_are_taken(photos: Path, inspect: Inspec
     [
         ("/home/ann/set/cat/a.png", r"is absolute; .*'cat/a\.png' is there: take '/home/ann/set/' off the paths"),
         (r"D:\set\cat\a.png", r"has a drive letter; .*'cat/a\.png' is there: take 'D:/set/' off the paths"),
-        ("../photos/cat/a.png", r"climbs out of its folder; .*'cat/a\.png' is there: take '../photos/' off"),
+        ("../photos/cat/a.png", r"leaves its folder; .*'cat/a\.png' is there: take '../photos/' off"),
         ("/elsewhere/q.png", r"is absolute; .*Set data.source.images to the folder that all paths start at"),
         ("https://example.org/a.png", r"1 of 2 paths .* addresses, .*'https://example.org/a.png'.*fetch-urls LISTS"),
         ("S3://bucket/a.png", r"1 of 2 paths .* addresses"),

@@ -188,7 +188,7 @@ def test_archives(row: Any, workplace: Any, check_refused: Any) -> None:
         return
     check_refused(row, code, said)
     assert not {path for path in workplace.left() if not path.endswith(".lock")}
-    if row.fate == "set aside":
+    if row.fate == "skipped":
         workplace.params["data"]["max_bad"] = 1
         assert workplace.stage("download")[0] == 0
         assert len(workplace.samples()) == 6

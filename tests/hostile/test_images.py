@@ -224,14 +224,14 @@ def test_images(row: Any, workplace: Any, card: Any, check_refused: Any, monkeyp
         for resizing in ("squash", "crop", "letterbox"):
             seen(paths, card, resizing)
         return
-    assert row.fate == "set aside"
+    assert row.fate == "skipped"
     check_refused(row, code, said)
     assert "data.max_bad allows 0" in said
     assert not workplace.left()
-    check_set_aside(row, workplace, files, card)
+    check_skipped(row, workplace, files, card)
 
 
-def check_set_aside(row: Any, workplace: Any, files: list[File], card: Any) -> None:
+def check_skipped(row: Any, workplace: Any, files: list[File], card: Any) -> None:
     """With `data.max_bad` the rest is used, and each of the files is listed; serving gives the same reason."""
     workplace.params["data"]["max_bad"] = len(files)
     code, said = workplace.stage("download")

@@ -1,4 +1,4 @@
-"""An archive, local or at a URL, with the sha256 that params.yaml says; a broken download goes on where it stopped."""
+"""Finds or downloads an archive and checks its sha256; a broken download continues where it stopped."""
 
 import hashlib
 import time
@@ -21,11 +21,11 @@ PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)  # seconds after each attempt in a row that 
 
 
 class FetchError(UserError, RuntimeError):
-    """An archive cannot be had, or is not the one that params.yaml names."""
+    """An archive cannot be downloaded, or is not the one that params.yaml names."""
 
 
 class _BrokenError(Exception):
-    """The connection or the server failed in a way that may pass."""
+    """The connection or the server failed, perhaps temporarily."""
 
 
 def fetch(location: str, sha256: str, store: Path, max_bytes: int, pause: Callable[[float], None] = time.sleep) -> Path:
@@ -35,7 +35,7 @@ def fetch(location: str, sha256: str, store: Path, max_bytes: int, pause: Callab
     More than `max_bytes` are not downloaded. `pause` waits that many seconds.
 
     Raises:
-        FetchError: it cannot be had, is larger, or has another sha256.
+        FetchError: it cannot be downloaded, is larger, or has another sha256.
         SourceError: there is no such local file.
     """
     scheme = urlsplit(location).scheme.lower()
@@ -87,7 +87,7 @@ def _stored(location: str, sha256: str, store: Path, max_bytes: int, pause: Call
 
 
 def _download(location: str, part: Path, max_bytes: int, pause: Callable[[float], None]) -> None:
-    """Bring `part` to its full length, going on after failures as long as each few attempts bring something."""
+    """Download `part` to its full length; continue after failures as long as every few attempts add something."""
     failures = 0
     while True:
         before = _size(part)

@@ -1,4 +1,4 @@
-"""What a zip and a tar hold, said alike: names and sizes as they declare them, nothing judged, nothing written."""
+"""The members of a zip or a tar in one form: names and sizes as declared; nothing is checked or written."""
 
 import bz2
 import gzip
@@ -56,10 +56,10 @@ def open_members(archive: Path) -> Iterator[Iterator[Member]]:
             yield _zip_members(opened)
         return
     with _opener(start)(archive) as stream:
-        wary = _BoundedStream(stream)
-        # `r:` undoes no compression itself, so every byte passes the wary stream.
-        with tarfile.open(fileobj=wary, mode="r:") as tar:  # type: ignore[call-overload]
-            yield _tar_members(tar, wary)
+        bounded = _BoundedStream(stream)
+        # `r:` undoes no compression itself, so every byte passes the bounded stream.
+        with tarfile.open(fileobj=bounded, mode="r:") as tar:  # type: ignore[call-overload]
+            yield _tar_members(tar, bounded)
 
 
 class _BoundedStream:

@@ -1,4 +1,4 @@
-"""Deals groups into parts by draws of their own, and moves the fewest that bring every class within its bounds."""
+"""Assigns groups to parts at random, then moves the fewest groups that bring every class within its bounds."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from meltpoint.data.strata import Shares, Strata
 
 # How far a part may be from its share of a stratum, in standard deviations of a draw without strata.
 OF_ALL, OF_CLASS, OF_COMBINATION = 0.5, 1.0, 2.0
-LEAST_ROOM = 1.0  # images; less cannot always be had, as counts are whole
+LEAST_ROOM = 1.0  # images; less is not always possible, as counts are whole numbers
 SLACK = 1e-9
 
 
@@ -35,7 +35,7 @@ def assign(strata: Strata, shares: Shares, draws: Floats) -> Ints:
 
 @dataclass(frozen=True)
 class _Ledger:
-    """Who is where, and what is allowed; parts S, strata K, groups G.
+    """Which group is in which part, and what is allowed; parts S, strata K, groups G.
 
     `held` (S, K) are images, `groups` (S, K) groups of a stratum in a part; `least` and `most` (S, K) bound `held`,
     `wanted` (S, K) are the shares; `distance` (G, S) of a draw from a part; strata that are `settled` (K,) must not be
@@ -66,7 +66,7 @@ class _Ledger:
         return not bool(((low | high) & (count > 0)).any())
 
     def move(self, strata: Strata, group: int, end: int) -> None:
-        """Let a group be in the part `end`."""
+        """Move a group to the part `end`."""
         cells = strata.cells_of(group)
         columns, count, start = strata.column[cells], strata.count[cells], self.parts[group]
         self.held[start, columns] -= count

@@ -1,4 +1,4 @@
-"""Folders that would be classes and most likely are none: they are splits, folds or places, and classes lie in them."""
+"""Finds folders that most likely are no classes, but splits, folds or places with the classes inside."""
 
 import os
 from collections import Counter
@@ -28,7 +28,7 @@ class Held:
 
 
 def find_class_warning(root: Path, folders: Iterable[str]) -> str | None:
-    """Why folders taken for classes most likely are none; None where nothing speaks against them.
+    """Why folders taken for classes most likely are not classes; None where nothing speaks against them.
 
     Folders that hold a single one are stepped through first. Three things speak against classes. Most of them hold no
     picture and mostly the same folders, two at least (a class may be parted into folders). Or one holds no picture and
@@ -39,8 +39,8 @@ def find_class_warning(root: Path, folders: Iterable[str]) -> str | None:
         _look(folder, classes.setdefault(Path(folder).name, Held()))
     if alike := _alike(classes) or _around(classes):
         inside = sorted({name for one in alike for name in classes[one].folders.values()})
-        told = "they" if len(alike) == len(classes) else f"of these {shortened(map(printable, alike))}"
-        why = f"and {told} hold nothing but folders of mostly equal names: {shortened(inside)}. Most likely those are"
+        shown = "they" if len(alike) == len(classes) else f"of these {shortened(map(printable, alike))}"
+        why = f"and {shown} hold only folders with mostly equal names: {shortened(inside)}. Most likely those are"
         why += " the classes."
     elif splits := _splits(classes):
         why = f"and {splits} are most likely parts of one dataset, not classes."
@@ -88,7 +88,7 @@ def _alike(classes: dict[str, Held]) -> list[str]:
 
 
 def _around(classes: dict[str, Held]) -> list[str]:
-    """The classes that hold mostly folders which are called as classes are."""
+    """The classes that hold mostly folders with the names of classes."""
     names = frozenset(name.casefold() for name in classes)
     return [name for name, held in classes.items() if not held.pictures and _are_alike(frozenset(held.folders), names)]
 

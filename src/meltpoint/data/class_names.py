@@ -28,7 +28,7 @@ class Named:
 
 
 def read_names(tables: dict[str, NameTable], classes: Classes) -> Named:
-    """The names of the classes of each label in `tables`; a class without one goes by its own.
+    """The names of the classes of each label in `tables`; a class without one keeps its own.
 
     Raises:
         NamesError: no such label, one class with two names in one language, or a table that names no class at all.

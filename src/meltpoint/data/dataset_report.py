@@ -1,4 +1,4 @@
-"""What was met while a dataset was brought in: all of it as data, the gist of it in a sentence."""
+"""What the stage `download` found: all of it as data, and a summary in a sentence."""
 
 import unicodedata
 from dataclasses import asdict
@@ -26,8 +26,8 @@ def build_report(
         "unlabelled": {label: int(samples[label].isna().sum()) for label in classes},
         "splits": {split: int((samples["split"] == split).sum()) for split in SPLITS},
         "groups": int(samples["group"].nunique()),
-        "unusable": [asdict(aside) for aside in unusable],
-        "ignored": [asdict(aside) for aside in listing.ignored],
+        "unusable": [asdict(skipped) for skipped in unusable],
+        "ignored": [asdict(skipped) for skipped in listing.ignored],
         "published": _published(listing.coverage),
         "repeated": repeated,
         "differ_in_capitals": _twins(samples),
@@ -45,7 +45,7 @@ def _published(coverage: dict[str, Coverage]) -> dict[str, Any] | None:
 
 
 def _twins(samples: pd.DataFrame) -> list[list[str]]:
-    """Paths that a file system without capitals takes for one: told apart here, they would collide there."""
+    """Paths that differ only in capitals: they are kept apart here, and collide on other file systems."""
     alike: dict[str, list[str]] = {}
     for path in samples["path"]:
         alike.setdefault(unicodedata.normalize("NFC", path).casefold(), []).append(path)
@@ -61,9 +61,13 @@ def closing_sentence(met: dict[str, Any]) -> str:
     if met["published"]:
         say(_coverage(met["published"]))
     labels = ", ".join(f"{label} ({_counted(counts)})" for label, counts in met["labels"].items())
-    aside = {"unusable": len(met["unusable"]), "ignored": len(met["ignored"]), "repeated rows": met["repeated"]["rows"]}
-    aside |= {f"without {label}": count for label, count in met["unlabelled"].items()}
-    said = ", ".join(f"{count:,} {what}" for what, count in aside.items() if count or what == "unusable")
+    skipped = {
+        "unusable": len(met["unusable"]),
+        "ignored": len(met["ignored"]),
+        "repeated rows": met["repeated"]["rows"],
+    }
+    skipped |= {f"without {label}": count for label, count in met["unlabelled"].items()}
+    said = ", ".join(f"{count:,} {what}" for what, count in skipped.items() if count or what == "unusable")
     return f"{met['images']:,} images from {met['source']}, {labels}, {said}"
 
 

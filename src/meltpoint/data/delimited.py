@@ -178,7 +178,7 @@ def _checked(line: int, row: list[str], names: list[str], name: str, place: str)
     if len(row) != len(names):
         raise SourceError(
             f"Line {line} of {name} has {len(row)} cells {row[:6]}, and the columns are {names}. "
-            f"Mend the line, or set {place}.separator and {place}.header."
+            f"Fix the line, or set {place}.separator and {place}.header."
         )
     return row
 
@@ -189,7 +189,7 @@ def _check_addresses(table: Path, cells: list[str]) -> None:
     if found:
         raise SourceError(
             f"{len(found):,} of {len(cells):,} paths in {table.name} are addresses, the first is {found[0]!r}. Allowed "
-            "are files. Write lists with a line `FOLDER/FILE.jpg ADDRESS` for each image, bring them with "
+            "are files. Write lists with a line `FOLDER/FILE.jpg ADDRESS` for each image, download them with "
             "`meltpoint fetch-urls LISTS --into FOLDER`, and name the files in the table."
         )
 

@@ -1,4 +1,4 @@
-"""What lies in a folder, sorted; what desktops leave behind is told from folders of the data."""
+"""The sorted entries of a folder, and which of them are hidden or left behind by a desktop."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Brings a dataset in: each image is decoded once and stored, or listed with the reason why not. All or nothing."""
+"""Reads a dataset: each image is decoded once and stored, or listed with the reason why not. All or nothing."""
 
 import os
 import shutil
@@ -43,7 +43,7 @@ SCRATCH = Path(".checkpoints/download")  # below the working directory: ignored 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset that lies whole in data/raw.
+    """A dataset that is stored completely in data/raw.
 
     samples: as `tables.check_samples` says, sorted by path, ids 0 to N-1 in that order.
     names: of classes for people, {label: {language: {class: name}}}.
@@ -88,7 +88,7 @@ def download_dataset(data: Data, raw: Path, report: Path, inspect: Inspect, norm
         with whole_folder(raw) as folder:
             check = partial(check_image, data.max_megapixels, inspect, normalise, masked)
             samples, unusable, images = _stored(table, check, masked, folder)
-            unusable = sorted(listing.unusable + unusable, key=lambda aside: aside.path)
+            unusable = sorted(listing.unusable + unusable, key=lambda skipped: skipped.path)
             met = build_report(listing, samples, classes, unusable, repeated) | {"bad_allowed": data.max_bad}
             depths = _describe_pixels(met, images, masked)
             write_json(report, met)
@@ -135,14 +135,14 @@ def _labelled(listing: Listing, data: Data) -> tuple[pd.DataFrame, Classes]:
 
 
 def _once(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """One row for each path, and which rows said the same again.
+    """One row for each path, and which rows were repeated.
 
     Raises:
         DatasetError: two rows of one path differ in a label, the group or the split.
     """
     again = table[table["path"].duplicated(keep=False)]
-    told = again.drop(columns="origin").drop_duplicates()
-    clash = told[told["path"].duplicated(keep=False)]
+    rows = again.drop(columns="origin").drop_duplicates()
+    clash = rows[rows["path"].duplicated(keep=False)]
     if len(clash):
         paths = clash["path"].unique()
         rows = clash[clash["path"] == paths[0]].drop(columns="path")
@@ -173,7 +173,7 @@ def _size(path: Path) -> int:
     try:
         return path.stat().st_size
     except OSError:
-        return 0  # what is wrong with it is told when it is copied
+        return 0  # what is wrong with it is reported when it is read
 
 
 def _check_mask_paths(table: pd.DataFrame) -> None:
@@ -219,17 +219,17 @@ def _stored(
 def _check_bad(unusable: list[Skipped], table: pd.DataFrame, allowed: int, report: Path) -> None:
     if len(unusable) <= allowed:
         return
-    shown = "\n".join(f"  {aside.path}: {aside.reason}" for aside in unusable[:SHOWN])
+    shown = "\n".join(f"  {skipped.path}: {skipped.reason}" for skipped in unusable[:SHOWN])
     more = f"\n  and {len(unusable) - SHOWN:,} more" if len(unusable) > SHOWN else ""
-    total = len(set(table["path"]) | {aside.path for aside in unusable})
-    missing = [aside.path for aside in unusable if aside.reason == "no such file"]
+    total = len(set(table["path"]) | {skipped.path for skipped in unusable})
+    missing = [skipped.path for skipped in unusable if skipped.reason == "no such file"]
     hint = _about_missing(table, missing, len(missing) == total) if missing and len(table) else ""
-    mend = "Mend or remove them in the source"
+    fix = "Fix or remove them in the source"
     few = 2 * len(unusable) <= total  # where most fail, it is most likely the source that is not what it is taken for
-    mend += f", or set data.max_bad to {len(unusable)}." if few else ", or name another one."
+    fix += f", or set data.max_bad to {len(unusable)}." if few else ", or name another one."
     raise DatasetError(
         f"{len(unusable):,} of {total:,} images cannot be used, and data.max_bad allows {allowed:,}:\n"
-        f"{shown}{more}{hint}\nAll are listed in {report}. {mend}"
+        f"{shown}{more}{hint}\nAll are listed in {report}. {fix}"
     )
 
 

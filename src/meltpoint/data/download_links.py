@@ -1,4 +1,4 @@
-"""All images of lists of links, politely: few at a time of one host, each tried a few times, what is there kept."""
+"""Downloads the images of lists of links: few at a time of one host, with retries; existing files are kept."""
 
 import csv
 import errno
@@ -30,12 +30,12 @@ State = Literal["fetched", "there", "dead", "not tried"]
 
 
 class LinkDownloadError(UserError, RuntimeError):
-    """Images cannot be brought in."""
+    """Images cannot be downloaded."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a link, or of a line that is none; `silent`: its host did not answer."""
+    """The result for a link, or for a line that is no link; `silent`: its host did not answer."""
 
     link: Link | Flaw
     state: State
@@ -46,7 +46,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class LinkReport:
-    """sentence: what came of it; report: a JSON with the counts by class, beside it a CSV with every link."""
+    """sentence: the result; report: a JSON with the counts by class, beside it a CSV with every link."""
 
     sentence: str
     report: Path
@@ -61,13 +61,13 @@ def download_links(
     max_megabytes: float,
     pause: Wait | None = None,
 ) -> LinkReport:
-    """Bring the images of the links in `lists` (a folder of .txt files, or one) to `into`, as `folder/file.jpg`.
+    """Download the images of the links in `lists` (a folder of .txt files, or one) to `into`, as `folder/file.jpg`.
 
-    What is there already is not asked for again, so a run that was ended goes on where it was. `parallel` images are
-    fetched at a time, of one host never more than two; `timeout` is in seconds to connect and of silence; failures
-    that may pass are tried again `retries` times, after pauses that double, or as long as the server says. What is no
-    image, or larger than `max_megabytes` (10**6 bytes), is not kept. `into`/fetch.json counts what came, by class,
-    and `into`/fetch.csv tells it of each link; both are written too when Ctrl-C ends it. `pause` stands in for the
+    Existing images are not downloaded again, so a run that was stopped continues where it was. `parallel` images are
+    downloaded at a time, of one host never more than two; `timeout` is in seconds to connect and of silence. Failures
+    that may be temporary are tried again `retries` times, after pauses that double, or as long as the server says. What
+    is no image, or larger than `max_megabytes` (10**6 bytes), is not kept. `into`/fetch.json counts the results by
+    class, and `into`/fetch.csv lists the result for each link; both are written too when Ctrl-C ends it. `pause` stands in for the
     pauses, in tests.
 
     Raises:
@@ -109,7 +109,7 @@ def _download(lists: Path, into: Path, parallel: int, policy: RetryPolicy, pause
 def _outcomes(
     links: Sequence[Link], into: Path, job: Callable[[Link], Outcome], parallel: int, stop: Event
 ) -> Generator[Outcome, None, None]:
-    """What becomes of each link, as it comes; ending it early stops the work too."""
+    """The result of each link, as it arrives; closing this generator stops the work too."""
     missing = []
     for link in links:
         if _is_there(into / link.path):
@@ -184,9 +184,9 @@ def _counted(states: Counter[str]) -> dict[str, int]:
 
 
 def _sentence(report: dict[str, Any], into: Path) -> str:
-    told = ", ".join(f"{reason} {count:,}" for reason, count in list(report["reasons"].items())[:SHOWN])
+    shown = ", ".join(f"{reason} {count:,}" for reason, count in list(report["reasons"].items())[:SHOWN])
     bare = [label for label, own in report["classes"].items() if not own["fetched"] + own["there"]]
-    lost = f" ({told})" if told else ""
+    lost = f" ({shown})" if shown else ""
     rest = f", {report['not_tried']:,} not tried" if report["not_tried"] else ""
     without = f"; without any image: {shortened(bare)}" if bare else ""
     n_classes = len(report["classes"])

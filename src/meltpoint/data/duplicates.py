@@ -1,4 +1,4 @@
-"""Finds pictures that are in a dataset twice: the same pixels, or the same detail at another exposure, size or turn.
+"""Finds pictures that are in a dataset twice: equal pixels, or equal detail at another exposure, size or rotation.
 
 A perceptual hash of the detail proposes pairs, the pixels of the detail decide. Each picture is decoded once and kept
 as 3 kB. Hashes are compared all with all, which is quadratic but cheap: on two cores 2,600 pictures take a second or

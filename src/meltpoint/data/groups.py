@@ -1,4 +1,4 @@
-"""Images that must stay together: those of one `group`, and duplicates of each other, also by way of third ones."""
+"""Images that must stay together: those of one `group`, and duplicates, also through chains of duplicates."""
 
 import hashlib
 from collections.abc import Sequence

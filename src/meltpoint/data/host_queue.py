@@ -1,4 +1,4 @@
-"""Whose turn it is: links of many hosts at once, of one host only a few, of a silent one none."""
+"""A queue of links: many hosts at once, few links of one host, and no more links of a host that does not answer."""
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
@@ -10,7 +10,7 @@ SILENT = 3  # links of one host in a row without any answer, after which the oth
 
 
 class HostQueue:
-    """Links that wait. Take one, and say when it is done; hosts come in turn."""
+    """Links that wait. Take the next one, and report when it is done; hosts alternate."""
 
     def __init__(self, links: Iterable[Link]) -> None:
         self._waiting: dict[str, deque[Link]] = {}
@@ -20,7 +20,7 @@ class HostQueue:
         self._silent: Counter[str] = Counter()
 
     def next_link(self) -> Link | None:
-        """A link whose host has a free place; None when every waiting link has to wait on."""
+        """A link whose host has a free place; None while there is none."""
         while self._free:
             host = self._free.popleft()
             if self._waiting[host]:

@@ -19,7 +19,7 @@ Job = tuple[str, str, str]  # path, origin, origin of the mask
 
 
 class DatasetError(UserError, ValueError):
-    """A dataset cannot be brought in as it is."""
+    """A dataset cannot be used as it is."""
 
 
 class MaskError(UserError, ValueError):

@@ -137,9 +137,9 @@ def written_missing(rows: pd.DataFrame, labels: dict[str, Label], stated: Collec
             counts = rows[label.column].fillna("").value_counts().sort_index()
             words = {str(cell): int(count) for cell, count in counts.items() if cell and _is_missing(str(cell), label)}
             if words:
-                mend = "" if isinstance(label, ThresholdLabel) else f"; a class is listed in data.labels.{name}.classes"
-                told = f"{sum(words.values()):,} rows of {label.column!r} hold a word for a missing cell"
-                notes.append(f"{told}, and have no {name!r}: {words}{mend}")
+                fix = "" if isinstance(label, ThresholdLabel) else f"; a class is listed in data.labels.{name}.classes"
+                shown = f"{sum(words.values()):,} rows of {label.column!r} hold a word for a missing cell"
+                notes.append(f"{shown}, and have no {name!r}: {words}{fix}")
     return notes
 
 
@@ -215,9 +215,9 @@ def _by_name(name: str, label: NamesLabel, known: list[str]) -> Rule:
     names = sorted(known) if label.classes is None else label.classes
     _check_names(name, names)
     if label.classes is None and (alike := find_confusable(names)):
-        told = "; ".join(escaped(group) for group in alike[:SHOWN])
+        shown = "; ".join(escaped(group) for group in alike[:SHOWN])
         raise LabelError(
-            f"Label {name!r} has classes that no person can tell apart: {told}. They are most likely the same, and "
+            f"Label {name!r} has classes that no person can tell apart: {shown}. They are most likely the same, and "
             "differ in capitals, blanks, or letters that look alike (here as escapes). Make them one in the source, or "
             f"list them in data.labels.{name}.classes if they are meant."
         )

@@ -18,7 +18,7 @@ class LinksError(UserError, ValueError):
 
 @dataclass(frozen=True)
 class Link:
-    """An image to be had: its class, its path relative to the folder of images, where it is, and on which host."""
+    """An image to download: its class, its path relative to the folder of images, where it is, and on which host."""
 
     label: str
     path: str

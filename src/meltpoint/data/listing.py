@@ -1,4 +1,4 @@
-"""What a source holds, said before any image is opened: files, their raw text columns, and what was left aside."""
+"""What a source holds, said before any image is opened: files, their raw text columns, and what was skipped."""
 
 import difflib
 import os
@@ -14,7 +14,7 @@ from meltpoint.errors import UserError
 if TYPE_CHECKING:  # the stage that looks for changes runs each time, and does without
     import pandas as pd
 
-TOLD = 20  # names that a message lists
+SHOWN = 20  # names that a message lists
 SEARCHED = 100_000  # files of a folder that are looked through for a name
 LONGEST_NAME = 255  # bytes of one folder or file name, on every common file system
 LONGEST_PATH = 2048  # bytes; leaves room for the folder that it is put into
@@ -131,7 +131,7 @@ def nearest_file(path: Path) -> Path | None:
 def tail_in(folder: Path, path: str) -> tuple[str, str] | None:
     """The longest end of a path that is a file in `folder`, and what stands before it; None if none is.
 
-    So paths are told that start at another folder, or were written on another machine.
+    So a message can help with paths that start at another folder, or were written on another machine.
     """
     slashed = path.replace("\\", "/")
     parts = [part for part in slashed.split("/") if part not in ("", ".", "..")]
@@ -150,9 +150,9 @@ def is_there(path: Path) -> bool:
 
 def shortened(names: Iterable[str]) -> str:
     """A list of names as a message shows it: all of a few, the first of many."""
-    told = list(names)
-    rest = f" and {len(told) - TOLD} more" if len(told) > TOLD else ""
-    return f"{told[:TOLD]}{rest}"
+    shown = list(names)
+    rest = f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
+    return f"{shown[:SHOWN]}{rest}"
 
 
 def plain_path(name: str) -> str:
@@ -184,7 +184,7 @@ def _flaw(slashed: str, parts: list[str]) -> str | None:
     flaws = {
         "is empty": not parts,
         "is absolute": slashed.startswith("/"),
-        "climbs out of its folder": ".." in parts,
+        "leaves its folder": ".." in parts,
         "has a drive letter": any(re.match(r"[A-Za-z]:", part) for part in parts),
         "holds a NUL character": "\0" in slashed,
         "is not UTF-8": not is_text(slashed),

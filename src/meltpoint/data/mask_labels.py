@@ -88,5 +88,5 @@ def note_turned(turned: int) -> list[str]:
         return []
     return [
         f"{turned:,} images with masks are turned or mirrored by their EXIF orientation, and their masks are taken as "
-        "drawn on the upright picture. If your tool does not heed EXIF, they do not fit: look at reports/augment/"
+        "drawn on the upright picture. If your tool ignores EXIF, they do not fit: look at reports/augment/"
     ]

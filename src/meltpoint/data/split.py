@@ -19,7 +19,7 @@ from meltpoint.tables import SPLITS, Classes, memberships
 
 RANDOM_SPLITS = 20  # plain random splits over which their leak is averaged
 GLUED = 0.5  # of all images in one group of duplicates: then something common was taken for a duplicate
-TOLD = 8  # missing classes that a message lists
+SHOWN = 8  # missing classes that a message lists
 
 
 class SplitError(UserError, ValueError):
@@ -131,17 +131,17 @@ def _check_glue(table: pd.DataFrame, links: Ints) -> None:
 
 
 def _check_classes(result: pd.DataFrame, classes: Classes) -> None:
-    slips = []
+    flaws = []
     for label, names in classes.items():
         for name, inside in zip(names, memberships(result, label, names).T, strict=True):
             rows = result[inside]
             missing = [split for split in SPLITS if not (rows["split"] == split).any()]
             if missing:
                 amount = f"{len(rows):,} images in {rows['group'].nunique():,} groups"
-                slips.append(f"class {name!r} of {label!r} would be missing from {', '.join(missing)} ({amount})")
-    if slips:
-        more = f"\n  - and {len(slips) - TOLD} more" if len(slips) > TOLD else ""
-        listed = "".join(f"\n  - {slip}" for slip in slips[:TOLD])
+                flaws.append(f"class {name!r} of {label!r} would be missing from {', '.join(missing)} ({amount})")
+    if flaws:
+        more = f"\n  - and {len(flaws) - SHOWN} more" if len(flaws) > SHOWN else ""
+        listed = "".join(f"\n  - {flaw}" for flaw in flaws[:SHOWN])
         raise SplitError(
             f"The split would leave classes out:{listed}{more}\nEach class needs an image in train, val and test, and"
             " so at least three that are no duplicates and of different groups. Add images of it, merge it with another"

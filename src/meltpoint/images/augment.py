@@ -77,7 +77,7 @@ def build_transform(transforms: Sequence[Mapping[str, Mapping[str, Any]]], image
     """Build the transforms of params.yaml, applied in their order.
 
     Raises:
-        AugmentError: an unknown name or argument, told with the nearest known one; a value that albumentations refuses;
+        AugmentError: an unknown name or argument (the nearest known one is named); a value that albumentations refuses;
             a transform that wants more than a picture, changes its size, or is random in spite of a seed.
     """
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # or its import asks the network for a newer release
@@ -124,7 +124,7 @@ def _check_names(name: str, arguments: Mapping[str, Any], known: Mapping[str, An
 
 def _build(name: str, arguments: Mapping[str, Any], known: Mapping[str, Any]) -> Any:
     maker = next(base for base in known[name].__mro__ if "__init__" in vars(base))
-    strict = {"strict": True} if "InitSchema" in vars(maker) else {}  # or slips are warnings, and defaults are taken
+    strict = {"strict": True} if "InitSchema" in vars(maker) else {}  # or errors are only warnings
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # advice on other transforms
@@ -137,7 +137,7 @@ def _build(name: str, arguments: Mapping[str, Any], known: Mapping[str, Any]) ->
 
 
 def _try(transform: Transform) -> None:
-    """Apply a transform twice to noise: slips of params.yaml show now, not after an hour of training."""
+    """Apply a transform twice to noise: errors of params.yaml show now, not after an hour of training."""
     noise = np.random.default_rng(0).integers(0, 256, (transform.size, transform.size, 3), dtype=np.uint8)
     halves = np.where(noise[..., 0] < 128, 0, 100).astype(np.uint8)
     try:

@@ -173,7 +173,7 @@ def _explain(error: Exception) -> tuple[str, str]:
 
 
 def _check_sums(file: BinaryIO) -> None:
-    """Hold each part of a PNG to its CRC (ISO/IEC 15948, 5.3): Pillow leaves those of the pixels unread."""
+    """Compare each part of a PNG with its CRC (ISO/IEC 15948, 5.3): Pillow leaves those of the pixels unread."""
     if file.read(8) == PNG:
         name = b""
         while name != b"IEND" and (start := file.read(8)):
@@ -181,10 +181,10 @@ def _check_sums(file: BinaryIO) -> None:
             found, left = zlib.crc32(name), length
             while left and (part := file.read(min(left, CHUNK))):
                 found, left = zlib.crc32(part, found), left - len(part)
-            told = file.read(4)
-            if len(told) < 4:
+            stated = file.read(4)
+            if len(stated) < 4:
                 raise RefusedError("truncated", f"it ends in its part {name!r}")
-            if found != int.from_bytes(told):
+            if found != int.from_bytes(stated):
                 raise RefusedError("damaged", f"its part {name!r} has another checksum than it says")
         if name != b"IEND":
             raise RefusedError("truncated", "its end is missing")
@@ -211,10 +211,10 @@ def _check_opaque(stored: Pixels) -> None:
     hidden = (stored[..., 3] < 255) & ((stored[..., 3] > 0) | stored[..., :3].any(axis=2))
     if hidden.any():
         first = stored[tuple(np.argwhere(hidden)[0])]
-        told = "#{:02x}{:02x}{:02x} at alpha {}".format(*first)
+        example = "#{:02x}{:02x}{:02x} at alpha {}".format(*first)
         raise RefusedError(
-            f"{int(hidden.sum()):,} pixels are transparent and not black, as {told}: save the mask without alpha",
-            "whether their colour counts or nothing does cannot be told",
+            f"{int(hidden.sum()):,} pixels are transparent and not black, as {example}: save the mask without alpha",
+            "it is not known whether their colour counts",
         )
 
 

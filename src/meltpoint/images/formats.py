@@ -21,12 +21,12 @@ class RefusedError(Exception):
 
 
 class Format(NamedTuple):
-    """A format that is told by its first bytes: where they stand, its name, how to make a picture of it."""
+    """A format that is known by its first bytes: their position, its name, and how to convert it to a picture."""
 
     offset: int
     signature: bytes
     name: str
-    mend: str
+    fix: str
 
 
 PROGRAM = "save its pages as PNG; such files are programs to be run"
@@ -98,7 +98,7 @@ def check_start(start: bytes) -> None:
     found = next((one for one in KNOWN if start.startswith(one.signature, one.offset)), None)
     found = found or _dicom(start) or _by_content(start)
     if found and not (found.name == "HEIC" and "HEIF" in readable()):
-        raise RefusedError(f"format not allowed: {found.name}; {found.mend}", "it is told by its first bytes")
+        raise RefusedError(f"format not allowed: {found.name}; {found.fix}", "its first bytes say so")
 
 
 def check_raw(image: Image.Image) -> None:

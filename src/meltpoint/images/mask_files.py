@@ -19,7 +19,7 @@ Codes = NDArray[np.int32]
 IGNORED = 255
 OBJECT = 255  # in masks of two values
 VOID = "#e0e0c0"  # how ignored pixels look in a stored mask, as in PASCAL VOC
-TOLD = 3  # unknown colours or ids that a message lists
+SHOWN = 3  # unknown colours or ids that a message lists
 
 
 class MaskError(UserError, ValueError):
@@ -122,9 +122,9 @@ def _named(code: int, label: MaskLabel) -> str:
 def _unknown(strange: Codes, label: MaskLabel) -> str:
     codes, counts = np.unique(strange, return_counts=True)
     order = np.argsort(-counts, kind="stable")
-    told = [f"{_named(int(codes[one]), label)} on {counts[one]:,} pixels" for one in order[:TOLD]]
-    more = f" and {len(codes) - TOLD:,} more" if len(codes) > TOLD else ""
+    shown = [f"{_named(int(codes[one]), label)} on {counts[one]:,} pixels" for one in order[:SHOWN]]
+    more = f" and {len(codes) - SHOWN:,} more" if len(codes) > SHOWN else ""
     ids = label.pixels == "ids"
-    mend = f"give it to a class as its `{'id' if ids else 'colour'}`, or list it in `void`"
-    mend = f"{OBJECT} is what many tools paint an object with: {mend}" if ids and OBJECT in codes else mend
-    return f"the unknown {'id' if ids else 'colour'} {', '.join(told)}{more}; {mend}"
+    fix = f"give it to a class as its `{'id' if ids else 'colour'}`, or list it in `void`"
+    fix = f"{OBJECT} is what many tools paint an object with: {fix}" if ids and OBJECT in codes else fix
+    return f"the unknown {'id' if ids else 'colour'} {', '.join(shown)}{more}; {fix}"

@@ -66,7 +66,7 @@ def test_without_a_table_ids_are_the_names(place: Path) -> None:
         ("train.txt", "Boat/1.jpg,1,8\n", "Line 1 of train.txt is 'Boat/1.jpg,1,8'"),
         ("train.txt", "Boat/1.jpg 1 8 0\n", "Line 1 of train.txt"),
         ("test.txt", "path,l6,l20,l82\n", "Line 1 of test.txt .*data.source.test"),
-        ("train.txt", "\n../../secret.jpg,1,8,0\n", "Line 2 of train.txt.*climbs out"),
+        ("train.txt", "\n../../secret.jpg,1,8,0\n", "Line 2 of train.txt.*leaves its folder"),
         ("train.txt", "/secret.jpg,1,8,0\n", "is absolute"),
         ("train.txt", "", "train.txt is empty. Correct data.source.train"),
         ("train.txt", "Boat/1.jpg,1,8,0\nBoat/2.jpg,1,9,0\n", r"form no tree.*l82 0 is under l20 \[8, 9\]"),

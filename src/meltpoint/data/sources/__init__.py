@@ -1,1 +1,1 @@
-"""One file a kind of source: reads what somebody has into rows of image files and columns."""
+"""One file a kind of source: reads a source into rows of image files and columns."""

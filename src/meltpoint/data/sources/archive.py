@@ -14,7 +14,7 @@ def read(source: ArchiveSource, work: Path) -> Listing:
     """Fetch, check, unpack below `work`, and list what is inside; the archive of a URL is kept for the next time.
 
     Raises:
-        FetchError: it cannot be had, or is not the one that params.yaml names.
+        FetchError: it cannot be downloaded, or is not the one that params.yaml names.
         ArchiveError: it is damaged or dangerous.
         SourceError: what is inside is not what params.yaml says.
     """

@@ -39,7 +39,7 @@ def read(source: MasksSource, work: Path) -> Listing:  # noqa: ARG001  (every so
     """List the images that have a mask, with the columns `mask` (an absolute path) and `split`.
 
     Images without a mask are unusable; masks without an image, and images in no list, are ignored. Notes count both
-    kinds of loners.
+    kinds.
 
     Raises:
         SourceError: a folder or a list is missing, they do not fit together, a name stands for two images or in two
@@ -152,8 +152,8 @@ def _name_in(line: str, known: Container[str]) -> str | None:
 
 
 def _notes(walk: Walk) -> list[str]:
-    bare = [aside.path for aside in walk.unusable if aside.reason == BARE]
-    alone = [aside.path for aside in walk.ignored if aside.reason == ALONE]
+    bare = [skipped.path for skipped in walk.unusable if skipped.reason == BARE]
+    alone = [skipped.path for skipped in walk.ignored if skipped.reason == ALONE]
     counted = {"images have no mask": bare, "masks have no image": alone}
     return [f"{len(paths):,} {what}: {shortened(paths)}" for what, paths in counted.items() if paths]
 

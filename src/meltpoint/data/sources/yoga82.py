@@ -19,7 +19,7 @@ from meltpoint.data.listing import (
 from meltpoint.data.yoga82_classes import LEVELS, Poses, name_ids, read_poses
 from meltpoint.params.data import Yoga82Source
 
-TOLD = 5  # offending classes that a message lists
+SHOWN = 5  # offending classes that a message lists
 KINDS = {"l6": "gesture", "l20": "group", "l82": "pose"}  # what a class without a name is called, before its id
 
 
@@ -88,11 +88,11 @@ def _check_tree(lines: pd.DataFrame) -> None:
         parents = lines.groupby(level)[above].unique()
         several = parents[parents.map(len) > 1]
         if len(several):
-            told = "; ".join(
-                f"{level} {own} is under {above} {sorted(map(int, several[own]))}" for own in several.index[:TOLD]
+            shown = "; ".join(
+                f"{level} {own} is under {above} {sorted(map(int, several[own]))}" for own in several.index[:SHOWN]
             )
             raise SourceError(
-                f"The lists form no tree: {len(several)} classes have several parents: {told}. Allowed is one. Correct "
+                f"The lists form no tree: {len(several)} classes have several parents: {shown}. Allowed is one. Correct "
                 "the lines of data.source.train and data.source.test."
             )
 
