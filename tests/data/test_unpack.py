@@ -97,10 +97,10 @@ def test_nothing_ever_lands_outside(tmp_path_factory: pytest.TempPathFactory, wr
 @pytest.mark.parametrize(
     ("names", "match"),
     [
-        (["good.png", "../bad.png"], r"\.\./bad\.png.*climbs"),
+        (["good.png", "../bad.png"], r"\.\./bad\.png.*leaves its folder"),
         (["good.png", "/bad.png"], "absolute"),
         (["good.png", "C:/bad.png"], "drive"),
-        (["good.png", "a\\..\\..\\bad.png"], "climbs"),
+        (["good.png", "a\\..\\..\\bad.png"], "leaves its folder"),
         (["same.png", "./same.png"], "stands in it twice"),
         (["a", "a/b.png"], "a file and a folder"),
         (["n" * 300], "too long"),

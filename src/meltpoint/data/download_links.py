@@ -2,8 +2,8 @@
 
 import csv
 import errno
-from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,7 +14,6 @@ from typing import Any, Literal, get_args
 
 import requests
 
-from meltpoint.data.host_queue import SILENT, HostQueue
 from meltpoint.data.link_lists import Flaw, Link, read_links
 from meltpoint.data.listing import shortened
 from meltpoint.errors import UserError
@@ -24,6 +23,8 @@ from meltpoint.progress import track
 from meltpoint.signatures import is_image
 
 SHOWN = 5  # reasons in the closing sentence
+PER_HOST = 2  # links of one host at a time
+SILENT = 3  # links of one host in a row without any answer, after which the others are given up
 UNNAMEABLE = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
 
 State = Literal["fetched", "there", "dead", "not tried"]
@@ -52,6 +53,33 @@ class LinkReport:
     report: Path
 
 
+class HostQueue:
+    """Links that wait. Take the next one, and report when it is done; hosts alternate."""
+
+    def __init__(self, links: Iterable[Link]) -> None:
+        self._waiting: dict[str, deque[Link]] = {}
+        for link in links:
+            self._waiting.setdefault(link.host, deque()).append(link)
+        self._free = deque([host for _ in range(PER_HOST) for host in self._waiting])  # once for each that may run
+        self._silent: Counter[str] = Counter()
+
+    def next_link(self) -> Link | None:
+        """A link whose host has a free place; None while there is none."""
+        while self._free:
+            host = self._free.popleft()
+            if self._waiting[host]:
+                return self._waiting[host].popleft()
+        return None
+
+    def finish(self, host: str, silent: bool) -> Iterator[Link]:
+        """A link of `host` is done. Gives the links that are given up, since the host has been silent too often."""
+        self._free.append(host)
+        self._silent[host] = self._silent[host] + 1 if silent else 0
+        if self._silent[host] >= SILENT:
+            yield from self._waiting[host]
+            self._waiting[host].clear()
+
+
 def download_links(
     lists: Path,
     into: Path,
@@ -67,8 +95,8 @@ def download_links(
     downloaded at a time, of one host never more than two; `timeout` is in seconds to connect and of silence. Failures
     that may be temporary are tried again `retries` times, after pauses that double, or as long as the server says. What
     is no image, or larger than `max_megabytes` (10**6 bytes), is not kept. `into`/fetch.json counts the results by
-    class, and `into`/fetch.csv lists the result for each link; both are written too when Ctrl-C ends it. `pause` stands in for the
-    pauses, in tests.
+    class, and `into`/fetch.csv lists the result for each link; both are written too when Ctrl-C ends it. `pause`
+    replaces the pauses in tests.
 
     Raises:
         LinksError: there are no links.

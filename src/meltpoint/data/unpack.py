@@ -39,7 +39,7 @@ def unpack(archive: Path, folder: Path, limits: Limits) -> Path:
 
     Raises:
         ArchiveError: it is neither zip nor tar, is damaged, exceeds the limits, or has a member that is absolute,
-            climbs out, is a link or a device, stands twice, or is encrypted. Nothing is written then; a member
+            leaves its folder, is a link or a device, stands twice, or is encrypted. Nothing is written then; a member
             of another size than it declared is met while writing, and what was written is removed.
     """
     with _damage_told(archive), open_members(archive) as opened:

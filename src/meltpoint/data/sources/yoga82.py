@@ -92,8 +92,8 @@ def _check_tree(lines: pd.DataFrame) -> None:
                 f"{level} {own} is under {above} {sorted(map(int, several[own]))}" for own in several.index[:SHOWN]
             )
             raise SourceError(
-                f"The lists form no tree: {len(several)} classes have several parents: {shown}. Allowed is one. Correct "
-                "the lines of data.source.train and data.source.test."
+                f"The lists form no tree: {len(several)} classes have several parents: {shown}. Allowed is one. "
+                "Correct the lines of data.source.train and data.source.test."
             )
 
 
