@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "meltpoint"
 LAYERS = [
     {"arrays", "errors", "files", "progress", "params", "signatures"},
-    {"tables", "metrics", "trees", "http", "bit_depth", "comparison", "prefetch", "shards"},
+    {"tables", "metrics", "trees", "http", "bit_depth", "comparison", "prefetch", "shards", "duplicate"},
     {"data", "images", "model"},
     {"compare", "evaluate", "predict", "export"},
     {"tasks"},

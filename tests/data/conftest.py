@@ -17,9 +17,9 @@ class UndecodableError(UserError, ValueError):
     reason = "not an image"
 
 
-def decode_size(content: bytes, max_megapixels: float) -> Inspected:
+def decode_size(source: Path | bytes, max_megapixels: float) -> Inspected:
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
             image.load()
             return Inspected(*image.size, turned=False, range=None)
     except (OSError, SyntaxError):
@@ -27,7 +27,7 @@ def decode_size(content: bytes, max_megapixels: float) -> Inspected:
 
 
 @pytest.fixture
-def inspect() -> Callable[[bytes, float], Inspected]:
+def inspect() -> Callable[[Path | bytes, float], Inspected]:
     return decode_size
 
 

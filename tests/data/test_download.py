@@ -12,7 +12,7 @@ from PIL import Image
 
 from meltpoint.bit_depth import Inspected
 from meltpoint.data.download import download_dataset
-from meltpoint.data.image_check import DatasetError, Inspect
+from meltpoint.data.image_check import LARGE, DatasetError, Inspect
 from meltpoint.data.labels import LabelError
 from meltpoint.data.listing import SourceError
 from meltpoint.images import decode
@@ -271,6 +271,23 @@ def test_a_folder_and_an_unreadable_file_are_unusable(
     }
 
 
+def test_a_large_file_that_is_no_picture_is_not_read_into_memory(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    film = photos / "cat" / "film.mp4"
+    with film.open("wb") as file:
+        file.write(b"\0\0\0\x18ftypisom")
+        file.truncate(LARGE + 1)
+    read = Path.read_bytes
+
+    def refuse(path: Path) -> bytes:
+        assert path != film
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    download_dataset(folder(max_bad=1), RAW, REPORT, decode.inspect, normalise)
+    assert [bad["path"] for bad in report()["unusable"]] == ["cat/film.mp4"]
+    assert report()["unusable"][0]["reason"].startswith("format not allowed: video")
+
+
 def test_equal_rows_become_one_and_are_counted(photos: Path, inspect: Inspect) -> None:
     text = "path,y\ncat/a.png,c\n./cat/a.png,c\ndog/c.png,d\n"
     collected = download_dataset(table(text), RAW, REPORT, inspect, normalise)
@@ -315,7 +332,7 @@ def test_names_that_differ_in_capitals_are_kept_apart_and_told(
 
 
 def test_a_crash_leaves_nothing_and_the_next_run_sweeps(photos: Path, inspect: Inspect) -> None:
-    def crash(content: bytes, max_megapixels: float) -> Inspected:
+    def crash(source: Path | bytes, max_megapixels: float) -> Inspected:
         raise ZeroDivisionError
 
     (Path("data") / ".raw.killed").mkdir(parents=True)
@@ -340,9 +357,9 @@ def test_an_archive_leaves_no_scratch_behind(photos: Path, inspect: Inspect) -> 
 def test_the_limit_of_pixels_reaches_the_decoder(photos: Path, inspect: Inspect) -> None:
     seen = set()
 
-    def note(content: bytes, max_megapixels: float) -> Inspected:
+    def note(source: Path | bytes, max_megapixels: float) -> Inspected:
         seen.add(max_megapixels)
-        return inspect(content, max_megapixels)
+        return inspect(source, max_megapixels)
 
     download_dataset(
         data({"kind": "folder", "path": "photos"}, BY_CLASS, max_megapixels=3.5), RAW, REPORT, note, normalise

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meltpoint.data.duplicates import Duplicate, find_duplicates
+from meltpoint.data.duplicates import find_duplicates
 from meltpoint.data.groups import join_groups, pair_links
-from meltpoint.data.perceptual_hash import TURNS, turned
+from meltpoint.data.perceptual_hash import turned
+from meltpoint.duplicate import TURNS, Duplicate
 from meltpoint.images.decode import read_grey
 from meltpoint.params.data import Duplicates
 from meltpoint.params.read import read_params

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meltpoint.data.perceptual_hash import SIDE, TURNS, agreement, detail_of, hash_details, remove_common, turned
+from meltpoint.data.perceptual_hash import SIDE, agreement, detail_of, hash_details, remove_common, turned
+from meltpoint.duplicate import TURNS
 
 
 def texture(seed: int, side: int = 160) -> np.ndarray:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meltpoint.data.duplicates import Duplicate
 from meltpoint.data.split import SplitError, SplitResult, split_samples
+from meltpoint.duplicate import Duplicate
 from meltpoint.params.data import Duplicates, Ratios, Split
 from meltpoint.tables import SPLITS, Classes, check_samples
 

@@ -1,6 +1,5 @@
 """Contact sheets are pictures with a cell for each image, whatever the images, the letters and their number."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,21 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from meltpoint.duplicate import TURNS, Duplicate
 from meltpoint.images.contact_sheet import draw_pairs, draw_sheet
 
 if TYPE_CHECKING:
     from conftest import Gallery
 
 
-@dataclass(frozen=True)
-class Twins:
-    first: int
-    second: int
-    exact: bool = False
-    turn: str = "as it is"
-    quarters: int = 0
-    mirrored: bool = False
-    correlation: float = 0.9
+def twins(first: int, second: int, turn: str = TURNS[0]) -> Duplicate:
+    return Duplicate(first, second, exact=False, turn=turn, correlation=0.9, distance=0)
 
 
 def opened(path: Path) -> np.ndarray:
@@ -67,8 +60,8 @@ def test_pairs_stand_side_by_side_and_the_second_is_turned_back(tmp_path: Path, 
     picture[:50, 50:] = (0, 250, 0)
     Image.fromarray(picture).save(gallery.raw / "0.png")
     Image.fromarray(np.rot90(picture, -1)[:, ::-1]).save(gallery.raw / "1.png")  # turned right, then mirrored
-    twins = Twins(0, 1, turn="turned by 90° and mirrored", quarters=3, mirrored=True)
-    draw_pairs(gallery.read, gallery.samples, [twins], [True], tmp_path / "pairs.png")
+    pair = twins(0, 1, "turned by 270° and mirrored")
+    draw_pairs(gallery.read, gallery.samples, [pair], [True], tmp_path / "pairs.png")
     sheet = opened(tmp_path / "pairs.png")
     row = next(line for line in sheet if (line == (250, 0, 0)).all(-1).any())
     reds, greens = np.flatnonzero((row == (250, 0, 0)).all(-1)), np.flatnonzero((row == (0, 250, 0)).all(-1))
@@ -77,7 +70,7 @@ def test_pairs_stand_side_by_side_and_the_second_is_turned_back(tmp_path: Path, 
 
 
 def test_many_pairs_are_shown_by_some(tmp_path: Path, gallery: "Gallery") -> None:
-    few = [Twins(0, number) for number in range(1, 12)]
+    few = [twins(0, number) for number in range(1, 12)]
     draw_pairs(gallery.read, gallery.samples, few, [False] * 11, tmp_path / "few.png")
     draw_pairs(gallery.read, gallery.samples, few * 4, [False] * 44, tmp_path / "many.png")
     draw_pairs(gallery.read, gallery.samples, few * 40, [False] * 440, tmp_path / "more.png")

@@ -64,7 +64,7 @@ class Dataset:
 def download_dataset(data: Data, raw: Path, report: Path, inspect: Inspect, normalise: Normalise) -> Dataset:
     """Read the source, make the labels, and write every image that `inspect` can decode into shards in `raw`.
 
-    `inspect(content, max_megapixels)` says what a picture is, or raises a UserError with a `.reason`.
+    `inspect(content or path, max_megapixels)` says what a picture is, or raises a UserError with a `.reason`.
     `normalise(origin, label, (width, height))` gives a mask as a file of class ids, and the pixels of each class and of
     none (C + 1,), or raises such an error. What was met is written to the file `report`, also when there are too many
     unusable images to go on.

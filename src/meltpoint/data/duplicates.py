@@ -8,14 +8,12 @@ two and 20,000 half a minute, besides decoding; 100,000 (40 billion comparisons 
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meltpoint.arrays import Pixels
 from meltpoint.data.perceptual_hash import (
-    TURNS,
     Detail,
     Hashes,
     agreement,
@@ -24,6 +22,7 @@ from meltpoint.data.perceptual_hash import (
     remove_common,
     turned,
 )
+from meltpoint.duplicate import TURNS, Duplicate
 from meltpoint.params.data import Duplicates
 from meltpoint.prefetch import map_ahead
 from meltpoint.progress import track
@@ -33,32 +32,6 @@ Candidates = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]  # f
 AHEAD = 256  # details that may wait in memory while other pictures are decoded
 ROWS, COLUMNS = 128, 8192  # hashes compared at once; a block of counts stays in the processor's cache
 CHECKED = 1024  # candidate pairs whose pixels are in memory at once
-
-
-@dataclass(frozen=True)
-class Duplicate:
-    """Two pictures that are one; `first` < `second` are positions in the list of files.
-
-    `turn` is what has to be done to the second to match the first; `correlation` is of the fine detail (1 if `exact`),
-    `distance` in bits of 256.
-    """
-
-    first: int
-    second: int
-    exact: bool
-    turn: str
-    correlation: float
-    distance: int
-
-    @property
-    def quarters(self) -> int:
-        """Quarter turns to the left that `turn` begins with."""
-        return TURNS.index(self.turn) % 4
-
-    @property
-    def mirrored(self) -> bool:
-        """Whether `turn` ends with mirroring left and right."""
-        return TURNS.index(self.turn) >= 4
 
 
 def find_duplicates(files: list[str], read: Callable[[str], Pixels], settings: Duplicates) -> list[Duplicate]:

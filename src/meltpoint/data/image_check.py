@@ -13,17 +13,15 @@ from meltpoint.data.mask_labels import Masked, mask_path
 from meltpoint.errors import UserError
 from meltpoint.params.data import MaskLabel
 
-Inspect = Callable[[bytes, float], Inspected]
+LARGE = 256_000_000  # bytes
+
+Inspect = Callable[[Path | bytes, float], Inspected]
 Normalise = Callable[[Path, MaskLabel, tuple[int, int]], tuple[bytes, NDArray[np.int64]]]
 Job = tuple[str, str, str]  # path, origin, origin of the mask
 
 
 class DatasetError(UserError, ValueError):
     """A dataset cannot be used as it is."""
-
-
-class MaskError(UserError, ValueError):
-    """An image whose mask cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -55,26 +53,18 @@ def check_image(
             return "no such file"
         if not origin.is_file():
             return "not a file"
+        if origin.stat().st_size > LARGE:
+            inspect(origin, max_megapixels)  # so that a film is refused before it is read into memory
         content = origin.read_bytes()
+        seen = inspect(content, max_megapixels)
     except PermissionError:
         return "no permission to read it"
-    try:
-        seen = inspect(content, max_megapixels)
-        if not masked:
-            return CheckedImage(seen, hashlib.sha256(content).hexdigest(), len(content), ()), {path: content}
-        drawn, pixels = _normalised(mask, masked, normalise, (seen.width, seen.height))
     except UserError as error:
         return str(getattr(error, "reason", error))
-    image = CheckedImage(seen, hashlib.sha256(content).hexdigest(), len(content), pixels)
-    return image, {path: content, mask_path(path): drawn}
-
-
-def _normalised(
-    mask: Path, masked: Masked, normalise: Normalise, size: tuple[int, int]
-) -> tuple[bytes, tuple[int, ...]]:
-    """The mask of an image of that `size`, and its pixels of each class, and of none."""
-    try:
-        content, counts = normalise(mask, masked.label, size)
-    except UserError as error:
-        raise MaskError(f"mask {mask.name}: {getattr(error, 'reason', error)}") from error
-    return content, tuple(map(int, counts))
+    files, counts = {path: content}, np.empty(0, np.int64)
+    if masked:
+        try:
+            files[mask_path(path)], counts = normalise(mask, masked.label, (seen.width, seen.height))
+        except UserError as error:
+            return f"mask {mask.name}: {getattr(error, 'reason', error)}"
+    return CheckedImage(seen, hashlib.sha256(content).hexdigest(), len(content), tuple(map(int, counts))), files

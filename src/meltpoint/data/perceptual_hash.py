@@ -7,6 +7,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from meltpoint.arrays import Pixels
+from meltpoint.duplicate import TURNS
 
 Detail = NDArray[np.int8]  # (..., SIDE, SIDE), in units of 1 / UNIT
 Hashes = NDArray[np.uint64]
@@ -21,18 +22,6 @@ BLANK = 0.05  # root mean square of the detail of a picture that has none
 SAMPLE = 3072  # images from which the common pattern is learned
 CHUNK = 1024  # details worked on at once
 FEW = 12  # what fewer images than this share is no common pattern, however small the dataset
-
-# What has to be done to the second picture to match the first: quarter turns to the left, then mirrored or not.
-TURNS = (
-    "as it is",
-    "turned by 90°",
-    "turned by 180°",
-    "turned by 270°",
-    "mirrored",
-    "turned by 90° and mirrored",
-    "turned by 180° and mirrored",
-    "turned by 270° and mirrored",
-)
 
 
 def turned(details: Detail, turn: int) -> Detail:

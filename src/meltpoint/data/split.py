@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from meltpoint.arrays import Floats, Ints
 from meltpoint.data.assignment import assign
-from meltpoint.data.duplicates import Duplicate
 from meltpoint.data.groups import draw_groups, join_groups, name_groups, pair_links
 from meltpoint.data.strata import build_strata, combine_labels, part_plainly
+from meltpoint.duplicate import Duplicate
 from meltpoint.errors import UserError
 from meltpoint.params.data import Split
 from meltpoint.tables import SPLITS, Classes, memberships

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -11,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from meltpoint.arrays import Pixels
 from meltpoint.bit_depth import Depths
+from meltpoint.duplicate import Duplicate
 from meltpoint.files import whole_file
 from meltpoint.images.decode import decode
 
@@ -22,38 +22,6 @@ PAIRS = 40  # pairs shown at most
 WIDE_FONTS = ("NotoSansCJK-Regular.ttc", "wqy-zenhei.ttc", "PingFang.ttc", "msyh.ttc", "DejaVuSans.ttf")
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
-
-
-class DuplicateLike(Protocol):
-    """What a sheet wants to know of two duplicates; the second is turned `quarters` to the left, then mirrored."""
-
-    @property
-    def first(self) -> int:
-        """Position of the first picture in the samples."""
-
-    @property
-    def second(self) -> int:
-        """Position of the second picture in the samples."""
-
-    @property
-    def exact(self) -> bool:
-        """Whether the pixels are the same."""
-
-    @property
-    def turn(self) -> str:
-        """The turn in words."""
-
-    @property
-    def quarters(self) -> int:
-        """Quarter turns to the left."""
-
-    @property
-    def mirrored(self) -> bool:
-        """Whether left and right are swapped after turning."""
-
-    @property
-    def correlation(self) -> float:
-        """Of the fine detail, up to 1."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +47,7 @@ def draw_sheet(
 def draw_pairs(
     read: Callable[[str], bytes],
     samples: pd.DataFrame,
-    pairs: Sequence[DuplicateLike],
+    pairs: Sequence[Duplicate],
     parted: Sequence[bool],
     path: Path,
     depths: Depths | None = None,
@@ -100,7 +68,7 @@ def draw_pairs(
 
 
 def _pair_cell(
-    read: Callable[[str], bytes], names: list[str], pair: DuplicateLike, parted: bool, depths: Depths | None
+    read: Callable[[str], bytes], names: list[str], pair: Duplicate, parted: bool, depths: Depths | None
 ) -> Cell:
     both = (names[pair.first], names[pair.second])
     first, second = (decode(read(name), float("inf"), depths, name) for name in both)
