@@ -1,66 +1,80 @@
-import os
+"""Workers as they are: processes of their own, told what to do by a file."""
+
+import json
+import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from meltpoint.train import launch, worker
+from meltpoint.train import launch as module
 from meltpoint.train.checkpoint import Checkpoint
 from meltpoint.train.job import Job
-from meltpoint.train.nan_check import TrainingError
+from meltpoint.train.launch import LaunchError, launch
 from meltpoint.train.problem import build_problem
+
+DOUBLE = """
+import json, os, time
+from types import SimpleNamespace
+from meltpoint.train import worker
+from meltpoint.train.nan_check import TrainingError
+
+def work(job):
+    rank = int(os.environ["RANK"])
+{body}
+
+worker.load_strategy = lambda kind: SimpleNamespace(work=work)
+worker.main()
+"""
+
+
+def run(job: Job[Any], monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
+    """Launch workers of a strategy whose `work` is these lines."""
+    folder = job.checkpoint.folder
+    (folder / "double.py").write_text(DOUBLE.format(body="\n".join(f"    {line}" for line in lines)))
+    monkeypatch.setenv("PYTHONPATH", ":".join([str(folder), *sys.path]))
+    monkeypatch.setattr(module, "WORKER", "double")
+    launch(job)
 
 
 @pytest.fixture
-def job(tmp_path: Path, scene: Any, monkeypatch: pytest.MonkeyPatch) -> Job[Any]:
-    """A job that this process works on as if it were a worker that has met the others."""
-
-    def leave(code: int) -> None:
-        raise SystemExit(code)
-
-    paths: list[Path] = []
-    monkeypatch.setattr(launch, "run_workers", lambda path, processes, threads: paths.append(path))
-    recipe, views = scene.recipe("finetune"), scene.inputs.views
-    made: Job[Any] = Job(recipe, views, scene.inputs.features, build_problem(views, recipe), Checkpoint(tmp_path))
-    launch.launch(made)
-    monkeypatch.setenv("RANK", "1")
-    monkeypatch.setattr("sys.argv", ["worker", str(paths[0])])
-    monkeypatch.setattr(worker, "_join", lambda: None)
-    monkeypatch.setattr(worker, "end_with_parent", lambda: None)
-    monkeypatch.setattr(worker.distributed, "destroy_process_group", lambda: None)
-    monkeypatch.setattr(os, "_exit", leave)
-    return made
+def job(tmp_path: Path, scene: Any) -> Job[Any]:
+    recipe = scene.recipe("finetune", lambda raw: raw["train"].update(processes=2))
+    views = scene.inputs.views
+    return Job(recipe, views, scene.inputs.features, build_problem(views, recipe), Checkpoint(tmp_path))
 
 
-def working(monkeypatch: pytest.MonkeyPatch, work: Any) -> None:
-    monkeypatch.setattr(worker, "load_strategy", lambda kind: SimpleNamespace(work=work))
-
-
+@pytest.mark.slow
 def test_a_worker_gets_what_its_parent_has(job: Job[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    got: list[Job[Any]] = []
-    working(monkeypatch, got.append)
-    worker.main()
-    assert got[0].recipe == job.recipe
-    assert got[0].checkpoint == job.checkpoint
-    assert (got[0].problem.main, len(got[0].problem.train.ids), got[0].views.fingerprint) == ("shade", 41, "some views")
+    run(
+        job,
+        monkeypatch,
+        "seen = [job.recipe.model_dump(mode='json', by_alias=True), job.problem.main, len(job.problem.train.ids)]",
+        "seen += [job.views.fingerprint, job.features.fingerprint]",
+        "(job.checkpoint.folder / f'seen-{rank}').write_text(json.dumps(seen))",
+    )
+    wanted = [job.recipe.model_dump(mode="json", by_alias=True), "shade", 41, "some views", job.features.fingerprint]
+    for rank in range(2):
+        assert json.loads((job.checkpoint.folder / f"seen-{rank}").read_text()) == json.loads(json.dumps(wanted))
 
 
-def test_trouble_for_the_user_is_written_down(job: Job[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(job: Job[Any]) -> None:
-        raise TrainingError("too hot")
+@pytest.mark.slow
+def test_a_message_for_the_user_reaches_the_user_alone(
+    job: Job[Any], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The other process, which waits for this one, is stopped."""
+    with pytest.raises(LaunchError, match="^too hot: 9$"):
+        run(job, monkeypatch, "if rank == 0: time.sleep(600)", "raise TrainingError('too hot: 9')")
+    assert capfd.readouterr().err == ""
 
-    working(monkeypatch, fail)
-    with pytest.raises(SystemExit):
-        worker.main()
-    assert (job.checkpoint.folder / "trouble-1.txt").read_text() == "too hot"
 
-
-def test_a_bug_keeps_its_traceback(job: Job[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(job: Job[Any]) -> None:
-        raise ZeroDivisionError
-
-    working(monkeypatch, fail)
-    with pytest.raises(ZeroDivisionError):
-        worker.main()
-    assert not (job.checkpoint.folder / "trouble-1.txt").exists()
+@pytest.mark.slow
+def test_a_bug_keeps_its_traceback(
+    job: Job[Any], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(RuntimeError, match="Training process 2 of 2 crashed") as caught:
+        run(job, monkeypatch, "if rank == 0: time.sleep(600)", "1 / 0")
+    assert not isinstance(caught.value, LaunchError)
+    printed = capfd.readouterr().err
+    assert "Traceback" in printed
+    assert "ZeroDivisionError: division by zero" in printed

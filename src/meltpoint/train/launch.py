@@ -1,15 +1,15 @@
-"""Several training processes on one machine: started, watched, and gone when this one is."""
+"""A training in several processes of this machine, started and watched by torch's elastic agent."""
 
+import logging
 import os
-import subprocess
+import signal
 import sys
-import time
-from collections.abc import Mapping
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from torch.distributed import TCPStore  # type: ignore[attr-defined] # its documented place
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from meltpoint.errors import UserError
 from meltpoint.files import write_json
@@ -19,10 +19,9 @@ from meltpoint.train.job import Job
 WORKER = "meltpoint.train.worker"
 ADDRESS = "127.0.0.1"
 JOB = "job.json"  # in the checkpoint folder: what the workers train
-PORT = "MELTPOINT_PORT"  # environment variable of the workers
-TROUBLE = "trouble-{rank}.txt"  # in the checkpoint folder: what a worker tells the user
-TIMEOUT = timedelta(minutes=30)
-LOOK = 0.1  # seconds between two looks at the workers
+LOGS = "workers"  # a folder beside it, for what the agent notes of their errors
+AGENT = "torch.distributed.elastic.multiprocessing.api"
+USER_ERROR = 3  # exit code of a worker that ends with a message for the user
 
 
 class LaunchError(UserError, RuntimeError):
@@ -34,66 +33,39 @@ def launch(job: Job[Any]) -> None:
 
     Raises:
         LaunchError: a worker ended with a message for the user; the others are stopped.
-        RuntimeError: a worker crashed.
+        RuntimeError: a worker crashed; the others are stopped.
     """
     path, machine = job.checkpoint.folder / JOB, job.recipe.machine
     recipe = job.recipe.model_dump(mode="json", by_alias=True)
     folders = {"views": str(job.views.folder.absolute()), "features": str(job.features.folder.absolute())}
-    write_json(path, {"recipe": recipe, **folders})
-    run_workers(path, machine.processes or 1, share_threads(machine))
+    write_json(path, {"recipe": recipe, **folders, "threads": share_threads(machine), "parent": os.getpid()})
+    run_workers(path, machine.processes or 1)
 
 
-def run_workers(job: Path, processes: int, threads: int) -> None:
-    """Run `processes` workers on the job described in a file, until all have ended well.
-
-    The workers meet at a store that this process holds open, on a port that the system chose. Each holds the end of a
-    pipe to this process, and ends when it does, however it ends.
-
-    Raises:
-        LaunchError: a worker ended with a message for the user; the others are stopped.
-        RuntimeError: a worker crashed.
-    """
-    meeting = TCPStore(ADDRESS, 0, is_master=True, wait_for_workers=False, timeout=TIMEOUT)
-    workers = [_start(job, rank, processes, threads, meeting.port) for rank in range(processes)]
+def run_workers(job: Path, processes: int) -> None:
+    """Run `processes` workers on the job described in a file, as `launch` says; they meet on a free port of ours."""
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        run_id="train",
+        rdzv_backend="c10d",
+        rdzv_endpoint=f"{ADDRESS}:0",
+        local_addr=ADDRESS,
+        max_restarts=0,
+        signals_to_handle="SIGTERM",
+        logs_specs=DefaultLogsSpecs(log_dir=str(job.parent / LOGS)),
+    )
+    before = signal.getsignal(signal.SIGTERM)
+    logging.getLogger(AGENT).setLevel(logging.CRITICAL)  # what it would print of a failed worker is told below
     try:
-        while any(worker.poll() is None for worker in workers):
-            _check(workers, job.parent)
-            time.sleep(LOOK)
-        _check(workers, job.parent)
+        elastic_launch(config, sys.executable)("-m", WORKER, str(job))
+    except ChildFailedError as error:
+        for failure in error.failures.values():
+            if failure.exitcode == USER_ERROR:
+                told: str = failure.error_file_data["message"]["message"]  # "TrainingError: The loss ..."
+                raise LaunchError(told.partition(": ")[2]) from None
+        rank, _ = error.get_first_failure()
+        raise RuntimeError(f"Training process {rank + 1} of {processes} crashed; its traceback is above.") from None
     finally:
-        for worker in workers:
-            worker.kill()
-            worker.communicate()  # closes the pipe
-        del meeting
-
-
-def end_with_parent() -> None:
-    """Wait for the other end of the pipe to be gone, and then end this process at once: for a thread of a worker."""
-    os.read(sys.stdin.fileno(), 1)  # not through sys.stdin, which would be locked when this process ends by itself
-    os._exit(1)
-
-
-def _start(job: Path, rank: int, processes: int, threads: int, port: int) -> "subprocess.Popen[bytes]":
-    (job.parent / TROUBLE.format(rank=rank)).unlink(missing_ok=True)
-    own: Mapping[str, object] = {
-        "RANK": rank,
-        "LOCAL_RANK": rank,
-        "WORLD_SIZE": processes,
-        "LOCAL_WORLD_SIZE": processes,
-        "OMP_NUM_THREADS": threads,
-        PORT: port,
-    }
-    environment = {**os.environ, **{name: str(value) for name, value in own.items()}}
-    environment.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
-    return subprocess.Popen([sys.executable, "-m", WORKER, str(job)], env=environment, stdin=subprocess.PIPE)
-
-
-def _check(workers: "list[subprocess.Popen[bytes]]", folder: Path) -> None:
-    for rank, worker in enumerate(workers):
-        code = worker.poll()
-        trouble = folder / TROUBLE.format(rank=rank)
-        if code and trouble.exists():
-            raise LaunchError(trouble.read_text(encoding="utf-8"))
-    failed = [rank for rank, worker in enumerate(workers) if worker.poll()]
-    if failed:
-        raise RuntimeError(f"Training process {failed[0] + 1} of {len(workers)} crashed; its traceback is above.")
+        signal.signal(signal.SIGTERM, before)  # the agent has set its own

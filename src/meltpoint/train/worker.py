@@ -3,12 +3,13 @@
 import os
 import sys
 import threading
+import time
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import distributed
-from torch.distributed import TCPStore  # type: ignore[attr-defined] # its documented place
+from torch.distributed.elastic.multiprocessing.errors import record
 
 from meltpoint.errors import UserError
 from meltpoint.files import read_json
@@ -18,42 +19,43 @@ from meltpoint.train.checkpoint import Checkpoint
 from meltpoint.train.device import device_type
 from meltpoint.train.embed import open_features
 from meltpoint.train.job import Job, SharedStrategy, load_strategy
-from meltpoint.train.launch import ADDRESS, PORT, TIMEOUT, TROUBLE, end_with_parent
+from meltpoint.train.launch import USER_ERROR
 from meltpoint.train.problem import build_problem
 
 
-def main() -> None:
-    """Join the other processes, train, and leave."""
-    job = Path(sys.argv[1])
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    try:
-        _join()
-        _train(job)
-    except UserError as error:
-        job.with_name(TROUBLE.format(rank=os.environ["RANK"])).write_text(str(error), encoding="utf-8")
-        os._exit(1)  # the others wait for this one, and it shall not wait for them
-    distributed.destroy_process_group()
-
-
-def _train(path: Path) -> None:
-    facts = read_json(path)
+@record
+def work(path: Path, facts: dict[str, Any]) -> None:
+    """Join the other processes (NCCL between GPUs, Gloo between CPUs), train, and leave."""
+    torch.set_num_threads(facts["threads"])
+    os.environ["OMP_NUM_THREADS"] = str(facts["threads"])  # accelerate would choose for itself
+    on_gpu = device_type() == "cuda"
+    if on_gpu:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
+    distributed.init_process_group("nccl" if on_gpu else "gloo")
     recipe, views = Recipe.model_validate(facts["recipe"]), open_views(Path(facts["views"]))
     problem, features = build_problem(views, recipe), open_features(Path(facts["features"]))
     strategy = cast(SharedStrategy, load_strategy(recipe.settings.kind))
     strategy.work(Job(recipe, views, features, problem, Checkpoint(path.parent)))
+    distributed.destroy_process_group()
 
 
-def _join() -> None:
-    """Meet the other processes: NCCL between GPUs, Gloo between CPUs."""
-    rank, processes = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    on_gpu = device_type() == "cuda"
-    if on_gpu:
-        torch.cuda.set_device(rank)
-    store = TCPStore(ADDRESS, int(os.environ[PORT]), is_master=False, timeout=TIMEOUT)
-    distributed.init_process_group(
-        "nccl" if on_gpu else "gloo", store=store, rank=rank, world_size=processes, timeout=TIMEOUT
-    )
+def end_with_parent(parent: int) -> None:
+    """End this process when its parent has ended, however that did: for a thread."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def main() -> None:
+    """Work on the job that the command line names."""
+    path = Path(sys.argv[1])
+    facts = read_json(path)
+    threading.Thread(target=end_with_parent, args=(facts["parent"],), daemon=True).start()
+    try:
+        work(path, facts)
+    except UserError:
+        os._exit(USER_ERROR)  # at once: the others wait for this one, and this one must not wait for them
 
 
 if __name__ == "__main__":
