@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 from meltpoint.evaluate.confusion import NAMED, TOLD, arrange, commonest, draw_confusion
+from meltpoint.evaluate.judgement import HeadJudgement
 from meltpoint.model.card import TreeCard
 from meltpoint.tables import Classes
-from meltpoint.tasks.classification.metrics import HeadJudgement, judge_heads
+from meltpoint.tasks.classification.metrics import judge_heads
 
 MANY = [f"a rather long name of the class number {number}" for number in range(NAMED + 5)]
 CLASSES: Classes = {"group": ["even", "odd"], "leaf": MANY}

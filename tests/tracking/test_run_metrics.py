@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from meltpoint.comparison import ComparedStrategy, Comparison
+from meltpoint.evaluate.hierarchy import Decoding, TreeJudgement
 from meltpoint.files import write_json
-from meltpoint.tasks.classification.hierarchy import Decoding, TreeJudgement
 from meltpoint.tracking.pipeline_state import allowed_name
 from meltpoint.tracking.run_metrics import MOST_CLASSES, _named, cost_metrics, read_repeats, read_scores
 

@@ -2,50 +2,26 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 from pyarrow.parquet import ParquetWriter
 
+from meltpoint.evaluate.judgement import Judgement
 from meltpoint.files import whole_file, write_json
 from meltpoint.model.card import Card
 from meltpoint.tables import REPEAT, REPEATS
 
 SCORES = "repeats.json"
 
-Metrics = Mapping[str, Mapping[str, Mapping[str, Any]]]  # split -> head -> as in metrics.json
-
-
-class Scored(Protocol):
-    """One head on one split, judged."""
-
-    @property
-    def scores(self) -> dict[str, float | None]:
-        """Its scores by name."""
-
-
-class Judged(Protocol):
-    """The predictions of one model, judged by its task."""
-
-    @property
-    def splits(self) -> Mapping[str, Mapping[str, Scored]]:
-        """split -> head -> what it is worth."""
-
-    @property
-    def metrics(self) -> dict[str, dict[str, Any]]:
-        """The content of metrics.json."""
-
-    def sentence(self, main_head: str) -> str:
-        """The closing words of the stage."""
-
 
 def write_repeats(
     predictions: pd.DataFrame,
-    judgement: Judged,
+    judgement: Judgement,
     card: Card,
     others: Iterable[tuple[Card, pd.DataFrame]],
-    judge: Callable[[pd.DataFrame, Card], Judged],
+    judge: Callable[[pd.DataFrame, Card], Judgement],
     folder: Path,
 ) -> None:
     """Write repeats.parquet and repeats.json into `folder`.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from meltpoint.compare.results import PairedPart
-    from meltpoint.evaluate.repeat_scores import Judged
+    from meltpoint.evaluate.judgement import Judgement
     from meltpoint.images.views import Views
     from meltpoint.model.card import Card
     from meltpoint.params.judging import Evaluate
@@ -144,7 +144,7 @@ class AnswerPart(Protocol):
 class MetricsPart(Protocol):
     """metrics.py: what predictions are worth. No torch."""
 
-    def judge(self, predictions: pd.DataFrame, card: "Card", settings: "Evaluate") -> "Judged":
+    def judge(self, predictions: pd.DataFrame, card: "Card", settings: "Evaluate") -> "Judgement":
         """Judge the predictions of a model, apart for val and test."""
         ...
 
@@ -155,7 +155,7 @@ class ReportPart(Protocol):
     def write_report(
         self,
         predictions: pd.DataFrame,
-        judgement: Any,
+        judgement: "Judgement",
         views: "Views",
         answerer: "Answerer",
         settings: "Evaluate",

@@ -3,9 +3,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from meltpoint.evaluate.judgement import describe_calibration
 from meltpoint.model.card import HeadCard
 from meltpoint.params.model import Coverage, Threshold
-from meltpoint.tasks.classification.head_scores import say_learnt, score_likely, score_threshold, score_unknown
+from meltpoint.tasks.classification.head_scores import score_likely, score_threshold, score_unknown
 
 TRUE = np.arange(10, dtype=np.int64)
 
@@ -45,7 +46,7 @@ def test_of_a_coverage_what_is_not_alone_in_its_set_is_unknown(card: Callable[..
     assert own.find_unknown(SHOWN, np.array([1, 1, 0, 2])).all(), "the answer itself has to be in the set"
     scores = score_unknown(np.array([0, 1, 0, 2]), SAID, SHOWN, own)
     assert scores == {"coverage": 0.5, "answered_accuracy": 0.5, "set_coverage": 0.5}
-    assert say_learnt(own)["unknown"] == {"below": 0.42, "right": None, "coverage": 0.9}
+    assert describe_calibration(own)["unknown"] == {"below": 0.42, "right": None, "coverage": 0.9}
 
 
 def test_a_wish_that_val_could_not_show_is_in_the_report(card: Callable[..., HeadCard]) -> None:
@@ -53,9 +54,13 @@ def test_a_wish_that_val_could_not_show_is_in_the_report(card: Callable[..., Hea
     assert not own.find_unknown(SHOWN, SAID).any()
     scores = score_unknown(SAID, SAID, SHOWN, own)
     assert scores == {"coverage": 1.0, "answered_accuracy": 1.0, "set_coverage": None}
-    learnt = say_learnt(own)
+    learnt = describe_calibration(own)
     assert (learnt["unknown"], learnt["not_shown"]) == (None, ["a coverage of 0.9, so no answer is unknown"])
-    assert say_learnt(wished(card, 0.8, None))["not_shown"] == ["0.8 of answers right, so no answer is unknown"]
+    assert describe_calibration(wished(card, 0.8, None))["not_shown"] == [
+        "0.8 of answers right, so no answer is unknown"
+    ]
     two = card(["no", "yes"], wished=Threshold(metric="recall", at_least=0.95))
-    assert say_learnt(two)["not_shown"] == ["a recall of at least 0.95, so the more probable class is the answer"]
+    assert describe_calibration(two)["not_shown"] == [
+        "a recall of at least 0.95, so the more probable class is the answer"
+    ]
     assert score_threshold(np.array([[3, 1], [2, 2]]), two) == {"precision": 2 / 3, "recall": 0.5}

@@ -6,10 +6,11 @@ import pandas as pd
 import pytest
 from sklearn import metrics as reference
 
+from meltpoint.evaluate.judgement import HeadJudgement
 from meltpoint.model.card import HeadCard, TreeCard
 from meltpoint.params.model import Threshold
 from meltpoint.tables import answer_column, label_column, probability_columns
-from meltpoint.tasks.classification.metrics import HeadJudgement, judge_head, judge_heads
+from meltpoint.tasks.classification.metrics import judge_head, judge_heads
 
 Make = Callable[..., HeadCard]
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from meltpoint.evaluate import report_files
 from meltpoint.model.card import TreeCard
 from meltpoint.params.judging import Evaluate
 from meltpoint.params.model import Threshold
@@ -130,7 +131,7 @@ def test_many_classes_and_no_labels_are_drawn_too(
         )
         assert (tmp_path / main / "pictures" / "roc.png").stat().st_size > 1000
     assert pd.read_csv(tmp_path / "none" / "roc.csv").empty
-    assert len(pd.read_csv(tmp_path / "many" / "roc.csv")) == report.POINTS
+    assert len(pd.read_csv(tmp_path / "many" / "roc.csv")) == report_files.POINTS
 
 
 def test_a_tree_and_a_threshold_are_drawn(

@@ -1,6 +1,4 @@
-"""Scores that only some heads have: of classes that are steps, of many classes, and of what val taught a head."""
-
-from typing import Any
+"""Scores that only some heads have: of classes that are steps, of many classes, of thresholds set on val."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,31 +60,6 @@ def score_unknown(true: Ints, said: Ints, trusted: Floats, card: HeadCard) -> Sc
         given, least = trusted[np.arange(len(true)), true], card.unknown_below
         scores["set_coverage"] = None if least is None else _mean(given >= least)
     return scores
-
-
-def say_learnt(card: HeadCard) -> dict[str, Any]:
-    """The threshold and the wish it comes from, and below which confidence an answer is unknown; None if there is none.
-
-    threshold: {at, metric, at_least}, unknown: {below, right} where `right` is the wished share of right answers, or
-    {below, right: None, coverage} where sets are to hold the true class that often. `not_shown` are the wishes that
-    val could not show, in words.
-    """
-    threshold, unknown, not_shown = None, None, list[str]()
-    wished, doubt = card.head.threshold, card.head.unknown
-    if card.threshold is not None:
-        threshold = {"at": card.threshold, **(wished.model_dump() if wished else {"metric": None, "at_least": None})}
-    elif wished is not None:
-        not_shown.append(
-            f"a {wished.metric} of at least {wished.at_least:.3g}, so the more probable class is the answer"
-        )
-    sets = isinstance(doubt, Coverage)
-    if card.unknown_below is not None:
-        unknown = {"below": card.unknown_below, "right": None if sets else doubt}
-        unknown |= {"coverage": doubt.coverage} if isinstance(doubt, Coverage) else {}
-    elif doubt is not None:
-        what = f"a coverage of {doubt.coverage:.3g}" if isinstance(doubt, Coverage) else f"{doubt:.3g} of answers right"
-        not_shown.append(f"{what}, so no answer is unknown")
-    return {"threshold": threshold, "unknown": unknown, "not_shown": not_shown}
 
 
 def _mean(values: NDArray[np.bool_]) -> float | None:

@@ -1,108 +1,28 @@
 """What classification predictions are worth: every score of every head on val and test, and the curves behind them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from meltpoint.arrays import Floats, Ints
-from meltpoint.metrics import confusion, from_confusion, least_probability, ratio
+from meltpoint.evaluate.curves import Ranking, expected_calibration_error, rank_classes, reliability
+from meltpoint.evaluate.hierarchy import judge_tree
+from meltpoint.evaluate.judgement import HeadJudgement, Headline, Judgement, Score, share_of
+from meltpoint.evaluate.predictions import answers_of, codes_of, probabilities_of
+from meltpoint.metrics import confusion, from_confusion, least_probability
 from meltpoint.model.card import Card, HeadCard, TreeCard
 from meltpoint.params.judging import Evaluate
 from meltpoint.tables import JUDGED
-from meltpoint.tasks.classification.curves import Ranking, expected_calibration_error, rank_classes, reliability
 from meltpoint.tasks.classification.head_scores import (
-    say_learnt,
     score_likely,
     score_steps,
     score_threshold,
     score_unknown,
 )
-from meltpoint.tasks.classification.hierarchy import TreeJudgement, judge_tree
-from meltpoint.tasks.classification.predictions import answers_of, codes_of, probabilities_of
 from meltpoint.trees import Tree, build_tree, weigh_classes, weigh_paths
 
-Score = float | None
-
-MOST_NAMED = 5  # classes that a sentence names
-
-
-@dataclass(frozen=True)
-class HeadJudgement:
-    """One head on one split. A score that cannot be had (no image of a class, no labelled image) is None.
-
-    `by_class` is indexed by class name with the columns precision, recall, f1, support, roc_auc, average_precision.
-    `confusion` is (C, C), rows true. `reliability` has a row per bin that holds an image (see `curves.reliability`).
-    """
-
-    card: HeadCard
-    images: int
-    scores: dict[str, Score]
-    by_class: pd.DataFrame
-    confusion: Ints
-    reliability: pd.DataFrame
-    rankings: dict[str, Ranking]  # class name -> its ROC and precision-recall curve; absent classes have none
-
-    @property
-    def classes(self) -> list[str]:
-        """The class names in the order of their ids."""
-        return self.card.classes
-
-    @property
-    def absent(self) -> list[str]:
-        """Classes without a single labelled image."""
-        return [str(name) for name in self.by_class.index[self.by_class["support"] == 0]]
-
-    @property
-    def metrics(self) -> dict[str, Any]:
-        """The scores, what val taught the head, and under `classes` the scores of each class, as plain numbers."""
-        by_class = {str(name): _plain(row) for name, row in self.by_class.to_dict("index").items()}
-        return {
-            "images": self.images,
-            "absent_classes": len(self.absent),
-            **_plain(self.scores),
-            **say_learnt(self.card),
-            "classes": by_class,
-        }
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """split -> head -> what its predictions are worth; and split -> what the tree does, where heads form one."""
-
-    splits: dict[str, dict[str, HeadJudgement]]
-    trees: dict[str, TreeJudgement]
-    tree: TreeCard | None
-
-    @property
-    def metrics(self) -> dict[str, dict[str, Any]]:
-        """The content of metrics.json: {split: {head: {score: value, classes: {name: {score: value}}}}}."""
-        return {split: {head: judged.metrics for head, judged in heads.items()} for split, heads in self.splits.items()}
-
-    @property
-    def hierarchy(self) -> dict[str, Any]:
-        """The content of hierarchy.json: {split: see `hierarchy.TreeJudgement.metrics`}, and {} without a tree."""
-        return {split: judged.metrics for split, judged in self.trees.items()}
-
-    @property
-    def summary(self) -> dict[str, dict[str, dict[str, Score]]]:
-        """The content of summary.json: of each head two scores, few enough for a table of `dvc metrics show`."""
-        names = ("accuracy", "f1")
-        return {
-            split: {head: {name: scores[name] for name in names} for head, scores in heads.items()}
-            for split, heads in self.metrics.items()
-        }
-
-    def sentence(self, main_head: str) -> str:
-        """The closing words of the stage: accuracy of the main head, and the classes that test lacks."""
-        judged, val = self.splits["test"][main_head], self.splits["val"][main_head]
-        if not judged.images:
-            return f"no test image has a label for {main_head}, so nothing can be said of it"
-        lacking = f"; test has no image of {_some(judged.absent)}" if judged.absent else ""
-        found = f"{_percent(judged.scores['accuracy'])} accuracy on {main_head}, {judged.images:,} test images"
-        return f"{found} ({_percent(val.scores['accuracy'])} on val){lacking}"
+HEADLINE = Headline("accuracy", "accuracy", "a label", "image", ("accuracy", "f1"))
 
 
 def judge(predictions: pd.DataFrame, card: Card, settings: Evaluate) -> Judgement:
@@ -124,6 +44,7 @@ def judge_heads(
     grown = build_tree(tree.levels, tree.parents, classes) if tree else None
     return Judgement(
         splits={split: _judge_split(table, heads, grown, bins) for split, table in splits.items()},
+        headline=HEADLINE,
         trees={split: judge_tree(table, heads, grown) for split, table in splits.items()} if grown else {},
         tree=tree,
     )
@@ -201,18 +122,14 @@ def _by_class(counts: Ints, classes: list[str], rankings: dict[str, Ranking]) ->
     hits, true, predicted = (part.astype(np.float64) for part in (np.diagonal(counts), counts.sum(1), counts.sum(0)))
     areas = {name: (rank.roc.area, rank.precision_recall.area) for name, rank in rankings.items()}
     columns = {
-        "precision": _known(hits, predicted),
-        "recall": _known(hits, true),
-        "f1": _known(2 * hits, true + predicted),
+        "precision": share_of(hits, predicted),
+        "recall": share_of(hits, true),
+        "f1": share_of(2 * hits, true + predicted),
         "support": counts.sum(1),
         "roc_auc": [areas.get(name, (np.nan, np.nan))[0] for name in classes],
         "average_precision": [areas.get(name, (np.nan, np.nan))[1] for name in classes],
     }
     return pd.DataFrame(columns, index=pd.Index(classes, name="class"))
-
-
-def _known(part: Floats, whole: Floats) -> Floats:
-    return np.where(whole > 0, ratio(part, whole), np.nan)
 
 
 def _log_loss(true: Ints, probabilities: Floats) -> float:
@@ -223,20 +140,3 @@ def _log_loss(true: Ints, probabilities: Floats) -> float:
 
 def _mean(values: list[float]) -> Score:
     return float(np.mean(values)) if values else None
-
-
-def _plain(scores: dict[Any, Any]) -> dict[str, int | Score]:
-    """Numbers for JSON: six decimals, None for NaN."""
-    return {
-        str(name): None if value is None or np.isnan(value) else value if name == "support" else round(float(value), 6)
-        for name, value in scores.items()
-    }
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - MOST_NAMED} more classes" if len(names) > MOST_NAMED else ""
-    return ", ".join(names[:MOST_NAMED]) + more
-
-
-def _percent(value: Score) -> str:
-    return "nothing" if value is None else f"{value:.1%}"

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from meltpoint.evaluate.predictions import answers_of, codes_of, probabilities_of
 from meltpoint.images.contact_sheet import draw_sheet
 from meltpoint.images.views import Views
-from meltpoint.tasks.classification.predictions import answers_of, codes_of, probabilities_of
 
 COLUMNS = 6
 

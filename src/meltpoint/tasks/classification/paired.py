@@ -13,9 +13,9 @@ from meltpoint.compare import influence
 from meltpoint.compare.formatting import METRICS, Wording
 from meltpoint.compare.influence import Influence, groups_of
 from meltpoint.compare.measured import Measured, gather, say_few, say_rare
+from meltpoint.evaluate.predictions import answers_of, codes_of, probabilities_of
 from meltpoint.metrics import least_probability
 from meltpoint.tables import Classes, answer_column, label_column, probability_columns, read_predictions
-from meltpoint.tasks.classification.predictions import answers_of, codes_of, probabilities_of
 
 PICTURE = "mistakes.png"
 WORDING = Wording(

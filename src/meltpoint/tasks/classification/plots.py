@@ -8,11 +8,11 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from meltpoint.evaluate.curves import Curve, Ranking, average
+from meltpoint.evaluate.hierarchy import Decoding, TreeJudgement
+from meltpoint.evaluate.judgement import HeadJudgement
 from meltpoint.evaluate.style import ACCENT, GRID, INK, LINE, MUTED, STYLE, drawn
 from meltpoint.files import whole_file
-from meltpoint.tasks.classification.curves import Curve, Ranking, average
-from meltpoint.tasks.classification.hierarchy import Decoding, TreeJudgement
-from meltpoint.tasks.classification.metrics import HeadJudgement
 
 Judged = dict[str, HeadJudgement]  # head -> its judgement on one split
 Corner = Literal["lower left", "lower right"]

@@ -8,16 +8,16 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from meltpoint.evaluate.judgement import HeadJudgement
 from meltpoint.evaluate.style import GRID, INK, LINE, MUTED, STYLE, drawn
 from meltpoint.files import whole_file
-from meltpoint.tasks.segmentation.metrics import MaskJudgement
 from meltpoint.tasks.segmentation.overlays import palette_of
 
 MOST = 60  # bars; of more classes the hardest are drawn
 BAR = 0.26  # inches
 
 
-def draw_bars(judged: Mapping[str, MaskJudgement], title: str, path: Path) -> None:
+def draw_bars(judged: Mapping[str, HeadJudgement], title: str, path: Path) -> None:
     """A panel for each head: IoU of each class in its colour, its boundary F-score, its share of the pixels."""
     heights = [BAR * min(MOST, max(1, len(head.classes))) + 0.9 for head in judged.values()]
     with rc_context(STYLE), whole_file(path) as temporary:
@@ -29,7 +29,7 @@ def draw_bars(judged: Mapping[str, MaskJudgement], title: str, path: Path) -> No
         figure.savefig(temporary, metadata={"Software": None})
 
 
-def _panel(axes: Axes, name: str, head: MaskJudgement) -> None:
+def _panel(axes: Axes, name: str, head: HeadJudgement) -> None:
     known = head.by_class["iou"].to_numpy()
     order = [int(code) for code in np.argsort(known, kind="stable") if not np.isnan(known[code])][:MOST][::-1]
     axes.set_title(f"{name}  ({head.images:,} images)")

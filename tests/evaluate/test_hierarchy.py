@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from meltpoint.tables import Classes, answer_column, label_column, probability_columns
-from meltpoint.tasks.classification.hierarchy import (
+from meltpoint.evaluate.hierarchy import (
     count_ancestors,
     form_paths,
     judge_decoding,
     judge_tree,
     leaf_distances,
 )
+from meltpoint.tables import Classes, answer_column, label_column, probability_columns
 from meltpoint.trees import Tree
 
 CLASSES: Classes = {"kind": ["a", "b"], "group": ["a1", "a2", "b1"], "leaf": ["p", "q", "r", "s"]}

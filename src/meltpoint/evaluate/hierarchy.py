@@ -9,9 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from meltpoint.arrays import Ints
+from meltpoint.evaluate.predictions import answers_of, codes_of, probabilities_of
 from meltpoint.metrics import confusion, from_confusion
 from meltpoint.model.card import HeadCard
-from meltpoint.tasks.classification.predictions import answers_of, codes_of, probabilities_of
 from meltpoint.trees import Tree, decide
 
 LEVEL_SCORES = ("accuracy", "balanced_accuracy", "macro_f1")

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from meltpoint.tasks.classification.curves import Curve, average, expected_calibration_error, rank_classes, reliability
+from meltpoint.evaluate.curves import Curve, average, expected_calibration_error, rank_classes, reliability
 
 
 def test_reliability_counts_every_image_once() -> None:
