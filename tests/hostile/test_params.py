@@ -79,7 +79,7 @@ MAKERS: dict[str, Callable[[Raw], str | bytes | None]] = {
     "a class that YAML takes for a number": changed(data__labels__y__classes=["cat", 3]),
     "a class that YAML takes for true": changed(data__labels__y__classes=["cat", True]),
     "a yes that a transform is given": changed(views__s128__transforms=[{"HorizontalFlip": {"p": "yes"}}]),
-    "several slips at once": changed(seed="seven", views__s128__side=0, split__ratios=RATIOS),
+    "several errors at once": changed(seed="seven", views__s128__side=0, split__ratios=RATIOS),
 }
 
 

@@ -82,7 +82,7 @@ def test_small_images_are_fine_tuned_at_their_own_side(place: Path) -> None:
 def test_views_that_the_disk_cannot_hold_are_not_stored(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(place)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=2_000_000_000))
-    assert chosen(place, 3781, 6000).plan.views == 0
+    assert chosen(place, 3781, 6000).plan.copies == 0
 
 
 def test_a_faster_machine_does_more(place: Path) -> None:

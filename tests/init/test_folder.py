@@ -53,7 +53,7 @@ def test_comments_explain_the_choices(place: Path, fill: Fill, init: Init) -> No
     fill(place / "pets", {"cat": 6, "dog": 6})
     text = init("pets").path.read_text()
     lines = text.splitlines()
-    for key in ("split:", "images:", "augment:", "backbone:", "heads:", "strategies:", "  source:", "  metric:"):
+    for key in ("split:", "views:", "encoders:", "heads:", "strategies:", "  source:", "  metric:"):
         at = next(number for number, line in enumerate(lines) if line.startswith(key))
         assert lines[at - 1].lstrip().startswith("# "), f"nothing explains {key}"
     assert "train@frozen" in text, "the estimate stands at the top"
@@ -155,7 +155,7 @@ def test_one_class_with_nearly_all_images_changes_the_metric(place: Path, fill: 
 @pytest.mark.parametrize("names", [("0", "1"), ("turn_left", "turn_right"), ("a", "b")])
 def test_letters_and_sides_are_not_mirrored(place: Path, fill: Fill, init: Init, names: tuple[str, str]) -> None:
     fill(place / "signs", dict.fromkeys(names, 4))
-    transforms = [next(iter(one)) for one in init("signs").raw["views"]["s224"]["transforms"]]
+    transforms = [next(iter(one)) for one in next(iter(init("signs").raw["views"].values()))["transforms"]]
     assert transforms == ["RandomResizedCrop", "RandomBrightnessContrast"]
 
 

@@ -68,7 +68,7 @@ def test_one_category_for_each_image_is_a_label(place: Path, draw: Draw, init: I
     export(place / "street", draw, [[(1, 7, 9)[number % 3]] * 2 for number in range(36)])
     ran = init("street")
     assert ran.params.main_head == "street"
-    assert ran.raw["tree"] == {"levels": ["supercategory", "street"], "parents": None}
+    assert ran.raw["task"].get("tree") == {"levels": ["supercategory", "street"]}
     assert ran.raw["data"]["labels"]["supercategory"]["classes"] == ["animal", "vehicle"]
     assert "car 12, cat 12, dog 12" in ran.out
 

@@ -82,7 +82,7 @@ def test_a_tree(place: Path, photos: list[str], init: Init) -> None:
     rows = [f"{name},{fine[number % 4]},{'cat' if number % 4 < 2 else 'dog'}" for number, name in enumerate(photos)]
     write(place / "pets" / "list.csv", "file,breed,kind", rows)
     ran = init("pets")
-    assert ran.raw["tree"] == {"levels": ["kind", "breed"], "parents": None}
+    assert ran.raw["task"].get("tree") == {"levels": ["kind", "breed"]}
     assert ran.params.main_head == "breed"
 
 
@@ -91,7 +91,7 @@ def test_an_id_beside_a_name_is_no_label_of_its_own(place: Path, photos: list[st
     write(place / "pets" / "list.csv", "file,kind_id,kind", rows)
     ran = init("pets")
     assert list(ran.raw["heads"]) == ["kind"]
-    assert ran.raw["tree"] is None
+    assert ran.raw["task"].get("tree") is None
 
 
 def test_tags_in_a_cell(place: Path, photos: list[str], init: Init) -> None:
@@ -180,7 +180,7 @@ def test_lists_of_splits_may_name_pictures_that_are_gone(place: Path, photos: li
             place / "pets" / f"pets_{split}.txt", "", [f"{one},{n % 2},{n % 4}" for n, one in enumerate([*part, *gone])]
         )
     ran = init("pets")
-    assert ran.raw["tree"] == {"levels": ["column_2", "column_3"], "parents": None}
+    assert ran.raw["task"].get("tree") == {"levels": ["column_2", "column_3"]}
     assert "pets_test.txt and pets_train.txt are joined" in ran.out
     assert "look here: 60 files of 84 cannot be used" in ran.out
     assert "max_bad to" not in ran.out

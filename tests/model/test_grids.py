@@ -94,7 +94,7 @@ def test_beside_other_taps_a_wrong_size_is_refused() -> None:
 
 
 def test_wrong_arguments_are_told_as_ever() -> None:
-    with pytest.raises(BackboneError, match="cannot be made with backbone.args"):
+    with pytest.raises(BackboneError, match="cannot be made with args"):
         build_backbone(params("test_vit", wibble=1), [GridTap(at=(-1,))], 32)
 
 

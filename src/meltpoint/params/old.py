@@ -16,27 +16,29 @@ def is_old(raw: Mapping[str, Any]) -> bool:
 def show_new_form(raw: Mapping[str, Any]) -> str:
     """What to put in place of the old sections, made of their own values; it follows the name of the file."""
     there = [name for name in SECTIONS if name in raw]
-    images, augment, backbone = (_mapping(raw.get(name)) for name in SECTIONS[:3])
-    view, encoder = f"s{images.get('side', 224)}", str(backbone.get("name", "encoder")).split(".")[0].split("/")[-1]
-    new: dict[str, Any] = {}
-    if images or augment:
-        copies = {"copies": augment["views"]} if augment.get("views") else {}
-        transforms = {"transforms": augment["transforms"]} if augment.get("transforms") else {}
-        new["views"] = {view: {**images, **copies, **transforms}}
-    if raw.get("tree") is not None:
-        new["task"] = {**_mapping(raw.get("task")), "tree": raw["tree"]}
-    if backbone:
-        on = {key: value for key, value in backbone.items() if value not in ({}, None)}
-        new["encoders"] = {encoder: {"views": view, **on}}
-    lines = "\n".join(f"  {line}" for line in dump(new, width=110).splitlines())
-    strategies = ", ".join(_mapping(raw.get("strategies")))
+    are = "are no sections" if len(there) > 1 else "is no section"
+    lines = "\n".join(f"  {line}" for line in dump(_in_rows(raw), width=110).splitlines())
     return (
-        f"is of an older form: {', '.join(there)} {'is' if len(there) == 1 else 'are'} no section any more. Sizes of"
-        " images and encoders are rows now, so that several can be compared. Replace"
-        f" {'it' if len(there) == 1 else 'them'} by these lines, which say the same:\n\n{lines}\n\n"
-        f"and add `encoder: {encoder}` to each strategy ({strategies or 'there is none'}). All other lines stay as they"
-        " are; those that say null, none, 1 or {} may go (presets/ show how short it gets)."
+        f"is of an older form: {', '.join(there)} {are} any more. Sizes of images and encoders are named rows now, so"
+        " that several can be compared. Put these lines, which say the same, in place of those sections and of"
+        f" `strategies`:\n\n{lines}\n\nAll other lines stay. Of them and of these, what says null, none, 1 or {{}}"
+        " may go: what is absent is off. presets/ show how short it gets."
     )
+
+
+def _in_rows(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The sections that change, in today's form."""
+    images, augment, backbone, task = (_mapping(raw.get(name)) for name in ("images", "augment", "backbone", "task"))
+    view, encoder = f"s{images.get('side', '')}", str(backbone.get("name", "encoder")).split("/")[-1].split(".")[0]
+    copies = {"copies": augment["views"]} if augment.get("views") else {}
+    transforms = {"transforms": augment["transforms"]} if augment.get("transforms") else {}
+    rows = {name: {"encoder": encoder, **_mapping(row)} for name, row in _mapping(raw.get("strategies")).items()}
+    return {
+        "views": {view: {**images, **copies, **transforms}},
+        **({"task": {**task, "tree": raw["tree"]}} if raw.get("tree") else {}),
+        "encoders": {encoder: {"views": view, **backbone}},
+        "strategies": rows,
+    }
 
 
 def _mapping(value: Any) -> dict[str, Any]:
