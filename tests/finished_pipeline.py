@@ -22,13 +22,12 @@ from meltpoint.model.backbones import build_backbone
 from meltpoint.model.card import FORMAT, Card, HeadCard
 from meltpoint.model.model import Model, build_heads, save_model
 from meltpoint.params.read import Params, read_params
-from meltpoint.recovery.moved import correct_places
 from meltpoint.registry.register import register
 from meltpoint.shards import open_shards, write_shards
 from meltpoint.tables import check_samples, write_predictions
 from meltpoint.tasks.answerer import open_answerer
 from meltpoint.tasks.classification.metrics import judge_heads
-from meltpoint.tracking.store import make_database
+from meltpoint.tracking.database import make_database
 
 ROOT = Path(__file__).parents[1]
 CLASSES = {"shape": ["circle", "square"], "colour": ["blue", "green", "red"]}
@@ -180,7 +179,6 @@ def house(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ho
     """A copy of the finished pipeline, with an empty store of its own, as the working directory."""
     folder = tmp_path / "a house"
     shutil.copytree(finished, folder)
-    correct_places(folder)  # the database, which takes seconds to make, comes from elsewhere
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "DVC_ROOT", "DVC_EXP_NAME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(folder)
@@ -264,7 +262,6 @@ def cloned(tracked: Tracked, finished: Path, monkeypatch: pytest.MonkeyPatch) ->
         other.call("dvc", "pull", "--quiet", *words)
         (other.folder / "mlruns").mkdir()
         shutil.copy(finished / "mlruns" / "mlflow.db", other.folder / "mlruns")
-        correct_places(other.folder)
         monkeypatch.chdir(other.folder)
         return other
 

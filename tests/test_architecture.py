@@ -29,7 +29,7 @@ LAYERS = [
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 FOUNDATION = LAYERS[0]
 OWNERS = {
-    "mlflow": {"tracking", "registry", "recovery", "serving"},
+    "mlflow": {"tracking", "registry", "serving"},
     "albumentations": {"images"},
     "timm": {"model"},
     "accelerate": {"train"},

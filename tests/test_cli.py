@@ -19,8 +19,8 @@ from meltpoint.commands.status import status
 from meltpoint.commands.trouble import CommandError
 from meltpoint.data import download_links
 from meltpoint.predict import batch
-from meltpoint.registry.ledger import Change, append, line_of
-from meltpoint.registry.versions import VersionError
+from meltpoint.registry.ledger import AliasChange, VersionFacts, append
+from meltpoint.registry.version_files import VersionError
 from meltpoint.tracking import store as registry_store
 
 ROOT = Path(__file__).parents[1]
@@ -59,8 +59,8 @@ def test_help_teaches(words: list[str], capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_status_is_the_decision_and_where_everything_is(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    moved = ("elpv-cells", "champion", None, "3", "every floor holds", "m", 0.8, "d", "g", "k", "frozen", "t", {}, "a")
-    append(house, [line_of(Change(*moved))])
+    facts = VersionFacts("m", 0.8, "d", "g", "k", "frozen", "t")
+    append(house, [AliasChange("elpv-cells", "champion", None, "3", "every floor holds", facts, {}, "a")])
     run(["status"])
     told = capsys.readouterr().out
     assert "Ship frozen: it is as good." in told

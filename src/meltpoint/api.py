@@ -27,7 +27,7 @@ def find(where: str | Path) -> Path:
         VersionError: no such version, or its files are gone.
     """
     if str(where).startswith("models:"):
-        from meltpoint.registry.versions import fetch
+        from meltpoint.registry.version_files import fetch
 
         return fetch(str(where))
     return Path(where)

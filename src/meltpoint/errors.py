@@ -41,14 +41,14 @@ def guarded(main: Callable[[], None]) -> None:
         print("\nmeltpoint: stopped. What is whole is kept; the same command goes on from there.", file=sys.stderr)
         raise SystemExit(130) from None
     except Exception as error:
-        shown = _about_disk(error)
+        shown = about_disk(error)
         if shown is None:
             raise
         print(f"\nmeltpoint: {plain_lines(shown)}", file=sys.stderr, flush=True)
         raise SystemExit(1) from None
 
 
-def _about_disk(error: Exception) -> str | None:
+def about_disk(error: Exception) -> str | None:
     """The message if an error, or what caused it, is that of a disk; None for a bug."""
     for cause in _causes(error):
         match cause:

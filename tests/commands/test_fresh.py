@@ -95,7 +95,7 @@ def test_a_lost_store_is_no_fresh_clone(clone: Path, capsys: pytest.CaptureFixtu
     (clone / "dvc.lock").write_text("")
     with pytest.raises(SystemExit):
         run(["doctor"])
-    assert "to mend it: make repro" in capsys.readouterr().out, "sync would find nothing to show"
+    assert "to repair it: make repro" in capsys.readouterr().out, "sync would find nothing to show"
     with pytest.raises(CommandError, match=r"no reports/compare\.json yet"):
         run(["status"])
 

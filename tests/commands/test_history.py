@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from meltpoint.cli import run
-from meltpoint.registry.ledger import Change, append, line_of
+from meltpoint.registry.ledger import AliasChange, VersionFacts, append
 
 ROOT = Path(__file__).parents[2]
 OLD = {"when": "2026-11-21T11:55:22+00:00", "from": None, "to": "1", "version": "1", "model": "elpv-cells",
@@ -24,10 +24,10 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "presets" / "elpv.yaml", tmp_path / "params.yaml")
     (tmp_path / "promotions.jsonl").write_text(json.dumps(OLD) + "\n")
-    rest = ("defective/accuracy", None, "d", "g", "k", "frozen", "t", {}, "a")
+    rest = (VersionFacts("defective/accuracy", None, "d", "g", "k", "frozen", "t"), {}, "a")
     append(tmp_path, [
-        line_of(Change("elpv-cells", "previous", None, "1", "version 2 took its place", *rest)),
-        line_of(Change("cells", "champion", None, "8", "of another model", *rest)),
+        AliasChange("elpv-cells", "previous", None, "1", "version 2 took its place", *rest),
+        AliasChange("cells", "champion", None, "8", "of another model", *rest),
     ])  # fmt: skip
     return tmp_path
 

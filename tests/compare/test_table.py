@@ -12,7 +12,7 @@ from meltpoint.compare.table import ENDS, MOST_CLASSES, branches_of, say_flatter
 from meltpoint.model.card import TreeCard
 from meltpoint.params.judging import Compare
 from meltpoint.params.model import Threshold
-from meltpoint.registry.holdout_reuse import Wear
+from meltpoint.registry.holdout_reuse import HoldoutReuse
 from meltpoint.tables import Classes, label_column
 
 MANY = [f"c{number}" for number in range(MOST_CLASSES + 6)]
@@ -48,7 +48,7 @@ def test_how_much_the_best_flatters_itself_is_one_number(reports: Any, settings:
     assert 2**0.5 * spread == pytest.approx(np.median([one.standard_error for one in differences]))
     told = f"would score about {flattery('accuracy', 3, spread)} too well"
     assert told in say_flattered(decision)
-    assert told.removesuffix(" too well") in str(Wear(3, 200, "accuracy", spread))
+    assert told.removesuffix(" too well") in str(HoldoutReuse(3, 200, "accuracy", spread))
     alone = compare(type(reports)(reports.folder.parent / "alone").evidence(one=(0.3, 1.0)), settings)
     assert (record_of(alone).spread, say_flattered(alone)) == (None, "")
 

@@ -10,9 +10,10 @@ import pytest
 from meltpoint.errors import UserError
 from meltpoint.files import read_json, write_json
 from meltpoint.recovery.rollback import RollbackError, rollback
-from meltpoint.registry.golden_answers import CheckError
+from meltpoint.registry.golden_answers import AnswersError
 from meltpoint.registry.register import register
-from meltpoint.registry.versions import VersionError, aliases, fetch
+from meltpoint.registry.version_files import VersionError, fetch
+from meltpoint.registry.versions import aliases
 from meltpoint.tracking.store import Store, open_store
 
 
@@ -86,7 +87,7 @@ def test_a_version_that_is_not_what_it_was_stays_where_it_is(twice: Store) -> No
     expected = files.with_name("check") / "expected.json"
     said = read_json(expected)
     write_json(expected, [said[0] | {"shape.p.circle": 2.0}, *said[1:]])
-    refused(twice, CheckError, "does not answer as it did when it was registered: picture 0: shape.p.circle was 2.0")
+    refused(twice, AnswersError, "does not answer as it did when it was registered: picture 0: shape.p.circle was 2.0")
     write_json(expected, said)
 
     card, content = files / "card.json", (files / "card.json").read_bytes()

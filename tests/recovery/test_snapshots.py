@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from meltpoint.recovery.snapshots import Cache, SnapshotError, find_snapshots, lay
+from meltpoint.recovery.snapshots import Cache, SnapshotError, find_snapshots, link_files
 
 STAGES = ("download", "split", "augment", "embed", "train@a", "evaluate@a", "compare")
 PARAMS = {"seed": 1, "strategies": {"a": {"lr": 0.1}}}
@@ -100,11 +100,11 @@ def test_a_folder_of_links(repository: Path, tmp_path_factory: pytest.TempPathFa
     ):
         (contents / md5[:2]).mkdir()
         (contents / md5[:2] / md5[2:]).write_text(text)
-    lay(snapshot, Cache(contents), folder)
+    link_files(snapshot, Cache(contents), folder)
     assert (folder / "data" / "views" / "x" / "y.txt").read_text() == "y"
     assert (folder / "models" / "a").read_text() == "model"
     assert yaml.safe_load((folder / "params.yaml").read_text()) == PARAMS
 
     (contents / FOLDER[:2] / FOLDER[2:]).unlink()
     with pytest.raises(SnapshotError, match="lacks 1 files of none, such as data/views.*dvc pull --all-commits"):
-        lay(snapshot, Cache(contents), tmp_path_factory.mktemp("other"))
+        link_files(snapshot, Cache(contents), tmp_path_factory.mktemp("other"))

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from meltpoint.recovery.restore import MISSING, is_whole, versions_of
 from meltpoint.recovery.snapshots import SnapshotError
 from meltpoint.recovery.sync import SyncError, sync
-from meltpoint.registry.golden_answers import check_version
+from meltpoint.registry.golden_answers import check_golden_answers
 from meltpoint.registry.register import register
-from meltpoint.registry.versions import KEY, VersionError, aliases, fetch, fingerprint
+from meltpoint.registry.version_files import VersionError, fetch, fingerprint
+from meltpoint.registry.versions import KEY, MISSING, aliases, is_whole, versions_of
 from meltpoint.tracking.store import Store, open_store
 
 pytestmark = pytest.mark.slow
@@ -42,12 +42,12 @@ def test_a_clone_shows_what_was_shown(tracked: Any, cloned: Callable[..., Any]) 
     store = open_store("shapes")
     before, ledger = shown(store), tracked.ledger()
     assert before["aliases"] == {"champion": "2", "previous": "1"}
-    (same,), troubles = sync(tracked.params, tracked.folder)
+    (same,), troubles = sync(tracked.folder)
     assert (same.new_runs, same.new_versions, troubles) == (0, 0, [])
     assert shown(store) == before, "what `register` wrote is found again"
 
     house = cloned("--all-commits")
-    (synced,), troubles = sync(house.params, house.folder)
+    (synced,), troubles = sync(house.folder)
     store = open_store("shapes")
     assert troubles == []
     assert shown(store) == before
@@ -56,7 +56,7 @@ def test_a_clone_shows_what_was_shown(tracked: Any, cloned: Callable[..., Any]) 
     assert fingerprint(fetch("models:/shapes@champion")) == fingerprint(house.folder / "models" / "frozen")
     assert all(is_whole(store, version) for version in versions_of(store).values())
 
-    (again,), _ = sync(house.params, house.folder)
+    (again,), _ = sync(house.folder)
     assert (again.new_runs, again.new_versions) == (0, 0)
     assert shown(store) == before
     assert register(house.params).sentence == "shapes version 2 (frozen) is the champion already"
@@ -66,7 +66,7 @@ def test_a_clone_shows_what_was_shown(tracked: Any, cloned: Callable[..., Any]) 
 def test_a_version_without_files_keeps_its_number(tracked: Any, cloned: Callable[..., Any]) -> None:
     tracked.promote_twice()
     house = cloned()
-    (synced,), troubles = sync(house.params, house.folder)
+    (synced,), troubles = sync(house.folder)
     store = open_store("shapes")
     assert [trouble.rsplit(": ", 1)[1] for trouble in troubles] == ["dvc pull --all-commits"] * 2
     assert "shapes version 1 has no files" in troubles[1]
@@ -77,10 +77,10 @@ def test_a_version_without_files_keeps_its_number(tracked: Any, cloned: Callable
         fetch("models:/shapes@previous")
 
     house.call("dvc", "pull", "--quiet", "--all-commits")
-    (synced,), troubles = sync(house.params, house.folder)
+    (synced,), troubles = sync(house.folder)
     assert (synced.new_versions, troubles) == (0, [])
     assert fingerprint(fetch("models:/shapes@previous")) == versions_of(store)[1].tags[KEY]
-    check_version(fetch("models:/shapes@previous"))
+    check_golden_answers(fetch("models:/shapes@previous"))
 
 
 def test_a_params_file_of_other_code_is_shown_once(tracked: Any, cloned: Callable[..., Any]) -> None:
@@ -89,16 +89,16 @@ def test_a_params_file_of_other_code_is_shown_once(tracked: Any, cloned: Callabl
     tracked.edit(lambda raw: raw.update(gone={"knob": 1}))
     tracked.commit()
     (tracked.folder / "params.yaml").write_text(text)
-    (synced,), troubles = sync(tracked.params, tracked.folder)
+    (synced,), troubles = sync(tracked.folder)
     assert (synced.new_runs, synced.new_versions, troubles) == (0, 0, [])
     assert shown(open_store("shapes")) == before
 
     house = cloned()
     (house.folder / "params.yaml").write_text(text.replace("lr: 0.003", "lr: 0.004"))  # somebody goes on
     for new in (3, 0):
-        (synced,), troubles = sync(house.params, house.folder)
+        (synced,), troubles = sync(house.folder)
         assert (synced.runs, synced.new_runs, synced.versions, troubles) == (3, new, 1, [])
-    check_version(fetch("models:/shapes@champion"))
+    check_golden_answers(fetch("models:/shapes@champion"))
 
 
 def test_a_card_of_other_code_is_told(tracked: Any) -> None:
@@ -106,16 +106,16 @@ def test_a_card_of_other_code_is_told(tracked: Any) -> None:
     card = tracked.folder / "models" / "frozen" / "card.json"
     card.write_text(card.read_text().replace('"format": ', '"format": 99'))
     tracked.commit()
-    (synced,), (trouble,) = sync(tracked.params, tracked.folder)
-    assert "was written by other code than this and is not shown: ModelError: models/frozen/card.json" in trouble
+    (synced,), (trouble,) = sync(tracked.folder)
+    assert "was written by another version of the code and is not shown: ModelError: models/frozen/card.json" in trouble
     assert (synced.runs, synced.new_runs) == (6, 0)
 
 
 def test_nothing_to_show_is_told(tracked: Any) -> None:
     with pytest.raises(SyncError, match="There is nothing to show.*dvc repro"):
-        sync(tracked.params, tracked.folder)
+        sync(tracked.folder)
 
 
 def test_a_folder_without_dvc_is_told(house: Any) -> None:
     with pytest.raises(SnapshotError, match="not a DVC repository.*dvc init"):
-        sync(house.params, house.folder)
+        sync(house.folder)

@@ -7,6 +7,7 @@ import pytest
 
 from meltpoint.errors import UserError
 from meltpoint.registry.gate import GateError, check_age, check_ceilings, check_floors, check_split
+from meltpoint.registry.ledger import AliasChange, VersionFacts
 
 SCORES = {"test/shape/accuracy": 0.9, "val/shape/accuracy": 0.1, "test by class/shape circle f1": 0.2}
 
@@ -57,15 +58,17 @@ def test_a_report_about_other_images_is_refused(house: Any) -> None:
 @pytest.mark.parametrize(
     ("line", "passed"),
     [
-        ({"to": "3", "when": "2100-01-01T00:00:00+00:00"}, False),
-        ({"to": "3", "when": "2020-01-01T00:00:00+00:00"}, True),
-        ({"to": "2", "when": "2100-01-01T00:00:00+00:00"}, True),
+        (("3", "2100-01-01T00:00:00+00:00"), False),
+        (("3", "2020-01-01T00:00:00+00:00"), True),
+        (("2", "2100-01-01T00:00:00+00:00"), True),
         (None, True),
     ],
     ids=["older", "younger", "another version", "no ledger"],
 )
-def test_a_report_older_than_the_champion_is_refused(house: Any, line: dict[str, str] | None, passed: bool) -> None:
-    verdict = check_age(house.folder, "frozen", "3", line)
+def test_a_report_older_than_the_champion_is_refused(house: Any, line: tuple[str, str] | None, passed: bool) -> None:
+    facts = VersionFacts("m", 0.9, "d", "g", "k")
+    change = AliasChange("shapes", "champion", None, line[0], "", facts, when=line[1]) if line else None
+    verdict = check_age(house.folder, "frozen", "3", change)
     assert verdict.passed is passed
     assert ("is older than the champion, which is version 3 since 2100" in verdict.why) is not passed
 

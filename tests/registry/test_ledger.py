@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from meltpoint.registry.ledger import LEDGER, Change, LedgerError, Line, holder, line_of, read
+from meltpoint.registry.ledger import LEDGER, AliasChange, LedgerError, VersionFacts, latest_change, read_ledger
 from meltpoint.registry.ledger import append as append_lines
 
 
-def change(after: str | None, before: str | None = None, alias: str = "champion", act: str = "") -> Line:
-    moved = ("shapes", alias, before, after, "because", "shape/accuracy", 0.9, "d", "g", "k", "frozen", "t", {}, act)
-    return line_of(Change(*moved))
+def change(after: str | None, before: str | None = None, alias: str = "champion", act: str = "") -> AliasChange:
+    facts = VersionFacts("shape/accuracy", 0.9, "d", "g", "k", "frozen", "t")
+    return AliasChange("shapes", alias, before, after, "because", facts, {}, act)
 
 
-def append(root: Path, *lines: Line) -> None:
-    append_lines(root, lines)
+def append(root: Path, *changes: AliasChange) -> None:
+    append_lines(root, changes)
 
 
 def test_a_line_says_everything(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_an_act_is_written_once(tmp_path: Path) -> None:
     first, second = change("1", act="a"), change("2", alias="previous", act="a")
     append(tmp_path, first)
     append(tmp_path, first, second)
-    assert read(tmp_path) == [first, second]
+    assert read_ledger(tmp_path) == [first, second]
 
 
 def test_a_line_of_the_first_ledgers_is_read(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_a_line_of_the_first_ledgers_is_read(tmp_path: Path) -> None:
            "key": "k"}  # fmt: skip
     (tmp_path / LEDGER).write_text(json.dumps(old) + "\n")
     append(tmp_path, change("2"))
-    assert read(tmp_path)[0] == old | dict.fromkeys(("strategy", "trained", "aliases", "act", "anchor"))
+    assert read_ledger(tmp_path)[0].as_row() == old | dict.fromkeys(("strategy", "trained", "aliases", "act", "anchor"))
     assert (tmp_path / LEDGER).read_text().splitlines()[0] == json.dumps(old), "what is written stays as it is"
 
 
@@ -53,7 +53,7 @@ def test_a_full_disk_leaves_the_ledger_as_it_was(tmp_path: Path) -> None:
     append(tmp_path, change("1"))
     before, code = (tmp_path / LEDGER).read_bytes(), (
         "import resource, signal, sys; from pathlib import Path; from meltpoint.registry.ledger import *\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); root = Path(sys.argv[1]); lines = read(root)\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); root = Path(sys.argv[1]); lines = read_ledger(root)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (600, 600)); append(root, lines * 9)"
     )  # fmt: skip
     asked = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
@@ -63,34 +63,42 @@ def test_a_full_disk_leaves_the_ledger_as_it_was(tmp_path: Path) -> None:
 
 
 def test_the_last_line_of_an_alias_holds(tmp_path: Path) -> None:
-    assert holder(tmp_path, "shapes", "champion") is None
+    assert latest_change(tmp_path, "shapes", "champion") is None
     append(tmp_path, change("1"))
     append(tmp_path, change("1", alias="previous"))
     append(tmp_path, change("2", "1"))
-    found = holder(tmp_path, "shapes", "champion")
+    found = latest_change(tmp_path, "shapes", "champion")
     assert found is not None
-    assert found["to"] == "2"
+    assert found.after == "2"
 
 
 def test_an_alias_that_is_taken_away_names_its_version(tmp_path: Path) -> None:
     append(tmp_path, change(None, "3", "candidate"))
-    assert (read(tmp_path)[0]["to"], read(tmp_path)[0]["version"]) == (None, "3")
+    assert (read_ledger(tmp_path)[0].as_row()["to"], read_ledger(tmp_path)[0].as_row()["version"]) == (None, "3")
 
 
 def test_many_at_once_are_all_there(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: append(tmp_path, change(str(number))), range(40)))
-    assert sorted(int(line["to"]) for line in read(tmp_path)) == list(range(40))
+    assert sorted(int(change.after or 0) for change in read_ledger(tmp_path)) == list(range(40))
 
 
 def test_a_line_cut_by_hand_does_not_swallow_the_next(tmp_path: Path) -> None:
     append(tmp_path, change("1"))
     (tmp_path / LEDGER).write_text((tmp_path / LEDGER).read_text().rstrip("\n"))
     append(tmp_path, change("2"))
-    assert [line["to"] for line in read(tmp_path)] == ["1", "2"]
+    assert [change.after for change in read_ledger(tmp_path)] == ["1", "2"]
 
 
 def test_a_line_that_is_none_is_told(tmp_path: Path) -> None:
     (tmp_path / LEDGER).write_text("[1, 2]\n")
     with pytest.raises(LedgerError, match=r"Line 1 .*git checkout -- promotions\.jsonl"):
-        read(tmp_path)
+        read_ledger(tmp_path)
+
+
+def test_a_line_that_lacks_something_is_told(tmp_path: Path) -> None:
+    append(tmp_path, change("1"))
+    row = json.loads((tmp_path / LEDGER).read_text())
+    (tmp_path / LEDGER).write_text(json.dumps({key: value for key, value in row.items() if key != "why"}))
+    with pytest.raises(LedgerError, match=r"Line 1 .* lacks 'why'.*git checkout -- promotions\.jsonl"):
+        read_ledger(tmp_path)

@@ -1,4 +1,4 @@
-"""Aliases and ledger move together, wherever an act is cut short; the store is a double of the four calls it needs."""
+"""Aliases and ledger move together, wherever an act is interrupted; the store is a double of four calls."""
 
 import errno
 from collections.abc import Callable
@@ -11,21 +11,21 @@ from typing import Any
 import pytest
 
 from meltpoint.registry import promotion
-from meltpoint.registry.ledger import read
+from meltpoint.registry.ledger import VersionFacts, read_ledger
 from meltpoint.registry.promotion import (
-    INTENTION,
+    PLAN_FILE,
     Move,
     PromotionError,
+    champion_moves,
     finish,
-    one_act,
     promote,
-    take_place,
+    promotion_lock,
     unfinished,
 )
 from meltpoint.registry.versions import KEY
 from meltpoint.tracking.store import Store
 
-NOTE = {"metric": "m", "value": 0.9, "data": "d", "git": "g", "key": "k2", "strategy": "frozen", "trained": "t"}
+FACTS = VersionFacts("m", 0.9, "d", "g", "k2", "frozen", "t")
 BEFORE = {"champion": "1", "candidate": "2"}
 AFTER = {"champion": "2", "previous": "1"}
 STEPS = 6  # of the act: the intention, three aliases, the ledger, the intention again
@@ -65,8 +65,8 @@ def store(tmp_path: Path) -> Store:
 
 def act(store: Store) -> None:
     """Version 2 takes the place of version 1."""
-    with one_act(store):
-        promote(store, BEFORE, take_place(store, BEFORE, "2", "it is good", NOTE))
+    with promotion_lock(store):
+        promote(store, BEFORE, champion_moves(store, BEFORE, "2", "it is good", FACTS))
 
 
 def at(store: Store) -> dict[str, str]:
@@ -100,7 +100,7 @@ def cut(store: Store, monkeypatch: pytest.MonkeyPatch, place: int, after: bool, 
 
 def test_an_act_moves_aliases_and_writes_them_down(store: Store) -> None:
     act(store)
-    lines = read(store.root)
+    lines = read_ledger(store.root)
     assert at(store) == AFTER
     assert [(line["alias"], line["from"], line["to"], line["key"]) for line in lines] == [
         ("champion", "1", "2", "k2"), ("previous", None, "1", "k1"), ("candidate", "2", None, "k2"),
@@ -109,7 +109,7 @@ def test_an_act_moves_aliases_and_writes_them_down(store: Store) -> None:
         {"champion": "2", "candidate": "2"}, {"champion": "2", "candidate": "2", "previous": "1"}, AFTER,
     ]  # fmt: skip
     assert len({line["act"] for line in lines}) == 1
-    assert not (store.root / INTENTION).exists()
+    assert not (store.root / PLAN_FILE).exists()
     assert finish(store, store.root) is None
 
 
@@ -122,14 +122,14 @@ def test_a_crash_at_any_step_is_finished_or_left_nothing(
         cut(store, patch, place, after, Crash())
         with pytest.raises(Crash):
             act(store)
-    begun = (store.root / INTENTION).exists()
+    begun = (store.root / PLAN_FILE).exists()
     told = finish(store, store.root)
     assert (told is not None) is begun
     nothing = place == 0 and not after
     assert at(store) == (BEFORE if nothing else AFTER)
-    assert len(read(store.root)) == (0 if nothing else 3)
+    assert len(read_ledger(store.root)) == (0 if nothing else 3)
     assert finish(store, store.root) is None
-    assert not (store.root / INTENTION).exists()
+    assert not (store.root / PLAN_FILE).exists()
 
 
 @pytest.mark.parametrize("place", range(STEPS))
@@ -140,7 +140,7 @@ def test_a_full_disk_is_told_and_what_was_begun_is_finished_by_the_next(
         cut(store, patch, place, after=False, error=OSError(errno.ENOSPC, "No space left on device"))
         with pytest.raises(PromotionError, match=r"could not be written down: .*No space left on device.* needed\."):
             act(store)
-    with one_act(store):
+    with promotion_lock(store):
         assert at(store) == (AFTER if place else BEFORE)
     assert ("finished a promotion of shapes" in capsys.readouterr().out) is (place > 0)
 
@@ -162,9 +162,9 @@ def test_it_is_undone_when_the_version_is_another_by_now(store: Store, monkeypat
     assert at(store) == AFTER
     store.client.keys["2"] = "of a store that was made anew"  # type: ignore[attr-defined]
     told = finish(store, store.root)
-    assert told == "undid a promotion of shapes that was cut short: version 2 is not the one it meant"
+    assert told == "undid a promotion of shapes that was interrupted: version 2 is not the one it meant"
     assert at(store) == {"champion": "1"}, "no alias for a version that is another one"
-    assert read(store.root) == []
+    assert read_ledger(store.root) == []
 
 
 def test_what_is_written_down_is_done(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,12 +172,12 @@ def test_what_is_written_down_is_done(store: Store, monkeypatch: pytest.MonkeyPa
     at(store)["champion"] = "1"
     assert finish(store, store.root) is not None
     assert at(store)["champion"] == "1", "somebody moved it after the act"
-    assert len(read(store.root)) == 3
+    assert len(read_ledger(store.root)) == 3
 
 
 def test_a_damaged_intention_is_told(store: Store) -> None:
-    (store.root / INTENTION.parent).mkdir()
-    (store.root / INTENTION).write_text("{")
+    (store.root / PLAN_FILE.parent).mkdir()
+    (store.root / PLAN_FILE).write_text("{")
     with pytest.raises(PromotionError, match=r"promotion\.json is damaged: .* Delete it"):
         unfinished(store.root)
 
@@ -196,7 +196,7 @@ def test_an_act_of_another_model_is_finished_too(store: Store, monkeypatch: pyte
     told = finish(replace(store, name="cells"), store.root)
     assert told is not None
     assert "of shapes" in told
-    assert {line["model"] for line in read(store.root)} == {"shapes"}
+    assert {change.model for change in read_ledger(store.root)} == {"shapes"}
 
 
 def test_a_moved_repository_is_the_same_store(store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -207,13 +207,13 @@ def test_a_moved_repository_is_the_same_store(store: Store, monkeypatch: pytest.
     other.with_name("kept").rename(other / ".checkpoints")
     moved = replace(store, root=other, uri=f"sqlite:///{other / 'mlruns' / 'mlflow.db'}")
     assert finish(moved, other) is not None
-    assert len(read(other)) == 3
+    assert len(read_ledger(other)) == 3
 
 
 def test_another_store_is_told_without_its_password(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     served = replace(store, uri="https://me:secret@mlflow.example")
     interrupted(served, monkeypatch, 2)
-    assert "secret" not in (store.root / INTENTION).read_text()
+    assert "secret" not in (store.root / PLAN_FILE).read_text()
     with pytest.raises(PromotionError, match=r"in the store https://mlflow\.example, and this is mlruns.*or give it"):
         finish(store, store.root)
 
@@ -222,7 +222,7 @@ def test_a_decision_against_another_champion_is_refused(store: Store) -> None:
     at(store)["champion"] = "3"
     with pytest.raises(PromotionError, match=r"were candidate 2, champion 1 and are candidate 2, champion 3"):
         act(store)
-    assert read(store.root) == []
+    assert read_ledger(store.root) == []
 
 
 def test_who_has_to_wait_is_told(
@@ -230,9 +230,11 @@ def test_who_has_to_wait_is_told(
 ) -> None:
     monkeypatch.setattr(promotion, "PATIENCE", 0.01)
     with ThreadPoolExecutor(1) as pool:
-        with one_act(store):
+        with promotion_lock(store):
             second = pool.submit(act, store)
-            while "waiting for it to end" not in capsys.readouterr().out:
+            said = ""
+            while "waiting for it to end" not in said:
+                said += capsys.readouterr().out  # it may come in pieces
                 assert not second.done()
             assert at(store) == BEFORE
         second.result()
@@ -240,6 +242,6 @@ def test_who_has_to_wait_is_told(
 
 
 def test_a_move_to_where_an_alias_is_already_is_none(store: Store) -> None:
-    with one_act(store):
-        promote(store, BEFORE, [Move("candidate", "2", "again", NOTE)])
-    assert read(store.root) == []
+    with promotion_lock(store):
+        promote(store, BEFORE, [Move("candidate", "2", "again", FACTS)])
+    assert read_ledger(store.root) == []

@@ -14,13 +14,13 @@ from meltpoint.registry import promotion
 from meltpoint.registry import register as module
 from meltpoint.registry.gate import GateError, Verdict
 from meltpoint.registry.register import RegisterError, register
-from meltpoint.registry.rescoring import Contest
+from meltpoint.registry.rescoring import Rescored
 from meltpoint.registry.versions import aliases
 from meltpoint.tasks.classification import registry
 from meltpoint.tracking.pipeline_state import read_state
 from meltpoint.tracking.runs import KILLED, close, open_child
 from meltpoint.tracking.store import Store, open_store
-from meltpoint.tracking.training_curves import Written, points_of
+from meltpoint.tracking.training_curves import LoggedSteps, points_of
 
 FROZEN_1 = "0" * 63 + "1"  # the key of the training with seed 1
 
@@ -124,12 +124,12 @@ def test_the_best_champion_so_far_is_asked_until_another_is_shown_to_be_better(
 ) -> None:
     asked: list[str] = []
 
-    def meet(folder: Path, strategy: str, champion: Path, title: str, params: Any) -> Contest:
+    def rescore(folder: Path, strategy: str, champion: Path, title: str, params: Any) -> Rescored:
         asked.append(title)
-        return Contest(Verdict(title == "the champion", f"against {title}"), better)
+        return Rescored(Verdict(title == "the champion", f"against {title}"), better)
 
     register(house.params)
-    monkeypatch.setattr(module, "meet", meet)
+    monkeypatch.setattr(module, "rescore", rescore)
     house.train("frozen", 3)
     assert register(house.params).alias == "champion"
     assert [line["anchor"] for line in house.ledger() if line["alias"] == "champion"] == ["1", "2" if better else "1"]
@@ -141,14 +141,14 @@ def test_the_best_champion_so_far_is_asked_until_another_is_shown_to_be_better(
         assert "against the best champion so far: against version 1" in outcome.sentence
 
 
-def test_what_leads_for_want_of_evidence_displaces_nobody(house: Any) -> None:
+def test_what_only_leads_replaces_no_champion(house: Any) -> None:
     house.decide("frozen", "not_enough_evidence")
-    assert "for want of another: the comparison found not enough evidence" in register(house.params).sentence
+    assert "as there is no other: the comparison found not enough evidence" in register(house.params).sentence
     house.train("frozen", 3)
     house.decide("frozen", "not_enough_evidence")
     outcome = register(house.params)
     assert outcome.alias == "candidate"
-    assert "displaces no champion" in outcome.sentence
+    assert "replaces no champion" in outcome.sentence
 
 
 def test_refused_is_candidate_with_a_reason_and_stays_it(house: Any) -> None:
@@ -199,7 +199,7 @@ def test_a_crash_between_the_aliases_and_the_ledger_is_finished(
     assert aliases(open_store("shapes")) == {"champion": "2", "previous": "1"}
     assert len(house.ledger()) == 1
     assert register(house.params).sentence == "shapes version 2 (frozen) is the champion already"
-    assert "finished a promotion of shapes that was cut short: champion 2, previous 1" in capsys.readouterr().out
+    assert "finished a promotion of shapes that was interrupted: champion 2, previous 1" in capsys.readouterr().out
     assert moves(house)[1:] == [("champion", "1", "2"), ("previous", None, "1")]
 
 
@@ -230,12 +230,12 @@ def test_a_champion_whose_alias_was_deleted_is_put_back(house: Any, capsys: pyte
     store.client.delete_registered_model_alias("shapes", "champion")
     outcome = register(house.params)
     assert outcome.sentence == "shapes version 1 (frozen) is the champion already"
-    said = "champion of shapes had been deleted in MLflow; it is put back: version 1, as in promotions.jsonl"
+    said = "champion of shapes had been deleted in MLflow; it is restored: version 1, as in promotions.jsonl"
     assert said in capsys.readouterr().out
     assert aliases(store) == {"champion": "1"}
     assert house.ledger() == ledger, "nothing was decided"
     register(house.params)
-    assert "put back" not in capsys.readouterr().out
+    assert "restored" not in capsys.readouterr().out
 
 
 def test_all_aliases_deleted_and_another_winner(house: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -251,8 +251,8 @@ def test_all_aliases_deleted_and_another_winner(house: Any, capsys: pytest.Captu
     assert "against the champion's" in sentence
     assert "first" not in sentence
     said = capsys.readouterr().out
-    assert "champion of shapes had been deleted in MLflow; it is put back: version 2" in said
-    assert "previous of shapes had been deleted in MLflow; it is put back: version 1" in said
+    assert "champion of shapes had been deleted in MLflow; it is restored: version 2" in said
+    assert "previous of shapes had been deleted in MLflow; it is restored: version 1" in said
     assert [move for move in moves(house) if move[0] == "champion"] == [
         ("champion", None, "1"), ("champion", "1", "2"), ("champion", "2", "3"),
     ]  # fmt: skip
@@ -282,7 +282,7 @@ def test_what_was_shown_live_is_completed(house: Any) -> None:
     store, state = open_store("shapes"), read_state(house.params)
     live = open_child(store, state, "frozen", FROZEN_1)
     lines = [json.loads(line) for line in (house.folder / "models/frozen/history.jsonl").read_text().splitlines()]
-    Written.of(store, live.info.run_id).add(points_of(lines[:4], 0, 1))
+    LoggedSteps.of(store, live.info.run_id).add(points_of(lines[:4], 0, 1))
     close(store, live, KILLED)
     register(house.params)
     losses = store.client.get_metric_history(live.info.run_id, "train/loss")

@@ -12,7 +12,7 @@ from meltpoint.model.card import read_card
 from meltpoint.model.manifest import write_manifest
 from meltpoint.registry import rescoring as contest
 from meltpoint.registry.gate import Verdict
-from meltpoint.registry.rescoring import judge, meet, score_again
+from meltpoint.registry.rescoring import judge, rescore, score_again
 from meltpoint.tables import read_predictions
 from meltpoint.tasks.classification.paired import Answers
 from meltpoint.tracking.run_metrics import read_scores
@@ -57,14 +57,14 @@ def test_few_images_that_the_champion_did_not_learn_from_are_not_judged(house: A
     verdict = judge(answers, "shape", "the champion", house.params.compare, left_out=300).verdict
     assert not verdict.passed
     assert verdict.why == (
-        "the champion learnt from 300 test images of today's, which are left out; 49 images or groups are left, and 50 "
-        "are the least to judge by"
+        "the champion was trained on 300 test images of today's, which are left out; 49 images or groups are left, and "
+        "50 are the least to judge by"
     )
     assert judge(answers, "shape", "the champion", house.params.compare).verdict.passed
 
 
 def check_champion(folder: Any, strategy: str, champion: Any, params: Any) -> Verdict:
-    return meet(folder, strategy, champion, "the champion", params).verdict
+    return rescore(folder, strategy, champion, "the champion", params).verdict
 
 
 def test_the_champion_is_scored_again_on_todays_images(house: Any) -> None:
@@ -87,7 +87,7 @@ def test_what_the_champion_learnt_from_is_left_out(house: Any, monkeypatch: pyte
     left_out = 18 - len(set(test) - set(test.iloc[:4]))
     why = check_champion(house.folder, "frozen", champion, house.params).why
     assert f"on {18 - left_out} test images" in why
-    assert f"the champion learnt from {left_out} test images of today's, which are left out" in why
+    assert f"the champion was trained on {left_out} test images of today's, which are left out" in why
     monkeypatch.setattr(contest, "FEWEST", 50)
     refused = check_champion(house.folder, "frozen", champion, house.params)
     assert not refused.passed
@@ -104,7 +104,7 @@ def test_a_champion_that_does_not_say_what_it_learnt_from(house: Any, monkeypatc
     write_manifest(champion)
     verdict = check_champion(house.folder, "frozen", champion, house.params)
     assert not verdict.passed
-    assert "the champion does not say what it learnt from" in verdict.why
+    assert "the champion does not say what it was trained on" in verdict.why
 
 
 def test_the_best_of_many_is_held_to_more(house: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from meltpoint.registry.register import register
-from meltpoint.registry.versions import VersionError, fetch, fingerprint
+from meltpoint.registry.version_files import VersionError, fetch, fingerprint
 from meltpoint.tracking.store import open_store
 
 

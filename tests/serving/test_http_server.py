@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from meltpoint.serving.http_server import PASSED, Limited, Message
+from meltpoint.serving.http_server import PASSED, Message, SizeLimit
 
 Parts = list[bytes]
 
@@ -29,7 +29,7 @@ class Echo:
         await send({"type": "http.response.body", "body": b"ok"})
 
 
-async def ask(app: Limited, parts: Parts, declared: int | None = None) -> tuple[int, bytes, int]:
+async def ask(app: SizeLimit, parts: Parts, declared: int | None = None) -> tuple[int, bytes, int]:
     """The status and body of the answer, and how many parts were not read."""
     waiting = [{"type": "http.request", "body": part, "more_body": True} for part in parts]
     waiting[-1]["more_body"] = False
@@ -50,21 +50,21 @@ async def ask(app: Limited, parts: Parts, declared: int | None = None) -> tuple[
 @pytest.mark.parametrize("parts", [[b""], [b"12345"], [b"12", b"", b"345"]])
 def test_a_body_within_the_limit_comes_whole(parts: Parts) -> None:
     echo = Echo()
-    assert asyncio.run(ask(Limited(echo, 5, 9), parts))[:2] == (200, b"ok")
+    assert asyncio.run(ask(SizeLimit(echo, 5, 9), parts))[:2] == (200, b"ok")
     assert echo.sizes == [len(b"".join(parts))]
 
 
 @pytest.mark.parametrize("declared", [6, 0])
 def test_a_larger_one_is_refused_and_read_away(declared: int) -> None:
     echo = Echo()
-    app = Limited(echo, 5, 9)
+    app = SizeLimit(echo, 5, 9)
     status, body, left = asyncio.run(ask(app, [b"123", b"456"], declared))
     assert (status, left, echo.sizes, app.held) == (413, 0, [], 0)
     assert "5 are allowed" in json.loads(body)["message"]
 
 
 def test_one_without_end_is_not_read_to_its_end() -> None:
-    _, _, left = asyncio.run(ask(Limited(Echo(), 5, 9), [b"12345"] * 100, 0))
+    _, _, left = asyncio.run(ask(SizeLimit(Echo(), 5, 9), [b"12345"] * 100, 0))
     assert left == 100 - PASSED - 1
 
 
@@ -72,7 +72,7 @@ def test_all_that_wait_together_are_bounded() -> None:
     async def story() -> list[int]:
         echo = Echo()
         echo.gate = asyncio.Event()
-        app = Limited(echo, 5, 9)
+        app = SizeLimit(echo, 5, 9)
         first = asyncio.create_task(ask(app, [b"12345"]))
         while not echo.sizes:
             await asyncio.sleep(0)
@@ -92,7 +92,7 @@ def test_an_application_that_fails_holds_nothing() -> None:
     async def fail(*_: Any) -> None:
         raise OSError("gone")
 
-    app = Limited(fail, 5, 9)
+    app = SizeLimit(fail, 5, 9)
     with pytest.raises(OSError, match="gone"):
         asyncio.run(ask(app, [b"12345"]))
     assert app.held == 0

@@ -20,7 +20,8 @@ import requests
 from PIL import Image
 
 from meltpoint.registry.register import register
-from meltpoint.registry.versions import aliases, fetch, fingerprint
+from meltpoint.registry.version_files import fetch, fingerprint
+from meltpoint.registry.versions import aliases
 from meltpoint.tracking.store import open_store
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from meltpoint.registry.register import register
-from meltpoint.tracking.artifacts import hang, lay_table, table_tag
+from meltpoint.tracking.artifacts import add_picture, table_tag, write_table
 from meltpoint.tracking.pipeline_state import read_state
 from meltpoint.tracking.runs import open_parent
 from meltpoint.tracking.store import open_store
@@ -36,14 +36,14 @@ def test_pictures_lie_where_mlflow_puts_them(house: Any, picture: Path, tmp_path
     store.client.log_image(run, Image.open(picture), key="test/confusion", step=0, timestamp=77)
     theirs = [shape_of(info.path) for info in store.client.list_artifacts(run, "images")]
     (tmp_path / "ours").mkdir()
-    hang(picture, "test/confusion", 77, tmp_path / "ours")
+    add_picture(picture, "test/confusion", 77, tmp_path / "ours")
     ours = [shape_of(str(path.relative_to(tmp_path / "ours"))) for path in (tmp_path / "ours").rglob("*.*")]
     assert sorted(ours) == sorted(theirs)
 
 
 def test_hung_twice_is_there_once(picture: Path, tmp_path: Path) -> None:
     for _ in range(2):
-        hang(picture, "confusion", 77, tmp_path)
+        add_picture(picture, "confusion", 77, tmp_path)
     names = sorted(path.name for path in (tmp_path / "images").iterdir())
     assert len(names) == 2
     with Image.open(tmp_path / "images" / names[0]) as small:
@@ -54,7 +54,7 @@ def test_a_table_is_what_mlflow_loads(house: Any, tmp_path: Path) -> None:
     store = open_store("shapes")
     run = open_parent(store, read_state(house.params)).info.run_id
     (tmp_path / "ours").mkdir()
-    lay_table(TABLE, "mistakes", tmp_path / "ours", [np.full((8, 8, 3), 9, np.uint8)] * 2)
+    write_table(TABLE, "mistakes", tmp_path / "ours", [np.full((8, 8, 3), 9, np.uint8)] * 2)
     store.client.log_artifacts(run, str(tmp_path / "ours"))
     store.log(run, tags={"mlflow.loggedArtifacts": table_tag(["mistakes"])})
     with store.in_environment():
@@ -64,7 +64,7 @@ def test_a_table_is_what_mlflow_loads(house: Any, tmp_path: Path) -> None:
 
 
 def test_an_empty_table_is_a_table(tmp_path: Path) -> None:
-    lay_table(TABLE.head(0), "mistakes", tmp_path, [])
+    write_table(TABLE.head(0), "mistakes", tmp_path, [])
     assert json.loads((tmp_path / "mistakes.json").read_text()) == {
         "columns": ["photograph", "true", "confidence"], "data": [],
     }  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from meltpoint.tracking.live_logging import EVERY, Follower, Watched, follow
+from meltpoint.tracking.live_logging import EVERY, LiveLogger, LoggedTraining, follow
 from meltpoint.tracking.pipeline_state import read_state
 from meltpoint.tracking.store import Point, Store, open_store
 from meltpoint.tracking.training_curves import Tail
@@ -38,9 +38,9 @@ class Runs:
         self.status = status
 
 
-def follower_of(path: Path, find: Callable[[], Any]) -> Follower:
+def follower_of(path: Path, find: Callable[[], Any]) -> LiveLogger:
     path.write_text("".join(TEXT))
-    return Follower(Tail(path), find, pause=0.01)
+    return LiveLogger(Tail(path), find, pause=0.01)
 
 
 @pytest.mark.parametrize(("words", "status"), [("done\n", "FINISHED"), ("", "KILLED")])
@@ -68,7 +68,7 @@ def test_it_waits_longer_while_mlflow_fails(tmp_path: Path) -> None:
 
 
 def test_without_mlflow_it_says_that_something_is_left(tmp_path: Path) -> None:
-    def find() -> Watched:
+    def find() -> LoggedTraining:
         raise OSError
 
     assert not follow(follower_of(tmp_path / "history.jsonl", find), io.StringIO("done\n"))

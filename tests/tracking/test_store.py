@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 from sqlalchemy import make_url
 
-from meltpoint.recovery.moved import stale_places
-from meltpoint.recovery.restore import is_whole, versions_of
+from meltpoint.recovery.rebuild import stale_addresses
 from meltpoint.registry.register import register
-from meltpoint.registry.versions import fetch
-from meltpoint.tracking.store import Point, Store, StoreError, open_store, repository_root, store_uri
+from meltpoint.registry.version_files import fetch
+from meltpoint.registry.versions import is_whole, versions_of
+from meltpoint.tracking.database import store_uri
+from meltpoint.tracking.mlflow_errors import StoreError
+from meltpoint.tracking.store import Point, Store, open_store, repository_root
 
 
 class Recorder:
@@ -60,7 +62,7 @@ def test_a_path_of_any_letters_is_addressed_as_it_is(house: Any, name: str, monk
     assert (place / "mlruns" / "mlflow.db").stat().st_size > 0
     assert fetch("models:/shapes@champion").is_relative_to(place / "mlruns" / "artifacts")
     assert [is_whole(store, version) for version in versions_of(store).values()] == [True]
-    assert stale_places(place) == {}
+    assert stale_addresses(store) == {}
     assert [path.name for path in place.parent.iterdir()] == [name]
 
 

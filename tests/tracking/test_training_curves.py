@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from meltpoint.tracking.pipeline_state import read_state
 from meltpoint.tracking.runs import open_child
 from meltpoint.tracking.store import Point, open_store
-from meltpoint.tracking.training_curves import Tail, Written, points_of
+from meltpoint.tracking.training_curves import LoggedSteps, Tail, points_of
 
 LINES = [{"step": step, "epoch": step / 2, "train/loss": 1 / step} for step in range(1, 9)]
 TEXT = "".join(json.dumps(line) + "\n" for line in LINES).encode()
@@ -57,6 +57,6 @@ def test_no_point_twice(house: Any) -> None:
     store = open_store("shapes")
     run = open_child(store, read_state(house.params), "frozen", "k").info.run_id
     points = list(points_of(LINES, 0, 1))
-    assert Written.of(store, run).add(points[:5]) == 5
-    assert Written.of(store, run).add(points) == 3
+    assert LoggedSteps.of(store, run).add(points[:5]) == 5
+    assert LoggedSteps.of(store, run).add(points) == 3
     assert [point.step for point in store.client.get_metric_history(run, "train/loss")] == list(range(1, 9))

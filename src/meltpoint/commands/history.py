@@ -1,11 +1,14 @@
 """Who was champion, since when and why."""
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from meltpoint.progress import say
+
+if TYPE_CHECKING:
+    from meltpoint.registry.ledger import AliasChange
 
 HELP = "the ledger: which version got which alias, when and why"
 ABOUT = """\
@@ -38,27 +41,26 @@ def history(folder: Path, alias: str | None) -> str:
         LedgerError: a line of the ledger is none.
     """
     from meltpoint.params.read import read_params
-    from meltpoint.registry.holdout_reuse import wear_of
-    from meltpoint.registry.ledger import BEGIN, LEDGER, is_fresh, read
+    from meltpoint.registry.holdout_reuse import reuse_of
+    from meltpoint.registry.ledger import BEGIN, LEDGER, changes_of, is_fresh
     from meltpoint.tracking.store import repository_root
 
     name, root = read_params(folder / "params.yaml").register_.name, repository_root()
-    lines = [line for line in read(root) if line.get("model") == name and alias in (None, line["alias"])]
+    lines = changes_of(root, name, alias)
     if not lines and is_fresh(root):
         return BEGIN
     if not lines:
         which = f" {alias}" if alias else ""
         return f"No alias{which} of {name} has moved yet: {root / LEDGER} says nothing of it. Run: make repro"
     told = _columns([TITLES, *map(_row, lines)])
-    wear = wear_of(root, name)
-    return "\n".join([*told, *(["", f"{wear}."] if wear else [])])
+    reuse = reuse_of(root, name)
+    return "\n".join([*told, *(["", f"{reuse}."] if reuse else [])])
 
 
-def _row(line: Mapping[str, Any]) -> tuple[str, ...]:
-    value = line["value"]
-    then = NOBODY if value is None else f"{line['metric']} {value:.4f}"
-    when = line["when"][:16].replace("T", " ")
-    return when, line["alias"], line["from"] or NOBODY, line["to"] or NOBODY, then, line["why"]
+def _row(change: "AliasChange") -> tuple[str, ...]:
+    facts, when = change.facts, change.when[:16].replace("T", " ")
+    then = NOBODY if facts.value is None else f"{facts.metric} {facts.value:.4f}"
+    return when, change.alias, change.before or NOBODY, change.after or NOBODY, then, change.why
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:

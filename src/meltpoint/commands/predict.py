@@ -81,7 +81,7 @@ def _open_model(where: str | None) -> "Answerer":
     if where is not None:
         return load(where)
     from meltpoint.params.read import read_params
-    from meltpoint.registry.versions import VersionError
+    from meltpoint.registry.version_files import VersionError
 
     if not Path("params.yaml").exists():
         raise CommandError(

@@ -29,7 +29,8 @@ def describe(serve: argparse.ArgumentParser) -> None:
 def run(asked: argparse.Namespace) -> None:
     """Become the server."""
     from meltpoint.params.read import read_params
-    from meltpoint.registry.versions import CHAMPION, fetch_package
+    from meltpoint.registry.version_files import fetch_package
+    from meltpoint.registry.versions import CHAMPION
     from meltpoint.serving.request_limits import read_limits
 
     read_limits(os.environ)  # told now, without a traceback

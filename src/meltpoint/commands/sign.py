@@ -7,7 +7,7 @@ HELP = "sign a model with your own key"
 ABOUT = """\
 Sign every file of a model folder (models/finetune) or of a registered version (models:/NAME@champion) with an
 elliptic-curve key of your own. The signature goes to signatures/, under a name made of the model's files: keep it in
-git, and give the public key to those who shall check it. It needs the optional extra: pip install -e '.[signing]'.
+git, and give the public key to those who will check it. It needs the optional extra: pip install -e '.[signing]'.
 
   openssl ecparam -name prime256v1 -genkey -noout -out model.key     keep this one secret
   openssl ec -in model.key -pubout -out model.pub

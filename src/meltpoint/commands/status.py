@@ -33,7 +33,7 @@ def status(folder: Path) -> str:
     """
     from meltpoint.comparison import read_comparison
     from meltpoint.params.read import read_params
-    from meltpoint.registry.ledger import BEGIN, holder, is_fresh
+    from meltpoint.registry.ledger import BEGIN, is_fresh, latest_change
     from meltpoint.tracking.descriptions import rows_of
     from meltpoint.tracking.store import repository_root
 
@@ -45,8 +45,8 @@ def status(folder: Path) -> str:
             raise CommandError(BEGIN) from None
         raise CommandError(f"There is no {folder / 'reports/compare.json'} yet. Make it with: make repro") from None
     titles, rows = rows_of(decision)
-    champion = holder(repository_root(), params.register_.name, "champion")
-    serving = f"version {champion['to']}, since {champion['when'][:10]}: {champion['why']}" if champion else "none yet"
+    champion = latest_change(repository_root(), params.register_.name, "champion")
+    serving = f"version {champion.after}, since {champion.when[:10]}: {champion.why}" if champion else "none yet"
     return "\n".join([
         "", decision.sentence, "", *_columns([titles, *rows]), "",
         f"champion  {params.register_.name} {serving}",

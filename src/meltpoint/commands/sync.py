@@ -18,12 +18,10 @@ def describe(sync: argparse.ArgumentParser) -> None:
 def run(asked: argparse.Namespace) -> None:
     """Write the store of this repository, and say what is in it."""
     del asked
-    from meltpoint.params.read import read_params
     from meltpoint.recovery.sync import sync
     from meltpoint.tracking.store import repository_root
 
-    root = repository_root()
-    synced, troubles = sync(read_params(root / "params.yaml"), root)
-    for trouble in troubles:
-        print(f"\n! {trouble}")
+    synced, problems = sync(repository_root())
+    for problem in problems:
+        print(f"\n! {problem}")
     print("\n".join(["", *(one.sentence for one in synced), "browse: meltpoint ui"]))

@@ -24,8 +24,10 @@ def run(asked: argparse.Namespace) -> None:
 def browse(port: int) -> None:
     """Become MLflow's server on 127.0.0.1, over the local store."""
     from meltpoint.params.read import read_params
+    from meltpoint.tracking.database import local_artifacts
+    from meltpoint.tracking.mlflow_errors import keep_quiet
     from meltpoint.tracking.saved_view import address
-    from meltpoint.tracking.store import keep_quiet, local_artifacts, open_store, repository_root
+    from meltpoint.tracking.store import open_store, repository_root
 
     keep_quiet()
     root = repository_root()

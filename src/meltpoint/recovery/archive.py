@@ -1,4 +1,4 @@
-"""The library of all that was ever run and committed: each finished pipeline as a folder, each model by its digest."""
+"""Everything that was ever run and committed: each finished pipeline as a folder, each model by its fingerprint."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,113 +9,117 @@ from tempfile import TemporaryDirectory
 from meltpoint.comparison import Comparison, read_comparison
 from meltpoint.errors import UserError
 from meltpoint.model.card import read_card
-from meltpoint.params.read import Params, ParamsError, parse_params
+from meltpoint.params.read import ParamsError, parse_params
 from meltpoint.progress import track
-from meltpoint.recovery.snapshots import Cache, Snapshot, SnapshotError, find_snapshots, lay
-from meltpoint.registry.versions import fingerprint
-from meltpoint.tracking.pipeline_state import IDLE, State, read_state, state_of
+from meltpoint.recovery.snapshots import Cache, Snapshot, SnapshotError, find_snapshots, link_files
+from meltpoint.registry.version_files import fingerprint
+from meltpoint.tracking.pipeline_state import IDLE, PipelineState, read_state, state_of
 
-OTHER_CODE = (UserError, OSError, KeyError, ValueError, TypeError)  # what files of an older Meltpoint end in
+UNREADABLE = (UserError, OSError, KeyError, ValueError, TypeError)  # what reading files of an older Meltpoint raises
 
 
 @dataclass(frozen=True)
-class Past:
-    """A finished pipeline, laid out as the folder of its state."""
+class ArchivedPipeline:
+    """A finished pipeline; its files are in the folder of its state."""
 
     snapshot: Snapshot
-    state: State
+    state: PipelineState
     decision: Comparison
     keys: Mapping[str, str]  # strategy to the key of its card
-    exact: bool  # False: its params.yaml is of other code, which may have counted another digest for the same state
+    exact: bool  # False: its params.yaml is of other code, which may have computed another digest for the same state
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A model that is still there: the strategy of a finished pipeline."""
+class ArchivedModel:
+    """The model of a strategy of a finished pipeline."""
 
-    past: Past
+    pipeline: ArchivedPipeline
     strategy: str
 
     @property
     def folder(self) -> Path:
         """The model folder."""
-        return self.past.state.folder / "models" / self.strategy
+        return self.pipeline.state.folder / "models" / self.strategy
 
 
 @dataclass
-class Library:
-    """All pasts, oldest first, and why some are missing."""
+class Archive:
+    """All finished pipelines, oldest first, and why some are missing."""
 
-    pasts: list[Past] = field(default_factory=list)
-    troubles: list[str] = field(default_factory=list)
-    digests: dict[str, str] = field(default_factory=dict)  # MD5 of DVC to our fingerprint
+    pipelines: list[ArchivedPipeline] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    fingerprints: dict[str, str] = field(default_factory=dict)  # MD5 of DVC to our fingerprint
 
-    def find(self, name: str, key: str) -> Kept | None:
-        """The model of the registered model `name` with this fingerprint; rather from where it won."""
+    def find(self, name: str, key: str) -> ArchivedModel | None:
+        """The model of the registered model `name` with this fingerprint; preferably from where it won."""
         found = [
-            Kept(past, strategy)
-            for past in self.pasts
-            for strategy in past.keys
-            if past.state.name == name and self._fingerprint(past, strategy) == key
+            ArchivedModel(pipeline, strategy)
+            for pipeline in self.pipelines
+            for strategy in pipeline.keys
+            if pipeline.state.name == name and self._fingerprint(pipeline, strategy) == key
         ]
-        return min(found, key=lambda kept: kept.past.decision.winner != kept.strategy, default=None)
+        return min(found, key=lambda model: model.pipeline.decision.winner != model.strategy, default=None)
 
-    def _fingerprint(self, past: Past, strategy: str) -> str:
-        md5 = past.snapshot.outs[f"models/{strategy}"]
-        if md5 not in self.digests:
-            self.digests[md5] = fingerprint(past.state.folder / "models" / strategy)
-        return self.digests[md5]
+    def _fingerprint(self, pipeline: ArchivedPipeline, strategy: str) -> str:
+        md5 = pipeline.snapshot.outs[f"models/{strategy}"]
+        if md5 not in self.fingerprints:
+            self.fingerprints[md5] = fingerprint(pipeline.state.folder / "models" / strategy)
+        return self.fingerprints[md5]
 
 
 @contextmanager
-def open_library(params: Params, root: Path) -> Iterator[Library]:
+def open_archive(root: Path) -> Iterator[Archive]:
     """All that git and DVC's cache of the repository at `root` hold, while the context lasts.
 
     Raises:
         SnapshotError: `root` is no DVC repository.
     """
-    cache, library = Cache.of(root), Library()
+    cache, archive = Cache.of(root), Archive()
     with TemporaryDirectory(prefix="meltpoint-") as name:
         found = find_snapshots(root)
-        for number, snapshot in enumerate(track(found, "reading the past", unit="state") if found else ()):
+        for number, snapshot in enumerate(track(found, "reading git's history", unit="state") if found else ()):
             folder = Path(name) / str(number)
             folder.mkdir()
             try:
-                lay(snapshot, cache, folder)
-                library.pasts.append(_read(snapshot, folder, params))
+                link_files(snapshot, cache, folder)
+                archive.pipelines.append(_read(snapshot, folder))
             except SnapshotError as error:
-                library.troubles.append(str(error))
-            except OTHER_CODE as error:
-                library.troubles.append(_of_other_code(snapshot, folder, error))
-        yield library
+                archive.problems.append(str(error))
+            except UNREADABLE as error:
+                archive.problems.append(_unreadable(snapshot, folder, error))
+        yield archive
 
 
-def _read(snapshot: Snapshot, folder: Path, params: Params) -> Past:
-    found, exact = _state(snapshot, folder, params)
+def first_line(error: Exception, most: int = 300) -> str:
+    """The first line of what an error says."""
+    return (str(error).strip().splitlines() or [""])[0][:most]
+
+
+def _read(snapshot: Snapshot, folder: Path) -> ArchivedPipeline:
+    found, exact = _state(snapshot, folder)
     state = replace(found, revision=snapshot.revision, when=snapshot.when)
     keys = {name: read_card(folder / "models" / name).key for name in state.strategies}
-    return Past(snapshot, state, read_comparison(folder / "reports" / "compare.json"), keys, exact)
+    return ArchivedPipeline(snapshot, state, read_comparison(folder / "reports" / "compare.json"), keys, exact)
 
 
-def _state(snapshot: Snapshot, folder: Path, params: Params) -> tuple[State, bool]:
+def _state(snapshot: Snapshot, folder: Path) -> tuple[PipelineState, bool]:
     """The state of a snapshot, and whether this code reads its params.yaml.
 
-    What params.yaml says of `register` is no part of a state, and may be older than the code.
+    Of its section `register`, which may be older than the code, the name alone is part of a state.
     """
     name = snapshot.params["register"]["name"]
-    today = params.model_dump(mode="json", by_alias=True)["register"]
-    asked = {**snapshot.params, "register": {**today, "name": name}}
+    register = {"name": name, "floors": {}, "ceilings": {}, "new_labels": False}
     try:
-        return read_state(parse_params(asked, "params.yaml"), folder), True
+        return read_state(parse_params({**snapshot.params, "register": register}, "params.yaml"), folder), True
     except ParamsError:
         kept = {key: value for key, value in snapshot.params.items() if key != "register"}
-        kept["train"] = {key: value for key, value in kept["train"].items() if key not in IDLE}
+        kept["train"] = {key: value for key, value in kept.get("train", {}).items() if key not in IDLE}
         return state_of(name, kept, folder), False
 
 
-def _of_other_code(snapshot: Snapshot, folder: Path, error: Exception) -> str:
-    reason = (str(error).strip().splitlines() or [""])[0][:300].replace(f"{folder}/", "").rstrip(".")
+def _unreadable(snapshot: Snapshot, folder: Path, error: Exception) -> str:
+    reason = first_line(error).replace(f"{folder}/", "").rstrip(".")
     return (
-        f"The state of {snapshot.revision[:12]} was written by other code than this and is not shown: "
+        f"The state of {snapshot.revision[:12]} was written by another version of the code and is not shown: "
         f"{type(error).__name__}: {reason}. To see it, run `meltpoint sync` in a checkout of that revision"
     )

@@ -1,14 +1,14 @@
 """Puts an earlier champion back, after it was loaded and answered as it did when it was registered."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from meltpoint.errors import UserError
 from meltpoint.progress import say
-from meltpoint.registry.golden_answers import check_version
-from meltpoint.registry.ledger import holder, lines_of
-from meltpoint.registry.promotion import one_act, promote, put_back, take_place
-from meltpoint.registry.versions import CHAMPION, PREVIOUS, aliases, fetch, fingerprint, identity
+from meltpoint.registry.golden_answers import check_golden_answers
+from meltpoint.registry.ledger import VersionFacts, changes_of, latest_change
+from meltpoint.registry.promotion import champion_moves, promote, promotion_lock, restore_deleted_aliases
+from meltpoint.registry.version_files import fetch, fingerprint
+from meltpoint.registry.versions import CHAMPION, PREVIOUS, Identity, aliases, identity
 from meltpoint.tracking.pipeline_state import git_revision
 from meltpoint.tracking.store import Store
 
@@ -25,11 +25,11 @@ def rollback(store: Store, to: str | None, why: str | None) -> str:
     Raises:
         RollbackError: there is no earlier champion, `to` was none, or its files have changed.
         VersionError: its files are gone.
-        CheckError, ModelError: it does not answer as it did, or cannot be loaded.
+        AnswersError, ModelError: it does not answer as it did, or cannot be loaded.
         PromotionError: aliases could not be moved.
     """
-    with one_act(store):
-        for told in put_back(store):
+    with promotion_lock(store):
+        for told in restore_deleted_aliases(store):
             say(told)
         seen = aliases(store)
         target = _choose(store, seen, to)
@@ -38,7 +38,7 @@ def rollback(store: Store, to: str | None, why: str | None) -> str:
         champion = seen.get(CHAMPION)
         left = f"rollback from version {champion}" if champion else "rollback"
         told = f"{left}: {why}" if why else left
-        promote(store, seen, take_place(store, seen, target, told, _note(store, target, made_of)))
+        promote(store, seen, champion_moves(store, seen, target, told, _facts(store, target, made_of)))
     again = f"; version {champion} is previous, and another rollback brings it back" if champion else ""
     return f"{store.name} version {target} is the champion again{again}"
 
@@ -46,12 +46,12 @@ def rollback(store: Store, to: str | None, why: str | None) -> str:
 def _choose(store: Store, seen: Mapping[str, str], to: str | None) -> str:
     """The version to go back to: one that has been champion, and is not now."""
     champion = seen.get(CHAMPION)
-    reigned = [line["to"] for line in lines_of(store.root, store.name, CHAMPION) if line["to"]]
-    earlier = [version for version in dict.fromkeys([*reigned, seen.get(PREVIOUS)]) if version not in (None, champion)]
+    former = [change.after for change in changes_of(store.root, store.name, CHAMPION) if change.after]
+    earlier = [version for version in dict.fromkeys([*former, seen.get(PREVIOUS)]) if version not in (None, champion)]
     if not earlier:
         raise RollbackError(
-            f"There is no earlier champion of {store.name} to go back to: the champion is {champion or 'nobody'}, and "
-            "nobody was before. A second version has to pass the gate first: dvc repro"
+            f"There is no earlier champion of {store.name} to go back to: the champion is {champion or 'none'}, and "
+            "there was none before. A second version has to pass the gate first: dvc repro"
         )
     if to is not None and to not in earlier:
         raise RollbackError(
@@ -61,23 +61,24 @@ def _choose(store: Store, seen: Mapping[str, str], to: str | None) -> str:
     return to or seen.get(PREVIOUS) or earlier[-1]
 
 
-def _check(store: Store, version: str) -> dict[str, str | None]:
+def _check(store: Store, version: str) -> Identity:
     """Load a version, hold it against what was registered, and say what it is made of."""
     made_of, files = identity(store, version), fetch(f"models:/{store.name}/{version}", store.uri)
     if (found := fingerprint(files)) != made_of["key"]:
         raise RollbackError(
             f"The files of version {version} in {files} are not those that were registered: their digest is "
-            f"{found[:12]} and was {str(made_of['key'])[:12]}. Take another version, or restore its files from a copy "
+            f"{found[:12]} and was {made_of['key'][:12]}. Take another version, or restore its files from a copy "
             "of mlruns/."
         )
-    check_version(files)
+    check_golden_answers(files)
     return made_of
 
 
-def _note(store: Store, version: str, made_of: Mapping[str, Any]) -> dict[str, Any]:
+def _facts(store: Store, version: str, made_of: Identity) -> VersionFacts:
     """What the ledger says of a version that is not scored today: what it scored when it passed the gate."""
-    lines = [line for line in lines_of(store.root, store.name, CHAMPION) if line["to"] == version]
-    then = {"metric": lines[-1]["metric"], "value": lines[-1]["value"]} if lines else {"metric": "", "value": None}
+    then = [change.facts for change in changes_of(store.root, store.name, CHAMPION) if change.after == version]
+    metric, value = (then[-1].metric, then[-1].value) if then else ("", None)
     data = store.client.get_model_version(store.name, version).tags.get("data", "")
-    anchor = (holder(store.root, store.name, CHAMPION) or {}).get("anchor")
-    return {**then, "data": data, "git": git_revision(store.root), "anchor": anchor, **made_of}
+    latest = latest_change(store.root, store.name, CHAMPION)
+    anchor = latest.facts.anchor if latest else None
+    return VersionFacts(metric, value, data, git_revision(store.root), anchor=anchor, **made_of)

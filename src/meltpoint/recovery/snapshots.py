@@ -45,7 +45,7 @@ def find_snapshots(root: Path) -> list[Snapshot]:
     return list({(one.text, *sorted(one.outs.items())): one for one in found}.values())  # of equal ones the newest
 
 
-def lay(snapshot: Snapshot, cache: "Cache", folder: Path) -> None:
+def link_files(snapshot: Snapshot, cache: "Cache", folder: Path) -> None:
     """Fill `folder` with params.yaml and links to what the pipeline wrote, as far as anything shows it.
 
     Raises:

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meltpoint.errors import UserError
-from meltpoint.params.read import Params
 from meltpoint.progress import track
-from meltpoint.recovery.archive import OTHER_CODE, Library, Past, open_library
-from meltpoint.recovery.restore import restore_aliases, restore_versions, versions_of
-from meltpoint.registry.ledger import BEGIN, is_fresh, read
-from meltpoint.registry.promotion import one_act
-from meltpoint.registry.versions import CHAMPION, aliases
-from meltpoint.tracking.log_runs import show_decision, show_strategy
+from meltpoint.recovery.archive import UNREADABLE, Archive, ArchivedPipeline, first_line, open_archive
+from meltpoint.recovery.restore import restore_aliases, restore_versions
+from meltpoint.registry.ledger import BEGIN, is_fresh, models_of
+from meltpoint.registry.promotion import promotion_lock
+from meltpoint.registry.versions import CHAMPION, aliases, versions_of
+from meltpoint.tracking.log_runs import log_decision, log_strategy
+from meltpoint.tracking.mlflow_errors import StoreError
 from meltpoint.tracking.runs import find_child, runs_of
 from meltpoint.tracking.saved_view import save_view
 from meltpoint.tracking.store import Store, open_store
@@ -40,76 +40,72 @@ class Synced:
         return f"{self.name}: {self.runs} runs and {self.versions} versions, {new}; {serves}"
 
 
-def sync(params: Params, root: Path) -> tuple[list[Synced], list[str]]:
+def sync(root: Path, uri: str | None = None) -> tuple[list[Synced], list[str]]:
     """Show every finished pipeline of the repository at `root`, its versions and aliases; again adds nothing.
 
-    What could not be written is told in a sentence each.
+    What could not be written is returned too, in a sentence each. `uri` is another store than that of the repository.
 
     Raises:
         SyncError: there is no finished pipeline whose files are here.
         SnapshotError: `root` is no DVC repository.
         StoreError: MLflow cannot be used.
     """
-    with open_library(params, root) as library:
-        if not library.pasts:
+    with open_archive(root) as archive:
+        if not archive.pipelines:
             raise SyncError(
                 f"There is nothing to show. {BEGIN}"
-                if is_fresh(root) and not library.troubles
+                if is_fresh(root) and not archive.problems
                 else "There is nothing to show: no commit, and not the working tree either, holds a params.yaml and a "
-                f"dvc.lock that belong together, with their files in DVC's cache.{_first(library)} Run: dvc pull, or "
-                "where nothing was ever run: dvc repro"
+                f"dvc.lock that belong together, with their files in DVC's cache.{_last_problem(archive)} Run: dvc "
+                "pull, or where nothing was ever run: dvc repro"
             )
-        names = dict.fromkeys([*(past.state.name for past in library.pasts), *_told(root)])
-        troubles = list(library.troubles)
-        return [_sync_model(open_store(name, root), library, params, troubles) for name in names], troubles
+        names = dict.fromkeys([*(pipeline.state.name for pipeline in archive.pipelines), *models_of(root)])
+        problems = list(archive.problems)
+        return [_sync_model(open_store(name, root, uri), archive, problems) for name in names], problems
 
 
-def _told(root: Path) -> list[str]:
-    """The registered models of the ledger."""
-    return [line["model"] for line in read(root) if line.get("model")]
-
-
-def _sync_model(store: Store, library: Library, params: Params, troubles: list[str]) -> Synced:
-    with one_act(store):
+def _sync_model(store: Store, archive: Archive, problems: list[str]) -> Synced:
+    with promotion_lock(store):
         runs, versions = len(runs_of(store)), len(versions_of(store))
-        pasts = [past for past in library.pasts if past.state.name == store.name]
-        troubles += _show(store, pasts, params)
-        troubles += restore_versions(store, library)
+        problems += _log(store, [pipeline for pipeline in archive.pipelines if pipeline.state.name == store.name])
+        problems += restore_versions(store, archive)
         restore_aliases(store)
         shown, there = len(runs_of(store)), len(versions_of(store))
         champion = aliases(store).get(CHAMPION)
         return Synced(store.name, shown, shown - runs, there, there - versions, champion)
 
 
-def _show(store: Store, pasts: list[Past], params: Params) -> list[str]:
-    """Show the runs of all pasts, oldest first; of two that tell the same run, the newer."""
-    told = {(past.state.digest, name, key): past for past in pasts for name, key in past.keys.items()}
-    decided, troubles = {past.state.digest: past for past in pasts}, []
-    for past in track(pasts, f"showing {store.name} in MLflow", unit="state"):
-        own = [name for name, key in past.keys.items() if told[past.state.digest, name, key] is past]
-        if not past.exact and all(find_child(store, past.state, *item) for item in past.keys.items()):
-            continue  # they were shown by the code of that day, under the digest that it counted
+def _log(store: Store, pipelines: list[ArchivedPipeline]) -> list[str]:
+    """Log the runs of all pipelines, oldest first; of two with the same run, the newer one's."""
+    newest = {(one.state.digest, name, key): one for one in pipelines for name, key in one.keys.items()}
+    decided, problems = {one.state.digest: one for one in pipelines}, []
+    for one in track(pipelines, f"showing {store.name} in MLflow", unit="state"):
+        own = [name for name, key in one.keys.items() if newest[one.state.digest, name, key] is one]
+        if not one.exact and all(find_child(store, one.state, *item) for item in one.keys.items()):
+            continue  # they were logged by the code of that day, under the digest that it computed
         try:
             for name in own:
-                show_strategy(store, past.state, name, past.decision, params.evaluate.worst)
-            if decided[past.state.digest] is past:
-                show_decision(store, past.state, past.decision)
-        except OTHER_CODE as error:
-            if past is pasts[-1]:
+                log_strategy(store, one.state, name, one.decision)
+            if decided[one.state.digest] is one:
+                log_decision(store, one.state, one.decision)
+        except StoreError:
+            raise
+        except UNREADABLE as error:
+            if one is pipelines[-1]:
                 raise
-            troubles.append(_unshown(past, error))
-    if pasts:
-        save_view(store, pasts[-1].decision.main, list(pasts[-1].snapshot.params["heads"]))
-    return troubles
+            problems.append(_incomplete(one, error))
+    if pipelines:
+        save_view(store, pipelines[-1].decision.main, list(pipelines[-1].snapshot.params["heads"]))
+    return problems
 
 
-def _unshown(past: Past, error: Exception) -> str:
-    reason = (str(error).strip().splitlines() or [""])[0][:200]
+def _incomplete(pipeline: ArchivedPipeline, error: Exception) -> str:
     return (
-        f"The state of {past.snapshot.revision[:12]} cannot be shown whole: {type(error).__name__}: {reason}. It was "
-        "written by other code than this. To see it, run `meltpoint sync` in a checkout of that revision"
+        f"The state of {pipeline.snapshot.revision[:12]} cannot be shown completely: {type(error).__name__}: "
+        f"{first_line(error, 200)}. It was written by another version of the code. To see it, run `meltpoint sync` in "
+        "a checkout of that revision"
     )
 
 
-def _first(library: Library) -> str:
-    return f" {library.troubles[-1]}." if library.troubles else ""
+def _last_problem(archive: Archive) -> str:
+    return f" {archive.problems[-1]}." if archive.problems else ""

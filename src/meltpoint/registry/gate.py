@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -13,6 +12,7 @@ from meltpoint.images.views import open_views
 from meltpoint.metrics import LOWER_IS_BETTER
 from meltpoint.model.card import read_card, views_of
 from meltpoint.params.judging import Ceiling
+from meltpoint.registry.ledger import AliasChange
 
 
 class GateError(UserError, ValueError):
@@ -86,21 +86,21 @@ def check_split(folder: Path, strategy: str) -> Verdict:
     )
 
 
-def check_age(folder: Path, strategy: str, champion: str, line: Mapping[str, Any] | None) -> Verdict:
-    """Whether the report of a strategy is younger than the champion's reign, which began with `line` of the ledger.
+def check_age(folder: Path, strategy: str, champion: str, line: AliasChange | None) -> Verdict:
+    """Whether the report of a strategy is younger than the promotion of the champion, which is `line` of the ledger.
 
     So a version that was rolled back does not return by the report that it came with. The age is that of the file in
     this folder (its change time), whichever way DVC put it there.
     """
-    if line is None or line["to"] != champion:
-        return Verdict(True, "nobody wrote down since when the champion is champion")
+    if line is None or line.after != champion:
+        return Verdict(True, "the ledger does not say since when the champion is champion")
     written = datetime.fromtimestamp(int(report_of(folder, strategy).lstat().st_ctime), UTC)
-    if written >= datetime.fromisoformat(line["when"]):
+    if written >= datetime.fromisoformat(line.when):
         return Verdict(True, "the report is younger than the champion")
     return Verdict(
         False,
         f"its report of {written.isoformat()} is older than the champion, which is version {champion} since "
-        f"{line['when']}; make it again: dvc repro --force --downstream evaluate@{strategy}",
+        f"{line.when}; make it again: dvc repro --force --downstream evaluate@{strategy}",
     )
 
 

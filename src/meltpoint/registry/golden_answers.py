@@ -28,11 +28,11 @@ NEAR = 1e-4  # between probabilities, and the share of pixels that may change si
 Said = dict[str, float | str]
 
 
-class CheckError(UserError, RuntimeError):
-    """A model does not answer as it did when it was registered, or nobody knows how it answered."""
+class AnswersError(UserError, RuntimeError):
+    """A model does not answer as it did when it was registered, or it is not known how it answered."""
 
 
-def write_check(model: Path, views: Views, folder: Path) -> None:
+def write_golden_answers(model: Path, views: Views, folder: Path) -> None:
     """Write `folder` for the model folder `model`: up to PICTURES test images, evenly picked, and its answers."""
     rows = views.rows("test")
     picked = rows[np.linspace(0, len(rows) - 1, min(PICTURES, len(rows))).round().astype(int)]
@@ -42,18 +42,18 @@ def write_check(model: Path, views: Views, folder: Path) -> None:
         write_json(new / EXPECTED, _answers(model, [new / f"{number}.png" for number in range(len(picked))]))
 
 
-def check_version(folder: Path) -> None:
+def check_golden_answers(folder: Path) -> None:
     """Load the model folder that `versions.fetch` gives, and compare it with what it said when it was registered.
 
     Raises:
-        CheckError: it answers otherwise, or carries no answers.
+        AnswersError: it answers otherwise, or carries no answers.
         ModelError: it cannot be loaded.
     """
     check = folder.with_name(CHECK)
     try:
         expected: list[Said] = read_json(check / EXPECTED)
     except (OSError, ValueError) as error:
-        raise CheckError(
+        raise AnswersError(
             f"{folder} cannot be checked: {check / EXPECTED} cannot be read ({error}). A version that `register` makes "
             "carries what its model said of a few pictures; older ones do not. Take another version, or make this one "
             "again: move mlruns/ away, then `meltpoint sync`."
@@ -65,7 +65,7 @@ def check_version(folder: Path) -> None:
         for told in _differences(said, before)
     ]
     if differing:
-        raise CheckError(
+        raise AnswersError(
             f"{folder} does not answer as it did when it was registered: {'; '.join(differing[:3])}"
             f"{f' and {len(differing) - 3} more' if len(differing) > 3 else ''}. Allowed is {NEAR:g} between machines. "
             "Its files or the installed libraries have changed: compare its requirements.txt with `pip freeze`."

@@ -1,14 +1,13 @@
-"""How worn a test set is: how many models have been judged on it, and how much the best of them flatters itself.
+"""How often a test set was used: how many models were judged on it, and how much too well the best of them scores.
 
 A test set is told by a sketch: the smallest of its images' hashes. Two sets that share most images share most of these
 (Broder, On the Resemblance and Containment of Documents, 1997), so a count goes on when a few images come and go.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 
@@ -24,7 +23,20 @@ SAME = 0.5  # of a sketch shared, from which on two test sets count as the same
 
 
 @dataclass(frozen=True)
-class Wear:
+class Judged:
+    """A line of `JUDGED`: a comparison."""
+
+    when: str
+    model: str  # the registered one
+    images: int  # of test
+    metric: str
+    spread: float | None  # how far scores differ between models by chance
+    judged: Sequence[str]  # the models, by their short fingerprints
+    test: Sequence[str]  # the sketch of the test set
+
+
+@dataclass(frozen=True)
+class HoldoutReuse:
     """So many models were judged on a test set of so many images, by a metric; `spread` as in `optimism`."""
 
     models: int
@@ -55,12 +67,12 @@ def is_same(first: Sequence[str], second: Sequence[str]) -> bool:
     return bool(both) and len({*both} & {*first} & {*second}) >= SAME * len(both)
 
 
-def judged_on(test: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> set[str]:
+def judged_on(test: Sequence[str], lines: Iterable[Judged]) -> set[str]:
     """The models that lines of the ledger tell to be judged on a test set, by their short fingerprints."""
-    return {model for line in lines if is_same(test, line.get("test") or []) for model in line.get("judged") or []}
+    return {model for line in lines if is_same(test, line.test) for model in line.judged}
 
 
-def write_judged(root: Path, line: Mapping[str, Any]) -> None:
+def write_judged(root: Path, line: Judged) -> None:
     """Add a line to `JUDGED`, if it names a model that none before named for this test set.
 
     Raises:
@@ -68,29 +80,36 @@ def write_judged(root: Path, line: Mapping[str, Any]) -> None:
     """
     (root / "mlruns").mkdir(exist_ok=True)
     with FileLock(str(root / "mlruns" / ".ledger.lock")):
-        known = read_lines(root / JUDGED)
-        own = [one for one in known if one.get("model") == line["model"]]
-        if set(line["judged"]) <= judged_on(line["test"], own):
+        known = _read(root)
+        if set(line.judged) <= judged_on(line.test, [one for one in known if one.model == line.model]):
             return
         with whole_file(root / JUDGED) as temporary:
-            told = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in [*known, line])
+            told = "".join(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in [*known, line])
             temporary.write_text(told, encoding="utf-8")
 
 
-def wear_of(root: Path, model: str, key: str = "") -> Wear | None:
-    """How worn the latest test set of a registered model is; None if nobody was judged.
+def reuse_of(root: Path, model: str, key: str = "") -> HoldoutReuse | None:
+    """How often the latest test set of a registered model was used; None if no model was judged.
 
-    With `key`, the fingerprint of a model folder: how worn it was when that one was judged on it last.
+    With `key`, the fingerprint of a model folder: how often when that one was judged on it last.
 
     Raises:
         LedgerError: the file cannot be read.
     """
-    lines = [line for line in read_lines(root / JUDGED) if line.get("model") == model]
-    naming = [number for number, line in enumerate(lines) if not key or key[:NAMED] in (line.get("judged") or [])]
+    lines = [line for line in _read(root) if line.model == model]
+    naming = [number for number, line in enumerate(lines) if not key or key[:NAMED] in line.judged]
     if not naming:
         return None
     lines = lines[: naming[-1] + 1]
     last = lines[-1]
-    if missing := [name for name in ("images", "metric", "spread", "test") if name not in last]:
-        raise LedgerError(f"The last line of {root / JUDGED} lacks {missing}. Restore the file with git.")
-    return Wear(len(judged_on(last["test"], lines)), last["images"], last["metric"], last["spread"])
+    return HoldoutReuse(len(judged_on(last.test, lines)), last.images, last.metric, last.spread)
+
+
+def _read(root: Path) -> list[Judged]:
+    """All comparisons, oldest first."""
+    names, lines = [field.name for field in fields(Judged)], []
+    for number, row in enumerate(read_lines(root / JUDGED), start=1):
+        if missing := [name for name in names if name not in row]:
+            raise LedgerError(f"Line {number} of {root / JUDGED} lacks {missing}. Restore the file with git.")
+        lines.append(Judged(**{name: row[name] for name in names}))
+    return lines

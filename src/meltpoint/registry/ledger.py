@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,26 +13,34 @@ from meltpoint.errors import UserError
 from meltpoint.files import whole_file
 
 LEDGER = "promotions.jsonl"
-Line = dict[str, Any]
-LATER: Line = {
-    "strategy": None,
-    "trained": None,
-    "aliases": None,
-    "act": None,
-    "anchor": None,
-}  # what the first ledgers did not say
-
-
 TRACES = ("dvc.lock", LEDGER, "reports/compare.json", "mlruns/mlflow.db")  # of a run that came to anything
 BEGIN = "Nothing has been run here yet. Begin with: make repro"
 
 
 class LedgerError(UserError, ValueError):
-    """The ledger holds a line that is none of its own."""
+    """A line of a ledger cannot be read."""
 
 
 @dataclass(frozen=True)
-class Change:
+class VersionFacts:
+    """What a version is, and what it scored when the gate was asked about it."""
+
+    metric: str
+    value: float | None  # of the metric on test; None: the gate was not asked about this version
+    data: str
+    git: str
+    key: str  # sha256 over the files of its model, as `version_files.fingerprint` computes it
+    strategy: str | None = None  # whose model that is
+    trained: str | None = None  # the key of its card: what its training depended on
+    anchor: str | None = None  # the version that is the best champion so far, as far as scoring it again told
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True)
+class AliasChange:
     """An alias that moved. `before` is None when it pointed nowhere, `after` when it points nowhere now."""
 
     model: str  # the registered one
@@ -40,26 +48,35 @@ class Change:
     before: str | None  # version
     after: str | None  # version
     why: str
-    metric: str
-    value: float | None  # of the metric on test when the gate asked; None: it was not asked about this version
-    data: str
-    git: str
-    key: str  # sha256 over the files of the model in `after`, as `versions.fingerprint` counts it
-    strategy: str | None  # whose model that is
-    trained: str | None  # the key of its card: what its training depended on
-    aliases: Mapping[str, str]  # of the registered model after this change, alias to version
-    act: str  # shared by the changes that were made together
-    anchor: str | None = None  # the version that is the best champion so far, as far as scoring it again told
+    facts: VersionFacts  # of the version in `after`
+    aliases: Mapping[str, str] | None = None  # of the registered model after this change, alias to version
+    act: str | None = None  # shared by the changes that were made together
+    when: str = field(default_factory=_now)
+
+    def as_row(self) -> dict[str, Any]:
+        """The line of the ledger as a JSON object."""
+        facts = asdict(self.facts)
+        anchor = facts.pop("anchor")
+        return {
+            "when": self.when, "from": self.before, "to": self.after, "version": self.after or self.before,
+            "model": self.model, "alias": self.alias, "why": self.why, **facts, "aliases": self.aliases,
+            "act": self.act, "anchor": anchor,
+        }  # fmt: skip
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> "AliasChange":
+        """The change that a line tells, also one of an older version, which said less.
+
+        Raises:
+            KeyError: it lacks what every version wrote.
+        """
+        first, later = ("metric", "value", "data", "git", "key"), ("strategy", "trained", "anchor")
+        facts = VersionFacts(**{name: row[name] for name in first} | {name: row.get(name) for name in later})
+        moved = (row["model"], row["alias"], row["from"], row["to"], row["why"])
+        return cls(*moved, facts, row.get("aliases"), row.get("act"), row["when"])
 
 
-def line_of(change: Change) -> Line:
-    """The line of a change that happens now."""
-    row = asdict(change)
-    moved = {"from": row.pop("before"), "to": change.after, "version": row.pop("after") or change.before}
-    return {"when": datetime.now(UTC).isoformat(timespec="seconds"), **moved, **row}
-
-
-def append(root: Path, lines: Sequence[Line]) -> None:
+def append(root: Path, changes: Sequence[AliasChange]) -> None:
     """Add lines, all or none of them; one whose act has moved its alias already is not added again.
 
     Raises:
@@ -67,28 +84,34 @@ def append(root: Path, lines: Sequence[Line]) -> None:
     """
     (root / "mlruns").mkdir(exist_ok=True)
     with FileLock(str(root / "mlruns" / ".ledger.lock")):
-        known = {(line["act"], line.get("alias")) for line in read(root) if line["act"]}
-        new = [line for line in lines if (line["act"], line["alias"]) not in known]
+        known = {(change.act, change.alias) for change in read_ledger(root) if change.act}
+        new = [change for change in changes if (change.act, change.alias) not in known]
         if not new:
             return
         path = root / LEDGER
         text = path.read_text(encoding="utf-8") if path.exists() else ""
         text += "\n" if text and not text.endswith("\n") else ""
         with whole_file(path) as temporary:
-            added = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in new)
+            added = "".join(json.dumps(change.as_row(), ensure_ascii=False) + "\n" for change in new)
             temporary.write_text(text + added, encoding="utf-8")
 
 
-def read(root: Path) -> list[Line]:
-    """All lines, oldest first, those of an older version with None for what it did not say; none without a ledger.
+def read_ledger(root: Path) -> list[AliasChange]:
+    """All changes, oldest first; none without a ledger.
 
     Raises:
-        LedgerError: a line is not a JSON object.
+        LedgerError: a line is not a JSON object, or lacks something.
     """
-    return [{**LATER, **line} for line in read_lines(root / LEDGER)]
+    changes = []
+    for number, row in enumerate(read_lines(root / LEDGER), start=1):
+        try:
+            changes.append(AliasChange.of_row(row))
+        except KeyError as error:
+            raise LedgerError(_unreadable(root / LEDGER, number, f"lacks {error}")) from None
+    return changes
 
 
-def read_lines(path: Path) -> list[Line]:
+def read_lines(path: Path) -> list[dict[str, Any]]:
     """The JSON objects of a file of lines; none without the file.
 
     Raises:
@@ -100,14 +123,19 @@ def read_lines(path: Path) -> list[Line]:
     return [_parse(path, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
 
 
-def lines_of(root: Path, model: str, alias: str) -> list[Line]:
-    """The lines of one alias, oldest first."""
-    return [line for line in read(root) if line.get("model") == model and line.get("alias") == alias]
+def models_of(root: Path) -> list[str]:
+    """The registered models that the ledger names."""
+    return list(dict.fromkeys(change.model for change in read_ledger(root)))
 
 
-def holder(root: Path, model: str, alias: str) -> Line | None:
-    """The last line of an alias: what it points to, and why."""
-    return next(reversed(lines_of(root, model, alias)), None)
+def changes_of(root: Path, model: str, alias: str | None = None) -> list[AliasChange]:
+    """The changes of one alias of a registered model, or of all, oldest first."""
+    return [change for change in read_ledger(root) if change.model == model and alias in (None, change.alias)]
+
+
+def latest_change(root: Path, model: str, alias: str) -> AliasChange | None:
+    """The last change of an alias: what it points to, and why."""
+    return next(reversed(changes_of(root, model, alias)), None)
 
 
 def is_fresh(root: Path) -> bool:
@@ -115,14 +143,18 @@ def is_fresh(root: Path) -> bool:
     return not any((root / name).exists() for name in TRACES)
 
 
-def _parse(path: Path, number: int, line: str) -> Line:
+def _parse(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
     except ValueError:
         row = None
     if not isinstance(row, dict):
-        raise LedgerError(
-            f"Line {number} of {path} is not a JSON object: {line[:80]!r}. Each line is one, as `meltpoint` writes it. "
-            f"Restore the file: git checkout -- {path.name}"
-        )
+        raise LedgerError(_unreadable(path, number, f"is not a JSON object: {line[:80]!r}"))
     return row
+
+
+def _unreadable(path: Path, number: int, why: str) -> str:
+    return (
+        f"Line {number} of {path} {why}. Each line is a JSON object, as `meltpoint` writes it. Restore the file: "
+        f"git checkout -- {path.name}"
+    )

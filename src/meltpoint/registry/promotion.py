@@ -1,27 +1,28 @@
 """Aliases and the ledger move together: what is meant is written down first, and finished or undone after a crash.
 
-A `Move` says where an alias goes; `promote` writes all moves of an act to `INTENTION`, then moves the aliases, then
-adds the lines of the ledger, then removes `INTENTION`. Whoever comes next finds it there if that was cut short.
+A `Move` says where an alias goes; `promote` writes all moves of an act to `PLAN_FILE`, then moves the aliases, then
+adds the lines of the ledger, then removes `PLAN_FILE`. Whoever comes next finds it there if that was interrupted.
 """
 
 import re
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
 from meltpoint.errors import UserError
 from meltpoint.files import read_json, write_json
 from meltpoint.progress import say
-from meltpoint.registry.ledger import LEDGER, Change, append, holder, line_of, read
+from meltpoint.registry.ledger import LEDGER, AliasChange, VersionFacts, append, latest_change, read_ledger
 from meltpoint.registry.versions import CANDIDATE, CHAMPION, KEY, PREVIOUS, aliases, identity
-from meltpoint.tracking.store import Store, database_uri
+from meltpoint.tracking.database import database_uri
+from meltpoint.tracking.mlflow_errors import StoreError
+from meltpoint.tracking.store import Store
 
-INTENTION = Path(".checkpoints/promotion.json")
+PLAN_FILE = Path(".checkpoints/promotion.json")
 PATIENCE = 2.0  # seconds to wait for another act in silence
 LOCAL = "mlruns"  # how an intention names the store of the repository, wherever that is moved
 
@@ -32,17 +33,30 @@ class PromotionError(UserError, RuntimeError):
 
 @dataclass(frozen=True)
 class Move:
-    """An alias goes to `version`, or nowhere. `note` are the fields of a `Change` that say what that model is."""
+    """An alias goes to `version`, or nowhere. `facts` are those of that version, or of the one it leaves."""
 
     alias: str
     version: str | None
     why: str
-    note: Mapping[str, Any]
+    facts: VersionFacts
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An act as it stands in `PLAN_FILE`: the aliases before and after, and the lines of the ledger."""
+
+    act: str
+    store: str  # as `_name_of` names it
+    model: str
+    before: Mapping[str, str]
+    after: Mapping[str, str]
+    keys: Mapping[str, str]  # version to the fingerprint of its model folder
+    lines: Sequence[AliasChange]
 
 
 @contextmanager
-def one_act(store: Store) -> Iterator[None]:
-    """Keep every other register and rollback of this repository waiting; what a crash left is brought to an end first.
+def promotion_lock(store: Store) -> Iterator[None]:
+    """Keep every other register and rollback of this repository waiting; what a crash left is completed first.
 
     Raises:
         PromotionError: what a crash left belongs to another store.
@@ -54,15 +68,15 @@ def one_act(store: Store) -> Iterator[None]:
 
 
 def promote(store: Store, seen: Mapping[str, str], moves: Iterable[Move]) -> None:
-    """Move aliases, all or none of them, and write that down; inside of `one_act`. Moves that change nothing are none.
+    """Move aliases, all or none of them, and write that down; inside of `promotion_lock`.
 
-    `seen` are the aliases by which the moves were decided.
+    Moves that change nothing are left out. `seen` are the aliases by which the moves were decided.
 
     Raises:
         PromotionError: the aliases are others by now, or a step failed; nothing has moved, or the next act goes on.
     """
     plan = _plan(store, seen, moves)
-    if not plan["lines"]:
+    if not plan.lines:
         return
     now = aliases(store)
     if now != dict(seen):
@@ -71,44 +85,44 @@ def promote(store: Store, seen: Mapping[str, str], moves: Iterable[Move]) -> Non
             "A decision holds for the champion it was compared with. Nothing was changed; run it again: "
             "dvc repro --force --single-item register"
         )
-    with _told_failures(store, "Nothing has moved. Run the same again"):
-        write_json(store.root / INTENTION, plan)
-    with _told_failures(store, "It was begun; the next `dvc repro` or `meltpoint doctor --repair` brings it to an end"):
+    with _failures_as_ours(store, "Nothing has moved. Run the same again"):
+        write_json(store.root / PLAN_FILE, {**vars(plan), "lines": [line.as_row() for line in plan.lines]})
+    with _failures_as_ours(store, "It was begun; the next `dvc repro` or `meltpoint doctor --repair` completes it"):
         _carry_out(store, store.root, plan)
 
 
-def take_place(
-    store: Store, seen: Mapping[str, str], version: str, why: str, note: Mapping[str, Any]
+def champion_moves(
+    store: Store, seen: Mapping[str, str], version: str, why: str, facts: VersionFacts
 ) -> Iterator[Move]:
     """The moves that make `version` the champion: the one before becomes `previous`, and it is no candidate then."""
-    yield Move(CHAMPION, version, why, note)
+    yield Move(CHAMPION, version, why, facts)
     if before := seen.get(CHAMPION):  # it was not scored today under this name
-        old = {**note, "value": None, **identity(store, before)}
+        old = replace(facts, value=None, **identity(store, before))
         yield Move(PREVIOUS, before, f"version {version} took its place", old)
     if seen.get(CANDIDATE) == version:
-        yield Move(CANDIDATE, None, "it is the champion now", note)
+        yield Move(CANDIDATE, None, "it is the champion now", facts)
 
 
-def put_back(store: Store) -> list[str]:
-    """Let aliases that were deleted behind the ledger point to where it says; inside of `one_act`. What was found.
+def restore_deleted_aliases(store: Store) -> list[str]:
+    """Let deleted aliases point again to where the ledger says; inside of `promotion_lock`. What was found is returned.
 
-    A deleted alias is nobody's decision: which version it belongs to is known. One that was moved to another version
-    stays there, as somebody may have written that down in another clone; it is told.
+    Deleting an alias decides nothing, and its version is known. One that was moved to another version stays there, as
+    somebody may have written that down in another clone; that is reported.
     """
     now, told = aliases(store), list[str]()
     for alias in (CHAMPION, PREVIOUS, CANDIDATE):
-        line, found = holder(store.root, store.name, alias), now.get(alias)
-        if line is None or found == line["to"]:
+        line, found = latest_change(store.root, store.name, alias), now.get(alias)
+        if line is None or found == line.after:
             continue
-        where = f"version {line['to']}" if line["to"] else "nowhere"
+        where = f"version {line.after}" if line.after else "nowhere"
         if found is not None:
             told.append(
-                f"{alias} of {store.name} is version {found} in MLflow and {where} in {LEDGER}: it was moved by other "
-                "hands. It stays there; to put it back: meltpoint doctor --repair"
+                f"{alias} of {store.name} is version {found} in MLflow and {where} in {LEDGER}: something else "
+                "moved it. It stays there; to move it back: meltpoint doctor --repair"
             )
-        elif _fits(store, line["to"], line["key"]):
-            store.client.set_registered_model_alias(store.name, alias, line["to"])
-            told.append(f"{alias} of {store.name} had been deleted in MLflow; it is put back: {where}, as in {LEDGER}")
+        elif _fits(store, line.after, line.facts.key):
+            store.client.set_registered_model_alias(store.name, alias, str(line.after))
+            told.append(f"{alias} of {store.name} had been deleted in MLflow; it is restored: {where}, as in {LEDGER}")
         else:
             told.append(
                 f"{alias} of {store.name} is {where} in {LEDGER}, and MLflow has no such version of that model. To "
@@ -118,15 +132,15 @@ def put_back(store: Store) -> list[str]:
 
 
 def unfinished(root: Path) -> str | None:
-    """What a promotion that was cut short meant to do, in words; None if there is none."""
+    """What a promotion that was interrupted meant to do, in words; None if there is none."""
     plan = _read(root)
-    return None if plan is None else f"{plan['model']}: {_told(plan['after'])} instead of {_told(plan['before'])}"
+    return None if plan is None else f"{plan.model}: {_told(plan.after)} instead of {_told(plan.before)}"
 
 
 def finish(store: Store, root: Path) -> str | None:
-    """Finish a promotion that was cut short, or undo it where it cannot be; say which. None if there is none.
+    """Finish a promotion that was interrupted, or undo it where it cannot be; say which. None if there is none.
 
-    It waits for a register or rollback that is at work.
+    It waits for a register or rollback that is running.
 
     Raises:
         PromotionError: it was begun in another store, or a step failed again.
@@ -143,15 +157,14 @@ def _alone(store: Store) -> Iterator[None]:
     try:
         lock.acquire(timeout=PATIENCE)
     except Timeout:
-        say("another register or rollback of this repository is at work; waiting for it to end")
+        say("another register or rollback of this repository is running; waiting for it to end")
         lock.acquire()
     with lock:
         lock.release()  # `with` holds it once more
         yield
 
 
-def _plan(store: Store, seen: Mapping[str, str], moves: Iterable[Move]) -> dict[str, Any]:
-    """An act as JSON: the aliases before and after, and the lines of the ledger."""
+def _plan(store: Store, seen: Mapping[str, str], moves: Iterable[Move]) -> Plan:
     act, after, lines = uuid.uuid4().hex[:12], dict(seen), []
     for move in moves:
         before = after.get(move.alias)
@@ -160,11 +173,9 @@ def _plan(store: Store, seen: Mapping[str, str], moves: Iterable[Move]) -> dict[
         after = {alias: version for alias, version in after.items() if alias != move.alias}
         after |= {move.alias: move.version} if move.version else {}
         moved = (store.name, move.alias, before, move.version, move.why)
-        change = Change(*moved, **move.note, aliases=after, act=act)
-        lines.append(line_of(change))
-    keys = {line["to"]: line["key"] for line in lines if line["to"]}
-    named = {"act": act, "store": _name_of(store, store.root), "model": store.name}
-    return {**named, "before": dict(seen), "after": after, "keys": keys, "lines": lines}
+        lines.append(AliasChange(*moved, move.facts, aliases=after, act=act))
+    keys = {line.after: line.facts.key for line in lines if line.after}
+    return Plan(act, _name_of(store, store.root), store.name, dict(seen), after, keys, lines)
 
 
 def _end(store: Store, root: Path) -> str | None:
@@ -172,53 +183,53 @@ def _end(store: Store, root: Path) -> str | None:
     plan = _read(root)
     if plan is None:
         return None
-    store = replace(store, name=plan["model"])  # an act of another model may have been cut short
-    if plan["store"] != _name_of(store, root):
+    store = replace(store, name=plan.model)  # an act of another model may have been interrupted
+    if plan.store != _name_of(store, root):
         raise PromotionError(
-            f"A promotion of {plan['model']} was cut short in the store {plan['store']}, and this is "
-            f"{_name_of(store, root)}. It can be brought to an end there alone. Set MLFLOW_TRACKING_URI to that store "
-            f"(unset it for {LOCAL}) and run `meltpoint doctor --repair`, or give it up: delete {root / INTENTION}"
+            f"A promotion of {plan.model} was interrupted in the store {plan.store}, and this is "
+            f"{_name_of(store, root)}. It can be completed only there. Set MLFLOW_TRACKING_URI to that store "
+            f"(unset it for {LOCAL}) and run `meltpoint doctor --repair`, or give it up: delete {root / PLAN_FILE}"
         )
-    written = any(line["act"] == plan["act"] for line in read(root))
+    written = any(line.act == plan.act for line in read_ledger(root))
     trouble = None if written else _hindrance(store, plan)
-    with _told_failures(store, "It stays begun; run the same again"):
+    with _failures_as_ours(store, "It stays begun; run the same again"):
         if written:  # the last step but one: all that is left is to forget it
             _forget(root)
         elif trouble:
             _put_back(store, root, plan)
-            return f"undid a promotion of {plan['model']} that was cut short: {trouble}"
+            return f"undid a promotion of {plan.model} that was interrupted: {trouble}"
         else:
             _carry_out(store, root, plan)
-    return f"finished a promotion of {plan['model']} that was cut short: {_told(plan['after'])}"
+    return f"finished a promotion of {plan.model} that was interrupted: {_told(plan.after)}"
 
 
-def _carry_out(store: Store, root: Path, plan: Mapping[str, Any]) -> None:
+def _carry_out(store: Store, root: Path, plan: Plan) -> None:
     """Every step of an act; those that are done already change nothing."""
-    _point(store, plan["before"].keys() | plan["after"].keys(), plan["after"])
-    append(root, plan["lines"])
+    _point(store, plan.before.keys() | plan.after.keys(), plan.after)
+    append(root, plan.lines)
     _forget(root)
 
 
-def _put_back(store: Store, root: Path, plan: Mapping[str, Any]) -> None:
+def _put_back(store: Store, root: Path, plan: Plan) -> None:
     """Undo what an act did; an alias that is somewhere else by now, or was at a version that is gone, stays there."""
-    now, before, after = aliases(store), plan["before"], plan["after"]
+    now, before, after = aliases(store), plan.before, plan.after
     own = {alias for alias in before.keys() | after.keys() if now.get(alias) == after.get(alias)}
-    back = {alias for alias in own if _fits(store, before.get(alias), plan["keys"].get(before.get(alias)))}
+    back = {alias for alias in own if _fits(store, before.get(alias), plan.keys.get(before.get(alias, "")))}
     _point(store, back, before)
     _forget(root)
 
 
 def _forget(root: Path) -> None:
-    (root / INTENTION).unlink()
+    (root / PLAN_FILE).unlink()
 
 
-def _hindrance(store: Store, plan: Mapping[str, Any]) -> str | None:
+def _hindrance(store: Store, plan: Plan) -> str | None:
     """Why an act cannot be finished any more; None if it can."""
     now = aliases(store)
-    for alias in sorted(now.keys() | plan["before"].keys() | plan["after"].keys()):
-        if now.get(alias) not in (plan["before"].get(alias), plan["after"].get(alias)):
+    for alias in sorted(now.keys() | plan.before.keys() | plan.after.keys()):
+        if now.get(alias) not in (plan.before.get(alias), plan.after.get(alias)):
             return f"somebody moved {alias} to {now.get(alias) or 'nowhere'} since"
-    gone = [version for version, key in plan["keys"].items() if not _fits(store, version, key)]
+    gone = [version for version, key in plan.keys.items() if not _fits(store, version, key)]
     return f"version {', '.join(gone)} is not the one it meant" if gone else None
 
 
@@ -241,18 +252,18 @@ def _fits(store: Store, version: str | None, key: str | None) -> bool:
     return any(str(one.version) == version and key in (None, one.tags.get(KEY)) for one in found)
 
 
-def _read(root: Path) -> dict[str, Any] | None:
-    path = root / INTENTION
+def _read(root: Path) -> Plan | None:
+    path = root / PLAN_FILE
     if not path.exists():
         return None
     try:
-        plan: dict[str, Any] = read_json(path)
-    except ValueError as error:
+        row = read_json(path)
+        return Plan(**{**row, "lines": [AliasChange.of_row(line) for line in row["lines"]]})
+    except (ValueError, KeyError, TypeError) as error:
         raise PromotionError(
             f"{path} is damaged: {error}. `meltpoint` writes it whole before aliases move, and deletes it after. "
             "Delete it, then run `meltpoint doctor`, which finds aliases that disagree with the ledger."
         ) from None
-    return plan
 
 
 def _name_of(store: Store, root: Path) -> str:
@@ -262,17 +273,15 @@ def _name_of(store: Store, root: Path) -> str:
 
 
 @contextmanager
-def _told_failures(store: Store, mend: str) -> Iterator[None]:
-    """A full disk or a server that went away is told, with what to do."""
-    from mlflow.exceptions import MlflowException
-
+def _failures_as_ours(store: Store, remedy: str) -> Iterator[None]:
+    """A full disk or a lost server becomes a PromotionError, with what to do."""
     try:
         yield
-    except (MlflowException, OSError) as error:
+    except (StoreError, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
         raise PromotionError(
             f"A promotion of {store.name} could not be written down: {reason}. A writable disk and a running store are "
-            f"needed. {mend}."
+            f"needed. {remedy}."
         ) from error
 
 

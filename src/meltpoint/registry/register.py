@@ -1,10 +1,9 @@
 """Shows the pipeline in MLflow, makes a version of the winner, and passes it through the gate; again adds nothing."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from meltpoint.comparison import Comparison, read_comparison
 from meltpoint.errors import UserError
@@ -13,25 +12,15 @@ from meltpoint.model.card import read_card, views_of
 from meltpoint.params.read import Params
 from meltpoint.progress import say, track
 from meltpoint.registry.gate import Verdict, check_age, check_ceilings, check_floors, check_split
-from meltpoint.registry.holdout_reuse import NAMED, sketch, wear_of, write_judged
-from meltpoint.registry.ledger import LEDGER, holder
-from meltpoint.registry.promotion import Move, one_act, promote, put_back, take_place
-from meltpoint.registry.rescoring import Contest, meet
-from meltpoint.registry.versions import (
-    CANDIDATE,
-    CHAMPION,
-    KEY,
-    WORN,
-    VersionError,
-    aliases,
-    create_version,
-    fetch,
-    find_version,
-    fingerprint,
-)
+from meltpoint.registry.holdout_reuse import NAMED, Judged, reuse_of, sketch, write_judged
+from meltpoint.registry.ledger import LEDGER, AliasChange, VersionFacts, latest_change
+from meltpoint.registry.promotion import Move, champion_moves, promote, promotion_lock, restore_deleted_aliases
+from meltpoint.registry.rescoring import Rescored, rescore
+from meltpoint.registry.version_files import VersionError, fetch, fingerprint
+from meltpoint.registry.versions import CANDIDATE, CHAMPION, KEY, REUSE, aliases, create_version, find_version
 from meltpoint.tracking.descriptions import describe_decision
-from meltpoint.tracking.log_runs import show_decision, show_strategy
-from meltpoint.tracking.pipeline_state import State, git_revision, read_state
+from meltpoint.tracking.log_runs import log_decision, log_strategy
+from meltpoint.tracking.pipeline_state import PipelineState, git_revision, read_state
 from meltpoint.tracking.run_metrics import cost_metrics, read_scores
 from meltpoint.tracking.saved_view import save_view
 from meltpoint.tracking.store import Store, open_store
@@ -54,13 +43,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Challenger:
-    """The winner on its way to the gate: its version and name, what it scored and costs, its note in the ledger."""
+    """The winner on its way to the gate: its version and name, what it scored and costs."""
 
     version: str
     strategy: str
     scores: Mapping[str, float]
     costs: Mapping[str, float]
-    note: Mapping[str, Any]  # the fields of a `Change` that do not depend on the alias
+    facts: VersionFacts
     shipped: bool  # the comparison had the evidence for it
 
 
@@ -75,31 +64,29 @@ def register(params: Params, folder: Path = Path()) -> Outcome:
     """
     decision, state = _read_decision(folder, params), read_state(params, folder)
     store = open_store(state.name)
-    with one_act(store):
-        for told in put_back(store):
+    with promotion_lock(store):
+        for told in restore_deleted_aliases(store):
             say(told)
         shown = track(state.strategies, "showing in MLflow", unit="strategy")
-        runs = {name: show_strategy(store, state, name, decision, params.evaluate.worst) for name in shown}
-        show_decision(store, state, decision)
+        runs = {name: log_strategy(store, state, name, decision) for name in shown}
+        log_decision(store, state, decision)
         save_view(store, decision.main, list(params.heads))
         challenger = _enter(store, state, decision, runs[decision.winner].info.run_id)
         _count_judged(store, state, decision)
-        worn = wear_of(store.root, store.name, str(challenger.note["key"]))
-        assert worn is not None, "it has just been written down"
-        store.client.set_model_version_tag(store.name, challenger.version, WORN, str(worn))
+        reuse = reuse_of(store.root, store.name, challenger.facts.key)
+        assert reuse is not None, "it has just been written down"
+        store.client.set_model_version_tag(store.name, challenger.version, REUSE, str(reuse))
         return _pass(store, state, challenger, params)
 
 
-def _count_judged(store: Store, state: State, decision: Comparison) -> None:
+def _count_judged(store: Store, state: PipelineState, decision: Comparison) -> None:
     """Write down which models were compared on today's test images."""
     views = open_views(views_of(read_card(state.folder / "models" / decision.winner), state.folder))
     test = views.samples.iloc[views.rows("test")]["sha256"]
     models = [fingerprint(state.folder / "models" / row.name)[:NAMED] for row in decision.strategies]
-    line = {
-        "when": datetime.now(UTC).isoformat(timespec="seconds"), "model": store.name, "images": len(test),
-        "metric": decision.metric, "spread": decision.spread, "judged": models, "test": sketch(test),
-    }  # fmt: skip
-    write_judged(store.root, line)
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    judged = Judged(when, store.name, len(test), decision.metric, decision.spread, models, sketch(test))
+    write_judged(store.root, judged)
 
 
 def _read_decision(folder: Path, params: Params) -> Comparison:
@@ -116,7 +103,7 @@ def _read_decision(folder: Path, params: Params) -> Comparison:
     return decision
 
 
-def _enter(store: Store, state: State, decision: Comparison, run: str) -> Challenger:
+def _enter(store: Store, state: PipelineState, decision: Comparison, run: str) -> Challenger:
     """The version of the winner; made where its model folder has none yet."""
     strategy, main = decision.winner, decision.main
     scores = read_scores(state.folder, strategy)
@@ -129,12 +116,11 @@ def _enter(store: Store, state: State, decision: Comparison, run: str) -> Challe
     version = find_version(store, key)
     if version is None:
         version = create_version(store, state, strategy, run, tags, describe_decision(decision))
-    made_of = {"key": key, "strategy": strategy, "trained": card.key}
-    note = {"metric": main, "value": value, "data": data, "git": git, **made_of}
-    return Challenger(str(version.version), strategy, scores, cost_metrics(decision, strategy), note, decision.ships)
+    facts = VersionFacts(main, value, data, git, key, strategy, card.key)
+    return Challenger(str(version.version), strategy, scores, cost_metrics(decision, strategy), facts, decision.ships)
 
 
-def _pass(store: Store, state: State, challenger: Challenger, params: Params) -> Outcome:
+def _pass(store: Store, state: PipelineState, challenger: Challenger, params: Params) -> Outcome:
     """Give the version the alias it deserves."""
     seen, name = aliases(store), f"{store.name} version {challenger.version} ({challenger.strategy})"
     champion = seen.get(CHAMPION)
@@ -143,20 +129,20 @@ def _pass(store: Store, state: State, challenger: Challenger, params: Params) ->
     verdict, anchor = _judge(store, state, challenger, champion, params)
     store.client.set_model_version_tag(store.name, challenger.version, "gate", verdict.why)
     if not verdict.passed:
-        promote(store, seen, [Move(CANDIDATE, challenger.version, verdict.why, challenger.note)])
+        promote(store, seen, [Move(CANDIDATE, challenger.version, verdict.why, challenger.facts)])
         kept = f"champion stays version {champion}" if champion else "there is no champion yet"
         return Outcome(f"{name} is a candidate, {kept}: {verdict.why}", challenger.version, CANDIDATE)
-    note = {**challenger.note, "anchor": anchor}
-    promote(store, seen, take_place(store, seen, challenger.version, verdict.why, note))
+    facts = replace(challenger.facts, anchor=anchor)
+    promote(store, seen, champion_moves(store, seen, challenger.version, verdict.why, facts))
     return Outcome(f"{name} is the champion: {verdict.why}", challenger.version, CHAMPION)
 
 
 def _judge(
-    store: Store, state: State, challenger: Challenger, champion: str | None, params: Params
+    store: Store, state: PipelineState, challenger: Challenger, champion: str | None, params: Params
 ) -> tuple[Verdict, str | None]:
     """What the gate says, the quick questions first; and the best champion so far, should the challenger pass."""
     strategy, settings = challenger.strategy, params.register_
-    line = holder(store.root, store.name, CHAMPION)
+    line = latest_change(store.root, store.name, CHAMPION)
     asked = [
         check_split(state.folder, strategy),
         check_floors(challenger.scores, settings.floors),
@@ -169,18 +155,17 @@ def _judge(
         return refused, None
     limits = "every floor and ceiling holds" if settings.ceilings else "every floor holds"
     if champion is None:
-        want = "" if challenger.shipped else ", for want of another: the comparison found not enough evidence"
+        want = "" if challenger.shipped else ", as there is no other: the comparison found not enough evidence"
         return Verdict(True, f"{_reason_without(line)}{want}; {limits}"), challenger.version
     if not challenger.shipped:
-        why = (
-            "the comparison found not enough evidence for it, and what leads for want of evidence displaces no champion"
-        )
+        why = "the comparison found not enough evidence for it, and a strategy that only leads replaces no champion"
         return Verdict(False, why), None
-    return _contest(store, state, challenger, champion, (line or {}).get("anchor") or champion, params, limits)
+    anchor = (line.facts.anchor if line else None) or champion
+    return _contest(store, state, challenger, champion, anchor, params, limits)
 
 
 def _contest(
-    store: Store, state: State, challenger: Challenger, champion: str, anchor: str, params: Params, limits: str
+    store: Store, state: PipelineState, challenger: Challenger, champion: str, anchor: str, params: Params, limits: str
 ) -> tuple[Verdict, str | None]:
     """Against the champion, and against the best champion so far: else each may be a little worse than the one before.
 
@@ -189,9 +174,9 @@ def _contest(
     (2003).
     """
 
-    def against(version: str, title: str) -> Contest:
+    def against(version: str, title: str) -> Rescored:
         files = fetch(f"models:/{store.name}/{version}", store.uri)
-        return meet(state.folder, challenger.strategy, files, title, params)
+        return rescore(state.folder, challenger.strategy, files, title, params)
 
     found = against(champion, "the champion")
     if not found.verdict.passed:
@@ -209,8 +194,8 @@ def _contest(
     return Verdict(True, f"{why}; {limits}"), challenger.version if found.better else best
 
 
-def _reason_without(line: Mapping[str, Any] | None) -> str:
+def _reason_without(line: AliasChange | None) -> str:
     """Why there is no champion to compare with; `line` is its last in the ledger."""
-    if line is None or line["to"] is None:
+    if line is None or line.after is None:
         return "the first version to pass"
-    return f"compared with nobody: the champion of {LEDGER}, version {line['to']}, is no longer in MLflow"
+    return f"compared with nobody: the champion of {LEDGER}, version {line.after}, is no longer in MLflow"

@@ -1,4 +1,4 @@
-"""The challenger against a champion: paired on today's test images, but for those that the champion learnt from."""
+"""The challenger against a champion: paired on today's test images, but for those that the champion was trained on."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,18 +19,18 @@ from meltpoint.registry.gate import Verdict, differing, report_of
 from meltpoint.tasks.answerer import Answerer, open_answerer
 from meltpoint.tasks.contract import load_paired, load_registry
 
-FEWEST = 50  # groups that have to be left where a champion learnt from some of today's test images
+FEWEST = 50  # groups that have to be left where a champion was trained on some of today's test images
 
 
 @dataclass(frozen=True)
-class Contest:
+class Rescored:
     """What came of it, and whether the challenger was shown to be better, or could not be compared and passes."""
 
     verdict: Verdict
     better: bool = False
 
 
-def meet(folder: Path, strategy: str, champion: Path, title: str, params: Params) -> Contest:
+def rescore(folder: Path, strategy: str, champion: Path, title: str, params: Params) -> Rescored:
     """The strategy of `folder` against the model folder `champion`, which `title` names ("the champion").
 
     It is the best of all that the comparison listed, on these same images: of K such the best of K equals would pass
@@ -40,26 +40,27 @@ def meet(folder: Path, strategy: str, champion: Path, title: str, params: Params
     classes, allowed = card.classes, params.register_.new_labels
     if old.card.task != card.task:
         words = f"another task than {title}'s: it was {old.card.task} and is {card.task}"
-        return Contest(Verdict(allowed, words), allowed)
+        return Rescored(Verdict(allowed, words), allowed)
     if old.card.classes != classes and not allowed:
-        return Contest(Verdict(False, f"other labels than {title}'s: {differing(old.card.classes, classes)}"))
+        return Rescored(Verdict(False, f"other labels than {title}'s: {differing(old.card.classes, classes)}"))
     if old.card.classes.get(head) != classes[head]:
-        return Contest(Verdict(True, f"{title} knows other classes of {head}, which register.new_labels allows"), True)
+        return Rescored(Verdict(True, f"{title} knows other classes of {head}, which register.new_labels allows"), True)
     metric = params.compare.metric
     paired = load_paired(card.task)
     said = paired.read(report_of(folder, strategy), {head: classes[head]}, metric)
     said, again = said[said["split"] == "test"], score_again(old, folder, params)
-    learnt = _learnt_from(champion, old.card, open_like(old.card.images, params.views, folder / "data" / "views")[0])
-    if learnt is None:
-        return Contest(Verdict(False, _unknown_lessons(title)))
-    both = sorted((set(said["id"]) - learnt) & set(again["id"]))
+    stores = folder / "data" / "views"
+    trained = _trained_images(champion, old.card, open_like(old.card.images, params.views, stores)[0])
+    if trained is None:
+        return Rescored(Verdict(False, _unknown_training(title)))
+    both = sorted((set(said["id"]) - trained) & set(again["id"]))
     tables = [[table.set_index("id").loc[both]] for table in (said, again)]
-    answers, left_out = paired.pair(tables, head, classes[head]), len(learnt & set(said["id"]))
+    answers, left_out = paired.pair(tables, head, classes[head]), len(trained & set(said["id"]))
     return judge(answers, head, title, params.compare, left_out, len(params.strategies))
 
 
-def _learnt_from(champion: Path, card: Card, views: Views) -> set[int] | None:
-    """The ids of today's test images that the champion was trained on, or whose group it met; None if nobody knows."""
+def _trained_images(champion: Path, card: Card, views: Views) -> set[int] | None:
+    """The ids of today's test images that the champion was trained on, or whose group it met; None if unknown."""
     trained = read_trained_on(champion)
     if trained is None:
         return set() if card.data == views.fingerprint else None
@@ -78,23 +79,23 @@ def seen_by(trained_on: pd.DataFrame, today: pd.DataFrame) -> NDArray[np.bool_]:
     An image is seen if its bytes were in the model's train or val, if such an image is in its group today, wherever
     that one is now, or if its declared group was in train or val, though all images that it had then are gone.
     """
-    known, learnt = set(trained_on["sha256"]), set(trained_on["group"].dropna())
+    known, trained = set(trained_on["sha256"]), set(trained_on["group"].dropna())
     own = np.array([sha256 in known for sha256 in today["sha256"].to_numpy(dtype=object)], dtype=np.bool_)
     codes, names = pd.factorize(today["group"].to_numpy(dtype=object))  # -1 without a group
     beside = np.zeros(len(names) + 1, dtype=np.bool_)  # the last is of those without one
     beside[codes[own]] = True
-    if learnt:
-        beside[:-1] |= [hash_group(name) in learnt for name in names]
+    if trained:
+        beside[:-1] |= [hash_group(name) in trained for name in names]
     beside[-1] = False
     answer: NDArray[np.bool_] = (own | beside[codes])[(today["split"] == "test").to_numpy(dtype=bool)]
     return answer
 
 
-def _unknown_lessons(title: str) -> str:
+def _unknown_training(title: str) -> str:
     return (
-        f"{title} does not say what it learnt from, as models of version 0.1 do not, and the images have been split "
-        "anew since: on its own lessons it would score too well. To begin anew with this one, give register.name "
-        "another name"
+        f"{title} does not say what it was trained on, as models of version 0.1 do not, and the images have been split "
+        "anew since: on its own training images it would score too well. To begin anew with this one, give "
+        "register.name another name"
     )
 
 
@@ -103,23 +104,23 @@ def score_again(champion: Answerer, folder: Path, params: Params) -> pd.DataFram
     return load_registry(champion.card.task).score_again(champion, folder, params)
 
 
-def judge(answers: Answers, head: str, title: str, settings: Compare, left_out: int = 0, among: int = 1) -> Contest:
+def judge(answers: Answers, head: str, title: str, settings: Compare, left_out: int = 0, among: int = 1) -> Rescored:
     """Decide from what the challenger and, second, the champion answered.
 
     It passes if it is shown, one-sided at the asked confidence for the best of so many (`among`), that it loses less
     than the margin.
     """
-    without = f"{title} learnt from {counted(left_out, 'test image')} of today's, which are left out"
+    without = f"{title} was trained on {counted(left_out, 'test image')} of today's, which are left out"
     if not answers.images:
         none = f"{without}; none is left" if left_out else f"no test image has a label for {head}"
-        return Contest(Verdict(False, f"{none}, so that nothing can be compared"))
+        return Rescored(Verdict(False, f"{none}, so that nothing can be compared"))
     if left_out and answers.groups < FEWEST:
         few = f"{without}; {answers.groups} images or groups are left, and {FEWEST} are the least to judge by"
-        return Contest(Verdict(False, few))
+        return Rescored(Verdict(False, few))
     found = answers.measure(settings.metric)
     difference = found.difference(0, 1, settings.confidence)
     if difference is None:
-        return Contest(Verdict(False, f"it cannot be judged against {title}: {found.refusal}"))
+        return Rescored(Verdict(False, f"it cannot be judged against {title}: {found.refusal}"))
     metric, level = settings.metric, (1 - settings.confidence) / among
     shown = settings.margin >= MOST.get(metric, 1.0) or found.shows(0, 1, settings.margin, level)
     told = (
@@ -130,7 +131,7 @@ def judge(answers: Answers, head: str, title: str, settings: Compare, left_out: 
     )
     told += f" for the best of {among} that were compared" if among > 1 else ""
     words = f"{told}; {without}" if left_out else told
-    return Contest(Verdict(shown, words), found.shows(0, 1, 0.0, level))
+    return Rescored(Verdict(shown, words), found.shows(0, 1, 0.0, level))
 
 
 def _images(found: Measured) -> str:

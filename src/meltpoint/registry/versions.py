@@ -1,45 +1,24 @@
-"""Versions of the registered model: one for each model folder, found by its fingerprint, fetched as a folder."""
+"""Versions of the registered model: one for each model folder, found by its fingerprint."""
 
-import base64
-import hashlib
-import io
-import re
+import shutil
 from collections.abc import Mapping
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
-from PIL import Image
-
-from meltpoint.errors import UserError
-from meltpoint.files import sha256_of
-from meltpoint.images.views import Views, open_views
-from meltpoint.model.card import read_card, views_of
-from meltpoint.registry.golden_answers import CHECK, write_check
-from meltpoint.serving.mlflow_package import INSIDE, write_package
+from meltpoint.model.card import read_card
+from meltpoint.registry.version_files import files_folder, fingerprint, is_on_server, log_files
+from meltpoint.serving.mlflow_package import INSIDE
 from meltpoint.tasks.contract import load_registry
-from meltpoint.tracking.pipeline_state import State
-from meltpoint.tracking.store import Store, keep_quiet, repository_root, store_uri
+from meltpoint.tracking.pipeline_state import PipelineState
+from meltpoint.tracking.store import Store
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.entities.model_registry import ModelVersion as ModelVersion
 
 KEY = "meltpoint.key"  # tag of a version: `fingerprint` of its model folder
 TRAINED = "meltpoint.trained"  # tag of a version: the key of its model's card
-WORN = "test set"  # tag of a version: how many models had been judged on its test set
+MISSING = "meltpoint.missing"  # tag of a placeholder: the fingerprint of what it stands for
+REUSE = "test set"  # tag of a version: how many models had been judged on its test set
 CHAMPION, PREVIOUS, CANDIDATE = "champion", "previous", "candidate"
-
-
-class VersionError(UserError, RuntimeError):
-    """A registered model or version is not there, or its files are gone."""
-
-
-def fingerprint(folder: Path) -> str:
-    """The sha256 over the names and bytes of every file of a model folder."""
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
-    lines = [f"{file.relative_to(folder).as_posix()} {sha256_of(file)}\n" for file in files]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def find_version(store: Store, key: str) -> "ModelVersion | None":
@@ -50,7 +29,7 @@ def find_version(store: Store, key: str) -> "ModelVersion | None":
 
 
 def create_version(
-    store: Store, state: State, strategy: str, run: str, tags: Mapping[str, str], description: str
+    store: Store, state: PipelineState, strategy: str, run: str, tags: Mapping[str, str], description: str
 ) -> "ModelVersion":
     """Package models/`strategy`, log it as the output of its run, and make a version of it. `tags` hold its `KEY`.
 
@@ -63,6 +42,41 @@ def create_version(
         return store.client.create_model_version(
             store.name, f"models:/{model_id}", run, tags=dict(tags), description=description, model_id=model_id
         )
+
+
+def create_placeholder(store: Store, key: str, tags: Mapping[str, str]) -> None:
+    """A version without files, so that the next one gets its number; `key` is the fingerprint that it stands for."""
+    ensure_registered(store)
+    tags = {MISSING: key, **tags}
+    about = "A placeholder: the files of this version are not here. `meltpoint sync` fills it once they are."
+    model = store.client.create_logged_model(store.experiment, "placeholder", tags=tags)
+    with store.in_environment():
+        source = f"models:/{model.model_id}"
+        store.client.create_model_version(store.name, source, tags=tags, description=about, model_id=model.model_id)
+
+
+def refill_version(store: Store, version: "ModelVersion", state: PipelineState, strategy: str, run: str) -> None:
+    """Write the files of a version again, from models/`strategy`, to the place that it has."""
+    if (old := files_folder(store, version)) is not None:
+        shutil.rmtree(old, ignore_errors=True)  # what is left of it may hold files of something else
+    log_files(store, state, strategy, run, _model_id(version))
+
+
+def complete_placeholder(
+    store: Store, version: "ModelVersion", run: str, tags: Mapping[str, str], description: str
+) -> None:
+    """Make a placeholder whose files are written now a version like any other, the output of `run`."""
+    from mlflow.entities import LoggedModelOutput
+
+    model = _model_id(version)
+    store.client.log_outputs(run, [LoggedModelOutput(model, step=0)])
+    store.client.set_logged_model_tags(model, dict(tags))
+    store.client.finalize_logged_model(model, "READY")
+    for name, value in tags.items():
+        if name not in version.tags:  # what the ledger says of it comes first
+            store.client.set_model_version_tag(store.name, version.version, name, value)
+    store.client.update_model_version(store.name, version.version, description)
+    store.client.delete_model_version_tag(store.name, version.version, MISSING)
 
 
 def ensure_registered(store: Store) -> None:
@@ -84,58 +98,48 @@ def aliases(store: Store) -> dict[str, str]:
     return {alias: str(version) for alias, version in found[0].aliases.items()} if found else {}
 
 
-def identity(store: Store, version: str) -> dict[str, str | None]:
-    """What a version is made of, as the ledger names it: `key`, `strategy` and `trained`."""
+def versions_of(store: Store) -> "dict[int, ModelVersion]":
+    """The versions that the store has, by number."""
+    return {int(one.version): one for one in store.client.search_model_versions(f"name = '{store.name}'")}
+
+
+def key_of(version: "ModelVersion") -> str:
+    """The fingerprint of the model folder that a version was made of, or that a placeholder stands for."""
+    return str(version.tags.get(KEY) or version.tags.get(MISSING))
+
+
+class Identity(TypedDict):
+    """What a version is made of, as the ledger names it."""
+
+    key: str  # fingerprint of its model folder
+    strategy: str | None
+    trained: str | None  # the key of its card
+
+
+def identity(store: Store, version: str) -> Identity:
+    """What a version is made of."""
     tags = store.client.get_model_version(store.name, version).tags
     return {"key": tags.get(KEY, ""), "strategy": tags.get("strategy"), "trained": tags.get(TRAINED)}
 
 
-def fetch(where: str, uri: str | None = None) -> Path:
-    """The model folder of `models:/NAME@ALIAS` or `models:/NAME/VERSION`; a copy only if the store is elsewhere.
-
-    Raises:
-        VersionError: there is no such version, or its files are gone.
-    """
-    keep_quiet()
-    from mlflow import MlflowClient
-    from mlflow.artifacts import download_artifacts
-    from mlflow.exceptions import MlflowException
-
-    uri = uri or store_uri(repository_root())
-    try:
-        files = _files_of(MlflowClient(tracking_uri=uri, registry_uri=uri), where)
-        folder = Path(download_artifacts(artifact_uri=files, tracking_uri=uri, registry_uri=uri)) / INSIDE
-    except (MlflowException, OSError, ValueError) as error:
-        raise VersionError(
-            f"{where} cannot be loaded from {uri}: {str(error).splitlines()[0][:300]} Allowed are names such as "
-            "models:/NAME@champion and models:/NAME/3. See what there is: meltpoint ui"
-        ) from error
-    if not folder.is_dir():
-        raise VersionError(
-            f"{where} holds no {INSIDE}: it was not registered by meltpoint, or its files are gone. "
-            "Write them again from DVC's outputs: meltpoint sync"
-        )
-    return folder
+def is_placeholder(version: "ModelVersion") -> bool:
+    """Whether a version has only a number so far: its files were nowhere when it was written again."""
+    return MISSING in version.tags
 
 
-def fetch_package(where: str) -> Path:
-    """The whole MLflow model of `models:/NAME@ALIAS` or `models:/NAME/VERSION`, as `mlflow models serve` takes it.
+def is_whole(store: Store, version: "ModelVersion") -> bool:
+    """Whether the files of a version are there; those on this machine are compared with its fingerprint."""
+    if is_placeholder(version):
+        return False
+    folder = files_folder(store, version)
+    if folder is None:
+        return is_on_server(store, version)
+    return (folder / INSIDE).is_dir() and version.tags.get(KEY) in (None, fingerprint(folder / INSIDE))
 
-    Raises:
-        VersionError: there is no such version, or its files are gone.
-    """
-    return fetch(where).parents[1]
 
-
-def _files_of(client: "MlflowClient", where: str) -> str:
-    """Where the files of a version lie. MLflow resolves `models:` with a global address, so that is done here."""
-    parts = re.fullmatch(r"models:/([^/@]+)(?:@([^/]+)|/(\d+))", where)
-    if parts is None:
-        raise ValueError("it is not the name of a version.")
-    name, alias, version = parts.groups()
-    if alias:
-        version = str(client.get_model_version_by_alias(name, alias).version)
-    return str(client.get_model_version_download_uri(name, version))
+def _model_id(version: "ModelVersion") -> str:
+    """The logged model that a version is made of."""
+    return str(version.source).removeprefix("models:/")
 
 
 def _find_logged(store: Store, key: str) -> str | None:
@@ -144,7 +148,7 @@ def _find_logged(store: Store, key: str) -> str | None:
     return next((model.model_id for model in found if str(model.status) == "READY"), None)
 
 
-def _log_model(store: Store, state: State, strategy: str, run: str, tags: Mapping[str, str]) -> str:
+def _log_model(store: Store, state: PipelineState, strategy: str, run: str, tags: Mapping[str, str]) -> str:
     from mlflow.entities import LoggedModelOutput
 
     kind = load_registry(state.params["task"]["kind"]).MODEL_TYPE
@@ -158,18 +162,7 @@ def _log_model(store: Store, state: State, strategy: str, run: str, tags: Mappin
     return str(model.model_id)
 
 
-def log_files(store: Store, state: State, strategy: str, run: str, model: str) -> None:
-    """Package models/`strategy`, and what it says of a few pictures, as the files of the logged model `model`."""
-    with TemporaryDirectory() as temporary:
-        package = Path(temporary) / "model"
-        folder = state.folder / "models" / strategy
-        views = open_views(views_of(read_card(folder), state.folder))
-        write_package(folder, _example(views), model, run, package)
-        write_check(folder, views, (package / INSIDE).with_name(CHECK))
-        store.client.log_model_artifacts(model, str(package))
-
-
-def _log_scores(store: Store, state: State, run: str, model: str) -> None:
+def _log_scores(store: Store, state: PipelineState, run: str, model: str) -> None:
     """Give the model the test scores of its run; the same points, so that the run gets none twice."""
     from mlflow.entities import Metric
 
@@ -177,10 +170,3 @@ def _log_scores(store: Store, state: State, run: str, model: str) -> None:
     points = [store.client.get_metric_history(run, name)[-1] for name in names]
     named = {"model_id": model, "dataset_name": f"{state.name} test", "dataset_digest": state.data[:12], "run_id": run}
     store.client.log_batch(run, [Metric(at.key, at.value, at.timestamp, at.step, **named) for at in points])
-
-
-def _example(views: Views) -> str:
-    """The first image of test as base64 text of a PNG."""
-    content = io.BytesIO()
-    Image.fromarray(views.plain[int(views.rows("test")[0])]).save(content, "PNG")
-    return base64.b64encode(content.getvalue()).decode()

@@ -21,7 +21,7 @@ CONNECTIONS = 512  # at once; more are told to come again
 PASSED = 8  # times REQUEST: how much of a body that is refused is read away, so that its sender reads the answer
 
 
-class Limited:
+class SizeLimit:
     """An ASGI application that reads a body before another one sees it, and refuses what is too large."""
 
     def __init__(self, app: App, request: int, held: int) -> None:
@@ -91,7 +91,7 @@ def main(model: str, host: str, port: str) -> None:
     from mlflow.pyfunc import scoring_server
 
     loaded = scoring_server.load_model_with_mlflow_config(model)  # type: ignore[no-untyped-call]
-    limited = Limited(scoring_server.init(loaded), REQUEST, HELD)
+    limited = SizeLimit(scoring_server.init(loaded), REQUEST, HELD)
     uvicorn.run(limited, host=host, port=int(port), limit_concurrency=CONNECTIONS, log_level="warning")
 
 

@@ -16,7 +16,7 @@ from meltpoint.serving.request_limits import read_limits
 from meltpoint.serving.responses import IMAGE, answer
 
 
-class Served(PythonModel):
+class PyfuncModel(PythonModel):
     """Rows with an `image` in, rows of `answers.answer_columns` out."""
 
     def load_context(self, context: PythonModelContext) -> None:
@@ -37,4 +37,4 @@ class Served(PythonModel):
             return answer(self.answerer, model_input[IMAGE], self.limits)
 
 
-set_model(Served())
+set_model(PyfuncModel())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from meltpoint.errors import UserError
 
-USUAL = {  # variable -> the limit where it is not set
+DEFAULTS = {  # variable -> the limit where it is not set
     "MELTPOINT_SERVE_ROWS": 256.0,  # of one request
     "MELTPOINT_SERVE_MEGABYTES": 32.0,  # of one image's file, in 10**6 bytes
     "MELTPOINT_SERVE_MEGAPIXELS": 50.0,  # of one image, in 10**6 pixels
@@ -34,14 +34,14 @@ def read_limits(environment: Mapping[str, str]) -> Limits:
     Raises:
         LimitError: one of them is no number over 0.
     """
-    rows, megabytes, megapixels = (_read(name, environment) for name in USUAL)
+    rows, megabytes, megapixels = (_read(name, environment) for name in DEFAULTS)
     return Limits(max(1, int(rows)), int(megabytes * 1e6), megapixels)
 
 
 def _read(name: str, environment: Mapping[str, str]) -> float:
     came = environment.get(name)
     if came is None:
-        return USUAL[name]
+        return DEFAULTS[name]
     try:
         value = float(came)
     except ValueError:
@@ -49,6 +49,6 @@ def _read(name: str, environment: Mapping[str, str]) -> float:
     if not 0 < value < float("inf"):
         raise LimitError(
             f"{name} is {came!r} in the environment. Allowed is a number over 0. Set one, or unset it: it is"
-            f" {USUAL[name]:g} then."
+            f" {DEFAULTS[name]:g} then."
         )
     return value

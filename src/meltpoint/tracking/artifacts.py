@@ -4,10 +4,11 @@
 picture has the same name each time: the layout is MLflow's (mlflow/tracking/client.py), the unique part is not random.
 """
 
+import hashlib
 import json
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
+from meltpoint.files import sha256_of
+
 PREVIEW = 256  # pixels of the longer side of the small copy that MLflow's pages load first
 MOST_ROWS = 1000  # of a table; predictions.parquet holds all of them
 IMAGES_TAG, TABLES_TAG = "mlflow.loggedImages", "mlflow.loggedArtifacts"
 
 
-def hang(picture: Path, key: str, stamp: int, folder: Path) -> None:
+def add_picture(picture: Path, key: str, stamp: int, folder: Path) -> None:
     """Put a picture among those that MLflow draws in a run's charts under the name `key`; `stamp` is in ms."""
     name = f"{key.replace('/', '~')}+step+0+timestamp+{stamp}+{uuid.uuid5(uuid.NAMESPACE_OID, key)}"
     images = folder / "images"
@@ -30,7 +33,7 @@ def hang(picture: Path, key: str, stamp: int, folder: Path) -> None:
         _preview(image).save(images / f"{name}+compressed.webp")
 
 
-def lay_table(
+def write_table(
     table: pd.DataFrame, name: str, folder: Path, thumbnails: Sequence[NDArray[np.uint8]] | None = None
 ) -> None:
     """Write a table as `name`.json; `thumbnails`, uint8 (H, W, 3) for each row, become its first column."""
@@ -59,3 +62,9 @@ def _preview(image: Image.Image) -> Image.Image:
     small = image.convert("RGB")
     small.thumbnail((PREVIEW, PREVIEW))
     return small
+
+
+def digest_of(files: Iterable[Path], folder: Path) -> str:
+    """The sha256 over the names, relative to `folder`, and bytes of files."""
+    lines = [f"{file.relative_to(folder).as_posix()} {sha256_of(file)}\n" for file in files]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

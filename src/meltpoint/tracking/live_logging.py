@@ -21,7 +21,7 @@ from meltpoint.params.read import read_params
 from meltpoint.tracking.pipeline_state import read_state
 from meltpoint.tracking.runs import FINISHED, KILLED, close, open_child, open_parent, reopen
 from meltpoint.tracking.store import Store, open_store
-from meltpoint.tracking.training_curves import Tail, Written, now, points_of
+from meltpoint.tracking.training_curves import LoggedSteps, Tail, now, points_of
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -31,16 +31,16 @@ LONGEST_PAUSE = 60.0  # seconds between two attempts while MLflow fails
 
 
 @dataclass(frozen=True)
-class Watched:
+class LoggedTraining:
     """The runs of one training, found or made."""
 
     store: Store
     parent: "Run"
     child: "Run"
-    written: Written
+    written: LoggedSteps
 
     @classmethod
-    def find(cls, folder: Path) -> "Watched":
+    def find(cls, folder: Path) -> "LoggedTraining":
         """The runs that FOLDER/run.json and the params.yaml of the working directory name; both are running now."""
         names = read_json(folder / "run.json")
         params = read_params()
@@ -49,7 +49,7 @@ class Watched:
         child = open_child(store, state, names["strategy"], names["key"])
         reopen(store, parent)
         reopen(store, child)
-        return cls(store, parent, child, Written.of(store, child.info.run_id))
+        return cls(store, parent, child, LoggedSteps.of(store, child.info.run_id))
 
     def close(self, status: str) -> None:
         """Both runs ended in the same way; `register` corrects the parent if other strategies follow."""
@@ -58,12 +58,12 @@ class Watched:
 
 
 @dataclass
-class Follower:
+class LiveLogger:
     """Carries lines from the file to MLflow; after a failure it waits longer each time, and takes the lines again."""
 
     tail: Tail
-    find: Callable[[], Watched]
-    watched: Watched | None = None
+    find: Callable[[], LoggedTraining]
+    watched: LoggedTraining | None = None
     pause: float = EVERY
     warned: bool = field(default=False)
 
@@ -101,7 +101,7 @@ class Follower:
         self.warned = True
 
 
-def follow(follower: Follower, words: TextIO) -> bool:
+def follow(follower: LiveLogger, words: TextIO) -> bool:
     """Follow until `words` says "done" or ends; False if something could not be written."""
     over = threading.Event()
     said: list[str] = []
@@ -123,7 +123,7 @@ def main() -> None:
     logging.disable(logging.CRITICAL)  # MLflow prints a traceback for each failed call
     folder = Path(sys.argv[1])
     _wait_for(folder / "run.json")
-    follower = Follower(Tail(folder / "history.jsonl"), lambda: Watched.find(folder))
+    follower = LiveLogger(Tail(folder / "history.jsonl"), lambda: LoggedTraining.find(folder))
     raise SystemExit(0 if follow(follower, sys.stdin) else 1)
 
 

@@ -1,6 +1,5 @@
 """Writes a state of the pipeline into MLflow from its files. What is there already is not written again."""
 
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -9,17 +8,24 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from meltpoint.comparison import Comparison
-from meltpoint.files import sha256_of
 from meltpoint.images.views import open_views
 from meltpoint.model.card import Card, read_card, views_of
 from meltpoint.tasks.contract import load_registry
-from meltpoint.tracking.artifacts import IMAGES_TAG, MOST_ROWS, TABLES_TAG, hang, lay_table, table_tag
+from meltpoint.tracking.artifacts import (
+    IMAGES_TAG,
+    MOST_ROWS,
+    TABLES_TAG,
+    add_picture,
+    digest_of,
+    table_tag,
+    write_table,
+)
 from meltpoint.tracking.descriptions import describe_changes, describe_decision, describe_strategy, name_decision
-from meltpoint.tracking.pipeline_state import State, allowed_name
+from meltpoint.tracking.pipeline_state import PipelineState, allowed_name
 from meltpoint.tracking.run_metrics import cost_metrics, read_repeats, read_scores, read_seconds
 from meltpoint.tracking.runs import FINISHED, changes_before, close, open_child, open_parent, parent_name, retire_others
 from meltpoint.tracking.store import Point, Store
-from meltpoint.tracking.training_curves import Tail, Written, now, points_of
+from meltpoint.tracking.training_curves import LoggedSteps, Tail, now, points_of
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -42,25 +48,25 @@ REPORTS = (
 )  # fmt: skip
 
 
-def show_strategy(store: Store, state: State, strategy: str, decision: Comparison, worst: int) -> "Run":
-    """The run of a strategy, complete: curves, scores, costs, pictures, its `worst` mistakes, description."""
+def log_strategy(store: Store, state: PipelineState, strategy: str, decision: Comparison) -> "Run":
+    """The run of a strategy, complete: curves, scores, costs, pictures, its worst mistakes, description."""
     model = state.folder / "models" / strategy
     card, scores, costs = read_card(model), read_scores(state.folder, strategy), cost_metrics(decision, strategy)
     end = state.when or now()
     run = open_child(store, state, strategy, card.key, end - int(read_seconds(state.folder, strategy) * 1000))
     lines, _ = Tail(model / "history.jsonl").read()
-    Written.of(store, run.info.run_id).add(points_of(lines, run.info.start_time, run.info.end_time or end))
+    LoggedSteps.of(store, run.info.run_id).add(points_of(lines, run.info.start_time, run.info.end_time or end))
     repeats = read_repeats(state.folder, strategy, card.metric)
     _log_changed(store, run, {**scores, **costs, **repeats}, _last_steps(lines))
     _log_data(store, state, run)
-    _log_strategy_files(store, state, run, card, worst)
+    _log_strategy_files(store, state, run, card)
     store.log(run.info.run_id, tags={NOTE: describe_strategy(card, scores, costs)})
     close(store, run, FINISHED, state.when)
     retire_others(store, state, run)
     return run
 
 
-def show_decision(store: Store, state: State, decision: Comparison) -> "Run":
+def log_decision(store: Store, state: PipelineState, decision: Comparison) -> "Run":
     """The run of the state, complete: its name says the decision, its description why."""
     run = open_parent(store, state)
     params = {**state.shared, **state.rows}
@@ -91,7 +97,7 @@ def _log_changed(store: Store, run: "Run", values: Mapping[str, float], steps: M
     store.log(run.info.run_id, new)
 
 
-def _log_data(store: Store, state: State, run: "Run") -> None:
+def _log_data(store: Store, state: PipelineState, run: "Run") -> None:
     """Name the images a run was trained and tested on."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
@@ -108,10 +114,10 @@ def _log_data(store: Store, state: State, run: "Run") -> None:
     store.client.log_inputs(run.info.run_id, inputs)
 
 
-def _log_strategy_files(store: Store, state: State, run: "Run", card: Card, worst: int) -> None:
+def _log_strategy_files(store: Store, state: PipelineState, run: "Run", card: Card) -> None:
     reports = state.folder / "reports" / "strategies" / card.strategy
     files = sorted(file for file in reports.rglob("*") if file.is_file())
-    digest = _digest([*files, state.folder / "models" / card.strategy / "card.json"], state.folder)
+    digest = digest_of([*files, state.folder / "models" / card.strategy / "card.json"], state.folder)
     if run.data.tags.get(SHOWN) == digest:
         return
     with TemporaryDirectory() as name:
@@ -120,21 +126,20 @@ def _log_strategy_files(store: Store, state: State, run: "Run", card: Card, wors
         shutil.copyfile(state.folder / "models" / card.strategy / "card.json", folder / "card.json")
         for key in CHARTED:
             if (picture := reports / "pictures" / f"{key}.png").exists():
-                hang(picture, key, run.info.start_time, folder)
-        tables = list(
-            load_registry(card.task).tables_of(open_views(views_of(card, state.folder)), card, worst, reports)
-        )
+                add_picture(picture, key, run.info.start_time, folder)
+        views, worst = open_views(views_of(card, state.folder)), state.params["evaluate"].get("worst") or 0
+        tables = list(load_registry(card.task).tables_of(views, card, worst, reports))
         for table, rows, photographs in tables:
-            lay_table(rows.head(MOST_ROWS), table, folder, photographs)
+            write_table(rows.head(MOST_ROWS), table, folder, photographs)
         store.client.log_artifacts(run.info.run_id, name)
     tags = {IMAGES_TAG: "True", TABLES_TAG: table_tag([table for table, *_ in tables]), SHOWN: digest}
     store.log(run.info.run_id, tags=tags)
 
 
-def _log_reports(store: Store, state: State, run: "Run") -> None:
+def _log_reports(store: Store, state: PipelineState, run: "Run") -> None:
     found = [file for name in REPORTS for file in sorted((state.folder / "reports").glob(name))]
     files = [*found, state.folder / "params.yaml"]
-    digest = _digest(files, state.folder)
+    digest = digest_of(files, state.folder)
     if run.data.tags.get(SHOWN) == digest:
         return
     with TemporaryDirectory() as name:
@@ -142,12 +147,6 @@ def _log_reports(store: Store, state: State, run: "Run") -> None:
             stem = f"augment-{file.stem}" if file.parent.name == "augment" else file.stem
             shutil.copyfile(file, Path(name) / f"{stem}{file.suffix}")
             if file.suffix == ".png":
-                hang(file, stem, run.info.start_time, Path(name))
+                add_picture(file, stem, run.info.start_time, Path(name))
         store.client.log_artifacts(run.info.run_id, name)
     store.log(run.info.run_id, tags={IMAGES_TAG: "True", SHOWN: digest})
-
-
-def _digest(files: Sequence[Path], folder: Path) -> str:
-    """The sha256 over names and bytes."""
-    lines = [f"{file.relative_to(folder).as_posix()} {sha256_of(file)}\n" for file in files]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()

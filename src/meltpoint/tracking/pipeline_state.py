@@ -27,7 +27,7 @@ class StateError(UserError, RuntimeError):
 
 
 @dataclass(frozen=True)
-class State:
+class PipelineState:
     """A pipeline at one moment. `folder` is where its files are; what stands in it is never written."""
 
     folder: Path
@@ -80,7 +80,7 @@ class State:
         return encoder["name"], self.params["views"][encoder["views"]]["side"]
 
 
-def read_state(params: Params, folder: Path = Path()) -> State:
+def read_state(params: Params, folder: Path = Path()) -> PipelineState:
     """The state of the pipeline in `folder`.
 
     Raises:
@@ -90,7 +90,7 @@ def read_state(params: Params, folder: Path = Path()) -> State:
     return state_of(params.register_.name, kept, folder)
 
 
-def state_of(name: str, kept: Mapping[str, Any], folder: Path) -> State:
+def state_of(name: str, kept: Mapping[str, Any], folder: Path) -> PipelineState:
     """The state of the pipeline in `folder`, whose params that can change a result are `kept`.
 
     Raises:
@@ -104,7 +104,7 @@ def state_of(name: str, kept: Mapping[str, Any], folder: Path) -> State:
         raise StateError(
             f"There is no {error.filename}, which says what the images are. The stage augment writes it. Run: dvc repro"
         ) from None
-    return State(folder, name, kept, fingerprint, sum(splits.values()), splits)
+    return PipelineState(folder, name, kept, fingerprint, sum(splits.values()), splits)
 
 
 def _any_store(folder: Path, rows: list[str]) -> Path:

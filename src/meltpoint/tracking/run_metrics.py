@@ -103,6 +103,6 @@ def cost_metrics(decision: Comparison, strategy: str) -> dict[str, float]:
 
 
 def read_seconds(folder: Path, strategy: str) -> float:
-    """How long the training of a strategy took, all interruptions left out; 0 if nobody measured."""
+    """How long the training of a strategy took, without interruptions; 0 if it was not measured."""
     path = folder / "reports" / "costs" / f"train-{strategy}.json"
     return float(read_json(path)["seconds"]) if path.exists() else 0.0

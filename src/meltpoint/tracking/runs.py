@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from meltpoint.tracking.pipeline_state import State, git_revision
+from meltpoint.tracking.pipeline_state import PipelineState, git_revision
 from meltpoint.tracking.store import Store
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ SLACK = 2.0  # seconds by which two readings of the start of a process may diffe
 RUNNING, FINISHED, KILLED = "RUNNING", "FINISHED", "KILLED"
 
 
-def open_parent(store: Store, state: State) -> "Run":
+def open_parent(store: Store, state: PipelineState) -> "Run":
     """The run of this state; made where it is missing."""
     with store.alone("runs"):
         found = _find(store, {"meltpoint.state": state.digest, "stage": "pipeline"})
@@ -33,7 +33,7 @@ def open_parent(store: Store, state: State) -> "Run":
         )
 
 
-def open_child(store: Store, state: State, strategy: str, key: str, started: int | None = None) -> "Run":
+def open_child(store: Store, state: PipelineState, strategy: str, key: str, started: int | None = None) -> "Run":
     """The run of a strategy's training under its state; made where it is missing, as begun at `started` (ms)."""
     parent = open_parent(store, state).info.run_id
     with store.alone("runs"):
@@ -52,13 +52,13 @@ def open_child(store: Store, state: State, strategy: str, key: str, started: int
     return run
 
 
-def find_child(store: Store, state: State, strategy: str, key: str) -> "Run | None":
+def find_child(store: Store, state: PipelineState, strategy: str, key: str) -> "Run | None":
     """The run of a strategy's training, rather under this state than under another one with the same data."""
     own = {"meltpoint.key": key, "strategy": strategy}
     return _find(store, {"meltpoint.state": state.digest, **own}) or _find(store, {"data": state.data[:12], **own})
 
 
-def retire_others(store: Store, state: State, run: "Run") -> None:
+def retire_others(store: Store, state: PipelineState, run: "Run") -> None:
     """Say of other runs of the same strategy and state that they come from other code or libraries than this one."""
     strategy = run.data.tags["strategy"]
     for other in _search(store, {"meltpoint.state": state.digest, "strategy": strategy}):
@@ -80,13 +80,13 @@ def changes_before(store: Store, run: "Run", params: Mapping[str, str]) -> list[
     return [(name, old.get(name, "-"), params.get(name, "-")) for name in names]
 
 
-def parent_name(state: State, what: str) -> str:
+def parent_name(state: PipelineState, what: str) -> str:
     """How a person tells one state from another: what it holds, or what was decided."""
     experiment = _experiment(state)
     return " · ".join(filter(None, [what, state.digest[:6], f"{state.images:,} images", experiment]))
 
 
-def child_name(state: State, strategy: str) -> str:
+def child_name(state: PipelineState, strategy: str) -> str:
     """How a person tells one strategy from another."""
     backbone, side = state.encoder(strategy)
     return f"{strategy} · {backbone} @{side}"
@@ -116,7 +116,7 @@ def own_process() -> str:
 
 
 def is_alive(tag: str | None) -> bool | None:
-    """Whether the process of a tag runs; None if that cannot be seen from this machine. Without a tag nobody does."""
+    """Whether the process of a tag runs; None if this machine cannot see it. A run without a tag has none."""
     if tag is None:
         return False
     host, number, start = tag.rsplit(" ", 2)
@@ -135,11 +135,17 @@ def _find(store: Store, tags: dict[str, str]) -> "Run | None":
 
 def _search(store: Store, tags: Mapping[str, str]) -> "list[Run]":
     """The runs of the experiment with these tags, oldest first; deleted ones do not count."""
-    words = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
-    return list(store.client.search_runs([store.experiment], words, order_by=["attributes.start_time ASC"]))
+    query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+    found: list[Run] = []
+    token: str | None = ""
+    while token is not None:
+        order = ["attributes.start_time ASC"]
+        page = store.client.search_runs([store.experiment], query, order_by=order, page_token=token or None)
+        found, token = [*found, *page], page.token or None
+    return found
 
 
-def _tags(state: State) -> dict[str, str]:
+def _tags(state: PipelineState) -> dict[str, str]:
     revision, experiment = state.revision or git_revision(state.folder), _experiment(state)
     return {
         "data": state.data[:12],
@@ -155,7 +161,7 @@ def _tags(state: State) -> dict[str, str]:
     }
 
 
-def _experiment(state: State) -> str | None:
+def _experiment(state: PipelineState) -> str | None:
     """The name of the experiment of DVC that runs now; what was read from a commit belongs to none."""
     return os.environ.get("DVC_EXP_NAME") if state.when is None else None
 

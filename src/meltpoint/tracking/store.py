@@ -3,8 +3,6 @@
 Nothing else imports mlflow at its top, so that telemetry is off and timeouts are short before it is first imported.
 """
 
-import json
-import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,18 +12,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from filelock import FileLock
 
-from meltpoint.errors import UserError
-from meltpoint.files import whole_file
+from meltpoint.tracking.database import database, database_uri, local_artifacts, lock_path, make_database, store_uri
+from meltpoint.tracking.mlflow_errors import StoreError, explain, guarded_client, keep_quiet, ours
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 METRICS_A_CALL, PARAMS_A_CALL = 1000, 100  # limits of MLflow's log_batch
 LONGEST_PARAM, LONGEST_TAG = 6000, 8000  # characters
-
-
-class StoreError(UserError, RuntimeError):
-    """MLflow's store cannot be reached or used."""
 
 
 class Point(NamedTuple):
@@ -82,7 +76,7 @@ class Store:
     @contextmanager
     def alone(self, what: str) -> Iterator[None]:
         """Hold the lock called `what`: one process of this repository at a time."""
-        with FileLock(_lock_path(self.root, what)):
+        with FileLock(lock_path(self.root, what)):
             yield
 
 
@@ -91,96 +85,30 @@ def repository_root() -> Path:
     return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
 
 
-def store_uri(root: Path) -> str:
-    """The address of the tracking store: MLFLOW_TRACKING_URI if it is set, else the database in mlruns/."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or database_uri(root / "mlruns" / "mlflow.db")
-
-
-def database_uri(path: Path) -> str:
-    """The address of a database file. `?` would begin options, and `%` an escaped letter: these two are escaped.
-
-    Such an address names the driver, as MLflow takes one that does not for a path, and makes folders called so.
-
-    Raises:
-        StoreError: the installed SQLAlchemy does not read an escaped address as that path.
-    """
-    escaped = str(path).replace("%", "%25").replace("?", "%3F")
-    if escaped == str(path):
-        return f"sqlite:///{path}"
-    from sqlalchemy import make_url
-
-    uri = f"sqlite+pysqlite:///{escaped}"
-    if make_url(uri).database != str(path):
-        raise StoreError(
-            f"MLflow's database cannot be addressed in {path.parent}: the path holds ? or %, and the installed"
-            " SQLAlchemy is older than 2.1. Move the repository to a path without them, or install what"
-            " requirements.lock names."
-        )
-    return uri
-
-
-def is_local(root: Path) -> bool:
-    """Whether the store is the database in mlruns/ of the repository at `root`."""
-    return store_uri(root) == database_uri(root / "mlruns" / "mlflow.db")
-
-
-def local_artifacts(root: Path) -> str:
-    """The address under which runs of the local store keep their files."""
-    return (root / "mlruns" / "artifacts").as_uri()
-
-
-def open_store(name: str, root: Path | None = None) -> Store:
-    """Open the store, and make its database and the experiment `name` where they are missing.
+def open_store(name: str, root: Path | None = None, uri: str | None = None) -> Store:
+    """Open the store, or the one at `uri`, and make its database and the experiment `name` where they are missing.
 
     Raises:
         StoreError: a server does not answer, or a database was made by another version of MLflow.
     """
     keep_quiet()
     from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
 
     root = root or repository_root()
-    uri = store_uri(root)
+    uri = uri or store_uri(root)
     try:
-        if is_local(root):
-            make_database(root)
-        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-        return Store(uri, root, client, name, _experiment(client, name, root, uri))
-    except (MlflowException, OSError) as error:
-        raise StoreError(_explain(uri, error)) from error
-
-
-def keep_quiet() -> None:
-    """Turn telemetry off, and make a dead server a matter of seconds; what the user has set stays."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("DO_NOT_TRACK", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # prints a traceback of what it raises
-
-
-def make_database(root: Path) -> None:
-    """Make mlruns/mlflow.db with today's schema: once, by one process, whole or not at all."""
-    path = root / "mlruns" / "mlflow.db"
-    with FileLock(_lock_path(root, "database")):
-        if path.exists():
-            return
-        keep_quiet()
-        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-        with whole_file(path) as temporary:
-            empty = SqlAlchemyStore(database_uri(temporary), local_artifacts(root))  # type: ignore[no-untyped-call]
-            empty.delete_experiment("0")  # type: ignore[no-untyped-call]  # "Default", which nobody asked for
-            empty.engine.dispose()
+        with ours(uri):
+            if uri == database_uri(database(root)):
+                make_database(root)
+            client = guarded_client(MlflowClient(tracking_uri=uri, registry_uri=uri), uri)
+            return Store(uri, root, client, name, _experiment(client, name, root, uri))
+    except OSError as error:
+        raise StoreError(explain(uri, error)) from error
 
 
 def _experiment(client: "MlflowClient", name: str, root: Path, uri: str) -> str:
     """The id of the experiment `name`; made, or taken out of the bin, where it is missing."""
-    with FileLock(_lock_path(root, "experiment")):
+    with FileLock(lock_path(root, "experiment")):
         found = client.get_experiment_by_name(name)
         if found is not None:
             if found.lifecycle_stage == "deleted":
@@ -195,23 +123,3 @@ _ABOUT = (
     "How far to unfreeze the backbone of **{name}**. A row is a state of the pipeline; open it to see its strategies. "
     "The decision stands in the description of the row; the model that serves is the version with the alias `champion`."
 )
-
-
-def _lock_path(root: Path, what: str) -> str:
-    folder = root / "mlruns"
-    folder.mkdir(exist_ok=True)
-    return str(folder / f".{what}.lock")
-
-
-def _explain(uri: str, error: Exception) -> str:
-    """What is wrong with the store, and how to mend it."""
-    reason = str(error).splitlines()[0][:300]
-    if "database schema" in reason:
-        return (
-            f"The database of MLflow was made by another version of MLflow: {reason} "
-            f"Allowed is the schema of the installed one. Copy the file, then run: .venv/bin/mlflow db upgrade {uri}"
-        )
-    return (
-        f"MLflow's store cannot be used: {uri} gives {json.dumps(reason)}. Allowed are a running server or a writable "
-        "mlruns/ folder. Start the server, or unset MLFLOW_TRACKING_URI to use mlruns/."
-    )

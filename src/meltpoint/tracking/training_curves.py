@@ -38,7 +38,7 @@ class Tail:
 
 
 @dataclass
-class Written:
+class LoggedSteps:
     """The steps a run has for each metric, asked once and then kept."""
 
     store: Store
@@ -46,7 +46,7 @@ class Written:
     steps: dict[str, set[int]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, store: Store, run: str) -> "Written":
+    def of(cls, store: Store, run: str) -> "LoggedSteps":
         """What the run has by now."""
         written = cls(store, run)
         for key in store.client.get_run(run).data.metrics:

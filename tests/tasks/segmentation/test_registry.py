@@ -23,16 +23,17 @@ from meltpoint.model.card import FORMAT, Card, HeadCard
 from meltpoint.model.manifest import write_manifest
 from meltpoint.model.model import Model, build_heads, save_model
 from meltpoint.params.read import Params, read_params
-from meltpoint.registry.golden_answers import CheckError, check_version, write_check
+from meltpoint.registry.golden_answers import AnswersError, check_golden_answers, write_golden_answers
 from meltpoint.registry.register import register
-from meltpoint.registry.rescoring import meet, score_again
+from meltpoint.registry.rescoring import rescore, score_again
 from meltpoint.shards import open_shards, write_shards
 from meltpoint.tables import check_samples, pixel_column, read_counts
 from meltpoint.tasks.answerer import open_answerer
 from meltpoint.tasks.segmentation.metrics import judge
 from meltpoint.tasks.segmentation.report import write_report
+from meltpoint.tracking.database import make_database
 from meltpoint.tracking.run_metrics import read_scores
-from meltpoint.tracking.store import make_database, open_store
+from meltpoint.tracking.store import open_store
 
 ROOT = Path(__file__).parents[3]
 NAMES = ["dark", "light"]
@@ -199,7 +200,9 @@ def test_a_version_of_masks_is_made_and_shown(scene: House) -> None:
 
 
 def test_the_champion_is_scored_again_on_todays_masks(scene: House) -> None:
-    verdict = meet(scene.folder, "frozen", scene.folder / "models" / "finetune", "the champion", scene.params).verdict
+    verdict = rescore(
+        scene.folder, "frozen", scene.folder / "models" / "finetune", "the champion", scene.params
+    ).verdict
     said = {name: read_scores(scene.folder, name)["test/scene/miou"] for name in ("frozen", "finetune")}
     told = f"{said['frozen']:.1%} mean IoU on scene against the champion's {said['finetune']:.1%} on 6 test images"
     assert verdict.why.startswith(told)
@@ -209,12 +212,12 @@ def test_the_champion_is_scored_again_on_todays_masks(scene: House) -> None:
 def test_a_loss_beyond_the_margin_does_not_pass(scene: House) -> None:
     scene.edit(lambda raw: raw["compare"].update(margin=0.0))
     better, worse = (scene.folder / "models" / name for name in ("frozen", "finetune"))
-    assert not meet(scene.folder, worse.name, better, "the champion", scene.params).verdict.passed
-    same = meet(scene.folder, worse.name, worse, "the champion", scene.params)
+    assert not rescore(scene.folder, worse.name, better, "the champion", scene.params).verdict.passed
+    same = rescore(scene.folder, worse.name, worse, "the champion", scene.params)
     assert not same.verdict.passed, "six images rule nothing out"
     assert "(0.0, " in same.verdict.why
     scene.edit(lambda raw: raw["compare"].update(margin=0.5))
-    assert meet(scene.folder, worse.name, worse, "the champion", scene.params).verdict.passed
+    assert rescore(scene.folder, worse.name, worse, "the champion", scene.params).verdict.passed
 
 
 def test_another_geometry_is_counted_on_todays_pixels(scene: House) -> None:
@@ -239,20 +242,20 @@ def test_another_task_is_refused_unless_other_labels_are_allowed(scene: House) -
     card = read_json(champion / "card.json")
     write_json(champion / "card.json", card | {"task": "classification"})
     write_manifest(champion)
-    verdict = meet(scene.folder, "frozen", champion, "the champion", scene.params).verdict
+    verdict = rescore(scene.folder, "frozen", champion, "the champion", scene.params).verdict
     assert not verdict.passed
     assert "it was classification and is segmentation" in verdict.why
     scene.edit(lambda raw: raw["register"].update(new_labels=True))
-    assert meet(scene.folder, "frozen", champion, "the champion", scene.params).verdict.passed
+    assert rescore(scene.folder, "frozen", champion, "the champion", scene.params).verdict.passed
 
 
 def test_masks_are_held_against_those_of_the_registration(scene: House) -> None:
     version = scene.folder / "artifacts" / "model"
     shutil.copytree(scene.folder / "models" / "frozen", version)
-    write_check(version, open_views(scene.folder / "data" / "views" / "s128"), version.with_name("check"))
+    write_golden_answers(version, open_views(scene.folder / "data" / "views" / "s128"), version.with_name("check"))
     assert set(read_json(version.with_name("check") / "expected.json")[0]) == {"scene.mask"}
-    check_version(version)
+    check_golden_answers(version)
     shutil.rmtree(version)
     shutil.copytree(scene.folder / "models" / "finetune", version)
-    with pytest.raises(CheckError, match=r"picture 0: scene gives \d+\.\d% of the pixels another class"):
-        check_version(version)
+    with pytest.raises(AnswersError, match=r"picture 0: scene gives \d+\.\d% of the pixels another class"):
+        check_golden_answers(version)

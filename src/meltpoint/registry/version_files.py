@@ -1,0 +1,134 @@
+"""The files of a version: packaged, written into MLflow, and fetched as a folder."""
+
+import base64
+import io
+import re
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+from urllib.parse import urlparse
+from urllib.request import url2pathname
+
+from PIL import Image
+
+from meltpoint.errors import UserError
+from meltpoint.images.views import Views, open_views
+from meltpoint.model.card import read_card, views_of
+from meltpoint.registry.golden_answers import CHECK, write_golden_answers
+from meltpoint.serving.mlflow_package import INSIDE, write_package
+from meltpoint.tracking.artifacts import digest_of
+from meltpoint.tracking.database import store_uri
+from meltpoint.tracking.mlflow_errors import StoreError, keep_quiet, ours
+from meltpoint.tracking.pipeline_state import PipelineState
+from meltpoint.tracking.store import Store, repository_root
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+
+class VersionError(UserError, RuntimeError):
+    """A registered model or version is not there, or its files are gone."""
+
+
+def fingerprint(folder: Path) -> str:
+    """The sha256 over the names and bytes of every file of a model folder."""
+    return digest_of(sorted(file for file in folder.rglob("*") if file.is_file()), folder)
+
+
+def fetch(where: str, uri: str | None = None) -> Path:
+    """The model folder of `models:/NAME@ALIAS` or `models:/NAME/VERSION`; a copy only if the store is elsewhere.
+
+    Raises:
+        VersionError: there is no such version, or its files are gone.
+    """
+    keep_quiet()
+    from mlflow import MlflowClient
+    from mlflow.artifacts import download_artifacts
+
+    uri = uri or store_uri(repository_root())
+    try:
+        with ours(uri):
+            files = _files_of(MlflowClient(tracking_uri=uri, registry_uri=uri), where)
+            folder = Path(download_artifacts(artifact_uri=files, tracking_uri=uri, registry_uri=uri)) / INSIDE
+    except (StoreError, OSError, ValueError) as error:
+        raise VersionError(
+            f"{where} cannot be loaded from {uri}: {_reason(error)} Allowed are names such as "
+            "models:/NAME@champion and models:/NAME/3. See what there is: meltpoint ui"
+        ) from error
+    if not folder.is_dir():
+        raise VersionError(
+            f"{where} holds no {INSIDE}: it was not registered by meltpoint, or its files are gone. "
+            "Write them again from DVC's outputs: meltpoint sync"
+        )
+    return folder
+
+
+def fetch_package(where: str) -> Path:
+    """The whole MLflow model of `models:/NAME@ALIAS` or `models:/NAME/VERSION`, as `mlflow models serve` takes it.
+
+    Raises:
+        VersionError: there is no such version, or its files are gone.
+    """
+    return fetch(where).parents[1]
+
+
+def log_files(store: Store, state: PipelineState, strategy: str, run: str, model: str) -> None:
+    """Package models/`strategy`, and what it says of a few pictures, as the files of the logged model `model`."""
+    with TemporaryDirectory() as temporary:
+        package = Path(temporary) / "model"
+        folder = state.folder / "models" / strategy
+        views = open_views(views_of(read_card(folder), state.folder))
+        with ours(store.uri):
+            write_package(folder, _example(views), model, run, package)
+        write_golden_answers(folder, views, (package / INSIDE).with_name(CHECK))
+        store.client.log_model_artifacts(model, str(package))
+
+
+def files_folder(store: Store, version: "ModelVersion") -> Path | None:
+    """The folder of the files of a version; None if they are on a server."""
+    address = _address(store, version)
+    if "://" not in address:
+        return Path(address)
+    where = urlparse(address)
+    return Path(url2pathname(where.path)) if where.scheme == "file" else None
+
+
+def is_on_server(store: Store, version: "ModelVersion") -> bool:
+    """Whether a server lists the files of a version."""
+    from mlflow.artifacts import list_artifacts
+
+    try:
+        with ours(store.uri):
+            return bool(list_artifacts(f"{_address(store, version)}/{INSIDE}", tracking_uri=store.uri))
+    except (StoreError, OSError):
+        return False
+
+
+def _address(store: Store, version: "ModelVersion") -> str:
+    """Where the files of a version are, as MLflow says it."""
+    return str(store.client.get_model_version_download_uri(store.name, version.version))
+
+
+def _files_of(client: "MlflowClient", where: str) -> str:
+    """Where the files of a version lie. MLflow resolves `models:` with a global address, so that is done here."""
+    parts = re.fullmatch(r"models:/([^/@]+)(?:@([^/]+)|/(\d+))", where)
+    if parts is None:
+        raise ValueError("it is not the name of a version.")
+    name, alias, version = parts.groups()
+    if alias:
+        version = str(client.get_model_version_by_alias(name, alias).version)
+    return str(client.get_model_version_download_uri(name, version))
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what MLflow said."""
+    said = error.__cause__ if isinstance(error, StoreError) else error
+    return str(said).splitlines()[0][:300]
+
+
+def _example(views: Views) -> str:
+    """The first image of test as base64 text of a PNG."""
+    content = io.BytesIO()
+    Image.fromarray(views.plain[int(views.rows("test")[0])]).save(content, "PNG")
+    return base64.b64encode(content.getvalue()).decode()

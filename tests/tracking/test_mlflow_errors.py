@@ -1,0 +1,68 @@
+"""No exception of MLflow passes the border under its own name."""
+
+import ast
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INTERNAL_ERROR
+
+import meltpoint
+from meltpoint.tracking.mlflow_errors import StoreError, guarded_client, library_errors, ours
+
+# Rooms of MLflow that nothing here calls: gateways and judges of language models, and its vendor's notebooks.
+UNUSED = ("mlflow.gateway.", "mlflow.genai.", "mlflow.legacy_databricks_cli.", "mlflow.utils.databricks_utils")
+
+
+def imported() -> set[str]:
+    """The modules of MLflow that this package imports anywhere."""
+    names = set()
+    for path in Path(meltpoint.__path__[0]).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "mlflow":
+                names.add(str(node.module))
+            elif isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names if alias.name.split(".")[0] == "mlflow"}
+    return names
+
+
+def below(kind: type[BaseException]) -> Iterator[type[BaseException]]:
+    for child in kind.__subclasses__():
+        yield child
+        yield from below(child)
+
+
+def test_every_exception_of_the_library_becomes_ours() -> None:
+    for name in imported():
+        import_module(name)
+    found = {kind for kind in below(Exception) if kind.__module__.split(".")[0] == "mlflow"}
+    assert MlflowException in found
+    forgotten = [kind for kind in found if not issubclass(kind, library_errors())]
+    assert [kind for kind in forgotten if not f"{kind.__module__}.".startswith(UNUSED)] == []
+
+
+@pytest.mark.parametrize("error", [MlflowException("full\nof words", INTERNAL_ERROR), MlflowException("")])
+def test_it_tells_where_and_why(error: MlflowException) -> None:
+    with (
+        pytest.raises(StoreError, match='sqlite:///a.db gives "(full|MlflowException)"') as caught,
+        ours("sqlite:///a.db"),
+    ):
+        raise error
+    assert caught.value.__cause__ is error
+
+
+def test_a_bug_keeps_its_name() -> None:
+    with pytest.raises(ZeroDivisionError), ours("sqlite:///a.db"):
+        raise ZeroDivisionError
+
+
+def test_each_call_of_a_client_passes_the_border(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: MlflowClient, name: str) -> None:
+        raise MlflowException(f"no {name}")
+
+    monkeypatch.setattr(MlflowClient, "get_experiment_by_name", fail)
+    with pytest.raises(StoreError, match="no shapes"):
+        guarded_client(MlflowClient("sqlite:///never-opened.db"), "sqlite:///a.db").get_experiment_by_name("shapes")
