@@ -113,7 +113,8 @@ def _state(snapshot: Snapshot, folder: Path) -> tuple[PipelineState, bool]:
         return read_state(parse_params({**snapshot.params, "register": register}, "params.yaml"), folder), True
     except ParamsError:
         kept = {key: value for key, value in snapshot.params.items() if key != "register"}
-        kept["train"] = {key: value for key, value in kept.get("train", {}).items() if key not in IDLE}
+        if "train" in kept:
+            kept["train"] = {key: value for key, value in kept["train"].items() if key not in IDLE}
         return state_of(name, kept, folder), False
 
 
