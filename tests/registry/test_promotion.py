@@ -102,13 +102,13 @@ def test_an_act_moves_aliases_and_writes_them_down(store: Store) -> None:
     act(store)
     lines = read_ledger(store.root)
     assert at(store) == AFTER
-    assert [(line["alias"], line["from"], line["to"], line["key"]) for line in lines] == [
+    assert [(line.alias, line.before, line.after, line.facts.key) for line in lines] == [
         ("champion", "1", "2", "k2"), ("previous", None, "1", "k1"), ("candidate", "2", None, "k2"),
     ]  # fmt: skip
-    assert [line["aliases"] for line in lines] == [
+    assert [line.aliases for line in lines] == [
         {"champion": "2", "candidate": "2"}, {"champion": "2", "candidate": "2", "previous": "1"}, AFTER,
     ]  # fmt: skip
-    assert len({line["act"] for line in lines}) == 1
+    assert len({line.act for line in lines}) == 1
     assert not (store.root / PLAN_FILE).exists()
     assert finish(store, store.root) is None
 
