@@ -2,7 +2,8 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -177,14 +178,10 @@ def _verify(path: Path, sha256: str, said: str) -> None:
 def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        for chunk in track(_chunks(file.read), "sha256", -(-path.stat().st_size // CHUNK), unit="MB"):
+        chunks = iter(partial(file.read, CHUNK), b"")
+        for chunk in track(chunks, "sha256", -(-path.stat().st_size // CHUNK), unit="MB"):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _chunks(read: Callable[[int], bytes]) -> Iterator[bytes]:
-    while chunk := read(CHUNK):
-        yield chunk
 
 
 def _size(path: Path) -> int:

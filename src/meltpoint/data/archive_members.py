@@ -87,11 +87,7 @@ def _opener(start: bytes) -> Callable[[Path], AbstractContextManager[Stream]]:
         return bz2.BZ2File
     if start.startswith(b"\xfd7zXZ"):
         return lzma.LZMAFile
-    return _plain
-
-
-def _plain(archive: Path) -> AbstractContextManager[Stream]:
-    return archive.open("rb")
+    return lambda archive: archive.open("rb")
 
 
 def _zip_members(archive: zipfile.ZipFile) -> Iterator[Member]:

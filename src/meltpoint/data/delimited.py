@@ -63,7 +63,8 @@ def read_cells(
     """The names of the columns of a table, its rows, and notes; as `read_table` does, which raises the same."""
     text, notes = read_text(path, f"{place}.table")
     rows = _rows(text, separator or _guessed(text, header, path.name, place), path.name, place)
-    names = header if header is not None else _named(next(rows, (0, []))[1])
+    first = next(rows, (0, []))[1] if header is None else header  # pandas leaves the name of an index column empty
+    names = [name or f"column_{number}" for number, name in enumerate(first, start=1)]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated or not names:
         raise SourceError(f"{path.name} needs columns of different names; these stand twice: {repeated}. Rename them.")
@@ -167,11 +168,6 @@ def _guessed(text: str, header: list[str] | None, name: str, place: str) -> str:
             f"first line is {first!r}. Set {place}.separator."
         )
     return max(widths, key=lambda candidate: (candidate != r"\s+", widths[candidate]))
-
-
-def _named(row: list[str]) -> list[str]:
-    """Column names from a header line; pandas leaves the name of an index column empty."""
-    return [name or f"column_{number}" for number, name in enumerate(row, start=1)]
 
 
 def _checked(line: int, row: list[str], names: list[str], name: str, place: str) -> list[str]:

@@ -73,7 +73,8 @@ def download_dataset(data: Data, raw: Path, report: Path, inspect: Inspect, norm
         SourceError, LabelError, NamesError, ArchiveError, FetchError: the source is not as params.yaml says.
         DatasetError: too many unusable images, rows that contradict each other, no rows, or no room on the disk.
     """
-    _sweep(raw)
+    for left in (SCRATCH, *raw.parent.glob(f".{raw.name}.*")):  # of a killed run
+        shutil.rmtree(left, ignore_errors=True)
     masked = masked_label(data.labels)
     try:
         listing = read_source(data.source, SCRATCH.absolute())
@@ -111,12 +112,6 @@ def _describe_pixels(met: dict[str, Any], images: list[CheckedImage], masked: Ma
     met["pixels"] = {masked.name: count_pixels(masked, [image.pixels for image in images])} if masked else {}
     met["notes"] = [*met["notes"], *note_depths(ranges, depths), *(note_turned(turned) if masked else [])]
     return depths
-
-
-def _sweep(raw: Path) -> None:
-    """Remove what a killed run left: its scratch folder, and the half of `raw` under its temporary name."""
-    for left in (SCRATCH, *raw.parent.glob(f".{raw.name}.*")):
-        shutil.rmtree(left, ignore_errors=True)
 
 
 def _labelled(listing: Listing, data: Data) -> tuple[pd.DataFrame, Classes]:
