@@ -11,7 +11,7 @@ from stubbed import call, make_repository, write_params
 
 pytestmark = pytest.mark.slow
 WEIGHTS = {"weights": {"kind": "file", "path": "w.pth", "match": "name", "licence": "mine"}}
-READING = {"embed", "train@frozen", "train@finetune"}  # weights
+READING = {"embed@lite0", "train@frozen", "train@finetune"}  # weights
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def test_a_replaced_file_of_weights_is_read_anew_and_the_source_is_not(house: Pa
     assert repro(house) == set()
     (house / "w.pth").write_bytes(b"two")
     planned = call(house, "meltpoint", "plan")
-    assert "the file of weights" in planned
+    assert "weights or taps of lite0" in planned
     assert "download" not in planned
     assert repro(house) == READING
 
