@@ -4,7 +4,7 @@ from pathlib import Path
 
 from meltpoint.compare.decision import compare
 from meltpoint.compare.decision_files import write_decision
-from meltpoint.compare.results import read_evidence
+from meltpoint.compare.results import read_results
 from meltpoint.errors import guarded
 from meltpoint.params.read import read_params
 from meltpoint.progress import Stopwatch
@@ -15,8 +15,8 @@ def main() -> None:
     """Read every strategy's predictions and costs, decide, and say so in three formats."""
     watch, params = Stopwatch("compare"), read_params()
     reports, recipes = Path("reports"), {name: params.recipe(name) for name in params.strategies}
-    evidence = read_evidence(reports, recipes, Path("data/classes.json"), load_paired(params.task.kind))
-    decision = compare(evidence, params.compare)
+    results = read_results(reports, recipes, Path("data/classes.json"), load_paired(params.task.kind))
+    decision = compare(results, params.compare)
     write_decision(decision, reports)
     watch.close(decision.sentence, reports / "compare.html")
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from meltpoint.arrays import Mask
-from meltpoint.compare.results import Evidence, read_evidence
+from meltpoint.compare.results import Results, read_results
 from meltpoint.files import write_json
 from meltpoint.metrics import confusion
 from meltpoint.model.card import HeadCard, TreeCard
@@ -143,11 +143,11 @@ class Reports:
         write_json(self.folder / "costs" / f"train-{name}.json", train)
         write_json(self.folder / "costs" / f"predict-{name}.json", predict)
 
-    def read(self, *names: str, metric: str = "accuracy") -> Evidence:
+    def read(self, *names: str, metric: str = "accuracy") -> Results:
         recipes = make_recipes(names, self.classes, metric)
-        return read_evidence(self.folder, recipes, self.folder.parent / "classes.json", paired)
+        return read_results(self.folder, recipes, self.folder.parent / "classes.json", paired)
 
-    def evidence(self, images: int = 200, **strategies: tuple[float, float]) -> Evidence:
+    def results(self, images: int = 200, **strategies: tuple[float, float]) -> Results:
         """Strategies as name=(share of errors, seconds of training), each with errors of its own."""
         for seed, (name, (errors, seconds)) in enumerate(strategies.items(), start=1):
             self.add(name, make_predictions(errors, seed, images, self.classes), seconds)

@@ -9,8 +9,8 @@ from meltpoint.tables import label_column
 
 
 def test_the_better_one_is_shipped(reports: Any, settings: Compare) -> None:
-    evidence = reports.evidence(images=400, frozen=(0.25, 1.0), finetune=(0.05, 100.0))
-    decision = compare(evidence, settings)
+    results = reports.results(images=400, frozen=(0.25, 1.0), finetune=(0.05, 100.0))
+    decision = compare(results, settings)
     assert (decision.best, decision.winner, decision.verdict) == ("finetune", "finetune", "ship")
     assert decision.images == {"val": 400, "test": 400}
     assert [(pair.a, pair.b, pair.split) for pair in decision.pairs] == [
@@ -33,20 +33,20 @@ def test_equals_ship_the_cheapest(reports: Any, predict: Any, settings: Compare)
 
 
 def test_one_strategy_needs_no_pair(reports: Any, settings: Compare) -> None:
-    decision = compare(reports.evidence(only=(0.1, 1.0)), settings)
+    decision = compare(reports.results(only=(0.1, 1.0)), settings)
     assert (decision.winner, decision.verdict, decision.pairs) == ("only", "ship", [])
     assert "the only strategy" in decision.sentence
 
 
 def test_a_small_test_is_not_enough(reports: Any, settings: Compare) -> None:
-    decision = compare(reports.evidence(images=60, cheap=(0.15, 1.0), dear=(0.02, 9.0), poor=(0.5, 2.0)), settings)
+    decision = compare(reports.results(images=60, cheap=(0.15, 1.0), dear=(0.02, 9.0), poor=(0.5, 2.0)), settings)
     assert (decision.best, decision.winner, decision.verdict) == ("dear", "dear", "not_enough_evidence")
     assert decision.ruling.needed
     assert decision.ruling.standings["poor"] == "worse"
 
 
 def test_p_values_are_adjusted_for_the_rivals_of_a_split(reports: Any, settings: Compare) -> None:
-    decision = compare(reports.evidence(a=(0.1, 1.0), b=(0.12, 2.0), c=(0.14, 3.0)), settings)
+    decision = compare(reports.results(a=(0.1, 1.0), b=(0.12, 2.0), c=(0.14, 3.0)), settings)
     for split in ("val", "test"):
         pairs: list[Pair] = [pair for pair in decision.pairs if pair.split == split]
         smallest = min(pairs, key=lambda pair: pair.difference.p_value)
@@ -55,9 +55,9 @@ def test_p_values_are_adjusted_for_the_rivals_of_a_split(reports: Any, settings:
 
 
 def test_the_same_evidence_decides_the_same(reports: Any, settings: Compare) -> None:
-    evidence = reports.evidence(a=(0.1, 1.0), b=(0.12, 2.0))
+    results = reports.results(a=(0.1, 1.0), b=(0.12, 2.0))
     settings = settings.model_copy(update={"metric": "macro_f1"})
-    assert compare(evidence, settings).pairs == compare(evidence, settings).pairs
+    assert compare(results, settings).pairs == compare(results, settings).pairs
 
 
 def test_an_area_over_images_of_one_class_is_told(reports: Any, predict: Any, settings: Compare) -> None:
@@ -106,8 +106,8 @@ def test_repeats_are_about_the_recipe(reports: Any, predict: Any, settings: Comp
 def test_other_metrics_decide(reports: Any, predict: Any, settings: Compare, metric: Any) -> None:
     for seed, (name, errors, seconds) in enumerate((("poor", 0.4, 1.0), ("good", 0.02, 9.0)), start=1):
         reports.add(name, predict(errors, seed, 400), seconds)
-    evidence = reports.read("poor", "good", metric=metric)
-    decision = compare(evidence, settings.model_copy(update={"metric": metric}))
+    results = reports.read("poor", "good", metric=metric)
+    decision = compare(results, settings.model_copy(update={"metric": metric}))
     assert (decision.winner, decision.verdict, decision.best) == ("good", "ship", "good")
     for row in decision.rows:
         told, interval = row.metrics["test"]["defective"][metric], row.intervals["test"]["defective"]

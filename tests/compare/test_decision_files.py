@@ -50,7 +50,7 @@ CASES: dict[str, dict[str, tuple[float, float]]] = {
 
 @pytest.fixture(params=CASES)
 def written(request: pytest.FixtureRequest, reports: Any, settings: Compare) -> Path:
-    decision = compare(reports.evidence(**CASES[request.param]), settings)
+    decision = compare(reports.results(**CASES[request.param]), settings)
     write_decision(decision, reports.folder)
     folder: Path = reports.folder
     return folder

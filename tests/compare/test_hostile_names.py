@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from meltpoint.compare.decision import compare
 from meltpoint.compare.formatting import markdown
-from meltpoint.compare.table import _regions, write_text
+from meltpoint.compare.table import _classes, write_text
 from meltpoint.evaluate.confusion import draw_confusion
 from meltpoint.params.judging import Compare
 from meltpoint.progress import plain, plain_lines
@@ -105,11 +105,12 @@ def test_no_class_is_markup_in_the_text_of_a_decision(
     assert not [raw for raw in RAW if raw in text]
 
 
-def test_no_class_is_markup_in_the_table_of_regions() -> None:
+def test_no_class_is_markup_in_the_table_of_classes() -> None:
     scores: Any = {"test": {"y": {"classes": {name: {"iou": 0.5} for name in HOSTILE}}}}
-    evidence = SimpleNamespace(main_head="y", classes={"y": HOSTILE}, strategies=["one"])
-    decision: Any = SimpleNamespace(evidence=evidence, rows=[SimpleNamespace(metrics=scores)])
-    told = "\n".join(_regions(decision))
+    wording = SimpleNamespace(listed=True, ranking="iou")
+    results = SimpleNamespace(main_head="y", classes={"y": HOSTILE}, strategies=["one"], wording=wording)
+    decision: Any = SimpleNamespace(results=results, rows=[SimpleNamespace(metrics=scores)])
+    told = "\n".join(_classes(decision))
     assert r"| a\|b \*x\* \<img src=x\> | 50.0% |" in told
     assert not [raw for raw in RAW if raw in told]
 

@@ -28,9 +28,9 @@ def grown(reports: Any, cards: Any) -> Any:
 
 
 def test_of_many_classes_the_ends_are_shown(grown: Any, settings: Compare) -> None:
-    decision = compare(grown.evidence(images=300, one=(0.3, 1.0), two=(0.1, 2.0)), settings)
+    decision = compare(grown.results(images=300, one=(0.3, 1.0), two=(0.1, 2.0)), settings)
     (_, hardest), (_, easiest) = shown_classes(decision)
-    scores = decision.evidence.metrics[decision.winner]["test"]["leaf"]["classes"]
+    scores = decision.results.metrics[decision.winner]["test"]["leaf"]["classes"]
     assert len(hardest) == len(easiest) == ENDS
     assert not set(hardest) & set(easiest)
     assert max(scores[name]["f1"] for name in hardest) <= min(scores[name]["f1"] for name in easiest)
@@ -42,19 +42,19 @@ def test_of_many_classes_the_ends_are_shown(grown: Any, settings: Compare) -> No
 
 def test_how_much_the_best_flatters_itself_is_one_number(reports: Any, settings: Compare) -> None:
     """What the report says of this round is what the count of rounds begins with."""
-    decision = compare(reports.evidence(one=(0.3, 1.0), two=(0.1, 2.0), three=(0.2, 2.0)), settings)
+    decision = compare(reports.results(one=(0.3, 1.0), two=(0.1, 2.0), three=(0.2, 2.0)), settings)
     spread = record_of(decision).spread
     differences = [pair.difference for pair in decision.pairs if pair.split == "test" and pair.difference]
     assert 2**0.5 * spread == pytest.approx(np.median([one.standard_error for one in differences]))
     told = f"would score about {flattery('accuracy', 3, spread)} too well"
     assert told in say_flattered(decision)
     assert told.removesuffix(" too well") in str(HoldoutReuse(3, 200, "accuracy", spread))
-    alone = compare(type(reports)(reports.folder.parent / "alone").evidence(one=(0.3, 1.0)), settings)
+    alone = compare(type(reports)(reports.folder.parent / "alone").results(one=(0.3, 1.0)), settings)
     assert (record_of(alone).spread, say_flattered(alone)) == (None, "")
 
 
 def test_few_classes_are_all_shown(reports: Any, settings: Compare) -> None:
-    decision = compare(reports.evidence(one=(0.3, 1.0)), settings)
+    decision = compare(reports.results(one=(0.3, 1.0)), settings)
     assert shown_classes(decision) == [("", ["intact", "defective"])]
     assert branches_of(decision) == []
     assert "tree" not in write_text(decision)
@@ -63,7 +63,7 @@ def test_few_classes_are_all_shown(reports: Any, settings: Compare) -> None:
 
 
 def test_a_tree_has_both_ways_of_every_strategy(grown: Any, settings: Compare) -> None:
-    decision = compare(grown.evidence(images=300, one=(0.3, 1.0), two=(0.1, 2.0)), settings)
+    decision = compare(grown.results(images=300, one=(0.3, 1.0), two=(0.1, 2.0)), settings)
     found = branches_of(decision)
     assert [(branch.name, branch.together) for branch in found] == [
         ("one", False), ("one", True), ("two", False), ("two", True),
@@ -93,7 +93,7 @@ def test_what_val_taught_is_told_beside_what_test_gives(reports: Any, card: Any,
         "level": card(["low", "middle", "high"], target="ordinal", below=0.4321, right=0.9),
     }
     reports = type(reports)(reports.folder, {name: own.classes for name, own in cards.items()}, cards)
-    decision = compare(reports.evidence(one=(0.1, 1.0)), settings)
+    decision = compare(reports.results(one=(0.1, 1.0)), settings)
     write_decision(decision, reports.folder)
     page = (reports.folder / "compare.html").read_text()
     assert (
@@ -110,7 +110,7 @@ def test_kappa_decides_among_ordinal_heads_only(reports: Any, card: Any, setting
     cards = {"level": card(["low", "middle", "high"], target="ordinal"), "colour": card(["red", "green", "blue"])}
     reports = type(reports)(reports.folder, {name: own.classes for name, own in cards.items()}, cards)
     settings = settings.model_copy(update={"metric": "quadratic_kappa"})
-    decision = compare(reports.evidence(images=300, poor=(0.4, 1.0), good=(0.05, 2.0)), settings)
+    decision = compare(reports.results(images=300, poor=(0.4, 1.0), good=(0.05, 2.0)), settings)
     assert decision.winner == "good"
     assert list(decision.rows[0].intervals["test"]) == ["level"]
     write_decision(decision, reports.folder)

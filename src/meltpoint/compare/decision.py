@@ -7,7 +7,7 @@ from typing import Any
 from meltpoint.compare.formatting import METRICS
 from meltpoint.compare.intervals import Interval, holm
 from meltpoint.compare.measured import Difference, Measured
-from meltpoint.compare.results import Evidence
+from meltpoint.compare.results import Results
 from meltpoint.compare.summary import Facts, say_decision
 from meltpoint.compare.verdict import Ruling, cheapest_best, rule
 from meltpoint.errors import UserError
@@ -62,7 +62,7 @@ class Decision:
     images: dict[str, int]  # split -> labelled images of the main head
     groups: dict[str, int]  # split -> groups of these images
     settings: Compare
-    evidence: Evidence
+    results: Results
 
     @property
     def winner(self) -> str:
@@ -81,68 +81,68 @@ class Decision:
         return median(errors) / 2**0.5 if errors else None
 
 
-def compare(evidence: Evidence, settings: Compare) -> Decision:
+def compare(results: Results, settings: Compare) -> Decision:
     """Decide which strategy to ship (see `verdict.rule`).
 
     Raises:
         CompareError: the main head has no labelled image on val or on test, or the metric is not known there.
     """
-    names = evidence.strategies
-    measured = _measure(evidence, settings)
-    val, test = (_main(measured, evidence, split, settings.metric) for split in JUDGED)
-    costs = {name: evidence.costs[name][settings.cost] for name in names}
+    names = results.strategies
+    measured = _measure(results, settings)
+    val, test = (_main(measured, results, split, settings.metric) for split in JUDGED)
+    costs = {name: results.costs[name][settings.cost] for name in names}
     best = cheapest_best(dict(zip(names, (val.sign * val.scores).tolist(), strict=True)), costs)
     ruling = rule(names, test, best, costs, settings)
     pairs = [*_pairs(val, ruling, "val", names, settings), *_pairs(test, ruling, "test", names, settings)]
     return Decision(
-        sentence=say_decision(ruling, _facts(evidence, ruling, val, test, pairs, settings)),
+        sentence=say_decision(ruling, _facts(results, ruling, val, test, pairs, settings)),
         best=best,
         ruling=ruling,
-        rows=[_row(index, name, measured, evidence, settings) for index, name in enumerate(names)],
+        rows=[_row(index, name, measured, results, settings) for index, name in enumerate(names)],
         pairs=pairs,
         images={"val": val.images, "test": test.images},
         groups={"val": val.groups, "test": test.groups},
         settings=settings,
-        evidence=evidence,
+        results=results,
     )
 
 
 def _facts(
-    evidence: Evidence, ruling: Ruling, val: Measured, test: Measured, pairs: list[Pair], settings: Compare
+    results: Results, ruling: Ruling, val: Measured, test: Measured, pairs: list[Pair], settings: Compare
 ) -> Facts:
-    names = evidence.strategies
+    names = results.strategies
     which = names.index(ruling.winner)
     return Facts(
-        main_head=evidence.main_head,
+        main_head=results.main_head,
         val_images=val.images,
         test_images=test.images,
         test_groups=test.groups,
-        test_share=evidence.test_share,
+        test_share=results.test_share,
         val=dict(zip(names, val.scores.tolist(), strict=True)),
         test=dict(zip(names, test.scores.tolist(), strict=True)),
         interval=test.interval(which, settings.confidence),
         differences={pair.b: pair.difference for pair in pairs if pair.split == "test" and pair.difference is not None},
         trainings=[len(own) for own in test.runs],
-        costs=evidence.costs,
+        costs=results.costs,
         settings=settings,
     )
 
 
-def _measure(evidence: Evidence, settings: Compare) -> dict[str, dict[str, Measured]]:
+def _measure(results: Results, settings: Compare) -> dict[str, dict[str, Measured]]:
     """Split -> head -> the deciding metric of every strategy; heads that do not have it are left out."""
     return {
         split: {
             head: answers.measure(settings.metric)
             for head, answers in heads.items()
-            if answers.images and evidence.metrics[evidence.strategies[0]][split][head].get(settings.metric) is not None
+            if answers.images and results.metrics[results.strategies[0]][split][head].get(settings.metric) is not None
         }
-        for split, heads in evidence.answers.items()
+        for split, heads in results.answers.items()
     }
 
 
-def _main(measured: dict[str, dict[str, Measured]], evidence: Evidence, split: str, metric: str) -> Measured:
-    head = evidence.main_head
-    if head not in measured[split] and evidence.answers[split][head].images:
+def _main(measured: dict[str, dict[str, Measured]], results: Results, split: str, metric: str) -> Measured:
+    head = results.main_head
+    if head not in measured[split] and results.answers[split][head].images:
         raise CompareError(
             f"{METRICS[metric]} of the main head {head!r} is not known on {split}, whose labelled images are of one "
             "class alone. Label images of another class, or set compare.metric to accuracy or log_loss in params.yaml."
@@ -172,10 +172,10 @@ def _pairs(measured: Measured, ruling: Ruling, split: str, names: list[str], set
     ]  # fmt: skip
 
 
-def _row(index: int, name: str, measured: dict[str, dict[str, Measured]], evidence: Evidence, settings: Compare) -> Row:
+def _row(index: int, name: str, measured: dict[str, dict[str, Measured]], results: Results, settings: Compare) -> Row:
     intervals = {
         split: {head: found.interval(index, settings.confidence) for head, found in heads.items()}
         for split, heads in measured.items()
     }
-    runs = measured["test"][evidence.main_head].runs[index].tolist()
-    return Row(name, evidence.metrics[name], intervals, evidence.costs[name], runs)
+    runs = measured["test"][results.main_head].runs[index].tolist()
+    return Row(name, results.metrics[name], intervals, results.costs[name], runs)

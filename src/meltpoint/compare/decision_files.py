@@ -27,7 +27,7 @@ def record_of(decision: Decision) -> Comparison:
         verdict=decision.verdict,
         sentence=decision.sentence,
         best=decision.best,
-        main_head=decision.evidence.main_head,
+        main_head=decision.results.main_head,
         metric=settings.metric,
         margin=settings.margin,
         confidence=settings.confidence,
@@ -38,7 +38,7 @@ def record_of(decision: Decision) -> Comparison:
         refusal=decision.ruling.refusal,
         more_images=_needed(decision),
         strategies=[_row(row, decision) for row in decision.rows],
-        trees={name: found for name, found in decision.evidence.hierarchies.items() if found},
+        trees={name: found for name, found in decision.results.hierarchies.items() if found},
         pairs=[_pair(pair, decision) for pair in decision.pairs],
     )
 
@@ -73,7 +73,7 @@ def _pair(pair: Pair, decision: Decision) -> ComparedPair:
         a=pair.a,
         b=pair.b,
         split=pair.split,
-        head=decision.evidence.main_head,
+        head=decision.results.main_head,
         metric=decision.settings.metric,
         at_least=None if pair.least is None else round(pair.least, 6),
         difference=round(pair.difference.value, 6) if pair.difference else None,
@@ -88,7 +88,7 @@ def _needed(decision: Decision) -> dict[str, Any] | None:
     needed = decision.ruling.needed
     if needed is None:
         return None
-    return {"test": [needed.low, needed.high], "test_share": decision.evidence.test_share}
+    return {"test": [needed.low, needed.high], "test_share": decision.results.test_share}
 
 
 def _bounds(interval: Interval | None) -> list[float] | None:

@@ -50,6 +50,7 @@ class Wording:
     support: str  # what is counted of a class
     ranking: str  # the score of a class that tells hard from easy
     unfolded: int  # classes up to which their table stands open
+    listed: bool  # whether compare.md lists the score of each class
     pictures: str  # the heading of the pictures, before "on HEAD"
     about: str  # a sentence below it
     alternative: str  # what a picture holds, for those who do not see it; {strategy} and {head} stand for their names

@@ -181,7 +181,7 @@ class Measured:
     def _variance(self, influence: Floats, of: list[int]) -> tuple[float, float]:
         """Of a score or a difference, and its degrees of freedom.
 
-        Over groups that is the jackknife's. Where no group differs, as many may that nobody saw: of n groups without a
+        Over groups that is the jackknife's. Where no group differs, as many may differ unseen: of n groups without a
         difference 3.7 / n may still be different (95%), which is the interval of the variance `NEVER_SEEN` / n^2. Such
         an image may be of the rarest class, and such a group be wrong in all that it shows.
         Degrees of freedom are Satterthwaite's (Biometrics Bulletin 2, 1946).
@@ -224,7 +224,7 @@ class Measured:
         The variance over groups divided by that of independent images, never below 1: Rao and Scott, A Simple Method
         for the Analysis of Clustered Binary Data, Biometrics 48 (1992). A large group draws the mean to itself, so what
         is left of it is divided by the others' share, and it counts as the few that it is (Bell and McCaffrey, Survey
-        Methodology 28, 2002). The variance is never below that of a group that fails as a whole and that nobody saw.
+        Methodology 28, 2002). The variance is never below that of an unseen group that fails as a whole.
         """
         if self.groups == self.images:
             return 1.0, np.inf

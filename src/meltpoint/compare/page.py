@@ -63,7 +63,7 @@ def render_page(decision: Decision) -> str:
 
 
 def _context(decision: Decision) -> dict[str, Any]:
-    evidence, settings, head = decision.evidence, decision.settings, decision.evidence.main_head
+    results, settings, head = decision.results, decision.settings, decision.results.main_head
     strategies, branches = strategies_of(decision), branches_of(decision)
     return {
         "decision": decision,
@@ -77,11 +77,11 @@ def _context(decision: Decision) -> dict[str, Any]:
         "pairs": {(pair.b, pair.split): pair for pair in decision.pairs},
         "quality": _quality(decision, strategies),
         "differences": _differences(decision),
-        "reliability": place_reliability(evidence.reliability),
-        "confident": any(len(table) for table in evidence.reliability.values()),
+        "reliability": place_reliability(results.reliability),
+        "confident": any(len(table) for table in results.reliability.values()),
         "costs": [(formatting.COSTS[name], [_cost(row, name) for row in decision.rows]) for name in SHOWN_COSTS],
-        "heads": {name: _scores_of(decision, name) for name in evidence.classes},
-        "learnt": {name: list(_learnt(decision, name)) for name in evidence.classes},
+        "heads": {name: _scores_of(decision, name) for name in results.classes},
+        "learnt": {name: list(_learnt(decision, name)) for name in results.classes},
         "images": say_images(decision),
         "trained": say_trained(decision),
         "in_points": "" if settings.metric in formatting.LOSSES else "points ",
@@ -89,18 +89,18 @@ def _context(decision: Decision) -> dict[str, Any]:
         "flattered": say_flattered(decision),
         "branches": branches,
         "tree": _say_tree(branches, decision.winner),
-        "labelled": evidence.hierarchies[decision.winner].get("test", {}),
+        "labelled": results.hierarchies[decision.winner].get("test", {}),
         "class_scores": _class_scores(decision),
-        "wording": evidence.wording,
-        "ranking": formatting.METRICS[evidence.wording.ranking],
-        "classes": evidence.classes[head],
+        "wording": results.wording,
+        "ranking": formatting.METRICS[results.wording.ranking],
+        "classes": results.classes[head],
         "shown_classes": shown_classes(decision),
-        "mistakes": {name: _embed(path) for name, path in evidence.mistakes.items()},
+        "mistakes": {name: _embed(path) for name, path in results.mistakes.items()},
     }
 
 
 def _quality(decision: Decision, strategies: list[Strategy]) -> Any:
-    settings, head = decision.settings, decision.evidence.main_head
+    settings, head = decision.settings, decision.results.main_head
     points = {
         strategy.name: Point(strategy.test, row.intervals["test"][head], row.cost[settings.cost], row.runs)
         for strategy, row in zip(strategies, decision.rows, strict=True)
@@ -126,7 +126,7 @@ def _scores_of(decision: Decision, head: str) -> list[tuple[str, str, str]]:
         wished[known["threshold"]["metric"]] = f"at least {known['threshold']['at_least']:.0%}"
     if known["unknown"] and known["unknown"]["right"] is not None:
         wished["answered_accuracy"] = f"at least {known['unknown']['right']:.0%}"
-    left_out = set() if len(decision.evidence.classes[head]) == 2 else {"f1"}
+    left_out = set() if len(decision.results.classes[head]) == 2 else {"f1"}
     return [
         (name, formatting.METRICS[name], wished.get(name, "")) for name in SCORES if name in known.keys() - left_out
     ]
@@ -134,7 +134,7 @@ def _scores_of(decision: Decision, head: str) -> list[tuple[str, str, str]]:
 
 def _class_scores(decision: Decision) -> list[tuple[str, str]]:
     """The scores that a class of the main head has, and their names."""
-    found = decision.rows[0].metrics["test"][decision.evidence.main_head]["classes"].values()
+    found = decision.rows[0].metrics["test"][decision.results.main_head]["classes"].values()
     known = next(iter(found)).keys()
     return [(name, formatting.METRICS[name]) for name in CLASS_SCORES if name in known]
 
@@ -142,7 +142,7 @@ def _class_scores(decision: Decision) -> list[tuple[str, str]]:
 def _learnt(decision: Decision, head: str) -> Iterator[str]:
     """What val taught a head: its threshold, and what it does not answer."""
     found = {row.name: row.metrics["test"][head] for row in decision.rows}
-    names = decision.evidence.classes[head]
+    names = decision.results.classes[head]
     at = {name: metrics["threshold"] for name, metrics in found.items() if metrics["threshold"]}
     if at:
         wished = next(iter(at.values()))

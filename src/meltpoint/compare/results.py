@@ -15,7 +15,7 @@ from meltpoint.params.recipe import Recipe
 from meltpoint.tables import JUDGED, REPEAT, REPEATS, Classes, read_classes
 
 
-class EvidenceError(UserError, ValueError):
+class ResultsError(UserError, ValueError):
     """The reports of the strategies cannot be compared: one is missing, or they are about different images."""
 
 
@@ -54,7 +54,7 @@ class PairedPart(Protocol):
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Results:
     """Everything about `strategies`, in this order, that is known after evaluation; `recipes` say what they are.
 
     `answers` is split -> head. `metrics` is strategy -> split -> head -> score (metrics.json), `hierarchies` strategy
@@ -64,7 +64,7 @@ class Evidence:
     own), `latency_p95_ms`, `throughput_per_second`, `megabytes` (on disk), `predict_megabytes` (of memory).
     `reliability` has the bins of the main head on test, `mistakes` the picture of the worst, `wording` how the task is
     spoken of.
-    `test_share` is the share of all images that is test; None if nobody knows.
+    `test_share` is the share of all images that is test; None if it is not known.
     """
 
     strategies: list[str]
@@ -81,12 +81,12 @@ class Evidence:
     test_share: float | None
 
 
-def read_evidence(
+def read_results(
     reports: Path,
     recipes: Mapping[str, Recipe],
     classes_path: Path,
     task: PairedPart,
-) -> Evidence:
+) -> Results:
     """Read what the evaluations of strategies left in `reports`; `task`, that of all, says what is compared.
 
     Raises:
@@ -97,7 +97,7 @@ def read_evidence(
     folders = {name: reports / "strategies" / name for name in recipes}
     for name, folder in folders.items():
         _check_complete(reports, folder, recipes[name], task.PICTURE)
-    return Evidence(
+    return Results(
         strategies=list(recipes),
         recipes=recipes,
         main_head=first.main_head,
@@ -126,7 +126,7 @@ def _check_complete(reports: Path, folder: Path, recipe: Recipe, picture: str) -
     costs = [f"embed-{recipe.settings.encoder}.json", f"train-{name}.json", f"predict-{name}.json"]
     for path in [*(folder / file for file in inside), *(reports / "costs" / file for file in costs)]:
         if not path.exists():
-            raise EvidenceError(
+            raise ResultsError(
                 f"The strategy {name!r} cannot be compared: {path} is missing. A comparison needs the whole report of "
                 f"each strategy. Make it with: dvc repro evaluate@{name}"
             )
@@ -181,9 +181,9 @@ def _check_same(
         what = f"labels, in {', '.join(wrong)}"
     else:
         return
-    raise EvidenceError(
+    raise ResultsError(
         f"The strategies {first!r} and {name!r} cannot be compared: {name!r} was evaluated on other {what}. Paired "
-        f"comparison needs the same images with the same labels. Mend it: dvc repro evaluate@{first} evaluate@{name}"
+        f"comparison needs the same images with the same labels. Run: dvc repro evaluate@{first} evaluate@{name}"
     )
 
 
@@ -210,7 +210,7 @@ def _read_costs(folder: Path, recipe: Recipe) -> dict[str, float]:
             **({"latency_own_ms": speed["latency_p50_ms"]} if "latency_tied_ms" in speed else {}),
         }
     except KeyError as error:
-        raise EvidenceError(
+        raise ResultsError(
             f"The costs of the strategy {name!r} in {folder} lack {error}. {'.json, '.join(files)}.json and "
             "speed.json have to hold it. Measure again: dvc repro --force "
             f"embed@{recipe.settings.encoder} train@{name} evaluate@{name} speed"

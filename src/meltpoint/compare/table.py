@@ -37,7 +37,7 @@ class Strategy:
 
 def strategies_of(decision: Decision) -> list[Strategy]:
     """The strategies in the order of params.yaml."""
-    head, metric = decision.evidence.main_head, decision.settings.metric
+    head, metric = decision.results.main_head, decision.settings.metric
     losers = [row.name for row in decision.rows if row.name != decision.winner]
     return [
         Strategy(
@@ -68,7 +68,7 @@ class Branch:
 
 def branches_of(decision: Decision) -> list[Branch]:
     """Both ways of every strategy; none without a tree, or if no image of val or test is labelled on every level."""
-    return [branch for name, found in decision.evidence.hierarchies.items() if found for branch in _ways(name, found)]
+    return [branch for name, found in decision.results.hierarchies.items() if found for branch in _ways(name, found)]
 
 
 def _ways(name: str, found: dict[str, Any]) -> Iterator[Branch]:
@@ -82,12 +82,12 @@ def _ways(name: str, found: dict[str, Any]) -> Iterator[Branch]:
 
 def shown_classes(decision: Decision) -> list[tuple[str, list[str]]]:
     """The classes of the main head under titles: all, or the hardest and the easiest for the winner, on test."""
-    evidence = decision.evidence
-    names = evidence.classes[evidence.main_head]
+    results = decision.results
+    names = results.classes[results.main_head]
     if len(names) <= MOST_CLASSES:
         return [("", names)]
-    scores = evidence.metrics[decision.winner]["test"][evidence.main_head]["classes"]
-    by = evidence.wording.ranking
+    scores = results.metrics[decision.winner]["test"][results.main_head]["classes"]
+    by = results.wording.ranking
     ranked = sorted((name for name in names if scores[name]["support"]), key=lambda name: scores[name][by])
     ends = min(ENDS, len(ranked) // 2)
     return [("the hardest", ranked[:ends]), ("the easiest", ranked[-ends:][::-1])] if ends else [("", ranked)]
@@ -97,7 +97,7 @@ def write_text(decision: Decision) -> str:
     """compare.md: the sentence and two tables whose columns line up in a terminal too."""
     settings, head, metric = (
         decision.settings,
-        decision.evidence.main_head,
+        decision.results.main_head,
         formatting.METRICS[decision.settings.metric],
     )
     lines = [f"# {_title(decision)}", "", formatting.markdown(decision.sentence), "", *_strategies(decision)]
@@ -105,7 +105,7 @@ def write_text(decision: Decision) -> str:
         unit = "" if settings.metric in formatting.LOSSES else ", in points"
         against = f"By how much {decision.winner} is better than each other strategy, {metric} on {head}{unit}:"
         lines += ["", against, "", *_pairs(decision)]
-    lines += _regions(decision)
+    lines += _classes(decision)
     lines += _trees(branches_of(decision))
     return "\n".join(
         [
@@ -170,7 +170,7 @@ def _title(decision: Decision) -> str:
 
 
 def _strategies(decision: Decision) -> list[str]:
-    head, metric = decision.evidence.main_head, formatting.METRICS[decision.settings.metric]
+    head, metric = decision.results.main_head, formatting.METRICS[decision.settings.metric]
     shown = ["train_seconds", "latency_p50_ms", "megabytes", "trainable_parameters"]
     titles = ["strategy", f"test {metric} on {head}", "val", *(formatting.COSTS[name] for name in shown), "standing"]
     rows = [
@@ -204,18 +204,18 @@ def _pairs(decision: Decision) -> list[str]:
     return align([titles, *rows])
 
 
-def _regions(decision: Decision) -> list[str]:
-    """IoU of each class of the main head, if its answers are masks."""
-    evidence, head = decision.evidence, decision.evidence.main_head
-    found = [row.metrics["test"][head]["classes"] for row in decision.rows]
-    names = [name for _, shown in shown_classes(decision) for name in shown if "iou" in found[0][name]]
-    if not names:
+def _classes(decision: Decision) -> list[str]:
+    """The score of each class of the main head, if the task lists them."""
+    results, head, score = decision.results, decision.results.main_head, decision.results.wording.ranking
+    if not results.wording.listed:
         return []
-    titles = ["class", *evidence.strategies]
+    found = [row.metrics["test"][head]["classes"] for row in decision.rows]
+    names = [name for _, shown in shown_classes(decision) for name in shown]
+    titles = ["class", *results.strategies]
     rows = [
-        [formatting.markdown(name), *(formatting.percent(scores[name]["iou"]) for scores in found)] for name in names
+        [formatting.markdown(name), *(formatting.percent(scores[name][score]) for scores in found)] for name in names
     ]
-    return ["", f"IoU of each class of {head}, on test:", "", *align([titles, *rows])]
+    return ["", f"{formatting.METRICS[score]} of each class of {head}, on test:", "", *align([titles, *rows])]
 
 
 def _trees(branches: list[Branch]) -> list[str]:

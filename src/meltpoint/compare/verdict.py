@@ -17,7 +17,7 @@ Verdict = Literal["ship", "not_enough_evidence"]
 
 POWER = 0.8  # the chance that the images asked for do settle it
 DRAWS = 2000  # of the true scores, from what the images tell of them
-LIKELY = (0.25, 0.75)  # quantiles of the images needed that are told
+LIKELY = (0.25, 0.75)  # quantiles of the images needed that are reported
 MOST = 1e8  # images; more are none that anybody could label
 NEVER = 1e30
 

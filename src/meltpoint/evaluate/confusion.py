@@ -45,7 +45,7 @@ def draw_confusion(judged: Mapping[str, Confused], tree: TreeCard | None, title:
     """Counts, or `shares` of the true class where pixels are counted, coloured by that share.
 
     A head with many classes has a row for itself, its classes stand together as a tree has them, and its commonest
-    confusions are told.
+    confusions are listed.
     """
     small = [(name, head) for name, head in judged.items() if len(head.classes) <= NAMED]
     large = [name for name, head in judged.items() if len(head.classes) > NAMED]
@@ -134,7 +134,7 @@ def _title(axes: Axes, name: str, head: Confused) -> None:
 
 def _matrix(axes: Axes, counts: np.ndarray) -> None:
     share, size = counts / np.maximum(counts.sum(1, keepdims=True), 1), len(counts)
-    # among many classes single slips are faint: their colours are spread
+    # among many classes single mistakes are faint: their colours are spread
     colours = LinearSegmentedColormap.from_list("ember", EMBER)
     axes.imshow(share, cmap=colours, norm=PowerNorm(1 if size <= 20 else 0.5, 0, 1))
     axes.tick_params(length=0)

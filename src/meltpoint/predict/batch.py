@@ -33,14 +33,14 @@ class BatchError(UserError, RuntimeError):
 
 @dataclass(frozen=True)
 class Batch:
-    """What to do: files, folders and addresses; what is told of each, and how; where things go, None: nowhere."""
+    """What to do: files, folders and addresses; what is written of each, and how; where things go, None: nowhere."""
 
     given: list[str]
     top: int
     language: str | None
     form: Form
     draw: Path | None
-    font: Path | None  # for letters that the fonts at hand have not
+    font: Path | None  # for letters that the installed fonts lack
     masks: Path | None
     window: bool  # large pictures are looked at part by part for their masks
 

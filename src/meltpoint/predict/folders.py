@@ -40,7 +40,7 @@ def walk(folder: Path, ignored: Counter[str]) -> Iterator[Path]:
 
 
 def say_ignored(ignored: Counter[str]) -> str:
-    """What was passed by, in a few words: "3 other files (2 .txt, 1 hidden)"; empty if there is nothing to tell."""
+    """What was skipped, in a few words: "3 other files (2 .txt, 1 hidden)"; empty if nothing was."""
     if not ignored:
         return ""
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in ignored.most_common(5))

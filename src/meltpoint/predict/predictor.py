@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # the store of views brings in what augments them, which a se
     from meltpoint.images.views import Views
 
 Made = TypeVar("Made")
-BATCH = 32  # pictures through the model at once, where nobody says another number
+BATCH = 32  # pictures through the model at once, by default
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +102,7 @@ def _in_batches(pictures: Iterator[Picture], batch: int) -> Iterator[list[Pictur
 
 
 def read_views(views: "Views", rows: NDArray[np.int64], batch: int) -> Iterator[Pixels]:
-    """Plain views (n, S, S, 3) in the order of `rows`; mapped anew each time, or pages seen would count as memory."""
+    """Plain views (n, S, S, 3) in the order of `rows`; mapped again for each batch, or pages read count as memory."""
     file = cast("np.memmap[Any, Any]", views.plain).filename
     assert file is not None
     with track(range(0), "predict", total=len(rows)) as bar:

@@ -117,7 +117,7 @@ class Answer:
         if self.levels:
             return self.levels[place]
         raise PredictError(
-            "A target, alternatives and the overall answer are told by a tree, and this model has none. Its heads are "
+            "A target, alternatives and the overall answer need a tree, and this model has none. Its heads are "
             f"{list(self.heads)}: look into `heads`, or train with `tree:` under `task:` in params.yaml."
         )
 

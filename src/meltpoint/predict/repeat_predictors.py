@@ -43,7 +43,7 @@ class Recalling(Model):
     def features(self, images: Tensor) -> dict[str, Tensor]:
         """Images uint8 (N, S, S, 3) to features float (N, *spec.shape) for each tap key, from memory if they are there.
 
-        Those that are made anew and those from memory are equal to the bit.
+        Computed features and those from memory are equal to the bit.
         """
         key = hashlib.sha256(images.cpu().contiguous().numpy().data).digest()
         found = self.memory.known.get(key)

@@ -1,6 +1,6 @@
 """Video files in and out: upright frames with their times, whatever the format; MP4 without sound, whole or not at all.
 
-Nothing else imports PyAV. A frame is in memory only while it is at hand.
+Nothing else imports PyAV. A frame is in memory only while it is used.
 """
 
 from collections.abc import Callable, Iterator
@@ -41,7 +41,7 @@ class VideoError(UserError, RuntimeError):
         self.reason = reason
         super().__init__(
             f"The video {path} cannot be used: {reason} ({detail}). Allowed is what FFmpeg reads of the suffixes "
-            f"{' '.join(SUFFIXES)}. Check the file, or write it anew as MP4."
+            f"{' '.join(SUFFIXES)}. Check the file, or convert it to MP4."
         )
 
 
@@ -81,7 +81,7 @@ def read_film(path: Path) -> Film:
 
 
 def read_frames(path: Path) -> Iterator[Frame]:
-    """Every frame of a video, in order, turned as its file says. Damaged parts are passed by.
+    """Every frame of a video, in order, turned as its file says. Damaged parts are skipped.
 
     Raises:
         VideoError: no file, no video in it, or, once all that can be read was read, parts that are damaged.

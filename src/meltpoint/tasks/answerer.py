@@ -49,7 +49,7 @@ class Answerer:
         """The answer to a picture; of a list or a folder a list of answers, in order.
 
         A picture is a path, an http(s) address, the bytes of a file, a Pillow image, or an array uint8 (H, W, 3) RGB or
-        (H, W) grey. `top` choices are told of each head, by their names in `language` (None: as labels). A picture that
+        (H, W) grey. Each head gives its `top` choices, by their names in `language` (None: as labels). A picture that
         cannot be used has its reason as `error`. `window`: pictures larger than those of the training are looked at
         part by part for their masks, not scaled down. `stream` does the same for more pictures than a list should hold.
 

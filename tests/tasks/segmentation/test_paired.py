@@ -13,7 +13,7 @@ from PIL import Image
 
 from meltpoint.compare.decision import compare
 from meltpoint.compare.decision_files import record_of, write_decision
-from meltpoint.compare.results import Evidence, EvidenceError, read_evidence
+from meltpoint.compare.results import Results, ResultsError, read_results
 from meltpoint.files import write_json
 from meltpoint.params.judging import Compare
 from meltpoint.tables import pixel_column, write_predictions
@@ -49,27 +49,27 @@ def add(reports: Path, name: str, made: Any, seconds: float) -> None:
     write_json(reports.parent / "classes.json", made.card.classes)
 
 
-def read(reports: Path, *names: str) -> Evidence:
-    return read_evidence(reports, make_recipes(names, SCENE, "miou"), reports.parent / "classes.json", paired)
+def read(reports: Path, *names: str) -> Results:
+    return read_results(reports, make_recipes(names, SCENE, "miou"), reports.parent / "classes.json", paired)
 
 
 @pytest.fixture
-def evidence(tmp_path: Path, scenes: Any) -> Evidence:
+def results(tmp_path: Path, scenes: Any) -> Results:
     for name, errors, seed, seconds in (("frozen", 0.4, 1, 5.0), ("finetune", 0.1, 2, 90.0)):
         add(tmp_path / "reports", name, scenes(images=20, errors=errors, seed=seed), seconds)
     return read(tmp_path / "reports", "frozen", "finetune")
 
 
-def test_the_scores_are_those_of_the_evaluation(evidence: Evidence, settings: Compare) -> None:
+def test_the_scores_are_those_of_the_evaluation(results: Results, settings: Compare) -> None:
     for metric in ("miou", "dice", "pixel_accuracy"):
-        found = evidence.answers["test"]["scene"].measure(metric)
-        told = [evidence.metrics[name]["test"]["scene"][metric] for name in evidence.strategies]
+        found = results.answers["test"]["scene"].measure(metric)
+        told = [results.metrics[name]["test"]["scene"][metric] for name in results.strategies]
         assert found.scores == pytest.approx(told, abs=1e-6)
         assert found.images == 20
 
 
-def test_the_better_masks_are_shipped(evidence: Evidence, settings: Compare, tmp_path: Path) -> None:
-    decision = compare(evidence, settings)
+def test_the_better_masks_are_shipped(results: Results, settings: Compare, tmp_path: Path) -> None:
+    decision = compare(results, settings)
     assert (decision.winner, decision.verdict) == ("finetune", "ship")
     assert re.match(r"Ship finetune: \d\d\.\d% mean IoU on scene against \d\d\.\d% for frozen", decision.sentence)
     pairs = record_of(decision).pairs
@@ -78,7 +78,7 @@ def test_the_better_masks_are_shipped(evidence: Evidence, settings: Compare, tmp
         assert found.p_value < 0.05
     write_decision(decision, tmp_path)
     text, page = ((tmp_path / f"compare.{kind}").read_text() for kind in ("md", "html"))
-    iou = evidence.metrics["finetune"]["test"]["scene"]["classes"]["person"]["iou"]
+    iou = results.metrics["finetune"]["test"]["scene"]["classes"]["person"]["iou"]
     assert re.search(rf"^\| person +\| +\d+\.\d% +\| +{iou:.1%} +\|$", text, flags=re.M)
     assert "IoU of each class of scene, on test:" in text
     assert f"<td>{iou:.1%}</td>" in page
@@ -99,18 +99,18 @@ def test_other_masks_are_refused(tmp_path: Path, scenes: Any) -> None:
     add(reports, "first", made, 1.0)
     made.table[pixel_column("scene", "fn", "car")] += 1
     add(reports, "second", made, 1.0)
-    with pytest.raises(EvidenceError, match=r"other labels, in scene\.car"):
+    with pytest.raises(ResultsError, match=r"other labels, in scene\.car"):
         read(reports, "first", "second")
     made.table = pd.DataFrame(made.table.iloc[1:])
     add(reports, "third", made, 1.0)
-    with pytest.raises(EvidenceError, match="'third' was evaluated on other images"):
+    with pytest.raises(ResultsError, match="'third' was evaluated on other images"):
         read(reports, "first", "third")
 
 
 def test_a_missing_picture_names_the_command_that_makes_it(tmp_path: Path, scenes: Any) -> None:
     add(tmp_path / "reports", "only", scenes(images=2), 1.0)
     (tmp_path / "reports" / "strategies" / "only" / "pictures" / "overlays.png").unlink()
-    with pytest.raises(EvidenceError, match=r"overlays\.png is missing.*dvc repro evaluate@only"):
+    with pytest.raises(ResultsError, match=r"overlays\.png is missing.*dvc repro evaluate@only"):
         read(tmp_path / "reports", "only")
 
 

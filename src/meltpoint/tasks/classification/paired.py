@@ -22,6 +22,7 @@ WORDING = Wording(
     support="images",
     ranking="f1",
     unfolded=6,
+    listed=False,
     pictures="Worst mistakes",
     about="Test images whose true class got the least probability. Some may be labelled wrongly: look.",
     alternative=(
@@ -85,7 +86,7 @@ class Answers:
         return np.divmod(pd.unique(self.group * len(self.classes) + self.true), len(self.classes))
 
     def _needed(self, metric: str) -> Ints:
-        """The groups (C,) that say something of each class: for an area those of the rarer side."""
+        """The groups (C,) that measure each class: for an area those of the rarer side."""
         return np.minimum(self.shown, self.others) if metric == "roc_auc" else self.shown
 
     def _by_chance(self, said: Ints) -> float:

@@ -19,6 +19,7 @@ WORDING = Wording(
     support="pixels",
     ranking="iou",
     unfolded=24,
+    listed=True,
     pictures="Masks",
     about="Test images by their own IoU: the best, the middle and the worst. Some may be labelled wrongly: look.",
     alternative="Test images with their true mask, the one of {strategy} on {head}, and its errors",
