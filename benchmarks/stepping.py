@@ -16,7 +16,8 @@ from meltpoint.train.device import build_accelerator
 from meltpoint.train.job import Job
 from meltpoint.train.loop import Loop
 from meltpoint.train.problem import Problem, build_problem
-from meltpoint.train.strategies.finetune import join
+from meltpoint.train.strategies.finetune import unfreeze
+from meltpoint.train.tuning import join
 from reporting import Row, Timed, side_by_side
 from stage_set import photographs, preset
 
@@ -47,7 +48,8 @@ def _our_loop(params: Params, problem: Problem, views: Views, folder: Path) -> C
     checkpoint.folder.mkdir()
     unread: Any = None  # features: the loop trains from images
     job: Job[FinetuneStrategy] = Job(params.recipe("finetune"), views, unread, problem, checkpoint)
-    parts = join(job, job.build_model(), build_accelerator(params.train))
+    model = job.build_model()
+    parts = join(job, model, unfreeze(model, job.settings), build_accelerator(params.train))
 
     def run() -> Timed:
         loop = Loop(parts, START)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from meltpoint.train.key import source_files
+from meltpoint.train.training_fingerprint import source_files
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "meltpoint"

@@ -26,7 +26,8 @@ from meltpoint.train.history_file import read_history
 from meltpoint.train.job import Job
 from meltpoint.train.probe import Fitted, probe, use_threads
 from meltpoint.train.problem import Problem, build_problem
-from meltpoint.train.strategies.finetune import finetune, start_from
+from meltpoint.train.strategies.finetune import unfreeze
+from meltpoint.train.tuning import start_from, tune
 
 TRAIN, VAL = 10, 6
 
@@ -156,7 +157,7 @@ def test_a_fine_tuning_step_moves_every_parameter_it_can(course: Course, tmp_pat
     model = job.build_model()
     start_from(course.fitted, checkpoint)
     before = {name: value.detach().clone() for name, value in model.backbone.named_parameters()}
-    finetune(job, model)
+    tune(job, model, unfreeze(model, job.settings))
     assert not model.training
     losses = [line["train/loss"] for line in read_history(checkpoint.history.path) if "train/loss" in line]
     assert losses

@@ -20,13 +20,13 @@ from meltpoint.model.trained_on import read_trained_on
 from meltpoint.params.read import Params
 from meltpoint.train.embed import embed
 from meltpoint.train.history_file import read_history, write_curves
-from meltpoint.train.key import compute_key
 from meltpoint.train.losses import Losses
 from meltpoint.train.nan_check import TrainingError
 from meltpoint.train.probe import Fit
 from meltpoint.train.problem import build_problem
 from meltpoint.train.strategies.finetune import unfreeze
 from meltpoint.train.strategy import Inputs, InputsError, Trained, train_strategy
+from meltpoint.train.training_fingerprint import fingerprint_training
 from meltpoint.trees import TreeError
 
 Change = Callable[[dict[str, Any]], None]
@@ -251,7 +251,7 @@ def test_an_average_of_weights_is_judged(scene: Any) -> None:
 
 def test_settings_that_change_no_result_keep_the_key(scene: Any) -> None:
     def key(change: Change = lambda raw: None) -> str:
-        return compute_key(scene.recipe(change=change), "views", "features")
+        return fingerprint_training(scene.recipe(change=change), "views", "features")
 
     assert key() == key(lambda raw: raw["train"].update(workers=3, checkpoint_steps=77))
     assert key() == key(lambda raw: raw["strategies"]["frozen"]["probe"].update(epochs=9))
@@ -267,7 +267,7 @@ def test_settings_that_change_no_result_keep_the_key(scene: Any) -> None:
         tuned(backbone_lr=0.123),
         tuned(schedule="poly"),
     ]
-    assert len({key(), *map(key, changes), compute_key(scene.recipe("finetune"), "other", "features")}) == 10
+    assert len({key(), *map(key, changes), fingerprint_training(scene.recipe("finetune"), "other", "features")}) == 10
 
 
 def wishes(raw: dict[str, Any]) -> None:

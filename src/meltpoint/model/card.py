@@ -131,7 +131,7 @@ def read_card(folder: Path) -> Card:
     try:
         return Card.model_validate(raw)
     except ValidationError as error:
-        slips = "; ".join(f"{'.'.join(map(str, slip['loc']))}: {slip['msg']}" for slip in error.errors()[:3])
+        errors = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:3])
         raise ModelError(
-            f"{path} is not a model's card: {slips}. Restore it with `dvc checkout`, or train again."
+            f"{path} is not a model's card: {errors}. Restore it with `dvc checkout`, or train again."
         ) from None

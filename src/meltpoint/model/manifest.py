@@ -33,7 +33,7 @@ def check_manifest(folder: Path) -> None:
     """Compare every file of `folder` with its manifest.
 
     Raises:
-        ManifestError: a file has changed, is missing or was added, or the manifest itself is none; all are named.
+        ManifestError: a file has changed, is missing or was added, all are named; or the manifest cannot be read.
     """
     listed, there = _read(folder / MANIFEST), set(_names(folder))
     changed = [name for name in sorted(listed.keys() & there) if _digest(folder / name) != listed[name]]

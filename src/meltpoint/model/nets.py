@@ -29,8 +29,8 @@ def create_net(params: BackboneParams, size: int, from_hub: bool) -> nn.Module:
         WeightsError: it could be made without weights, but the hub does not answer, or has none that fit.
     """
     _check_name(params.name)
-    if slips := list(check_arguments(params.args, "args")):
-        raise BackboneError("; ".join(slips))
+    if errors := list(check_arguments(params.args, "args")):
+        raise BackboneError("; ".join(errors))
     try:
         return _instantiate(params, size, from_hub)
     except Exception as error:
@@ -257,9 +257,9 @@ def _works(params: BackboneParams, size: int) -> bool:
 
 
 def _fault(params: BackboneParams, size: int) -> Exception | None:
-    """What hinders the net from taking images of that size, without weights; tried on torch's meta device.
+    """The error of the net with images of that size, without weights; tried on torch's meta device.
 
-    That one computes shapes only; a net that asks for values, which it has not, is tried in earnest.
+    That device computes shapes only; a net that asks for values is tried on the CPU.
     """
     fault: Exception | None = None
     for device in ("meta", "cpu"):

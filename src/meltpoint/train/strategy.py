@@ -25,9 +25,9 @@ from meltpoint.train.checkpoint import STATE, Checkpoint, open_checkpoint
 from meltpoint.train.embed import Features, open_features
 from meltpoint.train.history_file import HISTORY
 from meltpoint.train.job import Job, Outcome, count_parameters, load_strategy
-from meltpoint.train.key import compute_key, list_versions
 from meltpoint.train.problem import build_problem
 from meltpoint.train.tracking_process import follow
+from meltpoint.train.training_fingerprint import fingerprint_training, list_versions
 
 CHECKPOINTS = ".checkpoints"
 AGAIN = 0xA6A1  # tells the seed of a repeat from other numbers made of the same seed
@@ -89,7 +89,7 @@ def train_strategy(recipe: Recipe, inputs: Inputs, folder: Path, others: Path) -
         torch.set_num_threads(recipe.machine.threads)
     root, views, features = Path(os.environ.get("DVC_ROOT", ".")) / CHECKPOINTS, inputs.views, inputs.features
     seeds = derive_seeds(recipe.seed, recipe.settings.repeats or 1)
-    key = compute_key(recipe, views.fingerprint, features.fingerprint)
+    key = fingerprint_training(recipe, views.fingerprint, features.fingerprint)
     with open_checkpoint(root, recipe.strategy, key) as checkpoint:
         problem, done = build_problem(views, recipe), []
         for number, seed in enumerate(seeds, start=1):
@@ -193,7 +193,7 @@ def _make_card(job: Job[Any], names: Names, outcome: Outcome, found: Mapping[str
         tree=problem.tree,
         main_head=problem.main,
         metric=problem.metric,
-        key=compute_key(recipe, job.views.fingerprint, job.features.fingerprint),
+        key=fingerprint_training(recipe, job.views.fingerprint, job.features.fingerprint),
         data=job.views.fingerprint,
         seed=recipe.seed,
         licence=backbone.licence,

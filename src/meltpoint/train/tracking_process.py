@@ -77,7 +77,7 @@ def _warn(reason: str) -> None:
 
 
 def _tell(process: "subprocess.Popen[bytes]", word: bytes | None) -> None:
-    """Write a word into the follower's pipe; None closes it. A follower that has died was spoken of already."""
+    """Write a word into the follower's pipe; None closes it. That a follower has died was reported already."""
     assert process.stdin is not None
     with suppress(BrokenPipeError):
         if word is None:

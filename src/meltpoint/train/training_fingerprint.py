@@ -31,7 +31,7 @@ NO_WEIGHTS: dict[str, Any] = {
 }
 
 
-def compute_key(recipe: Recipe, views: str, features: str) -> str:
+def fingerprint_training(recipe: Recipe, views: str, features: str) -> str:
     """Sha256 in hexadecimal over the recipe, the fingerprints of its data, our source and the libraries' versions.
 
     It names the checkpoint, so that only the same training continues from it.
