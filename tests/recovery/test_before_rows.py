@@ -20,14 +20,16 @@ from meltpoint.images.views import open_views
 from meltpoint.model.card import read_card
 from meltpoint.params.read import ParamsError, parse_params, read_params
 from meltpoint.recovery.rollback import rollback
+from meltpoint.registry.ledger import AliasChange
 from meltpoint.registry.promotion import Move, promote
 from meltpoint.registry.register import register
-from meltpoint.registry.rescoring import meet
-from meltpoint.registry.versions import KEY, aliases, create_version, fetch, fingerprint
+from meltpoint.registry.rescoring import rescore
+from meltpoint.registry.version_files import fetch, fingerprint
+from meltpoint.registry.versions import KEY, aliases, create_version
 from meltpoint.tables import read_predictions
 from meltpoint.tasks.answerer import open_answerer
-from meltpoint.tracking.log_runs import show_strategy
-from meltpoint.tracking.pipeline_state import State, state_of
+from meltpoint.tracking.log_runs import log_strategy
+from meltpoint.tracking.pipeline_state import PipelineState, state_of
 from meltpoint.tracking.store import Store, open_store
 
 BEFORE = Path(__file__).parents[1] / "fixtures" / "before_rows"
@@ -36,7 +38,7 @@ RAW: dict[str, Any] = yaml.safe_load((BEFORE / "params.yaml").read_text())
 LINE: dict[str, Any] = json.loads((BEFORE / "promotions.jsonl").read_text())
 
 
-def state() -> State:
+def state() -> PipelineState:
     """As the archive reads a commit whose params.yaml is of other code."""
     kept = {key: value for key, value in RAW.items() if key != "register"}
     return state_of("shapes", kept, BEFORE)
@@ -74,7 +76,7 @@ def test_its_state_is_known(tmp_path: Path) -> None:
 
 
 def test_its_champion_is_scored_again_by_the_gate(house: Any) -> None:
-    verdict = meet(house.folder, "frozen", MODEL, "the champion", house.params).verdict
+    verdict = rescore(house.folder, "frozen", MODEL, "the champion", house.params).verdict
     assert re.search(r"accuracy on shape against the champion's \d+\.\d% on 18 test images", verdict.why)
 
 
@@ -82,12 +84,11 @@ def test_its_champion_is_scored_again_by_the_gate(house: Any) -> None:
 def reigning(house: Any) -> Store:
     """The model of before is the champion, with the note that the ledger has of it."""
     store, before = open_store("shapes"), state()
-    run = show_strategy(store, before, "frozen", read_comparison(BEFORE / "reports" / "compare.json"), 3).info
+    run = log_strategy(store, before, "frozen", read_comparison(BEFORE / "reports" / "compare.json")).info
     tags = {KEY: fingerprint(MODEL), "strategy": "frozen", "data": before.data[:12], "state": before.digest[:12]}
     version = create_version(store, before, "frozen", run.run_id, tags, "of before")
-    kept = ("metric", "value", "data", "git", "key", "strategy", "trained", "anchor")
-    note = {name: LINE[name] for name in kept}
-    promote(store, aliases(store), [Move("champion", str(version.version), LINE["why"], note)])
+    facts = AliasChange.of_row(LINE).facts
+    promote(store, aliases(store), [Move("champion", str(version.version), LINE["why"], facts)])
     assert run.run_name == "frozen · test_efficientnet @32"
     return store
 
