@@ -19,6 +19,7 @@ from meltpoint.images.formats import FORMATS
 from meltpoint.images.resize import resize
 from meltpoint.params.data import Images
 from meltpoint.predict.inputs import read_picture
+from meltpoint.shards import open_shards
 
 SECTION = "Images"
 Expected = Pixels | None
@@ -216,9 +217,10 @@ def test_images(row: Any, workplace: Any, card: Any, check_refused: Any, monkeyp
         assert code == 0, said
         assert all(quote in said for quote in row.quotes)
         card.depths = read_json(workplace.folder / "data/depths.json")
-        paths = [workplace.folder / "data/raw/cat" / str(name) for name, _, _ in files]
-        for path, (_, content, expected) in zip(paths, files, strict=True):
-            assert path.read_bytes() == content
+        raw = open_shards(workplace.folder / "data/raw")
+        paths = [workplace.folder / "photos/cat" / str(name) for name, _, _ in files]
+        for path, (name, content, expected) in zip(paths, files, strict=True):
+            assert raw.read(f"cat/{name}") == content
             if expected is not None:
                 np.testing.assert_array_equal(decode(path, 1, card.depths), expected)
         for resizing in ("squash", "crop", "letterbox"):
