@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -53,6 +54,7 @@ def render_page(decision: Decision) -> str:
         "spread": lambda interval: formatting.spread_of(decision.settings.metric, interval),
         "ends": lambda interval: say_ends(decision.settings.metric, interval) if interval else formatting.MISSING,
         "chance": formatting.chance,
+        "groupby_in_order": lambda strategies: Counter(strategy.encoder for strategy in strategies).items(),
         "score": _score,
         "gap": lambda margin: formatting.gap_of(decision.settings.metric, margin),
         "edges": formatting.edges,
@@ -72,6 +74,7 @@ def _context(decision: Decision) -> dict[str, Any]:
         "metric": formatting.METRICS[settings.metric],
         "cost": formatting.COSTS[settings.cost],
         "strategies": strategies,
+        "alike": strategies[0].encoder if len({strategy.encoder for strategy in strategies}) == 1 else None,
         "winner": next(strategy for strategy in strategies if strategy.name == decision.winner),
         "colours": {strategy.name: strategy.colour for strategy in strategies},
         "pairs": {(pair.b, pair.split): pair for pair in decision.pairs},
@@ -100,12 +103,14 @@ def _context(decision: Decision) -> dict[str, Any]:
 
 
 def _quality(decision: Decision, strategies: list[Strategy]) -> Any:
-    settings, head = decision.settings, decision.results.main_head
+    settings, head, recipes = decision.settings, decision.results.main_head, decision.results.recipes
     points = {
         strategy.name: Point(strategy.test, row.intervals["test"][head], row.cost[settings.cost], row.runs)
         for strategy, row in zip(strategies, decision.rows, strict=True)
     }
-    return place_quality(points, settings.metric, settings.cost, settings.margin)
+    several = len({strategy.encoder for strategy in strategies}) > 1
+    rows = {name: f"{name} · {recipe.settings.encoder} {recipe.views.side} px" for name, recipe in recipes.items()}
+    return place_quality(points, settings.metric, settings.cost, settings.margin, rows if several else {})
 
 
 def _differences(decision: Decision) -> Any:

@@ -92,6 +92,7 @@ def read_results(
     Raises:
         EvidenceError: a report is missing, or the strategies were evaluated on different images or labels.
     """
+    recipes = _by_encoder(recipes)
     labels, first = read_classes(classes_path), next(iter(recipes.values()))
     classes = {name: labels[head.label] for name, head in first.heads.items()}
     folders = {name: reports / "strategies" / name for name in recipes}
@@ -111,6 +112,12 @@ def read_results(
         wording=task.WORDING,
         test_share=_read_share(reports / "split.json"),
     )
+
+
+def _by_encoder(recipes: Mapping[str, Recipe]) -> dict[str, Recipe]:
+    """The strategies of one encoder beside each other, encoders and strategies else in their order."""
+    order = list(dict.fromkeys(recipe.settings.encoder for recipe in recipes.values()))
+    return dict(sorted(recipes.items(), key=lambda row: order.index(row[1].settings.encoder)))
 
 
 def _check_complete(reports: Path, folder: Path, recipe: Recipe, picture: str) -> None:

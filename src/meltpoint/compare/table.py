@@ -26,6 +26,7 @@ class Strategy:
     """A strategy's deciding metric of the main head, its standing in words, and its number among the colours."""
 
     name: str
+    encoder: str  # the name of its backbone, and the side of its images
     colour: int  # 0 is the winner's
     wins: bool
     standing: str
@@ -36,12 +37,13 @@ class Strategy:
 
 
 def strategies_of(decision: Decision) -> list[Strategy]:
-    """The strategies in the order of params.yaml."""
+    """The strategies in the order of params.yaml, those of one encoder beside each other."""
     head, metric = decision.results.main_head, decision.settings.metric
     losers = [row.name for row in decision.rows if row.name != decision.winner]
     return [
         Strategy(
             name=row.name,
+            encoder=encoder_of(decision, row.name),
             colour=1 + losers.index(row.name) if row.name in losers else 0,
             wins=row.name == decision.winner,
             standing=STANDINGS[decision.ruling.standings[row.name]],
@@ -52,6 +54,12 @@ def strategies_of(decision: Decision) -> list[Strategy]:
         )
         for row in decision.rows
     ]
+
+
+def encoder_of(decision: Decision, name: str) -> str:
+    """What a strategy is made of: tf_efficientnet_lite0 at 128 px."""
+    recipe = decision.results.recipes[name]
+    return f"{recipe.encoder.name} at {recipe.views.side} px"
 
 
 @dataclass(frozen=True)
@@ -172,10 +180,12 @@ def _title(decision: Decision) -> str:
 def _strategies(decision: Decision) -> list[str]:
     head, metric = decision.results.main_head, formatting.METRICS[decision.settings.metric]
     shown = ["train_seconds", "latency_p50_ms", "megabytes", "trainable_parameters"]
-    titles = ["strategy", f"test {metric} on {head}", "val", *(formatting.COSTS[name] for name in shown), "standing"]
+    costs = [formatting.COSTS[name] for name in shown]
+    titles = ["strategy", "encoder", f"test {metric} on {head}", "val", *costs, "standing"]
     rows = [
         [
             f"**{strategy.name}**" if strategy.wins else strategy.name,
+            strategy.encoder,
             say_score(decision, strategy),
             formatting.value_of(decision.settings.metric, strategy.val),
             *(formatting.cost(name, row.cost[name]) for name in shown),
