@@ -35,6 +35,7 @@ def below(kind: type[BaseException]) -> Iterator[type[BaseException]]:
         yield from below(child)
 
 
+@pytest.mark.filterwarnings("ignore")  # MLflow's modules warn of each other while they are imported
 def test_every_exception_of_the_library_becomes_ours() -> None:
     for name in imported():
         import_module(name)
