@@ -50,6 +50,10 @@ def moves(house: Any) -> list[tuple[str, str | None, str | None]]:
 
 
 def test_first_and_again(house: Any) -> None:
+    for half in ("augment/.s128.x.png", "augment/gone.png", "strategies/frozen/.metrics.x.json"):
+        house.folder.joinpath("reports", half).write_bytes(
+            b"half of a file"
+        )  # of a killed stage, of a row that is gone
     outcome, store = register(house.params), open_store("shapes")
     assert outcome.sentence == "shapes version 1 (frozen) is the champion: the first version to pass; every floor holds"
     assert moves(house) == [("champion", None, "1")]
@@ -75,12 +79,14 @@ def test_first_and_again(house: Any) -> None:
     } <= set(runs["frozen"].data.metrics)
     assert {"data", "git", "stage", "strategy", "meltpoint.key", "meltpoint.version"} <= set(runs["frozen"].data.tags)
     shown = {info.path for info in store.client.list_artifacts(runs["frozen"].info.run_id)}
+    assert ".metrics.x.json" not in shown
     assert {"images", "pictures", "metrics.json", "predictions.parquet", "test_mistakes.json"} <= shown
     charts = [info.path for info in store.client.list_artifacts(runs["frozen"].info.run_id, "images")]
     assert {path.split("/")[-1].split("+")[0] for path in charts} == {"confusion", "hierarchy", "mistakes", "roc"}
     assert runs["frozen"].data.params["task.tree"] == "null"
     shown = {info.path for info in store.client.list_artifacts(runs["parent"].info.run_id)}
     assert {"compare.json", "augment-s128.png", "params.yaml"} <= shown
+    assert "augment-gone.png" not in shown
 
 
 def test_probabilities_of_many_classes_stay_in_the_parquet(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -44,7 +44,7 @@ CHARTED = (
 )  # pictures that stand among the charts of a run
 REPORTS = (
     "compare.html", "compare.md", "compare.json", "data.json", "split.json", "duplicates.png",
-    "augment.png", "augment/*.png",  # of older states, and of today's
+    "augment.png",  # of older states; today each row of views has one
 )  # fmt: skip
 
 
@@ -114,15 +114,20 @@ def _log_data(store: Store, state: PipelineState, run: "Run") -> None:
     store.client.log_inputs(run.info.run_id, inputs)
 
 
+def _finished(paths: Iterable[Path]) -> list[Path]:
+    """The files among paths, sorted, without those under temporary names: a killed stage leaves such halves behind."""
+    return sorted(path for path in paths if path.is_file() and not path.name.startswith("."))
+
+
 def _log_strategy_files(store: Store, state: PipelineState, run: "Run", card: Card) -> None:
     reports = state.folder / "reports" / "strategies" / card.strategy
-    files = sorted(file for file in reports.rglob("*") if file.is_file())
+    files = _finished(reports.rglob("*"))
     digest = digest_of([*files, state.folder / "models" / card.strategy / "card.json"], state.folder)
     if run.data.tags.get(SHOWN) == digest:
         return
     with TemporaryDirectory() as name:
         folder = Path(name)
-        shutil.copytree(reports, folder, dirs_exist_ok=True)
+        shutil.copytree(reports, folder, ignore=shutil.ignore_patterns(".*"), dirs_exist_ok=True)
         shutil.copyfile(state.folder / "models" / card.strategy / "card.json", folder / "card.json")
         for key in CHARTED:
             if (picture := reports / "pictures" / f"{key}.png").exists():
@@ -137,7 +142,8 @@ def _log_strategy_files(store: Store, state: PipelineState, run: "Run", card: Ca
 
 
 def _log_reports(store: Store, state: PipelineState, run: "Run") -> None:
-    found = [file for name in REPORTS for file in sorted((state.folder / "reports").glob(name))]
+    names = [*REPORTS, *(f"augment/{row}.png" for row in state.params.get("views", {}))]
+    found = [file for name in names if (file := state.folder / "reports" / name).is_file()]
     files = [*found, state.folder / "params.yaml"]
     digest = digest_of(files, state.folder)
     if run.data.tags.get(SHOWN) == digest:
