@@ -141,6 +141,24 @@ def test_a_rebuild_that_fails_leaves_everything(tracked: Any, monkeypatch: pytes
     assert {name for name in after.keys() - before.keys() if not name.endswith(".lock")} == set()
 
 
+def test_nothing_is_registered_between_writing_and_swapping(tracked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    register(tracked.params)
+    tracked.commit()
+    moved, tried = move(tracked, "moved", monkeypatch), []
+    real = module.sync
+
+    def sync_and_try(*words: Any) -> Any:
+        written = real(*words)
+        lock = str(moved.folder / "mlruns" / ".register.lock")
+        script = f"import filelock; filelock.FileLock({lock!r}).acquire(timeout=0)"
+        tried.append(subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True))
+        return written
+
+    monkeypatch.setattr(module, "sync", sync_and_try)
+    assert look(moved, repair=True).left == []
+    assert [one.stderr.strip().splitlines()[-1].split(":")[0] for one in tried] == ["filelock._error.Timeout"]
+
+
 def test_nothing_is_rebuilt_while_a_training_writes(tracked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     register(tracked.params)
     tracked.commit()

@@ -16,6 +16,7 @@ from meltpoint.progress import say
 from meltpoint.recovery.archive import Archive, open_archive
 from meltpoint.recovery.restore import ledger_versions
 from meltpoint.recovery.sync import sync
+from meltpoint.registry.promotion import registry_lock
 from meltpoint.registry.versions import is_placeholder, key_of, versions_of
 from meltpoint.tracking.database import database, database_uri, local_artifacts, make_database, open_tables, read_schema
 from meltpoint.tracking.runs import PROCESS, RUNNING, is_alive, runs_of
@@ -83,9 +84,10 @@ def rebuild(root: Path, stores: Sequence[Store]) -> list[str]:
     fresh = path.with_name(f".{kept.name}.db")
     try:
         make_database(root, fresh)
-        _, problems = sync(root, database_uri(fresh))
-        kept.mkdir()
-        _swap(fresh, path, kept / path.name)
+        with registry_lock(root):  # what is registered between the two would be lost
+            _, problems = sync(root, database_uri(fresh))
+            kept.mkdir()
+            _swap(fresh, path, kept / path.name)
     except BaseException:
         for entry in set(_entries(root)) - before:
             shutil.rmtree(entry)

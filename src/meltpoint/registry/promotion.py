@@ -61,7 +61,7 @@ def promotion_lock(store: Store) -> Iterator[None]:
     Raises:
         PromotionError: what a crash left belongs to another store.
     """
-    with _alone(store):
+    with registry_lock(store.root):
         if told := _end(store, store.root):
             say(told)
         yield
@@ -145,15 +145,15 @@ def finish(store: Store, root: Path) -> str | None:
     Raises:
         PromotionError: it was begun in another store, or a step failed again.
     """
-    with _alone(store):
+    with registry_lock(store.root):
         return _end(store, root)
 
 
 @contextmanager
-def _alone(store: Store) -> Iterator[None]:
-    """Hold the lock of acts; who has to wait for it is told."""
-    (store.root / "mlruns").mkdir(exist_ok=True)
-    lock = FileLock(str(store.root / "mlruns" / ".register.lock"))
+def registry_lock(root: Path) -> Iterator[None]:
+    """Keep every other process and thread from changing the registry; who has to wait is told. It can be nested."""
+    (root / "mlruns").mkdir(exist_ok=True)
+    lock = FileLock(str(root / "mlruns" / ".register.lock"), is_singleton=True)
     try:
         lock.acquire(timeout=PATIENCE)
     except Timeout:
