@@ -20,12 +20,12 @@ def trained(
 ) -> Trained:
     """A strategy whose classes, by head, have these recalls."""
     card = SimpleNamespace(main_head=next(iter(heads)), views="s128", images=SimpleNamespace(side=size))
-    predictor: Any = SimpleNamespace(card=card, folder=tmp_path, milliseconds=milliseconds)
+    answerer: Any = SimpleNamespace(card=card, predictor=SimpleNamespace(folder=tmp_path), milliseconds=milliseconds)
     scores = {
         head: {"classes": {own: {"precision": 0.5, "recall": recall} for own, recall in classes.items()}}
         for head, classes in heads.items()
     }
-    return Trained(name, "frozen", True, predictor, scores)
+    return Trained(name, "frozen", True, answerer, scores)
 
 
 @pytest.fixture
@@ -33,8 +33,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Latencies are what a predictor says, and grow with its pixels."""
     monkeypatch.setattr(variants, "_latencies", lambda some: [one.milliseconds for one in some])
 
-    def resize(predictor: Any, size: int) -> Any:
-        milliseconds = predictor.milliseconds * (size / predictor.card.images.side) ** 2
+    def resize(answerer: Any, size: int) -> Any:
+        milliseconds = answerer.milliseconds * (size / answerer.card.images.side) ** 2
         return SimpleNamespace(card=SimpleNamespace(images=SimpleNamespace(side=size)), milliseconds=milliseconds)
 
     monkeypatch.setattr(variants, "_resize", resize)

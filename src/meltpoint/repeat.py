@@ -102,10 +102,10 @@ def small_params(preset: dict[str, Any]) -> dict[str, Any]:
         for name, classes in (("shape", SHAPES), ("colour", COLOURS))
     }
     params["split"]["ratios"] = {"train": 0.5, "val": 0.25, "test": 0.25}
-    params["views"]["s128"] |= {"side": 32, "copies": 2}
-    params["encoders"]["lite0"] |= {
-        "name": "test_efficientnet", "weights": {"kind": "random"}, "mean": [0.5] * 3, "std": [0.25] * 3,
-    }  # fmt: skip
+    for views in params["views"].values():
+        views |= {"side": 32, "copies": 2}
+    for encoder in params["encoders"].values():
+        encoder |= {"name": "test_efficientnet", "weights": {"kind": "random"}, "mean": [0.5] * 3, "std": [0.25] * 3}
     params["heads"] = {name: {"label": name, "main": name == "shape"} for name in ("shape", "colour")}
     for strategy in params["strategies"].values():
         strategy["repeats"] = 2

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from meltpoint.model.backbones import tap_key
-from meltpoint.params.read import parse_params
+from meltpoint.params.read import Params, parse_params
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "backbones.md").read_text(encoding="utf-8")
@@ -16,23 +16,22 @@ EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.S)
 ROWS = dict(re.findall(r"^\| ([^|]+?) \| yes \| (.*)\|$", PAGE, flags=re.M))
 
 
-def preset() -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load((ROOT / "presets" / "elpv.yaml").read_text(encoding="utf-8"))
-    return found
+def with_example(example: str) -> Params:
+    """The default preset with the sections of an example, whose encoder all strategies take."""
+    raw: dict[str, Any] = yaml.safe_load((ROOT / "presets" / "elpv.yaml").read_text(encoding="utf-8"))
+    raw |= yaml.safe_load(example)
+    for strategy in raw["strategies"].values():
+        strategy["encoder"] = next(iter(raw["encoders"]))
+    return parse_params(raw, "docs/backbones.md")
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_examples_are_valid_params(example: str) -> None:
-    params = parse_params(preset() | yaml.safe_load(example), "docs/backbones.md")
-    assert [tap_key(head.reads) for head in params.heads.values()]
+    assert [tap_key(head.reads) for head in with_example(example).heads.values()]
 
 
 def test_examples_show_every_kind_of_head_and_of_tap() -> None:
-    heads = [
-        head
-        for example in EXAMPLES
-        for head in parse_params(preset() | yaml.safe_load(example), "docs/backbones.md").heads.values()
-    ]
+    heads = [head for example in EXAMPLES for head in with_example(example).heads.values()]
     assert {head.kind for head in heads} == {"linear", "mlp", "conv"}
     assert {"final", "-4.class+patches", "-1.map"} <= {tap_key(head.reads) for head in heads}
 

@@ -13,7 +13,7 @@ from typing import Any, assert_never
 from meltpoint.data.delimited import column_named, read_cells
 from meltpoint.data.listing import SourceError, locate, repository
 from meltpoint.data.packages import find_package
-from meltpoint.files import sha256_of, write_json
+from meltpoint.files import sha256_of, whole_folder, write_json
 from meltpoint.params.data import (
     ArchiveSource,
     CsvSource,
@@ -59,8 +59,10 @@ class Fingerprint:
 
     def write(self, folder: Path) -> None:
         """Write fingerprint.json, and a file for each encoder: it changes only if that encoder's work does."""
-        for path, content in self.files.items():
-            write_json(folder / path, content)
+        write_json(folder / FINGERPRINT, self.parts)
+        with whole_folder(folder / ENCODERS) as encoders:
+            for name, own in self.encoders.items():
+                write_json(encoders / f"{name}.json", own)
 
 
 def fingerprint(data: Data, weights: Mapping[str, Weights], taps: Mapping[str, list[Any]]) -> Fingerprint:
