@@ -174,15 +174,20 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return house.folder
 
 
-@pytest.fixture
-def house(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
-    """A copy of the finished pipeline, with an empty store of its own, as the working directory."""
+def enter_copy(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of a finished pipeline as working directory; nothing in the environment leads to another store."""
     folder = tmp_path / "a house"
     shutil.copytree(finished, folder)
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "DVC_ROOT", "DVC_EXP_NAME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(folder)
-    return House(folder)
+    return folder
+
+
+@pytest.fixture
+def house(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
+    """A copy of the finished pipeline, with an empty store of its own, as the working directory."""
+    return House(enter_copy(finished, tmp_path, monkeypatch))
 
 
 class Tracked(House):

@@ -57,11 +57,7 @@ def one_thread() -> Iterator[None]:
 
 
 def make_head(label: str, **changes: Any) -> LinearHead:
-    facts: dict[str, Any] = {
-        "kind": "linear", "label": label, "tap": "final", "weight": 1.0, "class_weights": "none", "target": "nominal",
-        "where": None, "threshold": None, "unknown": None, "main": False,
-    }  # fmt: skip
-    return LinearHead.model_validate(facts | changes)
+    return LinearHead.model_validate({"kind": "linear", "label": label, **changes})
 
 
 def make_card(heads: Mapping[str, Head], classes: Mapping[str, list[str]], **changes: Any) -> Card:

@@ -109,18 +109,7 @@ def test_a_norm_that_stores_nothing_is_no_partner() -> None:
 
 def test_a_model_is_fused_with_its_heads_kept() -> None:
     backbone = build("test_efficientnet")
-    head = LinearHead(
-        kind="linear",
-        label="a",
-        tap="final",
-        weight=1.0,
-        class_weights="none",
-        target="nominal",
-        where=None,
-        threshold=None,
-        unknown=None,
-        main=True,
-    )
+    head = LinearHead(kind="linear", label="a", main=True)
     model = Model(backbone, build_heads({"a": head}, backbone, {"a": 3}), {"a": "final"}).eval()
     fused = fuse(model)
     assert norms(fused) == 0

@@ -9,18 +9,7 @@ from meltpoint.tasks.classification.objective import build_objective
 from meltpoint.tasks.contract import Objective, Scores
 from meltpoint.train.losses import Losses, choose_best, name_scores, own_rows
 
-HEAD = LinearHead(
-    kind="linear",
-    label="x",
-    tap="final",
-    weight=1.0,
-    class_weights="none",
-    target="nominal",
-    where=None,
-    threshold=None,
-    unknown=None,
-    main=True,
-)
+HEAD = LinearHead(kind="linear", label="x", main=True)
 CLASSES = ["a", "b", "c"]
 KNOWN = pd.Series(["a"], dtype="string")
 

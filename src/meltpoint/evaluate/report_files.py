@@ -1,5 +1,6 @@
 """The files of an evaluation that every task writes: predictions, scores, and tables for `dvc plots`."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pandas as pd
 from meltpoint.evaluate.curves import Curve, average
 from meltpoint.evaluate.judgement import HeadJudgement, Judgement
 from meltpoint.files import whole_file, write_json
+from meltpoint.progress import track
 from meltpoint.tables import write_predictions
 
 POINTS = 200  # of a curve in a table: as many as a chart can show
@@ -33,6 +35,12 @@ def write_judgement(
     _write_curve(precision_recall, "recall", "precision", folder / "precision_recall.csv")
     _write_table(judged.reliability[["confidence", "accuracy", "images", "low", "high"]], folder / "reliability.csv")
     _write_table(_pairs(judged, most), folder / "confusion.csv")
+
+
+def draw_pictures(pictures: Mapping[str, Callable[[Path], None]], folder: Path) -> None:
+    """Draw each picture, by name, into `folder`."""
+    for name, draw in track(pictures.items(), "drawing", len(pictures), unit="picture"):
+        draw(folder / f"{name}.png")
 
 
 def _pairs(judged: HeadJudgement, most: int | None) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from finished_pipeline import enter_copy
 from PIL import Image
 from torch.nn.functional import cross_entropy
 
@@ -169,12 +170,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def scene(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
-    folder = tmp_path / "a house"
-    shutil.copytree(finished, folder)
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "DVC_ROOT", "DVC_EXP_NAME"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(folder)
-    return House(folder)
+    return House(enter_copy(finished, tmp_path, monkeypatch))
 
 
 def test_scores_are_named_by_head_metric_and_class(scene: House) -> None:

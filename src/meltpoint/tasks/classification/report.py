@@ -7,11 +7,10 @@ import pandas as pd
 
 from meltpoint.evaluate.confusion import draw_confusion
 from meltpoint.evaluate.judgement import Judgement
-from meltpoint.evaluate.report_files import write_judgement
+from meltpoint.evaluate.report_files import draw_pictures, write_judgement
 from meltpoint.files import whole_folder
 from meltpoint.images.views import Views
 from meltpoint.params.judging import Evaluate
-from meltpoint.progress import track
 from meltpoint.tasks.answerer import Answerer
 from meltpoint.tasks.classification.mistakes import draw_mistakes, worst_mistakes
 from meltpoint.tasks.classification.plots import draw_hierarchy, draw_precision_recall, draw_reliability, draw_roc
@@ -47,5 +46,4 @@ def _draw_pictures(judgement: Judgement, name: str, folder: Path) -> None:
     if judgement.trees:
         title = f"{name}: what the tree does (test)"
         pictures["hierarchy"] = lambda path: draw_hierarchy(judgement.trees["test"], title, path)
-    for picture, draw in track(pictures.items(), "drawing", len(pictures), unit="picture"):
-        draw(folder / f"{picture}.png")
+    draw_pictures(pictures, folder)

@@ -8,11 +8,10 @@ import pandas as pd
 
 from meltpoint.evaluate.confusion import draw_confusion
 from meltpoint.evaluate.judgement import Judgement
-from meltpoint.evaluate.report_files import write_judgement
+from meltpoint.evaluate.report_files import draw_pictures, write_judgement
 from meltpoint.files import whole_folder
 from meltpoint.images.views import Views
 from meltpoint.params.judging import Evaluate
-from meltpoint.progress import track
 from meltpoint.tasks.answerer import Answerer
 from meltpoint.tasks.segmentation.answer import masks_of
 from meltpoint.tasks.segmentation.iou_plot import draw_bars
@@ -46,5 +45,4 @@ def write_report(
                 path,
             ),
         }
-        for name, draw in track(pictures.items(), "drawing", len(pictures), unit="picture"):
-            draw(temporary / "pictures" / f"{name}.png")
+        draw_pictures(pictures, temporary / "pictures")
