@@ -1,7 +1,7 @@
 """Where things stand in the pictures of the report: scales, ticks, marks. Coordinates only; the template draws them."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pandas as pd
@@ -47,7 +47,6 @@ class Mark:
     """
 
     name: str
-    label: str  # its name, and where they differ its encoder and the side of its images
     score: str
     x: float
     y: float
@@ -141,10 +140,8 @@ class Point:
         return self.interval or Interval(self.score, self.score)
 
 
-def place_quality(
-    points: dict[str, Point], metric: str, kind: str, margin: float, names: Mapping[str, str] | None = None
-) -> QualityCost:
-    """Lay out quality over cost (in the unit of `kind`), which runs by decades; `names` stand for longer ones.
+def place_quality(points: dict[str, Point], metric: str, kind: str, margin: float) -> QualityCost:
+    """Lay out quality over cost (in the unit of `kind`), which runs by decades.
 
     The band is from the best score on test to the margin from it.
     """
@@ -158,12 +155,11 @@ def place_quality(
     bounds = [end for point in points.values() for end in (point.ends.low, point.ends.high, *point.trainings)]
     y = _fit([*bounds, best - sign * margin], bottom, top)
     at = {name: x(floor[name]) for name in sorted(points, key=lambda name: floor[name])}
-    told = {name: (names or {}).get(name, name) for name in at}
-    labels = _labels({name: (at[name], y(points[name].ends.high)) for name in at}, told, left)
+    labels = _labels({name: (at[name], y(points[name].ends.high)) for name in at}, left)
     marks = [
         Mark(
-            name, told[name], value_of(metric, points[name].score), at[name], y(points[name].score),
-            y(points[name].ends.low), y(points[name].ends.high), *labels[name],
+            name, value_of(metric, points[name].score), at[name], y(points[name].score), y(points[name].ends.low),
+            y(points[name].ends.high), *labels[name],
             right=at[name] < WIDTH - 60 and not any(8 < other - at[name] < 56 for other in at.values()),
             trainings=[y(score) for score in points[name].trainings] if len(points[name].trainings) > 1 else [],
         )
@@ -238,15 +234,13 @@ def _dots(table: pd.DataFrame, x: Scale, y: Scale) -> list[Dot]:
     return [Dot(x(confidence), y(accuracy), round(2.5 + 9 * math.sqrt(part), 1)) for confidence, accuracy, part in rows]
 
 
-def _labels(
-    tops: dict[str, tuple[float, float]], told: Mapping[str, str], left: float
-) -> dict[str, tuple[float, float]]:
+def _labels(tops: dict[str, tuple[float, float]], left: float) -> dict[str, tuple[float, float]]:
     """Names above the tops (x, y) of the intervals, inside the picture, each raised until it covers no other."""
     placed: dict[str, tuple[float, float]] = {}
     for name, (x, y) in tops.items():
-        half, halves = 4.1 * len(told[name]), {other: 4.1 * len(told[other]) for other in placed}
+        half = 4.1 * len(name)
         x, y = min(max(x, left + half), WIDTH - half), y - 9
-        while any(abs(x - u) < half + halves[other] + 6 and abs(y - v) < 16 for other, (u, v) in placed.items()):
+        while any(abs(x - u) < half + 4.1 * len(other) + 6 and abs(y - v) < 16 for other, (u, v) in placed.items()):
             y -= 16
         placed[name] = (round(x, 1), round(y, 1))
     return placed

@@ -103,14 +103,12 @@ def _context(decision: Decision) -> dict[str, Any]:
 
 
 def _quality(decision: Decision, strategies: list[Strategy]) -> Any:
-    settings, head, recipes = decision.settings, decision.results.main_head, decision.results.recipes
+    settings, head = decision.settings, decision.results.main_head
     points = {
         strategy.name: Point(strategy.test, row.intervals["test"][head], row.cost[settings.cost], row.runs)
         for strategy, row in zip(strategies, decision.rows, strict=True)
     }
-    several = len({strategy.encoder for strategy in strategies}) > 1
-    rows = {name: f"{name} · {recipe.settings.encoder} {recipe.views.side} px" for name, recipe in recipes.items()}
-    return place_quality(points, settings.metric, settings.cost, settings.margin, rows if several else {})
+    return place_quality(points, settings.metric, settings.cost, settings.margin)
 
 
 def _differences(decision: Decision) -> Any:
