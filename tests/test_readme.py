@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from meltpoint.params.read import parse_params
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MAP = README.split("## The map of the house")[1].split("```")[1]
@@ -60,3 +62,11 @@ def test_every_guarantee_names_a_test_that_is_there() -> None:
     assert rows
     assert all(tests)
     assert [path for paths in tests for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_rows_to_add_fit_the_default() -> None:
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    (rows,) = re.findall(r"```yaml\n(.*?)```", README, flags=re.S)
+    for section, added in yaml.safe_load(rows).items():
+        params[section] |= added
+    assert parse_params(params, "README.md").strategies.keys() == {"frozen", "finetune", "frozen_224"}
