@@ -107,6 +107,7 @@ def decode_text(data: bytes) -> tuple[str, str]:
     """The text and the encoding it was read with: a byte order mark decides, then UTF-8, then the likeliest rest."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", "replace"), "utf-16"
+    # charset-normalizer looks at how often letters occur, and a table of few different words misleads it
     for encoding, said in (("utf-8-sig", "utf-8"), ("gbk", "gbk"), ("cp1252", "cp1252")):
         if encoding == "gbk" and not _paired(data):
             continue
