@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from queue import Queue
 from types import SimpleNamespace
 from typing import Any
 
@@ -225,17 +226,15 @@ def test_a_decision_against_another_champion_is_refused(store: Store) -> None:
     assert read_ledger(store.root) == []
 
 
-def test_who_has_to_wait_is_told(
-    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_who_has_to_wait_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: Queue[str] = Queue()
     monkeypatch.setattr(promotion, "PATIENCE", 0.01)
+    monkeypatch.setattr(promotion, "say", said.put)
     with ThreadPoolExecutor(1) as pool:
         with promotion_lock(store):
             second = pool.submit(act, store)
-            said = ""
-            while "waiting for it to end" not in said:
-                said += capsys.readouterr().out  # it may come in pieces
-                assert not second.done()
+            assert "waiting for it to end" in said.get(timeout=60)
+            assert not second.done()
             assert at(store) == BEFORE
         second.result()
     assert at(store) == AFTER
