@@ -22,12 +22,13 @@ from meltpoint.model.backbones import build_backbone
 from meltpoint.model.card import FORMAT, Card, HeadCard
 from meltpoint.model.model import Model, build_heads, save_model
 from meltpoint.params.read import Params, read_params
-from meltpoint.registry.register import register
+from meltpoint.registry.register import Outcome, register
 from meltpoint.shards import open_shards, write_shards
 from meltpoint.tables import check_samples, write_predictions
 from meltpoint.tasks.answerer import open_answerer
 from meltpoint.tasks.classification.metrics import judge_heads
 from meltpoint.tracking.database import make_database
+from meltpoint.tracking.pipeline_state import PipelineState, read_state
 
 ROOT = Path(__file__).parents[1]
 CLASSES = {"shape": ["circle", "square"], "colour": ["blue", "green", "red"]}
@@ -47,6 +48,14 @@ class House:
     @property
     def params(self) -> Params:
         return read_params(self.folder / "params.yaml")
+
+    @property
+    def state(self) -> PipelineState:
+        return read_state(self.params.register_.name, self.params.effective, self.folder)
+
+    def register(self) -> Outcome:
+        """As the stage `register`."""
+        return register(self.state, self.params.gate)
 
     def edit(self, change: Callable[[dict[str, Any]], object]) -> None:
         """Change params.yaml through a function of its content."""
@@ -218,12 +227,12 @@ class Tracked(House):
 
     def promote_twice(self) -> None:
         """Version 1 wins; then another training of `frozen` gives version 2. Both are committed."""
-        register(self.params)
+        self.register()
         self.commit()
         self.edit(lambda raw: raw["strategies"]["frozen"]["probe"].update(lr=0.5))
         self.train("frozen", 3)
         self.decide("frozen")
-        register(self.params)
+        self.register()
         self.commit()
 
 

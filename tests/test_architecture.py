@@ -195,7 +195,9 @@ MADE_OF_ALL = {
     "recipe",
     "readings",
     "taps",
-}  # of many sections: what trainings and encoders depend on, tested in tests/params
+    "effective",
+    "gate",
+}  # of many sections: what trainings, encoders and versions depend on, tested in tests/params and tests/registry
 
 
 @pytest.mark.parametrize("stage", DVC)

@@ -22,14 +22,13 @@ from meltpoint.params.read import ParamsError, parse_params, read_params
 from meltpoint.recovery.rollback import rollback
 from meltpoint.registry.ledger import AliasChange
 from meltpoint.registry.promotion import Move, promote
-from meltpoint.registry.register import register
 from meltpoint.registry.rescoring import rescore
 from meltpoint.registry.version_files import fetch, fingerprint
 from meltpoint.registry.versions import KEY, aliases, create_version
 from meltpoint.tables import read_predictions
 from meltpoint.tasks.answerer import open_answerer
 from meltpoint.tracking.log_runs import log_strategy
-from meltpoint.tracking.pipeline_state import PipelineState, state_of
+from meltpoint.tracking.pipeline_state import PipelineState, read_state
 from meltpoint.tracking.store import Store, open_store
 
 BEFORE = Path(__file__).parents[1] / "fixtures" / "before_rows"
@@ -41,7 +40,7 @@ LINE: dict[str, Any] = json.loads((BEFORE / "promotions.jsonl").read_text())
 def state() -> PipelineState:
     """As the archive reads a commit whose params.yaml is of other code."""
     kept = {key: value for key, value in RAW.items() if key != "register"}
-    return state_of("shapes", kept, BEFORE)
+    return read_state("shapes", kept, BEFORE)
 
 
 def test_its_model_says_what_it_said(tmp_path: Path) -> None:
@@ -76,7 +75,7 @@ def test_its_state_is_known(tmp_path: Path) -> None:
 
 
 def test_its_champion_is_scored_again_by_the_gate(house: Any) -> None:
-    verdict = rescore(house.folder, "frozen", MODEL, "the champion", house.params).verdict
+    verdict = rescore(house.state, "frozen", MODEL, "the champion", house.params.gate).verdict
     assert re.search(r"accuracy on shape against the champion's \d+\.\d% on 18 test images", verdict.why)
 
 
@@ -95,7 +94,7 @@ def reigning(house: Any) -> Store:
 
 def test_its_champion_is_followed_and_comes_back(reigning: Store, house: Any) -> None:
     house.train("frozen", 3)  # its report is younger than the champion
-    outcome = register(house.params)
+    outcome = house.register()
     assert (outcome.version, outcome.alias) == ("2", "champion"), outcome.sentence
     assert "against the champion's" in outcome.sentence
     told = rollback(reigning, None, "as it was")

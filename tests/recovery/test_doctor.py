@@ -14,11 +14,9 @@ from meltpoint.recovery.doctor import Report, doctor
 from meltpoint.registry import promotion
 from meltpoint.registry.golden_answers import check_golden_answers
 from meltpoint.registry.ledger import LEDGER
-from meltpoint.registry.register import register
 from meltpoint.registry.version_files import fetch
 from meltpoint.registry.versions import aliases, is_whole, versions_of
 from meltpoint.tracking.database import read_schema
-from meltpoint.tracking.pipeline_state import read_state
 from meltpoint.tracking.runs import KILLED, PROCESS, RUNNING, open_child
 from meltpoint.tracking.store import open_store
 
@@ -32,14 +30,14 @@ def wrong(house: Any) -> list[str]:
 
 
 def test_a_healthy_store(house: Any) -> None:
-    register(house.params)
+    house.register()
     assert look(house) == Report([], [])
 
 
 @pytest.mark.parametrize(("registered", "mend"), [(True, "meltpoint sync"), (False, "make repro")])
 def test_no_store_is_told(house: Any, registered: bool, mend: str) -> None:
     if registered:
-        register(house.params)
+        house.register()
     (house.folder / "mlruns" / "mlflow.db").unlink()
     (finding,) = look(house, repair=True).left
     assert "so that MLflow shows nothing" in finding.what
@@ -48,7 +46,7 @@ def test_no_store_is_told(house: Any, registered: bool, mend: str) -> None:
 
 
 def test_runs_of_dead_processes_are_closed(house: Any) -> None:
-    store, state = open_store("shapes"), read_state(house.params)
+    store, state = open_store("shapes"), house.state
     alive, dead = open_child(store, state, "frozen", "a"), open_child(store, state, "finetune", "d")
     elsewhere = open_child(store, state, "finetune", "e")
     gone = subprocess.Popen([sys.executable, "-c", ""])
@@ -67,7 +65,7 @@ def test_runs_of_dead_processes_are_closed(house: Any) -> None:
 
 
 def test_a_process_that_reuses_the_number_is_another(house: Any) -> None:
-    store, state = open_store("shapes"), read_state(house.params)
+    store, state = open_store("shapes"), house.state
     run = open_child(store, state, "frozen", "a")
     host = run.data.tags[PROCESS].split()[0]
     store.log(run.info.run_id, tags={PROCESS: f"{host} {os.getpid()} 5"})
@@ -75,7 +73,7 @@ def test_a_process_that_reuses_the_number_is_another(house: Any) -> None:
 
 
 def test_aliases_follow_the_ledger(house: Any) -> None:
-    register(house.params)
+    house.register()
     store = open_store("shapes")
     store.client.delete_registered_model_alias("shapes", "champion")
     store.client.set_registered_model_alias("shapes", "candidate", "1")
@@ -91,7 +89,7 @@ def test_aliases_follow_the_ledger(house: Any) -> None:
 
 
 def test_a_lost_ledger_takes_no_alias(house: Any) -> None:
-    register(house.params)
+    house.register()
     (house.folder / LEDGER).unlink()
     (finding,) = look(house, repair=True).left
     assert "promotions.jsonl says nothing of shapes" in finding.what
@@ -111,7 +109,7 @@ def test_a_promotion_that_was_cut_short_is_finished(house: Any, monkeypatch: pyt
     with monkeypatch.context() as patch:
         patch.setattr(promotion, "append", fail)
         with pytest.raises(KeyboardInterrupt):
-            register(house.params)
+            house.register()
     assert house.ledger() == []
     assert wrong(house)[0].startswith("a promotion was interrupted: shapes: ")
     assert look(house, repair=True).left == []

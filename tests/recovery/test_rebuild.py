@@ -20,11 +20,9 @@ from meltpoint.recovery import rebuild as module
 from meltpoint.recovery.doctor import REPAIR, Report, doctor
 from meltpoint.registry.golden_answers import check_golden_answers
 from meltpoint.registry.ledger import LEDGER
-from meltpoint.registry.register import register
 from meltpoint.registry.version_files import VersionError, fetch
 from meltpoint.registry.versions import aliases
 from meltpoint.tracking.database import known_schemas, read_schema
-from meltpoint.tracking.pipeline_state import read_state
 from meltpoint.tracking.runs import PROCESS, open_child, runs_of
 from meltpoint.tracking.store import open_store
 
@@ -71,13 +69,13 @@ def test_a_moved_repository_finds_its_files(tracked: Any, monkeypatch: pytest.Mo
     assert all(store.client.list_artifacts(run.info.run_id) for run in runs_of(store))
     assert {path.name for path in (kept(moved) / "artifacts").iterdir()} == old | {"models"}
     assert read_schema(kept(moved) / "mlflow.db") == known_schemas()[0]
-    assert register(moved.params).alias == "champion"
+    assert moved.register().alias == "champion"
     assert len(runs_of(store)) == len(old)
     assert look(moved) == Report([], [])
 
 
 def test_a_copied_repository_keeps_to_itself(tracked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    register(tracked.params)
+    tracked.register()
     tracked.commit()
     copy = type(tracked)(Path(shutil.copytree(tracked.folder, tracked.folder.with_name("copy"), symlinks=True)))
     monkeypatch.chdir(copy.folder)
@@ -94,7 +92,7 @@ def test_what_the_old_store_alone_holds_is_said_before(
     tracked.edit(lambda raw: raw["strategies"]["frozen"]["probe"].update(lr=0.7))
     tracked.train("frozen", 4)
     tracked.decide("frozen")
-    register(tracked.params)  # and nobody commits it
+    tracked.register()  # and nobody commits it
     shutil.rmtree(tracked.folder / "models")
     tracked.call("git", "checkout", "-q", "params.yaml")
     tracked.call("dvc", "checkout", "--quiet", "--force")
@@ -123,7 +121,7 @@ def test_what_the_old_store_alone_holds_is_said_before(
 
 
 def test_a_rebuild_that_fails_leaves_everything(tracked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    register(tracked.params)
+    tracked.register()
     tracked.commit()
     moved = move(tracked, "moved", monkeypatch)
     before = files(moved.folder / "mlruns")
@@ -142,7 +140,7 @@ def test_a_rebuild_that_fails_leaves_everything(tracked: Any, monkeypatch: pytes
 
 
 def test_nothing_is_registered_between_writing_and_swapping(tracked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    register(tracked.params)
+    tracked.register()
     tracked.commit()
     moved, tried = move(tracked, "moved", monkeypatch), []
     real = module.sync
@@ -160,9 +158,9 @@ def test_nothing_is_registered_between_writing_and_swapping(tracked: Any, monkey
 
 
 def test_nothing_is_rebuilt_while_a_training_writes(tracked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    register(tracked.params)
+    tracked.register()
     tracked.commit()
-    child = open_child(open_store("shapes"), read_state(tracked.params), "frozen", "a")
+    child = open_child(open_store("shapes"), tracked.state, "frozen", "a")
     assert PROCESS in child.data.tags
     moved = move(tracked, "moved", monkeypatch)
     (finding,) = look(moved, repair=True).left
@@ -171,7 +169,7 @@ def test_nothing_is_rebuilt_while_a_training_writes(tracked: Any, monkeypatch: p
 
 
 def test_without_dvc_nothing_is_rebuilt(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    register(house.params)
+    house.register()
     moved = move(house, "moved", monkeypatch)
     (finding,) = look(moved, repair=True).left
     assert "not a DVC repository" in finding.remedy
@@ -191,7 +189,7 @@ def test_another_model_under_the_same_number_is_replaced(tracked: Any) -> None:
 
 
 def test_a_file_that_is_no_database_is_replaced(tracked: Any) -> None:
-    register(tracked.params)
+    tracked.register()
     tracked.commit()
     (tracked.folder / "mlruns" / "mlflow.db").write_text("<html>")
     assert look(tracked).left[0].what.endswith("mlflow.db is not a database of MLflow")
@@ -201,7 +199,7 @@ def test_a_file_that_is_no_database_is_replaced(tracked: Any) -> None:
 
 
 def test_an_older_schema_is_replaced(tracked: Any) -> None:
-    register(tracked.params)
+    tracked.register()
     tracked.commit()
     (tracked.folder / "mlruns" / "mlflow.db").write_bytes(b"")
     newest, before = known_schemas()[:2]
@@ -213,7 +211,7 @@ def test_an_older_schema_is_replaced(tracked: Any) -> None:
     assert ([one.remedy for one in report.repaired], report.left) == ([REPAIR], [])
     assert read_schema(tracked.folder / "mlruns" / "mlflow.db") == newest
     assert read_schema(kept(tracked) / "mlflow.db") == before
-    assert register(tracked.params).sentence == "shapes version 1 (frozen) is the champion already"
+    assert tracked.register().sentence == "shapes version 1 (frozen) is the champion already"
 
 
 def make_database_of(schema: str, folder: Path) -> None:
@@ -269,7 +267,7 @@ def wait_for(address: str, process: "subprocess.Popen[bytes]", log: Path) -> Non
 def test_pages_and_champion_work_after_a_move(
     tracked: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    register(tracked.params)
+    tracked.register()
     tracked.commit()
     moved = move(tracked, "moved", monkeypatch).folder
     with pytest.raises(SystemExit):

@@ -11,7 +11,6 @@ from meltpoint.errors import UserError
 from meltpoint.files import read_json, write_json
 from meltpoint.recovery.rollback import RollbackError, rollback
 from meltpoint.registry.golden_answers import AnswersError
-from meltpoint.registry.register import register
 from meltpoint.registry.version_files import VersionError, fetch
 from meltpoint.registry.versions import aliases
 from meltpoint.tracking.store import Store, open_store
@@ -20,9 +19,9 @@ from meltpoint.tracking.store import Store, open_store
 @pytest.fixture
 def twice(house: Any) -> Store:
     """Two champions, one after the other."""
-    register(house.params)
+    house.register()
     house.train("frozen", 3)
-    assert register(house.params).alias == "champion"
+    assert house.register().alias == "champion"
     return open_store("shapes")
 
 
@@ -44,7 +43,7 @@ def test_there_and_back_again(twice: Store, house: Any, capsys: pytest.CaptureFi
 
     ledger = house.folder / "promotions.jsonl"  # later, the old report is offered again
     ledger.write_text(re.sub(r'"when": "\d{4}', '"when": "2100', ledger.read_text()))
-    outcome = register(house.params)
+    outcome = house.register()
     assert outcome.alias == "candidate"
     assert "is older than the champion, which is version 1 since 2100" in outcome.sentence
 
@@ -70,7 +69,7 @@ def test_the_best_champion_so_far_is_not_forgotten(twice: Store, house: Any) -> 
 
 
 def test_a_first_champion_has_none_before_it(house: Any) -> None:
-    register(house.params)
+    house.register()
     with pytest.raises(RollbackError, match="no earlier champion of shapes to go back to: the champion is 1"):
         rollback(open_store("shapes"), None, None)
 

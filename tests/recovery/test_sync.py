@@ -8,7 +8,6 @@ import pytest
 from meltpoint.recovery.snapshots import SnapshotError
 from meltpoint.recovery.sync import SyncError, sync
 from meltpoint.registry.golden_answers import check_golden_answers
-from meltpoint.registry.register import register
 from meltpoint.registry.version_files import VersionError, fetch, fingerprint
 from meltpoint.registry.versions import KEY, MISSING, aliases, is_whole, versions_of
 from meltpoint.tracking.store import Store, open_store
@@ -59,7 +58,7 @@ def test_a_clone_shows_what_was_shown(tracked: Any, cloned: Callable[..., Any]) 
     (again,), _ = sync(house.folder)
     assert (again.new_runs, again.new_versions) == (0, 0)
     assert shown(store) == before
-    assert register(house.params).sentence == "shapes version 2 (frozen) is the champion already"
+    assert house.register().sentence == "shapes version 2 (frozen) is the champion already"
     assert shown(store) == before
 
 
@@ -84,7 +83,7 @@ def test_a_version_without_files_keeps_its_number(tracked: Any, cloned: Callable
 
 
 def test_a_params_file_of_other_code_is_shown_once(tracked: Any, cloned: Callable[..., Any]) -> None:
-    register(tracked.params)
+    tracked.register()
     before, text = shown(open_store("shapes")), (tracked.folder / "params.yaml").read_text()
     tracked.edit(lambda raw: raw.update(gone={"knob": 1}))
     tracked.commit()

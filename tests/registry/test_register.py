@@ -13,11 +13,10 @@ import pytest
 from meltpoint.registry import promotion
 from meltpoint.registry import register as module
 from meltpoint.registry.gate import GateError, Verdict
-from meltpoint.registry.register import RegisterError, register
+from meltpoint.registry.register import RegisterError
 from meltpoint.registry.rescoring import Rescored
 from meltpoint.registry.versions import aliases
 from meltpoint.tasks.classification import registry
-from meltpoint.tracking.pipeline_state import read_state
 from meltpoint.tracking.runs import KILLED, close, open_child
 from meltpoint.tracking.store import Store, open_store
 from meltpoint.tracking.training_curves import LoggedSteps, points_of
@@ -54,12 +53,12 @@ def test_first_and_again(house: Any) -> None:
         house.folder.joinpath("reports", half).write_bytes(
             b"half of a file"
         )  # of a killed stage, of a row that is gone
-    outcome, store = register(house.params), open_store("shapes")
+    outcome, store = house.register(), open_store("shapes")
     assert outcome.sentence == "shapes version 1 (frozen) is the champion: the first version to pass; every floor holds"
     assert moves(house) == [("champion", None, "1")]
     before, ledger = everything(store), house.ledger()
 
-    again = register(house.params)
+    again = house.register()
     assert again.sentence == "shapes version 1 (frozen) is the champion already"
     assert everything(store) == before
     assert house.ledger() == ledger
@@ -91,7 +90,7 @@ def test_first_and_again(house: Any) -> None:
 
 def test_probabilities_of_many_classes_stay_in_the_parquet(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "MOST_CLASSES", 2)
-    register(house.params)
+    house.register()
     table = next((house.folder / "mlruns").rglob("test_predictions.json"))
     columns = json.loads(table.read_text())["columns"]
     assert {"shape.answer", "shape.p.circle", "colour.answer"} <= set(columns)
@@ -99,7 +98,7 @@ def test_probabilities_of_many_classes_stay_in_the_parquet(house: Any, monkeypat
 
 
 def test_a_version_tells_its_story(house: Any) -> None:
-    register(house.params)
+    house.register()
     store = open_store("shapes")
     version = store.client.get_model_version_by_alias("shapes", "champion")
     assert version.description.startswith("Ship frozen: it is good.")
@@ -112,12 +111,12 @@ def test_a_version_tells_its_story(house: Any) -> None:
 
 
 def test_there_and_back(house: Any) -> None:
-    register(house.params)
+    house.register()
     house.train("frozen", 3)
-    assert register(house.params).alias == "champion"
+    assert house.register().alias == "champion"
     assert moves(house)[1:] == [("champion", "1", "2"), ("previous", None, "1")]
     house.train("frozen", 1)
-    assert register(house.params).version == "1", "its version is there, and goes through the gate again"
+    assert house.register().version == "1", "its version is there, and goes through the gate again"
     assert moves(house)[3:] == [("champion", "2", "1"), ("previous", "1", "2")]
     assert aliases(open_store("shapes")) == {"champion": "1", "previous": "2"}
     names = [run.info.run_name for run in open_store("shapes").client.search_runs([open_store("shapes").experiment])]
@@ -130,17 +129,17 @@ def test_the_best_champion_so_far_is_asked_until_another_is_shown_to_be_better(
 ) -> None:
     asked: list[str] = []
 
-    def rescore(folder: Path, strategy: str, champion: Path, title: str, params: Any) -> Rescored:
+    def rescore(state: Any, strategy: str, champion: Path, title: str, rules: Any) -> Rescored:
         asked.append(title)
         return Rescored(Verdict(title == "the champion", f"against {title}"), better)
 
-    register(house.params)
+    house.register()
     monkeypatch.setattr(module, "rescore", rescore)
     house.train("frozen", 3)
-    assert register(house.params).alias == "champion"
+    assert house.register().alias == "champion"
     assert [line["anchor"] for line in house.ledger() if line["alias"] == "champion"] == ["1", "2" if better else "1"]
     house.train("frozen", 4)
-    outcome = register(house.params)
+    outcome = house.register()
     assert asked == ["the champion", "the champion", *([] if better else ["version 1"])]
     assert outcome.alias == ("champion" if better else "candidate")
     if not better:
@@ -149,20 +148,20 @@ def test_the_best_champion_so_far_is_asked_until_another_is_shown_to_be_better(
 
 def test_what_only_leads_replaces_no_champion(house: Any) -> None:
     house.decide("frozen", "not_enough_evidence")
-    assert "as there is no other: the comparison found not enough evidence" in register(house.params).sentence
+    assert "as there is no other: the comparison found not enough evidence" in house.register().sentence
     house.train("frozen", 3)
     house.decide("frozen", "not_enough_evidence")
-    outcome = register(house.params)
+    outcome = house.register()
     assert outcome.alias == "candidate"
     assert "replaces no champion" in outcome.sentence
 
 
 def test_refused_is_candidate_with_a_reason_and_stays_it(house: Any) -> None:
-    register(house.params)
+    house.register()
     house.train("frozen", 4)
     house.edit(lambda raw: raw["register"].update(floors={"shape/accuracy": 1.0}))
     for _ in range(2):
-        outcome = register(house.params)
+        outcome = house.register()
         assert outcome.alias == "candidate"
         assert "champion stays version 1: shape/accuracy is" in outcome.sentence
         assert moves(house) == [("champion", None, "1"), ("candidate", None, "2")]
@@ -170,30 +169,30 @@ def test_refused_is_candidate_with_a_reason_and_stays_it(house: Any) -> None:
     assert "below its floor 1" in store.client.get_model_version("shapes", "2").tags["gate"]
 
     house.edit(lambda raw: raw["register"].update(floors={}))
-    assert register(house.params).alias == "champion"
+    assert house.register().alias == "champion"
     assert moves(house)[2:] == [("champion", "1", "2"), ("previous", None, "1"), ("candidate", "2", None)]
 
 
 def test_floors_hold_for_a_first_champion(house: Any) -> None:
     house.edit(lambda raw: raw["register"].update(floors={"shape/accuracy": 1.0}))
-    outcome = register(house.params)
+    outcome = house.register()
     assert "there is no champion yet" in outcome.sentence
     assert aliases(open_store("shapes")) == {"candidate": "1"}
 
 
 def test_a_ceiling_keeps_the_alias_from_a_model_that_is_too_large(house: Any) -> None:
     house.edit(lambda raw: raw["register"].update(ceilings={"megabytes": 0.05}))
-    outcome = register(house.params)
+    outcome = house.register()
     assert outcome.alias == "candidate"
     assert outcome.sentence.endswith("there is no champion yet: megabytes is 0.1, above its ceiling 0.05")
     house.edit(lambda raw: raw["register"].update(ceilings={"megabytes": 0.2}))
-    assert register(house.params).sentence.endswith("the first version to pass; every floor and ceiling holds")
+    assert house.register().sentence.endswith("the first version to pass; every floor and ceiling holds")
 
 
 def test_a_crash_between_the_aliases_and_the_ledger_is_finished(
     house: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    register(house.params)
+    house.register()
     house.train("frozen", 3)
 
     def crash(*_: Any) -> None:
@@ -201,10 +200,10 @@ def test_a_crash_between_the_aliases_and_the_ledger_is_finished(
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(promotion, "append", crash)
-        register(house.params)
+        house.register()
     assert aliases(open_store("shapes")) == {"champion": "2", "previous": "1"}
     assert len(house.ledger()) == 1
-    assert register(house.params).sentence == "shapes version 2 (frozen) is the champion already"
+    assert house.register().sentence == "shapes version 2 (frozen) is the champion already"
     assert "finished a promotion of shapes that was interrupted: champion 2, previous 1" in capsys.readouterr().out
     assert moves(house)[1:] == [("champion", "1", "2"), ("previous", None, "1")]
 
@@ -212,8 +211,11 @@ def test_a_crash_between_the_aliases_and_the_ledger_is_finished(
 @pytest.mark.slow
 def test_two_at_once_end_with_one_champion(house: Any, tmp_path: Path) -> None:
     """Two experiments of one repository, in working directories of their own, each with another winner."""
-    code = "from meltpoint.params.read import read_params; from meltpoint.registry.register import register\n"
-    code += "print(register(read_params()).sentence)"
+    code = (
+        "from meltpoint.params.read import read_params; from meltpoint.registry.register import register\n"
+        "from meltpoint.tracking.pipeline_state import read_state; params = read_params()\n"
+        "print(register(read_state('shapes', params.effective), params.gate).sentence)"
+    )
     places = [tmp_path / "first", tmp_path / "second"]
     for place in places:
         shutil.copytree(house.folder, place, ignore=shutil.ignore_patterns("mlruns"))
@@ -231,29 +233,29 @@ def test_two_at_once_end_with_one_champion(house: Any, tmp_path: Path) -> None:
 
 
 def test_a_champion_whose_alias_was_deleted_is_put_back(house: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    register(house.params)
+    house.register()
     store, ledger = open_store("shapes"), house.ledger()
     store.client.delete_registered_model_alias("shapes", "champion")
-    outcome = register(house.params)
+    outcome = house.register()
     assert outcome.sentence == "shapes version 1 (frozen) is the champion already"
     said = "champion of shapes had been deleted in MLflow; it is restored: version 1, as in promotions.jsonl"
     assert said in capsys.readouterr().out
     assert aliases(store) == {"champion": "1"}
     assert house.ledger() == ledger, "nothing was decided"
-    register(house.params)
+    house.register()
     assert "restored" not in capsys.readouterr().out
 
 
 def test_all_aliases_deleted_and_another_winner(house: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """The new winner is compared with the champion that the ledger knows, and takes its place in the history."""
-    register(house.params)
+    house.register()
     house.train("frozen", 3)
-    register(house.params)
+    house.register()
     store = open_store("shapes")
     for alias in ("champion", "previous"):
         store.client.delete_registered_model_alias("shapes", alias)
     house.train("frozen", 4)
-    sentence = register(house.params).sentence
+    sentence = house.register().sentence
     assert "against the champion's" in sentence
     assert "first" not in sentence
     said = capsys.readouterr().out
@@ -265,13 +267,13 @@ def test_all_aliases_deleted_and_another_winner(house: Any, capsys: pytest.Captu
 
 
 def test_a_champion_moved_or_deleted_with_its_version_is_told(house: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    register(house.params)
+    house.register()
     house.train("frozen", 3)
-    register(house.params)
+    house.register()
     store = open_store("shapes")
     store.client.set_registered_model_alias("shapes", "champion", "1")
     house.train("frozen", 4)
-    register(house.params)
+    house.register()
     said = capsys.readouterr().out
     assert "champion of shapes is version 1 in MLflow and version 2 in promotions.jsonl" in said
     assert ("champion", "1", "3") in moves(house), "it was compared with the one that MLflow names"
@@ -279,18 +281,18 @@ def test_a_champion_moved_or_deleted_with_its_version_is_told(house: Any, capsys
     store.client.delete_registered_model_alias("shapes", "champion")
     store.client.delete_model_version("shapes", "3")
     house.train("frozen", 5)
-    sentence = register(house.params).sentence
+    sentence = house.register().sentence
     assert "compared with nobody: the champion of promotions.jsonl, version 3, is no longer in MLflow" in sentence
     assert "MLflow has no such version of that model" in capsys.readouterr().out
 
 
 def test_what_was_shown_live_is_completed(house: Any) -> None:
-    store, state = open_store("shapes"), read_state(house.params)
+    store, state = open_store("shapes"), house.state
     live = open_child(store, state, "frozen", FROZEN_1)
     lines = [json.loads(line) for line in (house.folder / "models/frozen/history.jsonl").read_text().splitlines()]
     LoggedSteps.of(store, live.info.run_id).add(points_of(lines[:4], 0, 1))
     close(store, live, KILLED)
-    register(house.params)
+    house.register()
     losses = store.client.get_metric_history(live.info.run_id, "train/loss")
     assert [point.step for point in losses] == [1, 2, 3, 4, 5, 6]
     assert store.client.get_run(live.info.run_id).info.status == "FINISHED"
@@ -298,7 +300,7 @@ def test_what_was_shown_live_is_completed(house: Any) -> None:
 
 
 def test_scores_of_the_shipped_weights_are_the_latest(house: Any) -> None:
-    register(house.params)
+    house.register()
     store = open_store("shapes")
     run = store.client.search_runs([store.experiment], "tags.strategy = 'frozen'")[0]
     metrics = json.loads((house.folder / "reports/strategies/frozen/metrics.json").read_text())
@@ -308,16 +310,16 @@ def test_scores_of_the_shipped_weights_are_the_latest(house: Any) -> None:
 def test_no_decision_is_told(house: Any) -> None:
     (house.folder / "reports" / "compare.json").unlink()
     with pytest.raises(RegisterError, match="Run: dvc repro compare"):
-        register(house.params)
+        house.register()
 
 
 def test_a_decision_about_other_strategies_is_told(house: Any) -> None:
     house.edit(lambda raw: raw["strategies"].pop("finetune"))
     with pytest.raises(RegisterError, match=r"compares \['finetune', 'frozen'\].*has the strategies \['frozen'\]"):
-        register(house.params)
+        house.register()
 
 
 def test_a_floor_of_nothing_is_told(house: Any) -> None:
     house.edit(lambda raw: raw["register"].update(floors={"shape/beauty": 0.5}))
     with pytest.raises(GateError, match="Measured are"):
-        register(house.params)
+        house.register()

@@ -12,9 +12,10 @@ from meltpoint.model.card import read_card
 from meltpoint.model.manifest import write_manifest
 from meltpoint.registry import rescoring as contest
 from meltpoint.registry.gate import Verdict
-from meltpoint.registry.rescoring import judge, rescore, score_again
+from meltpoint.registry.rescoring import judge, rescore
 from meltpoint.tables import read_predictions
 from meltpoint.tasks.classification.paired import Answers
+from meltpoint.tasks.classification.registry import score_again
 from meltpoint.tracking.run_metrics import read_scores
 
 
@@ -63,12 +64,13 @@ def test_few_images_that_the_champion_did_not_learn_from_are_not_judged(house: A
     assert judge(answers, "shape", "the champion", house.params.compare).verdict.passed
 
 
-def check_champion(folder: Any, strategy: str, champion: Any, params: Any) -> Verdict:
-    return rescore(folder, strategy, champion, "the champion", params).verdict
+def against_finetune(house: Any) -> Verdict:
+    champion = house.folder / "models" / "finetune"
+    return rescore(house.state, "frozen", champion, "the champion", house.params.gate).verdict
 
 
 def test_the_champion_is_scored_again_on_todays_images(house: Any) -> None:
-    verdict = check_champion(house.folder, "frozen", house.folder / "models" / "finetune", house.params)
+    verdict = against_finetune(house)
     said = {name: read_scores(house.folder, name)["test/shape/accuracy"] for name in ("frozen", "finetune")}
     assert (
         f"{said['frozen']:.1%} accuracy on shape against the champion's {said['finetune']:.1%} on 18 test images"
@@ -83,13 +85,12 @@ def test_what_the_champion_learnt_from_is_left_out(house: Any, monkeypatch: pyte
     trained = pd.DataFrame({"sha256": test.iloc[:4], "split": "train", "group": pd.NA})
     monkeypatch.setattr(contest, "read_trained_on", lambda _: trained)
     monkeypatch.setattr(contest, "FEWEST", 5)
-    champion = house.folder / "models" / "finetune"
     left_out = 18 - len(set(test) - set(test.iloc[:4]))
-    why = check_champion(house.folder, "frozen", champion, house.params).why
+    why = against_finetune(house).why
     assert f"on {18 - left_out} test images" in why
     assert f"the champion was trained on {left_out} test images of today's, which are left out" in why
     monkeypatch.setattr(contest, "FEWEST", 50)
-    refused = check_champion(house.folder, "frozen", champion, house.params)
+    refused = against_finetune(house)
     assert not refused.passed
     assert "50 are the least to judge by" in refused.why
 
@@ -98,11 +99,11 @@ def test_a_champion_that_does_not_say_what_it_learnt_from(house: Any, monkeypatc
     """As those of version 0.1: it is judged while the split is the one that it was trained with."""
     champion = house.folder / "models" / "finetune"
     monkeypatch.setattr(contest, "read_trained_on", lambda _: None)
-    assert "on 18 test images" in check_champion(house.folder, "frozen", champion, house.params).why
+    assert "on 18 test images" in against_finetune(house).why
     card = read_json(champion / "card.json")
     write_json(champion / "card.json", card | {"data": "0" * 64})
     write_manifest(champion)
-    verdict = check_champion(house.folder, "frozen", champion, house.params)
+    verdict = against_finetune(house)
     assert not verdict.passed
     assert "the champion does not say what it was trained on" in verdict.why
 
@@ -131,7 +132,7 @@ def test_a_margin_of_1_is_no_end_of_every_metric(house: Any, metric: str) -> Non
 def test_another_geometry_is_scored_from_the_pictures(house: Any) -> None:
     house.edit(lambda raw: raw["views"]["s128"].update(interpolation="bicubic"))
     champion = contest.open_answerer(house.folder / "models" / "frozen")
-    again = score_again(champion, house.folder, house.params)
+    again = score_again(champion, house.folder, house.params.views, "accuracy", 16)
     before = read_predictions(
         house.folder / "reports" / "strategies" / "frozen" / "predictions.parquet", champion.card.classes
     )
@@ -151,7 +152,7 @@ def test_the_champion_answers_by_its_own_threshold(house: Any, interpolation: st
     card["heads"]["shape"]["threshold"] = 0.0
     write_json(champion / "card.json", card)
     write_manifest(champion)
-    verdict = check_champion(house.folder, "frozen", champion, house.params)
+    verdict = against_finetune(house)
     assert "accuracy on shape against the champion's 50.0% on 18 test images" in verdict.why
 
 
@@ -172,7 +173,7 @@ def relabel(house: Any, monkeypatch: pytest.MonkeyPatch, head: str, classes: lis
 @pytest.mark.parametrize("head", ["shape", "colour"])
 def test_other_labels_are_refused(house: Any, monkeypatch: pytest.MonkeyPatch, head: str) -> None:
     relabel(house, monkeypatch, head, ["one", "two"])
-    verdict = check_champion(house.folder, "frozen", house.folder / "models" / "finetune", house.params)
+    verdict = against_finetune(house)
     assert not verdict.passed
     assert f"{head} was ['one', 'two'] and is [" in verdict.why
 
@@ -180,6 +181,6 @@ def test_other_labels_are_refused(house: Any, monkeypatch: pytest.MonkeyPatch, h
 def test_other_labels_pass_when_allowed(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     house.edit(lambda raw: raw["register"].update(new_labels=True))
     relabel(house, monkeypatch, "shape", ["one", "two"])
-    verdict = check_champion(house.folder, "frozen", house.folder / "models" / "finetune", house.params)
+    verdict = against_finetune(house)
     assert verdict.passed
     assert "new_labels" in verdict.why

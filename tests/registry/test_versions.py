@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
-from meltpoint.registry.register import register
 from meltpoint.registry.version_files import VersionError, fetch, fingerprint
 from meltpoint.tracking.store import open_store
 
 
 def test_what_is_fetched_is_what_was_trained(house: Any) -> None:
-    register(house.params)
+    house.register()
     for where in ("models:/shapes@champion", "models:/shapes/1"):
         assert fingerprint(fetch(where)) == fingerprint(house.folder / "models" / "frozen")
     assert "MLFLOW_TRACKING_URI" not in os.environ, "no trace of the store in the environment"
@@ -29,7 +28,7 @@ def test_what_is_not_there_is_told(house: Any, where: str) -> None:
 
 
 def test_files_that_are_gone_are_told(house: Any) -> None:
-    register(house.params)
+    house.register()
     for folder in (house.folder / "mlruns" / "artifacts" / "models").iterdir():
         shutil.rmtree(folder / "artifacts" / "artifacts")
     with pytest.raises(VersionError, match="its files are gone"):
@@ -48,7 +47,7 @@ def test_a_version_that_a_crash_kept_from_being_made_uses_what_was_logged(
 
     monkeypatch.setattr(MlflowClient, "create_model_version", crash)
     with pytest.raises(KeyboardInterrupt):
-        register(house.params)
+        house.register()
     monkeypatch.setattr(MlflowClient, "create_model_version", real)
-    assert register(house.params).version == "1"
+    assert house.register().version == "1"
     assert len(list(Path("mlruns/artifacts/models").iterdir())) == 1

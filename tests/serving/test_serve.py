@@ -19,7 +19,6 @@ import pytest
 import requests
 from PIL import Image
 
-from meltpoint.registry.register import register
 from meltpoint.registry.version_files import fetch, fingerprint
 from meltpoint.registry.versions import aliases
 from meltpoint.tracking.store import open_store
@@ -97,11 +96,11 @@ def numbers(address: str) -> dict[str, Any]:
 
 
 def test_a_server_keeps_everything(house: Any, server: str, tmp_path: Path) -> None:
-    assert register(house.params).alias == "champion"
+    assert house.register().alias == "champion"
     before = numbers(server)
     assert len(before["runs"]) == 3
     assert set(before["runs"].values()) == {"FINISHED"}
-    register(house.params)
+    house.register()
     assert numbers(server) == before
     assert len(house.ledger()) == 1
     assert not (house.folder / "mlruns" / "artifacts").exists(), "the server keeps them"
@@ -166,7 +165,7 @@ def is_open(address: str, host: str) -> bool:
 @pytest.fixture
 def limited(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A champion, and small limits in the environment."""
-    register(house.params)
+    house.register()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", open_store("shapes").uri)
     for name, limit in (("ROWS", "6"), ("MEGABYTES", "0.05"), ("MEGAPIXELS", "0.01")):
         monkeypatch.setenv(f"MELTPOINT_SERVE_{name}", limit)

@@ -10,9 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from meltpoint.registry.register import register
 from meltpoint.tracking.artifacts import add_picture, table_tag, write_table
-from meltpoint.tracking.pipeline_state import read_state
 from meltpoint.tracking.runs import open_parent
 from meltpoint.tracking.store import open_store
 
@@ -32,7 +30,7 @@ def shape_of(name: str) -> str:
 
 def test_pictures_lie_where_mlflow_puts_them(house: Any, picture: Path, tmp_path: Path) -> None:
     store = open_store("shapes")
-    run = open_parent(store, read_state(house.params)).info.run_id
+    run = open_parent(store, house.state).info.run_id
     store.client.log_image(run, Image.open(picture), key="test/confusion", step=0, timestamp=77)
     theirs = [shape_of(info.path) for info in store.client.list_artifacts(run, "images")]
     (tmp_path / "ours").mkdir()
@@ -52,7 +50,7 @@ def test_hung_twice_is_there_once(picture: Path, tmp_path: Path) -> None:
 
 def test_a_table_is_what_mlflow_loads(house: Any, tmp_path: Path) -> None:
     store = open_store("shapes")
-    run = open_parent(store, read_state(house.params)).info.run_id
+    run = open_parent(store, house.state).info.run_id
     (tmp_path / "ours").mkdir()
     write_table(TABLE, "mistakes", tmp_path / "ours", [np.full((8, 8, 3), 9, np.uint8)] * 2)
     store.client.log_artifacts(run, str(tmp_path / "ours"))
@@ -71,7 +69,7 @@ def test_an_empty_table_is_a_table(tmp_path: Path) -> None:
 
 
 def test_the_worst_mistakes_are_shown_with_their_photographs(house: Any) -> None:
-    register(house.params)
+    house.register()
     store = open_store("shapes")
     run = store.client.search_runs([store.experiment], "tags.strategy = 'frozen'")[0].info.run_id
     table = json.loads(Path(store.client.download_artifacts(run, "test_mistakes.json")).read_text())

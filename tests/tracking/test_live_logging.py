@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from meltpoint.tracking.live_logging import EVERY, LiveLogger, LoggedTraining, follow
-from meltpoint.tracking.pipeline_state import read_state
 from meltpoint.tracking.store import Point, Store, open_store
 from meltpoint.tracking.training_curves import Tail
 
@@ -124,9 +123,7 @@ def test_a_training_that_dies_and_goes_on_is_one_run(house: Any) -> None:
     assert [point.step for point in losses(store)] == list(range(1, 9))
     assert status_of(store) == {"pipeline": "FINISHED", "train": "FINISHED"}
     assert len(store.client.search_runs([store.experiment])) == 2
-    assert (
-        read_state(house.params).digest == store.client.search_runs([store.experiment])[0].data.tags["meltpoint.state"]
-    )
+    assert house.state.digest == store.client.search_runs([store.experiment])[0].data.tags["meltpoint.state"]
 
 
 @pytest.mark.slow

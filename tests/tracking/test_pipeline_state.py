@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meltpoint.tracking.pipeline_state import StateError, allowed_name, flatten, git_revision, read_state
+from meltpoint.tracking.pipeline_state import StateError, allowed_name, flatten, git_revision
 
 LEAVES = st.one_of(st.none(), st.booleans(), st.integers(), st.text(), st.lists(st.integers()))
 TREES = st.recursive(LEAVES, lambda inner: st.dictionaries(st.text(min_size=1), inner), max_leaves=8)
 
 
 def digest(house: Any) -> str:
-    return read_state(house.params).digest
+    return house.state.digest
 
 
 def test_what_changes_a_result_changes_the_state(house: Any) -> None:
@@ -33,7 +33,7 @@ def test_what_changes_no_result_does_not(house: Any) -> None:
 
 
 def test_images_are_counted(house: Any) -> None:
-    state = read_state(house.params)
+    state = house.state
     assert state.images == 36
     assert state.splits == {"train": 12, "val": 6, "test": 18}
 
@@ -41,11 +41,11 @@ def test_images_are_counted(house: Any) -> None:
 def test_missing_views_are_told(house: Any) -> None:
     (house.views / "views.json").unlink()
     with pytest.raises(StateError, match=r"views\.json.*Run: dvc repro"):
-        read_state(house.params)
+        _ = house.state
 
 
 def test_parameters_of_strategies_have_the_same_names(house: Any) -> None:
-    state = read_state(house.params)
+    state = house.state
     assert state.own("frozen")["strategy.probe.lr"] == state.own("finetune")["strategy.probe.lr"]
     assert state.own("frozen")["strategy.name"] == "frozen"
     assert state.shared["heads.shape.main"] == "true"

@@ -12,7 +12,6 @@ import pytest
 from sqlalchemy import make_url
 
 from meltpoint.recovery.rebuild import stale_addresses
-from meltpoint.registry.register import register
 from meltpoint.registry.version_files import fetch
 from meltpoint.registry.versions import is_whole, versions_of
 from meltpoint.tracking.database import store_uri
@@ -54,7 +53,7 @@ def test_a_path_of_any_letters_is_addressed_as_it_is(house: Any, name: str, monk
     (place / "mlruns" / "mlflow.db").unlink()
     monkeypatch.chdir(place)
     moved = type(house)(place)
-    assert register(moved.params).alias == "champion"
+    assert moved.register().alias == "champion"
     assert [path.name for path in place.parent.iterdir()] == [name]
     assert not (place / "odd").exists()
     store = open_store("shapes")

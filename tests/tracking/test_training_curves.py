@@ -7,7 +7,6 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meltpoint.tracking.pipeline_state import read_state
 from meltpoint.tracking.runs import open_child
 from meltpoint.tracking.store import Point, open_store
 from meltpoint.tracking.training_curves import LoggedSteps, Tail, points_of
@@ -55,7 +54,7 @@ def test_points_are_spread_in_time_and_leave_out_what_is_no_metric() -> None:
 
 def test_no_point_twice(house: Any) -> None:
     store = open_store("shapes")
-    run = open_child(store, read_state(house.params), "frozen", "k").info.run_id
+    run = open_child(store, house.state, "frozen", "k").info.run_id
     points = list(points_of(LINES, 0, 1))
     assert LoggedSteps.of(store, run).add(points[:5]) == 5
     assert LoggedSteps.of(store, run).add(points) == 3

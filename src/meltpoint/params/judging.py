@@ -1,10 +1,13 @@
 """How strategies are measured, compared, and admitted to the registry."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from meltpoint.params.base import AtLeastOne, Count, Fraction, Name, Positive, Section
+from meltpoint.params.data import ViewRow
 
 # kappa: of ordinal heads; the last three: of masks; of log_loss less is better
 Metric = Literal[
@@ -42,3 +45,14 @@ class Register(Section):
     floors: dict[str, Fraction] = {}  # "head/metric": the least a champion may have on test
     ceilings: dict[Ceiling, Positive] = {}  # the most a champion may cost
     new_labels: bool = False  # allow a champion with other classes than the one before
+
+
+@dataclass(frozen=True)
+class GateRules:
+    """What a challenger is judged by, against a champion that answers the test images of today again."""
+
+    head: str  # the main one
+    compare: Compare
+    limits: Register
+    views: Mapping[str, ViewRow]  # of today
+    batch: int  # images through a champion at once

@@ -22,13 +22,14 @@ from meltpoint.params.checks import (
     check_tree,
 )
 from meltpoint.params.data import Data, Split, ViewRow
-from meltpoint.params.judging import Compare, Evaluate, Register
+from meltpoint.params.judging import Compare, Evaluate, GateRules, Register
 from meltpoint.params.model import Encoder, Head, Reading, Task, main_of
 from meltpoint.params.old import is_old, show_new_form
 from meltpoint.params.recipe import Recipe, plain_readings, retap
 from meltpoint.params.training import Embed, Strategy, Train
 from meltpoint.params.yaml12 import load, written_at
 
+IDLE = {"workers", "checkpoint_steps"}  # parameters of training that change no result
 REFERRED = {"encoder": "encoders", "views": "views"}  # the key of a row that names a row of a section
 
 
@@ -76,6 +77,16 @@ class Params(Section):
     def main_head(self) -> str:
         """The name of the head whose metric selects checkpoints and decides."""
         return main_of(self.heads)
+
+    @property
+    def effective(self) -> dict[str, Any]:
+        """What can change a result, as JSON can hold it."""
+        return self.model_dump(mode="json", by_alias=True, exclude={"register_": True, "train": IDLE})
+
+    @property
+    def gate(self) -> GateRules:
+        """What decides whether a model may be champion."""
+        return GateRules(self.main_head, self.compare, self.register_, self.views, self.evaluate.batch)
 
     def recipe(self, name: str) -> Recipe:
         """What the training of the strategy `name` depends on."""

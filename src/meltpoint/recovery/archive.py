@@ -9,11 +9,11 @@ from tempfile import TemporaryDirectory
 from meltpoint.comparison import Comparison, read_comparison
 from meltpoint.errors import UserError
 from meltpoint.model.card import read_card
-from meltpoint.params.read import ParamsError, parse_params
+from meltpoint.params.read import IDLE, ParamsError, parse_params
 from meltpoint.progress import track
 from meltpoint.recovery.snapshots import Cache, Snapshot, SnapshotError, find_snapshots, link_files
 from meltpoint.registry.version_files import fingerprint
-from meltpoint.tracking.pipeline_state import IDLE, PipelineState, read_state, state_of
+from meltpoint.tracking.pipeline_state import PipelineState, read_state
 
 UNREADABLE = (UserError, OSError, KeyError, ValueError, TypeError)  # what reading files of an older Meltpoint raises
 
@@ -110,12 +110,13 @@ def _state(snapshot: Snapshot, folder: Path) -> tuple[PipelineState, bool]:
     name = snapshot.params["register"]["name"]
     register = {"name": name, "floors": {}, "ceilings": {}, "new_labels": False}
     try:
-        return read_state(parse_params({**snapshot.params, "register": register}, "params.yaml"), folder), True
+        params = parse_params({**snapshot.params, "register": register}, "params.yaml")
+        return read_state(name, params.effective, folder), True
     except ParamsError:
         kept = {key: value for key, value in snapshot.params.items() if key != "register"}
         if "train" in kept:
             kept["train"] = {key: value for key, value in kept["train"].items() if key not in IDLE}
-        return state_of(name, kept, folder), False
+        return read_state(name, kept, folder), False
 
 
 def _unreadable(snapshot: Snapshot, folder: Path, error: Exception) -> str:

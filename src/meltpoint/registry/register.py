@@ -9,7 +9,7 @@ from meltpoint.comparison import Comparison, read_comparison
 from meltpoint.errors import UserError
 from meltpoint.images.views import open_views
 from meltpoint.model.card import read_card, views_of
-from meltpoint.params.read import Params
+from meltpoint.params.judging import GateRules
 from meltpoint.progress import say, track
 from meltpoint.registry.gate import Verdict, check_age, check_ceilings, check_floors, check_split
 from meltpoint.registry.holdout_reuse import NAMED, Judged, reuse_of, sketch, write_judged
@@ -20,7 +20,7 @@ from meltpoint.registry.version_files import VersionError, fetch, fingerprint
 from meltpoint.registry.versions import CANDIDATE, CHAMPION, KEY, REUSE, aliases, create_version, find_version
 from meltpoint.tracking.descriptions import describe_decision
 from meltpoint.tracking.log_runs import log_decision, log_strategy
-from meltpoint.tracking.pipeline_state import PipelineState, git_revision, read_state
+from meltpoint.tracking.pipeline_state import PipelineState, git_revision
 from meltpoint.tracking.run_metrics import cost_metrics, read_scores
 from meltpoint.tracking.saved_view import save_view
 from meltpoint.tracking.store import Store, open_store
@@ -53,16 +53,16 @@ class Challenger:
     shipped: bool  # the comparison had the evidence for it
 
 
-def register(params: Params, folder: Path = Path()) -> Outcome:
-    """Act upon reports/compare.json of the pipeline in `folder`. Safe to call again, and by two at once.
+def register(state: PipelineState, rules: GateRules) -> Outcome:
+    """Act upon reports/compare.json of a pipeline. Safe to call again, and by two at once.
 
     Raises:
-        RegisterError, StateError: a stage before has not run.
+        RegisterError: the stage compare has not run.
         StoreError: MLflow cannot be used.
         GateError: a floor or a ceiling names what was not measured.
         PromotionError: aliases could not be moved.
     """
-    decision, state = _read_decision(folder, params), read_state(params, folder)
+    decision = _read_decision(state)
     store = open_store(state.name)
     with promotion_lock(store):
         for told in restore_deleted_aliases(store):
@@ -70,13 +70,13 @@ def register(params: Params, folder: Path = Path()) -> Outcome:
         shown = track(state.strategies, "showing in MLflow", unit="strategy")
         runs = {name: log_strategy(store, state, name, decision) for name in shown}
         log_decision(store, state, decision)
-        save_view(store, decision.main, list(params.heads))
+        save_view(store, decision.main, list(state.params["heads"]))
         challenger = _enter(store, state, decision, runs[decision.winner].info.run_id)
         _count_judged(store, state, decision)
         reuse = reuse_of(store.root, store.name, challenger.facts.key)
         assert reuse is not None, "it has just been written down"
         store.client.set_model_version_tag(store.name, challenger.version, REUSE, str(reuse))
-        return _pass(store, state, challenger, params)
+        return _pass(store, state, challenger, rules)
 
 
 def _count_judged(store: Store, state: PipelineState, decision: Comparison) -> None:
@@ -89,15 +89,16 @@ def _count_judged(store: Store, state: PipelineState, decision: Comparison) -> N
     write_judged(store.root, judged)
 
 
-def _read_decision(folder: Path, params: Params) -> Comparison:
+def _read_decision(state: PipelineState) -> Comparison:
+    path = state.folder / COMPARE
     try:
-        decision = read_comparison(folder / COMPARE)
+        decision = read_comparison(path)
     except FileNotFoundError:
-        raise RegisterError(f"There is no {folder / COMPARE}, which says who won. Run: dvc repro compare") from None
+        raise RegisterError(f"There is no {path}, which says which strategy won. Run: dvc repro compare") from None
     compared = sorted(row.name for row in decision.strategies)
-    if compared != sorted(params.strategies):
+    if compared != sorted(state.strategies):
         raise RegisterError(
-            f"{COMPARE} compares {compared}, and params.yaml has the strategies {sorted(params.strategies)}. "
+            f"{COMPARE} compares {compared}, and params.yaml has the strategies {sorted(state.strategies)}. "
             "They have to be the same. Run: dvc repro compare"
         )
     return decision
@@ -120,13 +121,13 @@ def _enter(store: Store, state: PipelineState, decision: Comparison, run: str) -
     return Challenger(str(version.version), strategy, scores, cost_metrics(decision, strategy), facts, decision.ships)
 
 
-def _pass(store: Store, state: PipelineState, challenger: Challenger, params: Params) -> Outcome:
+def _pass(store: Store, state: PipelineState, challenger: Challenger, rules: GateRules) -> Outcome:
     """Give the version the alias it deserves."""
     seen, name = aliases(store), f"{store.name} version {challenger.version} ({challenger.strategy})"
     champion = seen.get(CHAMPION)
     if champion == challenger.version:
         return Outcome(f"{name} is the champion already", challenger.version, CHAMPION)
-    verdict, anchor = _judge(store, state, challenger, champion, params)
+    verdict, anchor = _judge(store, state, challenger, champion, rules)
     store.client.set_model_version_tag(store.name, challenger.version, "gate", verdict.why)
     if not verdict.passed:
         promote(store, seen, [Move(CANDIDATE, challenger.version, verdict.why, challenger.facts)])
@@ -138,10 +139,10 @@ def _pass(store: Store, state: PipelineState, challenger: Challenger, params: Pa
 
 
 def _judge(
-    store: Store, state: PipelineState, challenger: Challenger, champion: str | None, params: Params
+    store: Store, state: PipelineState, challenger: Challenger, champion: str | None, rules: GateRules
 ) -> tuple[Verdict, str | None]:
     """What the gate says, the quick questions first; and the best champion so far, should the challenger pass."""
-    strategy, settings = challenger.strategy, params.register_
+    strategy, settings = challenger.strategy, rules.limits
     line = latest_change(store.root, store.name, CHAMPION)
     asked = [
         check_split(state.folder, strategy),
@@ -161,11 +162,17 @@ def _judge(
         why = "the comparison found not enough evidence for it, and a strategy that only leads replaces no champion"
         return Verdict(False, why), None
     anchor = (line.facts.anchor if line else None) or champion
-    return _contest(store, state, challenger, champion, anchor, params, limits)
+    return _contest(store, state, challenger, champion, anchor, rules, limits)
 
 
 def _contest(
-    store: Store, state: PipelineState, challenger: Challenger, champion: str, anchor: str, params: Params, limits: str
+    store: Store,
+    state: PipelineState,
+    challenger: Challenger,
+    champion: str,
+    anchor: str,
+    rules: GateRules,
+    limits: str,
 ) -> tuple[Verdict, str | None]:
     """Against the champion, and against the best champion so far: else each may be a little worse than the one before.
 
@@ -176,7 +183,7 @@ def _contest(
 
     def against(version: str, title: str) -> Rescored:
         files = fetch(f"models:/{store.name}/{version}", store.uri)
-        return rescore(state.folder, challenger.strategy, files, title, params)
+        return rescore(state, challenger.strategy, files, title, rules)
 
     found = against(champion, "the champion")
     if not found.verdict.passed:

@@ -13,11 +13,11 @@ from meltpoint.compare.results import Answers
 from meltpoint.images.views import Views, open_like
 from meltpoint.model.card import Card, read_card
 from meltpoint.model.trained_on import hash_group, read_trained_on
-from meltpoint.params.judging import Compare
-from meltpoint.params.read import Params
+from meltpoint.params.judging import Compare, GateRules
 from meltpoint.registry.gate import Verdict, differing, report_of
-from meltpoint.tasks.answerer import Answerer, open_answerer
+from meltpoint.tasks.answerer import open_answerer
 from meltpoint.tasks.contract import load_paired, load_registry
+from meltpoint.tracking.pipeline_state import PipelineState
 
 FEWEST = 50  # groups that have to be left where a champion was trained on some of today's test images
 
@@ -30,14 +30,15 @@ class Rescored:
     better: bool = False
 
 
-def rescore(folder: Path, strategy: str, champion: Path, title: str, params: Params) -> Rescored:
-    """The strategy of `folder` against the model folder `champion`, which `title` names ("the champion").
+def rescore(state: PipelineState, strategy: str, champion: Path, title: str, rules: GateRules) -> Rescored:
+    """The strategy of `state` against the model folder `champion`, which `title` names ("the champion").
 
     It is the best of all that the comparison listed, on these same images: of K such the best of K equals would pass
     too often, so that each is held to the K-th part of the chance of error (Bonferroni's correction).
     """
-    head, old, card = params.main_head, open_answerer(champion), read_card(folder / "models" / strategy)
-    classes, allowed = card.classes, params.register_.new_labels
+    folder, head, metric = state.folder, rules.head, rules.compare.metric
+    old, card = open_answerer(champion), read_card(folder / "models" / strategy)
+    classes, allowed = card.classes, rules.limits.new_labels
     if old.card.task != card.task:
         words = f"another task than {title}'s: it was {old.card.task} and is {card.task}"
         return Rescored(Verdict(allowed, words), allowed)
@@ -45,18 +46,18 @@ def rescore(folder: Path, strategy: str, champion: Path, title: str, params: Par
         return Rescored(Verdict(False, f"other labels than {title}'s: {differing(old.card.classes, classes)}"))
     if old.card.classes.get(head) != classes[head]:
         return Rescored(Verdict(True, f"{title} knows other classes of {head}, which register.new_labels allows"), True)
-    metric = params.compare.metric
     paired = load_paired(card.task)
     said = paired.read(report_of(folder, strategy), {head: classes[head]}, metric)
-    said, again = said[said["split"] == "test"], score_again(old, folder, params)
+    again = load_registry(old.card.task).score_again(old, folder, rules.views, metric, rules.batch)
+    said = said[said["split"] == "test"]
     stores = folder / "data" / "views"
-    trained = _trained_images(champion, old.card, open_like(old.card.images, params.views, stores)[0])
+    trained = _trained_images(champion, old.card, open_like(old.card.images, rules.views, stores)[0])
     if trained is None:
         return Rescored(Verdict(False, _unknown_training(title)))
     both = sorted((set(said["id"]) - trained) & set(again["id"]))
     tables = [[table.set_index("id").loc[both]] for table in (said, again)]
     answers, left_out = paired.pair(tables, head, classes[head]), len(trained & set(said["id"]))
-    return judge(answers, head, title, params.compare, left_out, len(params.strategies))
+    return judge(answers, head, title, rules.compare, left_out, len(state.strategies))
 
 
 def _trained_images(champion: Path, card: Card, views: Views) -> set[int] | None:
@@ -97,11 +98,6 @@ def _unknown_training(title: str) -> str:
         "anew since: on its own training images it would score too well. To begin anew with this one, give "
         "register.name another name"
     )
-
-
-def score_again(champion: Answerer, folder: Path, params: Params) -> pd.DataFrame:
-    """What the champion says of today's test images: `id`, `group`, and what is compared of each head (see `tasks`)."""
-    return load_registry(champion.card.task).score_again(champion, folder, params)
 
 
 def judge(answers: Answers, head: str, title: str, settings: Compare, left_out: int = 0, among: int = 1) -> Rescored:

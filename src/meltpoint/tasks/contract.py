@@ -4,7 +4,7 @@ Each part is loaded by itself, so that a comparison does without torch and a ser
 and so that a change of one part makes only those stages run again that use it.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from meltpoint.evaluate.judgement import Judgement
     from meltpoint.images.views import Views
     from meltpoint.model.card import Card
+    from meltpoint.params.data import ViewRow
     from meltpoint.params.judging import Evaluate
     from meltpoint.params.model import Head, Target
-    from meltpoint.params.read import Params
     from meltpoint.predict.inputs import Source
     from meltpoint.predict.predictor import Predictor
     from meltpoint.predict.records import Answer, DisplayPart, Question
@@ -170,8 +170,10 @@ class RegistryPart(Protocol):
 
     MODEL_TYPE: str  # as MLflow's pages call it
 
-    def score_again(self, champion: "Answerer", folder: Path, params: "Params") -> pd.DataFrame:
-        """What a champion answers for today's test images: `id`, `group`, and per head what is compared."""
+    def score_again(
+        self, champion: "Answerer", folder: Path, rows: "Mapping[str, ViewRow]", metric: str, batch: int
+    ) -> pd.DataFrame:
+        """What a champion answers for today's test images, whose views are `rows`: `id`, `group`, what to compare."""
         ...
 
     def tables_of(self, views: "Views", card: "Card", worst: int, report: Path) -> Iterator[NamedTable]:

@@ -44,7 +44,8 @@ class LoggedTraining:
         """The runs that FOLDER/run.json and the params.yaml of the working directory name; both are running now."""
         names = read_json(folder / "run.json")
         params = read_params()
-        state, store = read_state(params), open_store(params.register_.name)
+        name = params.register_.name
+        state, store = read_state(name, params.effective), open_store(name)
         parent = open_parent(store, state)
         child = open_child(store, state, names["strategy"], names["key"])
         reopen(store, parent)

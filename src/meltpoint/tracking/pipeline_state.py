@@ -14,12 +14,10 @@ import pandas as pd
 from meltpoint.errors import UserError
 from meltpoint.files import read_json
 from meltpoint.images.views import FACTS
-from meltpoint.params.read import Params
 from meltpoint.tables import SPLITS
 
 VIEWS = Path("data/views")
 ROWS = ("strategies", "encoders", "views")  # sections of which a strategy has one row each
-IDLE = {"workers", "checkpoint_steps"}  # parameters of training that change no result
 
 
 class StateError(UserError, RuntimeError):
@@ -80,31 +78,21 @@ class PipelineState:
         return encoder["name"], self.params["views"][encoder["views"]]["side"]
 
 
-def read_state(params: Params, folder: Path = Path()) -> PipelineState:
-    """The state of the pipeline in `folder`.
-
-    Raises:
-        StateError: the augment stage has not run.
-    """
-    kept = params.model_dump(mode="json", by_alias=True, exclude={"register_": True, "train": IDLE})
-    return state_of(params.register_.name, kept, folder)
-
-
-def state_of(name: str, kept: Mapping[str, Any], folder: Path) -> PipelineState:
-    """The state of the pipeline in `folder`, whose params that can change a result are `kept`.
+def read_state(name: str, params: Mapping[str, Any], folder: Path = Path()) -> PipelineState:
+    """The state of the pipeline in `folder`, which registers the model `name`; `params` are those that change results.
 
     Raises:
         StateError: the augment stage has not run.
     """
     try:
-        store = _any_store(folder, list(kept.get("views", [""])))  # in older states there is one, without a name
+        store = _any_store(folder, list(params.get("views", [""])))  # in older states there is one, without a name
         facts = read_json(store / FACTS)
         fingerprint, splits = str(facts.get("data", facts["fingerprint"])), _count(store / "samples.csv")
     except FileNotFoundError as error:
         raise StateError(
             f"There is no {error.filename}, which says what the images are. The stage augment writes it. Run: dvc repro"
         ) from None
-    return PipelineState(folder, name, kept, fingerprint, sum(splits.values()), splits)
+    return PipelineState(folder, name, params, fingerprint, sum(splits.values()), splits)
 
 
 def _any_store(folder: Path, rows: list[str]) -> Path:

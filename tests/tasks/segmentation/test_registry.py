@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from finished_pipeline import enter_copy
+from finished_pipeline import House, enter_copy
 from PIL import Image
 from torch.nn.functional import cross_entropy
 
@@ -23,14 +22,15 @@ from meltpoint.model.backbones import build_backbone
 from meltpoint.model.card import FORMAT, Card, HeadCard
 from meltpoint.model.manifest import write_manifest
 from meltpoint.model.model import Model, build_heads, save_model
-from meltpoint.params.read import Params, read_params
+from meltpoint.params.read import Params
+from meltpoint.registry.gate import Verdict
 from meltpoint.registry.golden_answers import AnswersError, check_golden_answers, write_golden_answers
-from meltpoint.registry.register import register
-from meltpoint.registry.rescoring import rescore, score_again
+from meltpoint.registry.rescoring import rescore
 from meltpoint.shards import open_shards, write_shards
 from meltpoint.tables import check_samples, pixel_column, read_counts
 from meltpoint.tasks.answerer import open_answerer
 from meltpoint.tasks.segmentation.metrics import judge
+from meltpoint.tasks.segmentation.registry import score_again
 from meltpoint.tasks.segmentation.report import write_report
 from meltpoint.tracking.database import make_database
 from meltpoint.tracking.run_metrics import read_scores
@@ -43,22 +43,16 @@ CLASSES = {"scene": NAMES}
 IMAGES = 12
 
 
-class House:
+class MaskHouse(House):
     """A folder in which every stage before `register` has run for masks."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def rescore(self, champion: str, strategy: str = "frozen") -> Verdict:
+        """What the gate says of a strategy, were another one's model the champion."""
+        return rescore(
+            self.state, strategy, self.folder / "models" / champion, "the champion", self.params.gate
+        ).verdict
 
-    @property
-    def params(self) -> Params:
-        return read_params(self.folder / "params.yaml")
-
-    def edit(self, change: Callable[[dict[str, Any]], object]) -> None:
-        raw = yaml.safe_load((self.folder / "params.yaml").read_text())
-        change(raw)
-        (self.folder / "params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
-
-    def train(self, strategy: str, seed: int, steps: int) -> None:
+    def train(self, strategy: str, seed: int, steps: int = 0) -> None:
         """Write models/`strategy`, its head trained for some steps, and its reports."""
         torch.manual_seed(seed)
         params, views = self.params, open_views(self.folder / "data" / "views" / "s128")
@@ -88,14 +82,14 @@ class House:
         judgement = judge(said, card, params.evaluate)
         write_report(said, judgement, views, predictor, params.evaluate, reports / "strategies" / strategy)
 
-    def decide(self, winner: str) -> None:
+    def decide(self, winner: str, verdict: str = "ship") -> None:
         reports = self.folder / "reports"
         cost = {"train_seconds": 5.0, "latency_p50_ms": 1.0, "megabytes": 0.1, "trainable_parameters": 10.0}
         names = ("frozen", "finetune")
         metrics = {name: read_json(reports / "strategies" / name / "metrics.json") for name in names}
         rows = [{"name": name, "metrics": metrics[name], "intervals": {}, "cost": cost} for name in names]
-        decision = {"winner": winner, "verdict": "ship", "sentence": "Ship it.", "main_head": "scene", "metric": "miou",
-                    "strategies": rows, "spread": None}  # fmt: skip
+        decision = {"winner": winner, "verdict": verdict, "sentence": "Ship it.", "main_head": "scene",
+                    "metric": "miou", "strategies": rows, "spread": None}  # fmt: skip
         write_json(reports / "compare.json", decision)
 
 
@@ -158,22 +152,22 @@ def write_images(folder: Path, params: Params) -> None:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.set_num_threads(1)
-    house = House(tmp_path_factory.mktemp("finished"))
+    house = MaskHouse(tmp_path_factory.mktemp("finished"))
     (house.folder / "params.yaml").write_text(yaml.safe_dump(small_params(), sort_keys=False))
     write_images(house.folder, house.params)
     house.train("frozen", 1, steps=30)
-    house.train("finetune", 2, steps=0)
+    house.train("finetune", 2)
     house.decide("frozen")
     make_database(house.folder)
     return house.folder
 
 
 @pytest.fixture
-def scene(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
-    return House(enter_copy(finished, tmp_path, monkeypatch))
+def scene(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MaskHouse:
+    return MaskHouse(enter_copy(finished, tmp_path, monkeypatch))
 
 
-def test_scores_are_named_by_head_metric_and_class(scene: House) -> None:
+def test_scores_are_named_by_head_metric_and_class(scene: MaskHouse) -> None:
     scores = read_scores(scene.folder, "frozen")
     known = read_json(scene.folder / "reports/strategies/frozen/metrics.json")["val"]["scene"]
     assert scores["val/scene/miou"] == known["miou"]
@@ -181,8 +175,8 @@ def test_scores_are_named_by_head_metric_and_class(scene: House) -> None:
     assert {"test/scene/dice", "test/scene/boundary_f1", "test/scene/iou/dark"} <= set(scores)
 
 
-def test_a_version_of_masks_is_made_and_shown(scene: House) -> None:
-    outcome, store = register(scene.params), open_store("scenes")
+def test_a_version_of_masks_is_made_and_shown(scene: MaskHouse) -> None:
+    outcome, store = scene.register(), open_store("scenes")
     assert outcome.alias == "champion"
     run = store.client.search_runs([store.experiment], "tags.strategy = 'frozen'")[0]
     assert {"test/scene/miou", "test/scene/iou/light", "cost/latency_p50_ms"} <= set(run.data.metrics)
@@ -192,37 +186,35 @@ def test_a_version_of_masks_is_made_and_shown(scene: House) -> None:
     assert table["columns"] == ["photograph", "iou", "error", "path", "id"]
     assert len(table["data"]) == 2
     assert "| mean IoU |" in run.data.tags["mlflow.note.content"]
-    assert register(scene.params).sentence == "scenes version 1 (frozen) is the champion already"
+    assert scene.register().sentence == "scenes version 1 (frozen) is the champion already"
 
 
-def test_the_champion_is_scored_again_on_todays_masks(scene: House) -> None:
-    verdict = rescore(
-        scene.folder, "frozen", scene.folder / "models" / "finetune", "the champion", scene.params
-    ).verdict
+def test_the_champion_is_scored_again_on_todays_masks(scene: MaskHouse) -> None:
+    verdict = scene.rescore("finetune")
     said = {name: read_scores(scene.folder, name)["test/scene/miou"] for name in ("frozen", "finetune")}
     told = f"{said['frozen']:.1%} mean IoU on scene against the champion's {said['finetune']:.1%} on 6 test images"
     assert verdict.why.startswith(told)
     assert verdict.passed
 
 
-def test_a_loss_beyond_the_margin_does_not_pass(scene: House) -> None:
+def test_a_loss_beyond_the_margin_does_not_pass(scene: MaskHouse) -> None:
     scene.edit(lambda raw: raw["compare"].update(margin=0.0))
-    better, worse = (scene.folder / "models" / name for name in ("frozen", "finetune"))
-    assert not rescore(scene.folder, worse.name, better, "the champion", scene.params).verdict.passed
-    same = rescore(scene.folder, worse.name, worse, "the champion", scene.params)
-    assert not same.verdict.passed, "six images rule nothing out"
-    assert "(0.0, " in same.verdict.why
+    assert not scene.rescore("frozen", "finetune").passed
+    same = scene.rescore("finetune", "finetune")
+    assert not same.passed, "six images rule nothing out"
+    assert "(0.0, " in same.why
     scene.edit(lambda raw: raw["compare"].update(margin=0.5))
-    assert rescore(scene.folder, worse.name, worse, "the champion", scene.params).verdict.passed
+    assert scene.rescore("finetune", "finetune").passed
 
 
-def test_another_geometry_is_counted_on_todays_pixels(scene: House) -> None:
+def test_another_geometry_is_counted_on_todays_pixels(scene: MaskHouse) -> None:
     """A champion that looks at the pictures by another interpolation nearly agrees with what it said of the views."""
     champion = open_answerer(scene.folder / "models" / "frozen")
     table = read_counts(scene.folder / "reports/strategies/frozen/predictions.parquet", CLASSES)
     before = table[table["split"] == "test"].set_index("id")
     scene.edit(lambda raw: raw["views"]["s128"].update(interpolation="bicubic"))
-    again = score_again(champion, scene.folder, scene.params).set_index("id").loc[before.index]
+    said = score_again(champion, scene.folder, scene.params.views, "miou", 16)
+    again = said.set_index("id").loc[before.index]
     hits, missed = (
         [pixel_column("scene", "tp", name) for name in NAMES], [pixel_column("scene", "fn", name) for name in NAMES]
     )  # fmt: skip
@@ -233,19 +225,19 @@ def test_another_geometry_is_counted_on_todays_pixels(scene: House) -> None:
     assert np.abs(again[hits].to_numpy() - before[hits].to_numpy()).sum() < 0.1 * pixels
 
 
-def test_another_task_is_refused_unless_other_labels_are_allowed(scene: House) -> None:
+def test_another_task_is_refused_unless_other_labels_are_allowed(scene: MaskHouse) -> None:
     champion = scene.folder / "models" / "finetune"
     card = read_json(champion / "card.json")
     write_json(champion / "card.json", card | {"task": "classification"})
     write_manifest(champion)
-    verdict = rescore(scene.folder, "frozen", champion, "the champion", scene.params).verdict
+    verdict = scene.rescore("finetune")
     assert not verdict.passed
     assert "it was classification and is segmentation" in verdict.why
     scene.edit(lambda raw: raw["register"].update(new_labels=True))
-    assert rescore(scene.folder, "frozen", champion, "the champion", scene.params).verdict.passed
+    assert scene.rescore("finetune").passed
 
 
-def test_masks_are_held_against_those_of_the_registration(scene: House) -> None:
+def test_masks_are_held_against_those_of_the_registration(scene: MaskHouse) -> None:
     version = scene.folder / "artifacts" / "model"
     shutil.copytree(scene.folder / "models" / "frozen", version)
     write_golden_answers(version, open_views(scene.folder / "data" / "views" / "s128"), version.with_name("check"))

@@ -1,6 +1,6 @@
 """Versions that tell a class of each image."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +8,7 @@ import pandas as pd
 
 from meltpoint.images.views import Views, open_like
 from meltpoint.model.card import Card
-from meltpoint.params.read import Params
+from meltpoint.params.data import ViewRow
 from meltpoint.progress import track
 from meltpoint.shards import open_shards
 from meltpoint.tables import probability_columns, read_predictions
@@ -21,18 +21,13 @@ MODEL_TYPE = "image classifier"  # as MLflow's pages call it
 MOST_CLASSES = 20  # of a head whose probabilities are in the table of test predictions
 
 
-def score_again(champion: Answerer, folder: Path, params: Params) -> pd.DataFrame:
-    """What the champion says of today's test images: `id`, `group` and, per head, what the deciding metric asks for.
+def score_again(champion: Answerer, folder: Path, rows: Mapping[str, ViewRow], metric: str, batch: int) -> pd.DataFrame:
+    """What the champion says of today's test images: `id`, `group` and, per head, what `metric` needs.
 
-    Its preprocessing is its own.
-
-    It answers as its card says: by its own thresholds, and by its own tree.
+    It answers as its card says: with its own preprocessing, thresholds and tree.
     Pictures that the champion refuses (it may have a lower limit of pixels) are left out.
     """
-    (views, same), batch = (
-        open_like(champion.card.images, params.views, folder / "data" / "views"),
-        params.evaluate.batch,
-    )
+    views, same = open_like(champion.card.images, rows, folder / "data" / "views")
     samples = views.samples.iloc[views.rows("test")]
     if same:
         said = champion.predict_views(views, ("test",), batch)
@@ -41,7 +36,7 @@ def score_again(champion: Answerer, folder: Path, params: Params) -> pd.DataFram
         pictures = map(read, track(samples["path"], "scoring the champion"))
         said = champion.predict_images(pictures, batch)
         said = said.assign(id=samples["id"].array, group=samples["group"].array)[said["error"].isna()]
-    return pd.DataFrame(said[["id", "group", *columns_of(champion.card.classes, params.compare.metric)]])
+    return pd.DataFrame(said[["id", "group", *columns_of(champion.card.classes, metric)]])
 
 
 def tables_of(views: Views, card: Card, worst: int, report: Path) -> Iterator[NamedTable]:

@@ -1,6 +1,6 @@
 """Versions that tell a class of each pixel."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from meltpoint.arrays import Mask
 from meltpoint.images.mask_files import resize_mask
 from meltpoint.images.views import Views, open_like
 from meltpoint.model.card import Card
-from meltpoint.params.read import Params
+from meltpoint.params.data import Images, ViewRow
 from meltpoint.progress import track
 from meltpoint.shards import open_shards
 from meltpoint.tables import PIXELS, pixel_column, read_counts
@@ -22,16 +22,22 @@ from meltpoint.tasks.segmentation.pixel_counts import commonest_error, score_ima
 MODEL_TYPE = "semantic segmentation"  # as MLflow's pages call it
 
 
-def score_again(champion: Answerer, folder: Path, params: Params) -> pd.DataFrame:
+def score_again(
+    champion: Answerer,
+    folder: Path,
+    rows: Mapping[str, ViewRow],
+    metric: str,  # noqa: ARG001 - every metric of masks is computed from the same counts
+    batch: int,
+) -> pd.DataFrame:
     """What the champion says of today's test masks: `id`, `group` and, per head, tp, fp, fn of each class.
 
     A champion of another geometry looks at the pictures with its own preprocessing; its masks, in the pictures' own
     size, are then brought to today's, so that both are counted on the same pixels. What it is not shown it misses.
     Pictures that it refuses are left out.
     """
-    views, same = open_like(champion.card.images, params.views, folder / "data" / "views")
+    views, same = open_like(champion.card.images, rows, folder / "data" / "views")
     if same:
-        said = champion.predict_views(views, ("test",), params.evaluate.batch)
+        said = champion.predict_views(views, ("test",), batch)
         wanted = [
             pixel_column(head, count, name)
             for head, names in champion.card.classes.items()
@@ -39,7 +45,7 @@ def score_again(champion: Answerer, folder: Path, params: Params) -> pd.DataFram
             for name in names
         ]
         return pd.DataFrame(said[["id", "group", *wanted]])
-    return pd.DataFrame(list(_from_pictures(champion, views, folder, params)))
+    return pd.DataFrame(list(_from_pictures(champion, views, next(iter(rows.values())).geometry, folder, batch)))
 
 
 def tables_of(views: Views, card: Card, worst: int, report: Path) -> Iterator[NamedTable]:
@@ -58,13 +64,15 @@ def tables_of(views: Views, card: Card, worst: int, report: Path) -> Iterator[Na
     yield "test_predictions", scored.round(4), None
 
 
-def _from_pictures(champion: Answerer, views: Views, folder: Path, params: Params) -> Iterator[dict[str, Any]]:
-    rows, masks, images = views.rows("test"), views.masks, next(iter(params.views.values())).geometry
+def _from_pictures(
+    champion: Answerer, views: Views, images: Images, folder: Path, batch: int
+) -> Iterator[dict[str, Any]]:
+    rows, masks = views.rows("test"), views.masks
     assert masks is not None, "views of a segmentation have masks"
     samples = views.samples.iloc[rows]
     read = open_shards(folder / "data" / "raw").read
     pictures = map(read, track(samples["path"], "scoring the champion"))
-    answers = champion.stream(pictures, batch=params.evaluate.batch)
+    answers = champion.stream(pictures, batch=batch)
     for row, number, group, answer in zip(rows, samples["id"], samples["group"], answers, strict=True):
         if answer.error is None:
             counted: dict[str, Any] = {"id": number, "group": group}
