@@ -86,11 +86,15 @@ def loaded(tree: ast.AST) -> set[str]:
     names: set[str] = set()
     for node in ast.walk(tree):
         match node:
-            case ast.Call(func=ast.Name(id="import_module" | "_load"), args=[ast.JoinedStr(values=parts)]):
-                pattern = "".join(str(part.value) if isinstance(part, ast.Constant) else "*" for part in parts)
-                files = (ROOT / "src").glob(f"{pattern.replace('.', '/')}.py")
-                names |= {".".join(file.relative_to(ROOT / "src").with_suffix("").parts) for file in files}
+            case ast.Call(func=ast.Name(id="import_module"), args=[ast.JoinedStr(values=parts)]):
+                names |= matching("".join(str(part.value) if isinstance(part, ast.Constant) else "*" for part in parts))
     return names
+
+
+def matching(pattern: str) -> set[str]:
+    """The modules whose dotted name matches a pattern."""
+    files = (ROOT / "src").glob(f"{pattern.replace('.', '/')}.py")
+    return {".".join(file.relative_to(ROOT / "src").with_suffix("").parts) for file in files}
 
 
 @cache
@@ -104,8 +108,9 @@ def run_by(path: Path) -> frozenset[str]:
     if path != CONTRACT:
         names |= loaded(tree_of(path))
     for node in tree_of(CONTRACT).body:
-        if isinstance(node, ast.FunctionDef) and f"meltpoint.tasks.contract.{node.name}" in names:
-            names |= loaded(node)
+        match node:
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.Call(args=[_, ast.Constant(value=part)])):
+                names |= matching(f"meltpoint.tasks.*.{part}") if f"meltpoint.tasks.contract.{name}" in names else set()
     return frozenset(names)
 
 

@@ -24,6 +24,7 @@ def test_a_comparison_of_an_older_version_is_read(tmp_path: Path) -> None:
     assert (comparison.main, comparison.ships, comparison.spread) == ("shape/f1", True, None)
     assert comparison.costs_of("frozen") == {}
     assert comparison.pairs[0].at_least is None
+    assert (comparison.strategies[0].encoder, comparison.strategies[0].side) == ("", None)
 
 
 def test_it_is_written_as_it_was_read(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""reports/compare.json as a record: `compare` writes it, and whoever acts on its decision reads it."""
+"""reports/compare.json as a record: `compare` writes it, and what acts on its decision reads it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -20,6 +20,8 @@ class ComparedStrategy:
     """A strategy: scores are shares in [0, 1], costs in their units, intervals [low, high], null where unknown."""
 
     name: str
+    encoder: str = ""  # the name of its backbone; empty where an older version wrote the file
+    side: int | None = None  # of its images, in pixels
     standing: str = ""
     metrics: Mapping[str, Mapping[str, Mapping[str, Any]]]  # split -> head -> metric -> score, but for single classes
     intervals: Mapping[str, Mapping[str, Mapping[str, Sequence[float] | None]]]  # of the metric that decides

@@ -93,8 +93,8 @@ def test_repeats_are_about_the_recipe(reports: Any, predict: Any, settings: Comp
     reports.add("uneven", predict(0.1, 1, 400), 2.0, [predict(0.16, 2, 400), predict(0.22, 3, 400)])
     decision = compare(reports.read("alike", "uneven"), settings)
     alike_row, uneven_row = decision.rows
-    assert len(alike_row.runs) == len(uneven_row.runs) == 3
-    mean = sum(uneven_row.runs) / 3
+    assert len(alike_row.trainings) == len(uneven_row.trainings) == 3
+    mean = sum(uneven_row.trainings) / 3
     ends = [row.intervals["test"]["defective"] for row in decision.rows]
     assert ends[0] is not None
     assert ends[1] is not None
@@ -111,7 +111,7 @@ def test_other_metrics_decide(reports: Any, predict: Any, settings: Compare, met
     assert (decision.winner, decision.verdict, decision.best) == ("good", "ship", "good")
     for row in decision.rows:
         told, interval = row.metrics["test"]["defective"][metric], row.intervals["test"]["defective"]
-        assert row.runs == pytest.approx([told], abs=1e-6)
+        assert row.trainings == pytest.approx([told], abs=1e-6)
         assert interval is not None
         assert interval.low < told < interval.high
     (pair,) = (pair for pair in decision.pairs if pair.split == "test")

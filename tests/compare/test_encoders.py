@@ -9,6 +9,7 @@ import pytest
 from judged import CLASSES, Reports, make_recipes
 
 from meltpoint.compare.decision import Decision, compare
+from meltpoint.compare.decision_files import record_of
 from meltpoint.compare.page import render_page
 from meltpoint.compare.results import read_results
 from meltpoint.compare.table import write_text
@@ -38,6 +39,14 @@ def test_the_table_has_them_beside_each_other(decision: Decision) -> None:
         ["frozen", "tf_efficientnet_lite0 at 128 px"],
         ["finetune", "tf_efficientnet_lite0 at 128 px"],
         ["**large**", "mobilenetv2_100 at 224 px"],
+    ]
+
+
+def test_so_has_compare_json(decision: Decision) -> None:
+    assert [(row.name, row.encoder, row.side) for row in record_of(decision).strategies] == [
+        ("frozen", "tf_efficientnet_lite0", 128),
+        ("finetune", "tf_efficientnet_lite0", 128),
+        ("large", "mobilenetv2_100", 224),
     ]
 
 

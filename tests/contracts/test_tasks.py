@@ -25,7 +25,7 @@ SERVED = ("objective", "answer", "display")  # what a served model loads
 
 def members_of(part: str) -> dict[str, Any]:
     """What a part has to offer: functions with their parameters, and values."""
-    protocol = inspect.signature(LOADERS[part]).return_annotation
+    _, protocol = typing.get_args(inspect.get_annotations(contract)[f"load_{part}"])
     if isinstance(protocol, str):  # those that lower rooms ask for
         protocol = next(getattr(room, protocol) for room in (records, results) if hasattr(room, protocol))
     functions = {name: value for name, value in vars(protocol).items() if inspect.isfunction(value) and name[0] != "_"}

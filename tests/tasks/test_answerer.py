@@ -13,10 +13,10 @@ from PIL import Image
 from meltpoint.model.card import ModelError
 from meltpoint.model.model import load_model
 from meltpoint.params.model import Where
+from meltpoint.predict.predictor import Predictor
 from meltpoint.predict.records import Answer, PredictError
 from meltpoint.tables import check_predictions
 from meltpoint.tasks.answerer import Answerer, open_answerer
-from meltpoint.tasks.classification import answer
 from meltpoint.trees import TreeError
 
 if TYPE_CHECKING:
@@ -127,12 +127,12 @@ def test_sources_are_read_only_a_little_ahead(predictor: Answerer, monkeypatch: 
             most_ahead = max(most_ahead, taken - done)
             yield picture
 
-    def count(predictor: Any, images: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
+    def count(predictor: Any, images: np.ndarray[Any, Any], decode: Any) -> dict[str, np.ndarray[Any, Any]]:
         nonlocal done
         done += len(images)
         return {name: np.zeros((len(images), len(classes)), np.float32) for name, classes in CLASSES.items()}
 
-    monkeypatch.setattr(answer, "probabilities", count)
+    monkeypatch.setattr(Predictor, "probabilities", count)
     assert len(predictor.predict_images(sources(), 4)) == 40
     assert done == 40
     assert most_ahead <= 5 * 4 + 1

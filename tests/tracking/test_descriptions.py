@@ -28,6 +28,13 @@ def test_the_decision_is_named_and_described() -> None:
     ]
 
 
+def test_the_encoder_and_its_size_stand_beside_the_strategy_where_they_are_known() -> None:
+    strategies = [replace(row, encoder="tf_efficientnet_lite0", side=128) for row in DECISION.strategies]
+    lines = describe_decision(replace(DECISION, strategies=strategies)).splitlines()
+    assert lines[2].startswith("| strategy | encoder | accuracy on shape, test |")
+    assert lines[4].startswith("| **frozen** | tf_efficientnet_lite0 at 128 px | 87.5% |")
+
+
 def test_changes_are_told_in_short() -> None:
     assert describe_changes([]) == ""
     assert "`seed` 7 → 8." in describe_changes([("seed", "7", "8")])

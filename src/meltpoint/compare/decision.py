@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from meltpoint.compare.formatting import METRICS
+from meltpoint.compare.formatting import METRICS, encoder_at
 from meltpoint.compare.intervals import Interval, holm
 from meltpoint.compare.measured import Difference, Measured
 from meltpoint.compare.results import Results
 from meltpoint.compare.summary import Facts, say_decision
-from meltpoint.compare.verdict import Ruling, cheapest_best, rule
+from meltpoint.compare.verdict import Ruling, Standing, cheapest_best, rule
 from meltpoint.errors import UserError
 from meltpoint.params.judging import Compare
 from meltpoint.tables import JUDGED
@@ -24,14 +24,31 @@ class Row:
     """A strategy: `metrics` is split -> head -> score, `intervals` split -> head -> interval of the deciding metric.
 
     A head without labelled images on a split, or without that metric, has no interval there; None where the images are
-    too few for one. `runs` are the main head's scores on test of all trainings of the strategy.
+    too few for one. `test` and `val` are the main head's deciding metric, `interval` that of test, `trainings` the
+    scores on test of all trainings of the strategy.
     """
 
     name: str
+    backbone: str
+    side: int  # of its images, in pixels
+    standing: Standing
     metrics: dict[str, Any]
     intervals: dict[str, dict[str, Interval | None]]
     cost: dict[str, float]
-    runs: list[float]
+    test: float
+    val: float
+    interval: Interval | None
+    trainings: list[float]
+
+    @property
+    def wins(self) -> bool:
+        """Whether it is the one to ship, or so far the best on val."""
+        return self.standing in ("ship", "leads")
+
+    @property
+    def encoder(self) -> str:
+        """What it is made of: tf_efficientnet_lite0 at 128 px."""
+        return encoder_at(self.backbone, self.side)
 
 
 @dataclass(frozen=True)
@@ -87,18 +104,41 @@ def compare(results: Results, settings: Compare) -> Decision:
     Raises:
         CompareError: the main head has no labelled image on val or on test, or the metric is not known there.
     """
-    names = results.strategies
-    measured = _measure(results, settings)
-    val, test = (_main(measured, results, split, settings.metric) for split in JUDGED)
+    names, metric = results.strategies, settings.metric
+    measured = {
+        split: {
+            head: answers.measure(metric)
+            for head, answers in heads.items()
+            if answers.images and results.metrics[names[0]][split][head].get(metric) is not None
+        }
+        for split, heads in results.answers.items()
+    }  # heads that do not have the metric are left out
+    for split in JUDGED:
+        _check_main(results, split, results.main_head in measured[split], metric)
+    val, test = (measured[split][results.main_head] for split in JUDGED)
     costs = {name: results.costs[name][settings.cost] for name in names}
     best = cheapest_best(dict(zip(names, (val.sign * val.scores).tolist(), strict=True)), costs)
     ruling = rule(names, test, best, costs, settings)
     pairs = [*_pairs(val, ruling, "val", names, settings), *_pairs(test, ruling, "test", names, settings)]
+    facts = Facts(
+        main_head=results.main_head,
+        val_images=val.images,
+        test_images=test.images,
+        test_groups=test.groups,
+        test_share=results.test_share,
+        val=dict(zip(names, val.scores.tolist(), strict=True)),
+        test=dict(zip(names, test.scores.tolist(), strict=True)),
+        interval=test.interval(names.index(ruling.winner), settings.confidence),
+        differences={pair.b: pair.difference for pair in pairs if pair.split == "test" and pair.difference is not None},
+        trainings=[len(own) for own in test.runs],
+        costs=results.costs,
+        settings=settings,
+    )
     return Decision(
-        sentence=say_decision(ruling, _facts(results, ruling, val, test, pairs, settings)),
+        sentence=say_decision(ruling, facts),
         best=best,
         ruling=ruling,
-        rows=[_row(index, name, measured, results, settings) for index, name in enumerate(names)],
+        rows=[_row(index, ruling.standings[name], measured, results, settings) for index, name in enumerate(names)],
         pairs=pairs,
         images={"val": val.images, "test": test.images},
         groups={"val": val.groups, "test": test.groups},
@@ -107,52 +147,19 @@ def compare(results: Results, settings: Compare) -> Decision:
     )
 
 
-def _facts(
-    results: Results, ruling: Ruling, val: Measured, test: Measured, pairs: list[Pair], settings: Compare
-) -> Facts:
-    names = results.strategies
-    which = names.index(ruling.winner)
-    return Facts(
-        main_head=results.main_head,
-        val_images=val.images,
-        test_images=test.images,
-        test_groups=test.groups,
-        test_share=results.test_share,
-        val=dict(zip(names, val.scores.tolist(), strict=True)),
-        test=dict(zip(names, test.scores.tolist(), strict=True)),
-        interval=test.interval(which, settings.confidence),
-        differences={pair.b: pair.difference for pair in pairs if pair.split == "test" and pair.difference is not None},
-        trainings=[len(own) for own in test.runs],
-        costs=results.costs,
-        settings=settings,
-    )
-
-
-def _measure(results: Results, settings: Compare) -> dict[str, dict[str, Measured]]:
-    """Split -> head -> the deciding metric of every strategy; heads that do not have it are left out."""
-    return {
-        split: {
-            head: answers.measure(settings.metric)
-            for head, answers in heads.items()
-            if answers.images and results.metrics[results.strategies[0]][split][head].get(settings.metric) is not None
-        }
-        for split, heads in results.answers.items()
-    }
-
-
-def _main(measured: dict[str, dict[str, Measured]], results: Results, split: str, metric: str) -> Measured:
+def _check_main(results: Results, split: str, known: bool, metric: str) -> None:
     head = results.main_head
-    if head not in measured[split] and results.answers[split][head].images:
+    if known:
+        return
+    if results.answers[split][head].images:
         raise CompareError(
             f"{METRICS[metric]} of the main head {head!r} is not known on {split}, whose labelled images are of one "
             "class alone. Label images of another class, or set compare.metric to accuracy or log_loss in params.yaml."
         )
-    if head not in measured[split]:
-        raise CompareError(
-            f"No image of {split} has a label for the main head {head!r}, so strategies cannot be compared. Labelled "
-            f"images are needed on val and on test. Label some, or give `main: true` to another head in params.yaml."
-        )
-    return measured[split][head]
+    raise CompareError(
+        f"No image of {split} has a label for the main head {head!r}, so strategies cannot be compared. Labelled "
+        f"images are needed on val and on test. Label some, or give `main: true` to another head in params.yaml."
+    )
 
 
 def _pairs(measured: Measured, ruling: Ruling, split: str, names: list[str], settings: Compare) -> list[Pair]:
@@ -172,10 +179,25 @@ def _pairs(measured: Measured, ruling: Ruling, split: str, names: list[str], set
     ]  # fmt: skip
 
 
-def _row(index: int, name: str, measured: dict[str, dict[str, Measured]], results: Results, settings: Compare) -> Row:
+def _row(
+    index: int, standing: Standing, measured: dict[str, dict[str, Measured]], results: Results, settings: Compare
+) -> Row:
+    name, head = results.strategies[index], results.main_head
+    recipe, metrics = results.recipes[name], results.metrics[name]
     intervals = {
         split: {head: found.interval(index, settings.confidence) for head, found in heads.items()}
         for split, heads in measured.items()
     }
-    runs = measured["test"][results.main_head].runs[index].tolist()
-    return Row(name, results.metrics[name], intervals, results.costs[name], runs)
+    return Row(
+        name=name,
+        backbone=recipe.encoder.name,
+        side=recipe.views.side,
+        standing=standing,
+        metrics=metrics,
+        intervals=intervals,
+        cost=results.costs[name],
+        test=metrics["test"][head][settings.metric],
+        val=metrics["val"][head][settings.metric],
+        interval=intervals["test"][head],
+        trainings=measured["test"][head].runs[index].tolist(),
+    )

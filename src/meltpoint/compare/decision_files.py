@@ -1,9 +1,8 @@
 """The decision as files: compare.json for programs, compare.md for a terminal, compare.html for people."""
 
 from pathlib import Path
-from typing import Any
 
-from meltpoint.compare.decision import Decision, Pair, Row
+from meltpoint.compare.decision import Decision, Row
 from meltpoint.compare.intervals import Interval
 from meltpoint.compare.page import render_page
 from meltpoint.compare.table import write_text
@@ -20,75 +19,66 @@ def write_decision(decision: Decision, reports: Path) -> None:
 
 
 def record_of(decision: Decision) -> Comparison:
-    """The decision as plain values."""
-    settings = decision.settings
+    """The decision as plain values; scores of single classes stay in the metrics.json of each strategy."""
+    settings, ruling, head = decision.settings, decision.ruling, decision.results.main_head
+    metric: str = settings.metric
+    needed, share = ruling.needed, decision.results.test_share  # images that would settle it with a chance of 80%
+    pairs = [
+        ComparedPair(
+            a=pair.a,
+            b=pair.b,
+            split=pair.split,
+            head=head,
+            metric=metric,
+            at_least=None if pair.least is None else round(pair.least, 6),
+            difference=round(pair.difference.value, 6) if pair.difference else None,
+            interval=_bounds(pair.difference.interval if pair.difference else None),
+            p_value=round(pair.difference.p_value, 8) if pair.difference else None,
+            p_holm=None if pair.p_holm is None else round(pair.p_holm, 8),
+        )
+        for pair in decision.pairs
+    ]
     return Comparison(
         winner=decision.winner,
         verdict=decision.verdict,
         sentence=decision.sentence,
         best=decision.best,
-        main_head=decision.results.main_head,
-        metric=settings.metric,
+        main_head=head,
+        metric=metric,
         margin=settings.margin,
         confidence=settings.confidence,
         cost=settings.cost,
         images=decision.images,
         groups=decision.groups,
         spread=decision.spread,
-        refusal=decision.ruling.refusal,
-        more_images=_needed(decision),
-        strategies=[_row(row, decision) for row in decision.rows],
+        refusal=ruling.refusal,
+        more_images={"test": [needed.low, needed.high], "test_share": share} if needed else None,
+        strategies=[_strategy(row, metric) for row in decision.rows],
         trees={name: found for name, found in decision.results.hierarchies.items() if found},
-        pairs=[_pair(pair, decision) for pair in decision.pairs],
+        pairs=pairs,
     )
 
 
-def _row(row: Row, decision: Decision) -> ComparedStrategy:
-    metrics = {
-        split: {head: _without_classes(scores) for head, scores in heads.items()}
-        for split, heads in row.metrics.items()
-    }
-    metric: str = decision.settings.metric
-    intervals = {
-        split: {head: {metric: _bounds(interval)} for head, interval in heads.items()}
-        for split, heads in row.intervals.items()
-    }
+def _strategy(row: Row, metric: str) -> ComparedStrategy:
     return ComparedStrategy(
         name=row.name,
-        standing=decision.ruling.standings[row.name],
-        metrics=metrics,
-        intervals=intervals,
+        encoder=row.backbone,
+        side=row.side,
+        standing=row.standing,
+        metrics={
+            split: {
+                head: {name: value for name, value in scores.items() if name != "classes"}
+                for head, scores in heads.items()
+            }
+            for split, heads in row.metrics.items()
+        },
+        intervals={
+            split: {head: {metric: _bounds(interval)} for head, interval in heads.items()}
+            for split, heads in row.intervals.items()
+        },
         cost=row.cost,
-        trainings=[round(score, 6) for score in row.runs],
+        trainings=[round(score, 6) for score in row.trainings],
     )
-
-
-def _without_classes(scores: dict[str, Any]) -> dict[str, Any]:
-    """Scores of single classes stay in the strategy's metrics.json."""
-    return {name: value for name, value in scores.items() if name != "classes"}
-
-
-def _pair(pair: Pair, decision: Decision) -> ComparedPair:
-    return ComparedPair(
-        a=pair.a,
-        b=pair.b,
-        split=pair.split,
-        head=decision.results.main_head,
-        metric=decision.settings.metric,
-        at_least=None if pair.least is None else round(pair.least, 6),
-        difference=round(pair.difference.value, 6) if pair.difference else None,
-        interval=_bounds(pair.difference.interval if pair.difference else None),
-        p_value=round(pair.difference.p_value, 8) if pair.difference else None,
-        p_holm=None if pair.p_holm is None else round(pair.p_holm, 8),
-    )
-
-
-def _needed(decision: Decision) -> dict[str, Any] | None:
-    """How many test images more would settle it with a chance of 80%, and the share of new images that test gets."""
-    needed = decision.ruling.needed
-    if needed is None:
-        return None
-    return {"test": [needed.low, needed.high], "test_share": decision.results.test_share}
 
 
 def _bounds(interval: Interval | None) -> list[float] | None:

@@ -111,6 +111,11 @@ def flattery(metric: str, models: int, spread: float) -> str:
     return f"{high:.3f}" if metric in LOSSES else f"{100 * high:.1f} points"
 
 
+def encoder_at(name: str, side: int) -> str:
+    """What a strategy is made of: tf_efficientnet_lite0 at 128 px."""
+    return f"{name} at {side} px"
+
+
 def counted(number: int, what: str) -> str:
     """1 image, 1,234 images."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"

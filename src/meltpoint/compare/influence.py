@@ -16,6 +16,7 @@ from meltpoint.arrays import Flags, Floats, Ints
 from meltpoint.metrics import ratio
 
 DENSE = 20_000_000  # sums of every group and class held at once
+ALL = np.ones(1, np.bool_)  # of one class
 
 
 @dataclass(frozen=True)
@@ -26,44 +27,33 @@ class Influence:
     groups: Floats
 
 
-@dataclass(frozen=True)
-class Sums:
-    """What entries of images add to the ratio of a class, `numerator` / `denominator`, each summed over its entries."""
-
-    group: Ints  # (E,)
-    kind: Ints  # (E,) the class whose ratio it is
-    numerator: Floats  # (E,)
-    denominator: Floats  # (E,)
-
-
 def groups_of(groups: "pd.Series[str]") -> Ints:
     """Numbers (N,) from 0 on, the same for images of the same group."""
     return np.asarray(pd.factorize(groups)[0], dtype=np.int64)
 
 
-def mean_ratio(sums: Sums, n_groups: int, kept: Flags) -> Influence:
-    """The mean, over the `kept` classes (C,), of each class's sum of numerators over its sum of denominators."""
-    group, kind, above, below = _gather(sums, n_groups, len(kept))
-    total = _sum(kind, below, len(kept))
-    share = ratio(_sum(kind, above, len(kept)), total)
-    rest = total[kind] - below
-    lost = np.where(kept[kind] & (rest > 0), ratio(above - share[kind] * below, rest), 0.0)
-    count = max(1, int(kept.sum()))
-    return Influence(float(share[kept].sum() / count), _sum(group, lost, n_groups) / count)
+def mean_ratio(group: Ints, kind: Ints, above: Floats, below: Floats, n_groups: int, kept: Flags = ALL) -> Influence:
+    """The mean, over the `kept` classes (C,), of each class's sum of numerators over its sum of denominators.
 
-
-def _gather(sums: Sums, n_groups: int, n_classes: int) -> tuple[Ints, Ints, Floats, Floats]:
-    """Entries of the same group and class added up."""
-    keys = sums.group * n_classes + sums.kind
+    An entry (E,) is of the class `kind`, and adds to its ratio `above` / `below`; entries of the same group and class
+    are added up first.
+    """
+    n_classes = len(kept)
+    keys = group * n_classes + kind
     if n_groups * n_classes <= DENSE:
-        above, below = (_sum(keys, part, n_groups * n_classes) for part in (sums.numerator, sums.denominator))
+        above, below = (_sum(keys, part, n_groups * n_classes) for part in (above, below))
         cells = np.flatnonzero((above != 0) | (below != 0))
         above, below = above[cells], below[cells]
     else:
         cells, where = np.unique(keys, return_inverse=True)
-        above, below = (_sum(where, part, len(cells)) for part in (sums.numerator, sums.denominator))
+        above, below = (_sum(where, part, len(cells)) for part in (above, below))
     group, kind = np.divmod(cells, n_classes)
-    return group, kind, above, below
+    total = _sum(kind, below, n_classes)
+    share = ratio(_sum(kind, above, n_classes), total)
+    rest = total[kind] - below
+    lost = np.where(kept[kind] & (rest > 0), ratio(above - share[kind] * below, rest), 0.0)
+    count = max(1, int(kept.sum()))
+    return Influence(float(share[kept].sum() / count), _sum(group, lost, n_groups) / count)
 
 
 def _sum(keys: Ints, parts: Floats, count: int) -> Floats:
@@ -73,14 +63,12 @@ def _sum(keys: Ints, parts: Floats, count: int) -> Floats:
 
 def accuracy(true: Ints, said: Ints, group: Ints, n_groups: int) -> Influence:
     """Share of right answers."""
-    sums = Sums(group, np.zeros_like(group), (said == true).astype(np.float64), np.ones(len(group)))
-    return mean_ratio(sums, n_groups, np.ones(1, np.bool_))
+    return mean_ratio(group, np.zeros_like(group), (said == true).astype(np.float64), np.ones(len(group)), n_groups)
 
 
 def balanced_accuracy(true: Ints, said: Ints, group: Ints, n_groups: int, kept: Flags) -> Influence:
     """Mean recall of the kept classes."""
-    sums = Sums(group, true, (said == true).astype(np.float64), np.ones(len(group)))
-    return mean_ratio(sums, n_groups, kept)
+    return mean_ratio(group, true, (said == true).astype(np.float64), np.ones(len(group)), n_groups, kept)
 
 
 def macro_f1(true: Ints, said: Ints, group: Ints, n_groups: int, kept: Flags) -> Influence:
@@ -88,13 +76,13 @@ def macro_f1(true: Ints, said: Ints, group: Ints, n_groups: int, kept: Flags) ->
     right = np.where(said == true, 2.0, 0.0)
     both = np.concatenate([true, said])
     above = np.concatenate([right, np.zeros(len(said))])
-    return mean_ratio(Sums(np.tile(group, 2), both, above, np.ones(len(both))), n_groups, kept)
+    return mean_ratio(np.tile(group, 2), both, above, np.ones(len(both)), n_groups, kept)
 
 
 def log_loss(given: Floats, least: float, group: Ints, n_groups: int) -> Influence:
     """Mean of -log of the probability `given` (N,) to the true class, `least` for any below; smaller is better."""
     lost = -np.log(np.clip(given, least, 1))
-    return mean_ratio(Sums(group, np.zeros_like(group), lost, np.ones(len(group))), n_groups, np.ones(1, np.bool_))
+    return mean_ratio(group, np.zeros_like(group), lost, np.ones(len(group)), n_groups)
 
 
 def roc_auc(true: Ints, probabilities: Floats, group: Ints, n_groups: int, asked: Sequence[int]) -> Influence:
@@ -143,11 +131,10 @@ def pixel_ratio(pixels: Ints, metric: str, group: Ints, n_groups: int, kept: Fla
     tp, fp, fn = (part.astype(np.float64) for part in pixels)
     images, classes = tp.shape
     if metric == "pixel_accuracy":
-        sums = Sums(group, np.zeros_like(group), tp.sum(1), (tp + fn).sum(1))
-        return mean_ratio(sums, n_groups, np.ones(1, np.bool_))
+        return mean_ratio(group, np.zeros_like(group), tp.sum(1), (tp + fn).sum(1), n_groups)
     above, below = (tp, tp + fp + fn) if metric == "miou" else (2 * tp, 2 * tp + fp + fn)
     where = np.repeat(group, classes), np.tile(np.arange(classes), images)
-    return mean_ratio(Sums(*where, above.ravel(), below.ravel()), n_groups, kept)
+    return mean_ratio(*where, above.ravel(), below.ravel(), n_groups, kept)
 
 
 def jackknife(influence: Floats) -> tuple[float, float]:

@@ -5,6 +5,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,17 +16,16 @@ from PIL import Image
 
 from meltpoint.compare import formatting
 from meltpoint.compare.charts import Point, place_differences, place_quality, place_reliability
-from meltpoint.compare.decision import Decision, Row
+from meltpoint.compare.decision import Decision
 from meltpoint.compare.table import (
+    STANDINGS,
     Branch,
-    Strategy,
     branches_of,
     say_ends,
     say_flattered,
     say_images,
     say_trained,
     shown_classes,
-    strategies_of,
 )
 
 WIDEST = 1080  # pixels of an embedded picture
@@ -45,18 +45,18 @@ CLASS_SCORES = ("iou", "dice", "recall", "precision", "f1", "roc_auc", "boundary
 
 def render_page(decision: Decision) -> str:
     """The whole page."""
+    metric = decision.settings.metric
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {
         "percent": formatting.percent,
-        "points": formatting.points,
-        "value": lambda value: formatting.value_of(decision.settings.metric, value),
-        "gain": lambda value: formatting.gain_of(decision.settings.metric, value),
-        "spread": lambda interval: formatting.spread_of(decision.settings.metric, interval),
-        "ends": lambda interval: say_ends(decision.settings.metric, interval) if interval else formatting.MISSING,
+        "value": partial(formatting.value_of, metric),
+        "gain": partial(formatting.gain_of, metric),
+        "spread": partial(formatting.spread_of, metric),
+        "ends": lambda interval: say_ends(metric, interval) if interval else formatting.MISSING,
         "chance": formatting.chance,
-        "groupby_in_order": lambda strategies: Counter(strategy.encoder for strategy in strategies).items(),
+        "standing": STANDINGS.__getitem__,
         "score": _score,
-        "gap": lambda margin: formatting.gap_of(decision.settings.metric, margin),
+        "gap": partial(formatting.gap_of, metric),
         "edges": formatting.edges,
         "minus": lambda text: re.sub(r"(?<!\w)-(?=\d)", "−", str(text)),
     }
@@ -66,59 +66,52 @@ def render_page(decision: Decision) -> str:
 
 def _context(decision: Decision) -> dict[str, Any]:
     results, settings, head = decision.results, decision.settings, decision.results.main_head
-    strategies, branches = strategies_of(decision), branches_of(decision)
+    rows, branches, metric = decision.rows, branches_of(decision), settings.metric
+    losers = [row.name for row in rows if not row.wins]
+    points = {row.name: Point(row.test, row.interval, row.cost[settings.cost], row.trainings) for row in rows}
+    differences = [
+        (pair.b, pair.split, pair.difference.value, pair.difference.interval, formatting.chance(pair.p_holm))
+        for pair in sorted(decision.pairs, key=lambda pair: pair.split)  # test above val
+        if pair.difference is not None and pair.p_holm is not None
+    ]
+    least = {pair.b: pair.least for pair in decision.pairs if pair.least is not None}
+    main_scores = rows[0].metrics["test"][head]["classes"].values()
+    class_scores = [name for name in CLASS_SCORES if name in next(iter(main_scores))]
     return {
         "decision": decision,
         "settings": settings,
         "head": head,
-        "metric": formatting.METRICS[settings.metric],
+        "metric": formatting.METRICS[metric],
         "cost": formatting.COSTS[settings.cost],
-        "strategies": strategies,
-        "alike": strategies[0].encoder if len({strategy.encoder for strategy in strategies}) == 1 else None,
-        "winner": next(strategy for strategy in strategies if strategy.name == decision.winner),
-        "colours": {strategy.name: strategy.colour for strategy in strategies},
+        "strategies": rows,
+        "encoders": Counter(row.encoder for row in rows),
+        "winner": next(row for row in rows if row.wins),
+        "colours": {name: number for number, name in enumerate([decision.winner, *losers])},
         "pairs": {(pair.b, pair.split): pair for pair in decision.pairs},
-        "quality": _quality(decision, strategies),
-        "differences": _differences(decision),
+        "quality": place_quality(points, metric, settings.cost, settings.margin),
+        "differences": place_differences(differences, least, metric, settings.margin) if differences else None,
         "reliability": place_reliability(results.reliability),
         "confident": any(len(table) for table in results.reliability.values()),
-        "costs": [(formatting.COSTS[name], [_cost(row, name) for row in decision.rows]) for name in SHOWN_COSTS],
+        "costs": [
+            (formatting.COSTS[name], [formatting.cost(name, row.cost[name]) for row in rows]) for name in SHOWN_COSTS
+        ],
         "heads": {name: _scores_of(decision, name) for name in results.classes},
         "learnt": {name: list(_learnt(decision, name)) for name in results.classes},
         "images": say_images(decision),
         "trained": say_trained(decision),
-        "in_points": "" if settings.metric in formatting.LOSSES else "points ",
+        "in_points": "" if metric in formatting.LOSSES else "points ",
         "how": _say_how(decision),
         "flattered": say_flattered(decision),
         "branches": branches,
         "tree": _say_tree(branches, decision.winner),
         "labelled": results.hierarchies[decision.winner].get("test", {}),
-        "class_scores": _class_scores(decision),
+        "class_scores": [(name, formatting.METRICS[name]) for name in class_scores],
         "wording": results.wording,
         "ranking": formatting.METRICS[results.wording.ranking],
         "classes": results.classes[head],
         "shown_classes": shown_classes(decision),
         "mistakes": {name: _embed(path) for name, path in results.mistakes.items()},
     }
-
-
-def _quality(decision: Decision, strategies: list[Strategy]) -> Any:
-    settings, head = decision.settings, decision.results.main_head
-    points = {
-        strategy.name: Point(strategy.test, row.intervals["test"][head], row.cost[settings.cost], row.runs)
-        for strategy, row in zip(strategies, decision.rows, strict=True)
-    }
-    return place_quality(points, settings.metric, settings.cost, settings.margin)
-
-
-def _differences(decision: Decision) -> Any:
-    found = [
-        (pair.b, pair.split, pair.difference.value, pair.difference.interval, formatting.chance(pair.p_holm))
-        for pair in sorted(decision.pairs, key=lambda pair: pair.split)  # test above val
-        if pair.difference is not None and pair.p_holm is not None
-    ]
-    settings, least = decision.settings, {pair.b: pair.least for pair in decision.pairs if pair.least is not None}
-    return place_differences(found, least, settings.metric, settings.margin) if found else None
 
 
 def _scores_of(decision: Decision, head: str) -> list[tuple[str, str, str]]:
@@ -133,13 +126,6 @@ def _scores_of(decision: Decision, head: str) -> list[tuple[str, str, str]]:
     return [
         (name, formatting.METRICS[name], wished.get(name, "")) for name in SCORES if name in known.keys() - left_out
     ]
-
-
-def _class_scores(decision: Decision) -> list[tuple[str, str]]:
-    """The scores that a class of the main head has, and their names."""
-    found = decision.rows[0].metrics["test"][decision.results.main_head]["classes"].values()
-    known = next(iter(found)).keys()
-    return [(name, formatting.METRICS[name]) for name in CLASS_SCORES if name in known]
 
 
 def _learnt(decision: Decision, head: str) -> Iterator[str]:
@@ -190,7 +176,7 @@ def _say_tree(branches: list[Branch], winner: str) -> str:
 
 def _say_how(decision: Decision) -> str:
     """Which intervals and tests these are."""
-    if decision.settings.metric == "accuracy" and all(len(row.runs) == 1 for row in decision.rows):
+    if decision.settings.metric == "accuracy" and all(len(row.trainings) == 1 for row in decision.rows):
         return (
             "Intervals: Wilson's of one accuracy, Tango's of a difference; brackets: joint levels of multiple "
             "comparisons with the best (Hsu), confirmed by the exact test where few images differ; p: exact McNemar, "
@@ -200,10 +186,6 @@ def _say_how(decision: Decision) -> str:
         "Intervals: the jackknife over images or groups, Student's t; brackets: joint levels of multiple comparisons "
         "with the best (Hsu); p: the same jackknife, by Holm."
     )
-
-
-def _cost(row: Row, name: str) -> str:
-    return formatting.cost(name, row.cost[name])
 
 
 def _score(value: float | None, name: str) -> str:

@@ -1,6 +1,6 @@
 """What the decision may look at: every strategy's predictions on the same images, its scores, and what it cost."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -81,23 +81,23 @@ class Results:
     test_share: float | None
 
 
-def read_results(
-    reports: Path,
-    recipes: Mapping[str, Recipe],
-    classes_path: Path,
-    task: PairedPart,
-) -> Results:
+def read_results(reports: Path, recipes: Mapping[str, Recipe], classes_path: Path, task: PairedPart) -> Results:
     """Read what the evaluations of strategies left in `reports`; `task`, that of all, says what is compared.
 
+    Strategies of one encoder come one after the other, else in the order of `recipes`.
+
     Raises:
-        EvidenceError: a report is missing, or the strategies were evaluated on different images or labels.
+        ResultsError: a report is missing, or the strategies were evaluated on different images or labels.
     """
-    recipes = _by_encoder(recipes)
+    order = list(dict.fromkeys(recipe.settings.encoder for recipe in recipes.values()))
+    recipes = dict(sorted(recipes.items(), key=lambda row: order.index(row[1].settings.encoder)))
     labels, first = read_classes(classes_path), next(iter(recipes.values()))
     classes = {name: labels[head.label] for name, head in first.heads.items()}
     folders = {name: reports / "strategies" / name for name in recipes}
     for name, folder in folders.items():
         _check_complete(reports, folder, recipes[name], task.PICTURE)
+    split = reports / "split.json"
+    images = read_json(split)["images"] if split.exists() else {}
     return Results(
         strategies=list(recipes),
         recipes=recipes,
@@ -110,14 +110,8 @@ def read_results(
         reliability={name: pd.read_csv(folder / "reliability.csv") for name, folder in folders.items()},
         mistakes={name: folder / "pictures" / task.PICTURE for name, folder in folders.items()},
         wording=task.WORDING,
-        test_share=_read_share(reports / "split.json"),
+        test_share=images["test"] / sum(images.values()) if images.get("test") else None,
     )
-
-
-def _by_encoder(recipes: Mapping[str, Recipe]) -> dict[str, Recipe]:
-    """The strategies of one encoder beside each other, encoders and strategies else in their order."""
-    order = list(dict.fromkeys(recipe.settings.encoder for recipe in recipes.values()))
-    return dict(sorted(recipes.items(), key=lambda row: order.index(row[1].settings.encoder)))
 
 
 def _check_complete(reports: Path, folder: Path, recipe: Recipe, picture: str) -> None:
@@ -145,7 +139,10 @@ def _read_answers(
     """What is compared of each strategy is kept; the rest of its predictions leaves memory before the next are read."""
     tables: dict[str, list[pd.DataFrame]] = {}
     for name, folder in folders.items():
-        tables[name] = [_in_order(table) for table in _read_trainings(folder, classes, task, metric)]
+        model = task.read(folder / "predictions.parquet", classes, metric)  # of the model that ships
+        others = pd.read_parquet(folder / REPEATS, columns=[REPEAT, *model.columns]).groupby(REPEAT)
+        repeats = [table[model.columns].astype(model.dtypes) for _, table in others]
+        tables[name] = [table.sort_values(["split", "id"], ignore_index=True) for table in (model, *repeats)]
         first = next(iter(tables))
         for table in tables[name]:
             _check_same(tables[first][0], table, classes, task, (first, name))
@@ -156,24 +153,6 @@ def _read_answers(
         }
         for split in JUDGED
     }
-
-
-def _read_trainings(folder: Path, classes: Classes, task: PairedPart, metric: str) -> Iterator[pd.DataFrame]:
-    """What the model that ships said, then what each repeat of its training said."""
-    first = task.read(folder / "predictions.parquet", classes, metric)
-    yield first
-    others = pd.read_parquet(folder / REPEATS, columns=[REPEAT, *first.columns])
-    yield from (table[first.columns].astype(first.dtypes) for _, table in others.groupby(REPEAT))
-
-
-def _in_order(table: pd.DataFrame) -> pd.DataFrame:
-    return table.sort_values(["split", "id"], ignore_index=True)
-
-
-def _read_share(path: Path) -> float | None:
-    """The share of all images that is test, from the report of the split."""
-    images = read_json(path)["images"] if path.exists() else {}
-    return images["test"] / sum(images.values()) if images.get("test") else None
 
 
 def _check_same(
@@ -196,10 +175,8 @@ def _check_same(
 
 def _read_costs(folder: Path, recipe: Recipe) -> dict[str, float]:
     """Speeds were measured of all strategies in turn; reports from before that have a speed of each by itself."""
-    name, files = (
-        recipe.strategy,
-        [f"embed-{recipe.settings.encoder}", f"train-{recipe.strategy}", f"predict-{recipe.strategy}"],
-    )
+    name, encoder = recipe.strategy, recipe.settings.encoder
+    files = [f"embed-{encoder}", f"train-{name}", f"predict-{name}"]
     embed, train, predict = (read_json(folder / f"{file}.json") for file in files)
     path = folder / "speed.json"
     speed = read_json(path)["strategies"].get(name, {}) if path.exists() else predict
@@ -220,5 +197,5 @@ def _read_costs(folder: Path, recipe: Recipe) -> dict[str, float]:
         raise ResultsError(
             f"The costs of the strategy {name!r} in {folder} lack {error}. {'.json, '.join(files)}.json and "
             "speed.json have to hold it. Measure again: dvc repro --force "
-            f"embed@{recipe.settings.encoder} train@{name} evaluate@{name} speed"
+            f"embed@{encoder} train@{name} evaluate@{name} speed"
         ) from None

@@ -1,6 +1,5 @@
 """The strategies as rows that both the page and the text show: score, interval, cost, and how each stands."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,50 +15,7 @@ STANDINGS = {
     "open": "not settled",
 }
 
-
-WAYS = {"independent": "each head alone", "consistent": "the tree decides"}
 MOST_CLASSES, ENDS = 24, 10  # classes that are all shown; of more, this many of the hardest and of the easiest
-
-
-@dataclass(frozen=True)
-class Strategy:
-    """A strategy's deciding metric of the main head, its standing in words, and its number among the colours."""
-
-    name: str
-    encoder: str  # the name of its backbone, and the side of its images
-    colour: int  # 0 is the winner's
-    wins: bool
-    standing: str
-    test: float
-    val: float
-    interval: Interval | None
-    trainings: list[float]
-
-
-def strategies_of(decision: Decision) -> list[Strategy]:
-    """The strategies in the order of params.yaml, those of one encoder beside each other."""
-    head, metric = decision.results.main_head, decision.settings.metric
-    losers = [row.name for row in decision.rows if row.name != decision.winner]
-    return [
-        Strategy(
-            name=row.name,
-            encoder=encoder_of(decision, row.name),
-            colour=1 + losers.index(row.name) if row.name in losers else 0,
-            wins=row.name == decision.winner,
-            standing=STANDINGS[decision.ruling.standings[row.name]],
-            test=row.metrics["test"][head][metric],
-            val=row.metrics["val"][head][metric],
-            interval=row.intervals["test"][head],
-            trainings=row.runs,
-        )
-        for row in decision.rows
-    ]
-
-
-def encoder_of(decision: Decision, name: str) -> str:
-    """What a strategy is made of: tf_efficientnet_lite0 at 128 px."""
-    recipe = decision.results.recipes[name]
-    return f"{recipe.encoder.name} at {recipe.views.side} px"
 
 
 @dataclass(frozen=True)
@@ -76,16 +32,16 @@ class Branch:
 
 def branches_of(decision: Decision) -> list[Branch]:
     """Both ways of every strategy; none without a tree, or if no image of val or test is labelled on every level."""
-    return [branch for name, found in decision.results.hierarchies.items() if found for branch in _ways(name, found)]
-
-
-def _ways(name: str, found: dict[str, Any]) -> Iterator[Branch]:
-    test, val = found["test"], found["val"]
-    if not (test["images"] and val["images"]):
-        return
-    raw = (test["consistency"], val["consistency"])
-    yield Branch(name, WAYS["independent"], False, test["independent"], val["independent"], raw)
-    yield Branch(name, WAYS["consistent"], True, test["consistent"], val["consistent"], (1.0, 1.0))
+    branches: list[Branch] = []
+    for name, found in decision.results.hierarchies.items():
+        if found and found["test"]["images"] and found["val"]["images"]:
+            test, val = found["test"], found["val"]
+            raw = (test["consistency"], val["consistency"])
+            branches += [
+                Branch(name, "each head alone", False, test["independent"], val["independent"], raw),
+                Branch(name, "the tree decides", True, test["consistent"], val["consistent"], (1.0, 1.0)),
+            ]
+    return branches
 
 
 def shown_classes(decision: Decision) -> list[tuple[str, list[str]]]:
@@ -103,12 +59,10 @@ def shown_classes(decision: Decision) -> list[tuple[str, list[str]]]:
 
 def write_text(decision: Decision) -> str:
     """compare.md: the sentence and two tables whose columns line up in a terminal too."""
-    settings, head, metric = (
-        decision.settings,
-        decision.results.main_head,
-        formatting.METRICS[decision.settings.metric],
-    )
-    lines = [f"# {_title(decision)}", "", formatting.markdown(decision.sentence), "", *_strategies(decision)]
+    settings, head = decision.settings, decision.results.main_head
+    metric = formatting.METRICS[settings.metric]
+    title = f"Ship {decision.winner}" if decision.verdict == "ship" else "Not enough evidence"
+    lines = [f"# {title}", "", formatting.markdown(decision.sentence), "", *_strategies(decision)]
     if decision.pairs:
         unit = "" if settings.metric in formatting.LOSSES else ", in points"
         against = f"By how much {decision.winner} is better than each other strategy, {metric} on {head}{unit}:"
@@ -128,13 +82,6 @@ def write_text(decision: Decision) -> str:
     )
 
 
-def say_score(decision: Decision, strategy: Strategy) -> str:
-    """A score on test with its interval: 88.1% (85.4 to 90.4)."""
-    metric = decision.settings.metric
-    ends = f" ({say_ends(metric, strategy.interval)})" if strategy.interval else ""
-    return f"{formatting.value_of(metric, strategy.test)}{ends}"
-
-
 def say_ends(metric: str, interval: Interval) -> str:
     """An interval of a score: 85.4 to 90.4."""
     return f"{formatting.value_of(metric, interval.low)} to {formatting.value_of(metric, interval.high)}".replace(
@@ -151,7 +98,7 @@ def say_images(decision: Decision) -> str:
 
 def say_trained(decision: Decision) -> str:
     """What the intervals are about: these models, or recipes where each was trained several times."""
-    counts = {row.name: len(row.runs) for row in decision.rows}
+    counts = {row.name: len(row.trainings) for row in decision.rows}
     if max(counts.values()) == 1:
         return "these trained models: one training of each says nothing of the next"
     if min(counts.values()) > 1:
@@ -173,25 +120,21 @@ def say_flattered(decision: Decision) -> str:
     )
 
 
-def _title(decision: Decision) -> str:
-    return f"Ship {decision.winner}" if decision.verdict == "ship" else "Not enough evidence"
-
-
 def _strategies(decision: Decision) -> list[str]:
-    head, metric = decision.results.main_head, formatting.METRICS[decision.settings.metric]
+    head, key = decision.results.main_head, decision.settings.metric
     shown = ["train_seconds", "latency_p50_ms", "megabytes", "trainable_parameters"]
     costs = [formatting.COSTS[name] for name in shown]
-    titles = ["strategy", "encoder", f"test {metric} on {head}", "val", *costs, "standing"]
+    titles = ["strategy", "encoder", f"test {formatting.METRICS[key]} on {head}", "val", *costs, "standing"]
     rows = [
         [
-            f"**{strategy.name}**" if strategy.wins else strategy.name,
-            strategy.encoder,
-            say_score(decision, strategy),
-            formatting.value_of(decision.settings.metric, strategy.val),
+            f"**{row.name}**" if row.wins else row.name,
+            row.encoder,
+            formatting.value_of(key, row.test) + (f" ({say_ends(key, row.interval)})" if row.interval else ""),
+            formatting.value_of(key, row.val),
             *(formatting.cost(name, row.cost[name]) for name in shown),
-            strategy.standing,
+            STANDINGS[row.standing],
         ]
-        for strategy, row in zip(strategies_of(decision), decision.rows, strict=True)
+        for row in decision.rows
     ]
     return align([titles, *rows])
 
@@ -244,9 +187,7 @@ def _trees(branches: list[Branch]) -> list[str]:
         ]
         for branch in branches
     ]
-    told = (
-        "What the tree does, on test: how many answers are paths of it, edges that a mistake is off, hierarchical F1:"
-    )
+    told = "What the tree does, on test: share of answers that are paths, edges that a mistake is off, hierarchical F1:"
     return ["", told, "", *align([titles, *rows])]
 
 

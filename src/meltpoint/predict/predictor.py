@@ -16,6 +16,7 @@ from meltpoint.model.card import Card
 from meltpoint.model.fuse import fuse
 from meltpoint.model.inference import infer, inference_device
 from meltpoint.model.model import Model, load_model
+from meltpoint.params.model import Head
 from meltpoint.predict.inputs import Picture, Source, expand, read_picture
 from meltpoint.predict.records import PredictError
 from meltpoint.prefetch import map_ahead
@@ -48,6 +49,13 @@ class Predictor:
         """Images uint8 (N, S, S, 3) of the card's size, N >= 1, to the raw outputs of each head, on the device."""
         return infer(self.model, torch.from_numpy(images), self.device)
 
+    def probabilities(
+        self, images: Pixels, decode: Callable[[torch.Tensor, Head], torch.Tensor]
+    ) -> dict[str, NDArray[np.float32]]:
+        """Images uint8 (N, S, S, 3), N >= 1, to what `decode` makes of the outputs of each head."""
+        heads = self.card.heads
+        return {name: decode(own, heads[name].head).cpu().numpy() for name, own in self.outputs(images).items()}
+
     def run(
         self,
         sources: Source | Iterable[Source],
@@ -61,8 +69,14 @@ class Predictor:
         Threads decode two batches ahead. The work is done one batch ahead, never two at once.
         """
         read = partial(read_picture, card=self.card, side=side, whole=whole)
-        batches = _in_batches(map_ahead(read, expand(sources), 2 * batch, None), batch)
-        return map_ahead(partial(_work_on_good, work), batches, 1, 1)
+        pictures = map_ahead(read, expand(sources), 2 * batch, None)
+        batches = iter(lambda: list(islice(pictures, batch)), [])
+
+        def work_on_good(some: list[Picture]) -> tuple[list[Picture], Made | None]:
+            good = [picture for picture in some if picture.error is None]
+            return some, work(good) if good else None
+
+        return map_ahead(work_on_good, batches, 1, 1)
 
     def check_size(self, views: "Views") -> None:
         """Whether views are as large as the model's images.
@@ -89,16 +103,6 @@ def open_predictor(folder: Path) -> Predictor:
     device = inference_device()
     tree = build_tree(card.tree.levels, card.tree.parents, card.classes) if card.tree else None
     return Predictor(card, fuse(model).to(device), tree, folder, parameters, device)
-
-
-def _work_on_good(work: Callable[[list[Picture]], Made], pictures: list[Picture]) -> tuple[list[Picture], Made | None]:
-    good = [picture for picture in pictures if picture.error is None]
-    return pictures, work(good) if good else None
-
-
-def _in_batches(pictures: Iterator[Picture], batch: int) -> Iterator[list[Picture]]:
-    while some := list(islice(pictures, batch)):
-        yield some
 
 
 def read_views(views: "Views", rows: NDArray[np.int64], batch: int) -> Iterator[Pixels]:

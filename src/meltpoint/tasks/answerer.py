@@ -89,7 +89,7 @@ class Answerer:
 
         (N, C) of a class of each image, (N, C, S, S) of a class of each pixel.
         """
-        return self.task.probabilities(self.predictor, images)
+        return self.predictor.probabilities(images, self.task.decode)
 
     def fit_batch(self, batch: int) -> int:
         """How many pictures go through the model at once where `batch` are asked for: pixels take memory."""

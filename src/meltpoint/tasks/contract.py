@@ -5,6 +5,7 @@ and so that a change of one part makes only those stages run again that use it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,12 +14,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from meltpoint.arrays import Pixels
 from meltpoint.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from meltpoint.arrays import Pixels
     from meltpoint.compare.results import PairedPart
     from meltpoint.evaluate.judgement import Judgement
     from meltpoint.images.views import Views
@@ -111,8 +112,8 @@ class AnswerPart(Protocol):
 
     MASKS: bool  # whether answers are masks
 
-    def probabilities(self, predictor: "Predictor", images: "Pixels") -> dict[str, NDArray[np.float32]]:
-        """Images uint8 (N, S, S, 3), N >= 1, to the probabilities of each head."""
+    def decode(self, outputs: "Tensor", head: "Head") -> "Tensor":
+        """Outputs of a head to probabilities float32 in class order."""
         ...
 
     def fit_batch(self, predictor: "Predictor", batch: int) -> int:
@@ -181,47 +182,15 @@ class RegistryPart(Protocol):
         ...
 
 
-def load_objective(kind: str) -> ObjectivePart:
-    """The part objective.py of a task."""
-    part: ObjectivePart = _load(f"meltpoint.tasks.{kind}.objective")
-    return part
+def _load(part: str, kind: str) -> Any:
+    return import_module(f"meltpoint.tasks.{kind}.{part}")
 
 
-def load_answer(kind: str) -> AnswerPart:
-    """The part answer.py of a task."""
-    part: AnswerPart = _load(f"meltpoint.tasks.{kind}.answer")
-    return part
-
-
-def load_display(kind: str) -> "DisplayPart":
-    """The part display.py of a task: how answers are shown (see `predict.records`). No torch."""
-    part: DisplayPart = _load(f"meltpoint.tasks.{kind}.display")
-    return part
-
-
-def load_metrics(kind: str) -> MetricsPart:
-    """The part metrics.py of a task."""
-    part: MetricsPart = _load(f"meltpoint.tasks.{kind}.metrics")
-    return part
-
-
-def load_report(kind: str) -> ReportPart:
-    """The part report.py of a task."""
-    part: ReportPart = _load(f"meltpoint.tasks.{kind}.report")
-    return part
-
-
-def load_paired(kind: str) -> "PairedPart":
-    """The part paired.py of a task: what is compared of several models (see `compare.results`). No torch."""
-    part: PairedPart = _load(f"meltpoint.tasks.{kind}.paired")
-    return part
-
-
-def load_registry(kind: str) -> RegistryPart:
-    """The part registry.py of a task."""
-    part: RegistryPart = _load(f"meltpoint.tasks.{kind}.registry")
-    return part
-
-
-def _load(module: str) -> Any:
-    return import_module(module)
+# Each gives a part of a task by the task's kind.
+load_objective: Callable[[str], ObjectivePart] = partial(_load, "objective")
+load_answer: Callable[[str], AnswerPart] = partial(_load, "answer")
+load_display: Callable[[str], "DisplayPart"] = partial(_load, "display")
+load_metrics: Callable[[str], MetricsPart] = partial(_load, "metrics")
+load_report: Callable[[str], ReportPart] = partial(_load, "report")
+load_paired: Callable[[str], "PairedPart"] = partial(_load, "paired")
+load_registry: Callable[[str], RegistryPart] = partial(_load, "registry")

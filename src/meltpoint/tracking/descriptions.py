@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from meltpoint.compare.formatting import COSTS, METRICS, cost, markdown, value_of
+from meltpoint.compare.formatting import COSTS, METRICS, cost, encoder_at, markdown, value_of
 from meltpoint.comparison import Comparison
 from meltpoint.model.card import Card
 from meltpoint.progress import plain
@@ -38,10 +38,15 @@ def rows_of(decision: Comparison) -> tuple[list[str], list[list[str]]]:
     head, metric = decision.main_head, decision.metric
     costs = {row.name: decision.costs_of(row.name) for row in decision.strategies}
     told = [name for name in TOLD_COSTS if all(name in own for own in costs.values())]
-    titles = ["strategy", f"{METRICS[metric]} on {head}, test", "val", *(COSTS[name] for name in told)]
+    encoders = {
+        row.name: encoder_at(row.encoder, row.side) for row in decision.strategies if row.side is not None
+    }  # empty where an older version wrote the decision
+    known = ["encoder"] if encoders else []
+    titles = ["strategy", *known, f"{METRICS[metric]} on {head}, test", "val", *(COSTS[name] for name in told)]
     rows = [
         [
             row.name,
+            *(encoders[row.name] for _ in known),
             *(value_of(metric, row.metrics[split][head][metric]) for split in ("test", "val")),
             *(cost(name, costs[row.name][name]) for name in told),
         ]
@@ -58,7 +63,7 @@ def describe_strategy(card: Card, scores: Mapping[str, float], costs: Mapping[st
         for head, name in names.items()
     ]
     told = [f"{COSTS[name]} {cost(name, costs[f'cost/{name}'])}" for name in TOLD_COSTS if f"cost/{name}" in costs]
-    about = f"**{card.strategy}** of {card.backbone.name} at {card.images.side} px; {', '.join(told)}"
+    about = f"**{card.strategy}** of {encoder_at(card.backbone.name, card.images.side)}; {', '.join(told)}"
     licence = markdown(card.licence)
     return f"{about}; weights under {licence}.\n\n{_table([METRICS[card.metric], 'test', 'val'], rows)}"[:LONGEST]
 

@@ -12,14 +12,7 @@ from meltpoint.model.card import Card, HeadCard
 from meltpoint.predict.inputs import Picture, Source, stack_pixels
 from meltpoint.predict.predictor import Predictor, read_views
 from meltpoint.predict.records import Answer, Choice, HeadAnswer, Question
-from meltpoint.tables import (
-    IDENTITY,
-    answer_column,
-    check_predictions,
-    label_column,
-    labels_of,
-    probability_columns,
-)
+from meltpoint.tables import IDENTITY, answer_column, check_predictions, label_column, labels_of, probability_columns
 from meltpoint.tasks.classification.objective import decode
 from meltpoint.trees import Tree, decide, weigh
 
@@ -30,12 +23,6 @@ if TYPE_CHECKING:
 MASKS = False  # whether answers are masks
 
 Probabilities = dict[str, NDArray[np.float32]]  # by head, (N, C)
-
-
-def probabilities(predictor: Predictor, images: Pixels) -> Probabilities:
-    """Images uint8 (N, S, S, 3), N >= 1, to the raw probabilities float32 (N, C) of each head."""
-    outputs, heads = predictor.outputs(images), predictor.card.heads
-    return {name: decode(values, heads[name].head).cpu().numpy() for name, values in outputs.items()}
 
 
 def look(
@@ -53,13 +40,12 @@ def look(
 def predict_views(predictor: Predictor, views: "Views", rows: NDArray[np.int64], batch: int) -> pd.DataFrame:
     """The table of `tables.check_predictions` for some plain views."""
     samples = views.samples.iloc[rows].reset_index(drop=True)
-    parts = [probabilities(predictor, pixels) for pixels in read_views(views, rows, batch)]
+    parts = [predictor.probabilities(pixels, decode) for pixels in read_views(views, rows, batch)]
     table = samples[IDENTITY].copy()
     for name, own in predictor.card.heads.items():
         needed = {own.head.label} | ({own.head.where.label} if own.head.where else set())
-        known = needed <= set(samples.columns)
         missing = pd.Series(pd.NA, samples.index, dtype="string")
-        table[label_column(name)] = labels_of(samples, own.head) if known else missing
+        table[label_column(name)] = labels_of(samples, own.head) if needed <= set(samples.columns) else missing
     return check_predictions(table.join(_tabulate(predictor, parts)), predictor.card.classes)
 
 
@@ -71,7 +57,12 @@ def predict_images(predictor: Predictor, sources: Iterable[Source], batch: int) 
     for pictures, found in _run(predictor, sources, batch, None):
         names += [picture.source for picture in pictures]
         errors += [picture.error for picture in pictures]
-        parts.append(_spread(predictor, found, np.array([picture.error is None for picture in pictures])))
+        good = np.array([picture.error is None for picture in pictures])
+        parts.append({})
+        for head, classes in predictor.card.classes.items():
+            parts[-1][head] = np.full((len(good), len(classes)), np.nan, np.float32)
+            if found:
+                parts[-1][head][good] = found[head]
     told = pd.DataFrame({"source": pd.array(names, dtype="string"), "error": pd.array(errors, dtype="string")})
     return told.join(_tabulate(predictor, parts))
 
@@ -92,10 +83,13 @@ def read_answers(
     columns: dict[str, list[HeadAnswer]] = {}
     for name in [*levels, *(name for name in card.heads if name not in levels)]:
         head, ids = card.heads[name], chosen[name]
-        answers = _choices(head, ids, _pick(shown[name], ids), language)
+        shares = np.take_along_axis(shown[name], ids[:, None], axis=1)[:, 0]  # of the answers
+        answers = _choices(head, ids, shares, language)
         path += [answers] if name in levels else []
         paths = list(zip(*path, strict=True)) if name in levels else [()] * len(answers)
-        likely = _likeliest(head, shown[name], top, language)
+        order = np.argsort(-shown[name], axis=1, kind="stable")[:, :top]  # (N, top), of equals the first
+        values = np.take_along_axis(shown[name], order, axis=1)
+        likely = [tuple(_choices(head, *row, language)) for row in zip(order, values, strict=True)]
         unsure = head.find_unknown(shown[name], ids).tolist()
         columns[name] = [
             HeadAnswer(answer.label, answer.name, answer.probability, *rest)
@@ -103,20 +97,6 @@ def read_answers(
         ]
     rows = zip(*(columns[name] for name in card.heads), strict=True)
     return [dict(zip(card.heads, row, strict=True)) for row in rows]
-
-
-def _pick(probabilities: NDArray[np.floating], ids: Ints) -> NDArray[np.floating]:
-    """The probability (N,) of one class of each row."""
-    return np.asarray(np.take_along_axis(probabilities, ids[:, None], axis=1)[:, 0])
-
-
-def _likeliest(
-    head: HeadCard, probabilities: NDArray[np.floating], top: int, language: str | None
-) -> list[tuple[Choice, ...]]:
-    """The `top` most probable classes of each row, of equals the first."""
-    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]  # (N, top)
-    values = np.take_along_axis(probabilities, order, axis=1)
-    return [tuple(_choices(head, ids, shares, language)) for ids, shares in zip(order, values, strict=True)]
 
 
 def _choices(head: HeadCard, ids: Ints, shares: NDArray[np.floating], language: str | None) -> list[Choice]:
@@ -130,21 +110,9 @@ def _run(
     predictor: Predictor, sources: Source | Iterable[Source], batch: int, side: int | None
 ) -> Iterator[tuple[list[Picture], Probabilities | None]]:
     """Batches of pictures, and the probabilities of those that are no error."""
-
-    def work(good: list[Picture]) -> Probabilities:
-        return probabilities(predictor, stack_pixels(good))
-
-    return predictor.run(sources, work, batch, side, whole=False)
-
-
-def _spread(predictor: Predictor, found: Probabilities | None, good: NDArray[np.bool_]) -> Probabilities:
-    """Probabilities of the good ones of some pictures, NaN for the others."""
-    whole = {}
-    for head, names in predictor.card.classes.items():
-        whole[head] = np.full((len(good), len(names)), np.nan, np.float32)
-        if found:
-            whole[head][good] = found[head]
-    return whole
+    return predictor.run(
+        sources, lambda good: predictor.probabilities(stack_pixels(good), decode), batch, side, whole=False
+    )
 
 
 def _tabulate(predictor: Predictor, parts: list[Probabilities]) -> pd.DataFrame:

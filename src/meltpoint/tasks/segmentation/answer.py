@@ -36,15 +36,6 @@ MASKS = True  # whether answers are masks
 AT_ONCE = 2**20  # pixels through the model together: probabilities of all classes take a hundred bytes of each
 
 
-Probabilities = dict[str, NDArray[np.float32]]  # by head, (N, C, S, S)
-
-
-def probabilities(predictor: Predictor, images: Pixels) -> Probabilities:
-    """Images uint8 (N, S, S, 3), N >= 1, to the probabilities float32 (N, C, S, S) of each head."""
-    outputs, heads = predictor.outputs(images), predictor.card.heads
-    return {name: decode(values, heads[name].head).cpu().numpy() for name, values in outputs.items()}
-
-
 def look(
     predictor: Predictor, sources: Source | Iterable[Source], question: Question, batch: int, side: int | None
 ) -> Iterator[tuple[Answer, Pixels | None]]:
@@ -73,7 +64,10 @@ def predict_views(predictor: Predictor, views: "Views", rows: NDArray[np.int64],
             done += len(some)
             true = np.asarray(truth[some])
             for head, own in ids.items():
-                parts[head].append(_count(own, true, len(predictor.card.classes[head]), pool))
+                n_classes = len(predictor.card.classes[head])
+                borders = pool.map(partial(count_borders, n_classes=n_classes), own, true)
+                pairs = count_ids(torch.from_numpy(own).long(), torch.from_numpy(true), n_classes)
+                parts[head].append((pairs.numpy(), np.stack(list(borders))))  # (n, C, C) and (n, 4, C)
     table = views.samples.iloc[rows].reset_index(drop=True)[IDENTITY]
     counted = [_tabulate(head, names, parts[head]) for head, names in predictor.card.classes.items()]
     return check_counts(pd.concat([table, *counted], axis=1), predictor.card.classes)
@@ -123,7 +117,7 @@ def read_mask(card: HeadCard, mask: Mask, language: str | None) -> MaskAnswer:
 
 def _masks(predictor: Predictor, pictures: list[Picture]) -> list[dict[str, Mask]]:
     """The masks (H, W) of pictures by head: from windows of the whole ones, if they are there and large."""
-    images, look_at = predictor.card.images, partial(probabilities, predictor)
+    images, look_at = predictor.card.images, partial(predictor.probabilities, decode=decode)
     if all(picture.whole is not None and is_larger(picture.whole, images.side) for picture in pictures):
         return [slide(look_at, np.asarray(picture.whole), images.side) for picture in pictures]
     found = look_at(stack_pixels(pictures))
@@ -138,13 +132,6 @@ def _read(predictor: Predictor, views: "Views", rows: NDArray[np.int64], batch: 
     for pixels in read_views(views, rows, fit_batch(predictor, batch)):
         outputs = predictor.outputs(pixels)  # (n, C, S, S): the largest logit is the largest probability
         yield {head: own.argmax(1).to(torch.uint8).cpu().numpy() for head, own in outputs.items()}
-
-
-def _count(ids: Mask, true: Mask, n_classes: int, pool: ThreadPoolExecutor) -> tuple[Ints, Ints]:
-    """Of answers and truth uint8 (n, S, S): pairs (n, C, C), and border pixels (n, 4, C)."""
-    borders = pool.map(lambda pair: count_borders(pair[0], pair[1], n_classes), zip(ids, true, strict=True))
-    pairs = count_ids(torch.from_numpy(ids).long(), torch.from_numpy(true), n_classes)
-    return pairs.numpy(), np.stack(list(borders))
 
 
 def _tabulate(head: str, names: list[str], parts: list[tuple[Ints, Ints]]) -> pd.DataFrame:
