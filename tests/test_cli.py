@@ -14,10 +14,8 @@ import pytest
 
 from meltpoint import api, cli
 from meltpoint.cli import COMMANDS, run
-from meltpoint.commands.preset import put_preset
-from meltpoint.commands.status import status
-from meltpoint.commands.trouble import CommandError
 from meltpoint.data import download_links
+from meltpoint.errors import CommandError
 from meltpoint.predict import batch
 from meltpoint.registry.ledger import AliasChange, VersionFacts, append
 from meltpoint.registry.version_files import VersionError
@@ -46,10 +44,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    "words",
-    [["--help"], *([name, "--help"] for name in COMMANDS)],
-)
+@pytest.mark.parametrize("words", [["--help"], *([name, "--help"] for name in COMMANDS)])
 def test_help_teaches(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         run(words)
@@ -70,8 +65,9 @@ def test_status_is_the_decision_and_where_everything_is(house: Path, capsys: pyt
     assert "make ui" in told
 
 
-def test_status_without_a_champion(house: Path) -> None:
-    assert "elpv-cells none yet" in status(house)
+def test_status_without_a_champion(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(["status"])
+    assert "elpv-cells none yet" in capsys.readouterr().out
 
 
 def test_status_needs_no_mlflow_and_no_torch(house: Path) -> None:
@@ -83,7 +79,7 @@ def test_status_needs_no_mlflow_and_no_torch(house: Path) -> None:
 def test_status_before_a_decision_is_told(house: Path) -> None:
     (house / "reports" / "compare.json").unlink()
     with pytest.raises(CommandError, match="make repro"):
-        status(house)
+        run(["status"])
 
 
 def test_the_pages_are_for_this_machine_alone(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,15 +111,17 @@ def test_trouble_is_a_message_and_exit_code_1(
     assert "There is no preset 'elvp'. Did you mean 'elpv'?" in capsys.readouterr().err
 
 
-def test_a_preset_replaces_a_preset(house: Path) -> None:
-    assert "elpv-cells, frozen, finetune." in put_preset("elpv", house)
+def test_a_preset_replaces_a_preset(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(["preset", "elpv"])
+    assert "elpv-cells, frozen, finetune." in capsys.readouterr().out
     assert not (house / "params.yaml.bak").exists()
     assert (house / "params.yaml").read_bytes() == (house / "presets" / "elpv.yaml").read_bytes()
 
 
-def test_params_of_ones_own_are_kept(house: Path) -> None:
+def test_params_of_ones_own_are_kept(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (house / "params.yaml").write_text("seed: 1\n")
-    assert "params.yaml.bak" in put_preset("elpv", house)
+    run(["preset", "elpv"])
+    assert "params.yaml.bak" in capsys.readouterr().out
     assert (house / "params.yaml.bak").read_text() == "seed: 1\n"
 
 

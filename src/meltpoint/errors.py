@@ -3,7 +3,7 @@
 import errno
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from meltpoint.progress import plain_lines
 
@@ -27,45 +27,42 @@ class UserError(Exception):
     """
 
 
-def guarded(main: Callable[[], None]) -> None:
-    """Run `main`; a UserError becomes a message on stderr and exit code 1, Ctrl-C a line and 130, as shells have it.
+class CommandError(UserError, RuntimeError):
+    """A command cannot do in this folder what it is asked to do."""
 
-    So does a disk that is full or may not be written, wherever that is met.
+
+def guarded(main: Callable[[], None]) -> None:
+    """Run `main`; a UserError becomes a message on stderr and exit code 1, Ctrl-C a line and 130, as in shells.
+
+    So does a disk that is full or may not be written, wherever that happens.
     """
     try:
         main()
-    except UserError as error:
-        print(f"\nmeltpoint: {plain_lines(str(error))}", file=sys.stderr, flush=True)
-        raise SystemExit(1) from None
     except KeyboardInterrupt:
-        print("\nmeltpoint: stopped. What is whole is kept; the same command goes on from there.", file=sys.stderr)
+        print("\nmeltpoint: stopped. What is complete is kept; the same command continues from there.", file=sys.stderr)
         raise SystemExit(130) from None
     except Exception as error:
-        shown = about_disk(error)
-        if shown is None:
+        message = str(error) if isinstance(error, UserError) else about_disk(error)
+        if message is None:
             raise
-        print(f"\nmeltpoint: {plain_lines(shown)}", file=sys.stderr, flush=True)
+        print(f"\nmeltpoint: {plain_lines(message)}", file=sys.stderr, flush=True)
         raise SystemExit(1) from None
 
 
 def about_disk(error: Exception) -> str | None:
     """The message if an error, or what caused it, is that of a disk; None for a bug."""
-    for cause in _causes(error):
+    cause: BaseException | None = error
+    while cause is not None:
         match cause:
             case OSError(errno=int(number)) if number in FIXES:
                 name, reason, fix = cause.filename or "A file", cause.strerror, FIXES[number]
             case sqlite3.Error() if (code := getattr(cause, "sqlite_errorcode", 0) & 0xFF) in SQLITE_FIXES:
                 name, reason, fix = "MLflow's database", str(cause), SQLITE_FIXES[code]
             case _:
+                cause = cause.__cause__
                 continue
         return (
-            f"{name} cannot be read or written: {reason}. Nothing is left half written under its own name. {fix}, and "
-            "run the same command: it goes on from there."
+            f"{name} cannot be read or written: {reason}. No file is half written. {fix}, and run the same command: it "
+            "continues from there."
         )
     return None
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from meltpoint.cli import run
-from meltpoint.commands.trouble import CommandError
-from meltpoint.errors import UserError
+from meltpoint.errors import CommandError, UserError
 from meltpoint.registry.ledger import BEGIN, TRACES, is_fresh
 
 ROOT = Path(__file__).parents[2]

@@ -16,11 +16,11 @@ from meltpoint.cli import run
 from meltpoint.data.fingerprint import fingerprint
 from meltpoint.errors import UserError
 from meltpoint.forecast.counting import count_images
-from meltpoint.forecast.plan import Graph, _look_at_files, _steps
-from meltpoint.forecast.speeds import PLACE, USUAL, read_speeds, write_speeds
+from meltpoint.forecast.plan import Graph, find_steps, look_at_files
+from meltpoint.forecast.speeds import PLACE, USUAL, EncoderSpeed, Speeds, read_speeds, write_speeds
 from meltpoint.forecast.stages import Load, in_words, stage_seconds
 from meltpoint.params.data import FolderSource
-from meltpoint.params.read import parse_params, read_params
+from meltpoint.params.read import Params, parse_params, read_params
 from meltpoint.progress import Stopwatch, timed_file
 
 ROOT = Path(__file__).parents[2]
@@ -84,13 +84,15 @@ def test_what_runs_why_and_how_long(house: Path, plan: Plan) -> None:
     (house / "reports" / "costs").mkdir(parents=True)
     (house / "reports" / "costs" / "train-frozen.json").write_text(json.dumps({"seconds": 600.0}))
     (house / "raw.txt").write_text("another")
-    download, split, frozen, finetune, _ = plan()[1:]
+    download, split, frozen, finetune, _, encoder, measure = plan()[1:]
     assert "raw.txt" in download
     assert split.split()[:4] == ["split", "4", "min", "as"]
     assert split.endswith("after download")
     assert frozen.split()[:5] == ["train@frozen", "10", "min", "as", "in"]
     assert "its report" in frozen
     assert "estimated" in finetune
+    assert encoder == "  lite0 at 128 px: not measured here: the estimate is that of tf_efficientnet_lite0 at this size"
+    assert measure.endswith("meltpoint plan --measure")
 
     dvc("repro")
     edit(house / "params.yaml", "split", "official", False)
@@ -130,30 +132,69 @@ def test_a_stage_remembers_its_seconds(tmp_path: Path, monkeypatch: pytest.Monke
     Stopwatch("train@frozen").close("done")
 
 
+def seconds(params: Params, images: int, speeds: Speeds) -> dict[str, float]:
+    recipes = {name: params.recipe(name) for name in params.strategies}
+    load = Load.shared(images, {"val": 0.1, "test": 0.2})
+    return stage_seconds(recipes, params.embed.max_gb, params.evaluate, load, speeds)
+
+
 def test_more_pixels_images_views_and_epochs_take_longer() -> None:
     params = read_params(ROOT / "presets" / "elpv.yaml")
-    usual = stage_seconds(params, Load.shared(2000, {"val": 0.1, "test": 0.2}), USUAL)
-    more = stage_seconds(params, Load.shared(4000, {"val": 0.1, "test": 0.2}), USUAL)
+    usual, more = (seconds(params, images, read_speeds()) for images in (2000, 4000))
     assert list(usual) == [
         "fingerprint", "download", "split", "augment@s128", "embed@lite0", "train@frozen", "train@finetune",
         "evaluate@frozen", "evaluate@finetune", "speed", "compare", "register",
     ]  # fmt: skip
     assert all(more[stage] > usual[stage] for stage in usual if stage not in {"speed", "compare"})
     larger = params.model_copy(update={"views": {"s128": params.views["s128"].model_copy(update={"side": 256})}})
-    grown = stage_seconds(larger, Load.shared(2000, {"val": 0.1, "test": 0.2}), USUAL)
+    grown = seconds(larger, 2000, read_speeds())
     assert grown["embed@lite0"] > 3 * usual["embed@lite0"]
     assert grown["download"] == usual["download"]
 
 
-def test_speeds_are_kept_and_scaled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+SLOW = EncoderSpeed("slow", side=64, forward=1.0, step=3.0, heads=1e-4, features=100)
+
+
+def test_each_encoder_has_its_own_speed_at_the_size_of_its_views() -> None:
+    raw = yaml.safe_load((ROOT / "presets" / "elpv.yaml").read_text())
+    raw["encoders"]["other"] = raw["encoders"]["lite0"] | {"name": "slow", "views": "s64"}
+    raw["views"]["s64"] = raw["views"]["s128"] | {"side": 64}
+    raw["strategies"]["slow"] = raw["strategies"]["frozen"] | {"encoder": "other"}
+    params = parse_params(raw, "params.yaml")
+    speeds = Speeds(1.0, 0.001, 2, "cpu", 1.0, [USUAL, replace(USUAL, side=64), SLOW])
+    found = seconds(params, 1000, speeds)
+    shown = 1000 + 700 * params.views["s64"].copies
+    assert found["embed@other"] == pytest.approx(1 + shown * SLOW.forward)
+    assert found["embed@lite0"] == pytest.approx(1 + shown * USUAL.forward * 4), "scaled from the nearest size: 64 px"
+    assert found["evaluate@slow"] > found["evaluate@frozen"]
+    lite, other = params.encoders["lite0"], params.encoders["other"]
+    assert speeds.describe(lite, 128) == "scaled from what was measured here at 64 px"
+    assert speeds.describe(other, 64) == "measured here"
+    alone = replace(speeds, encoders=[SLOW])
+    assert alone.describe(lite, 128) == "not measured here: the estimate is that of slow at this size"
+    assert replace(speeds, encoders=[]).of(other, 224) == USUAL, "two usual cores"
+
+
+@pytest.mark.slow
+def test_every_encoder_is_measured_when_that_is_asked_for(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(["plan", "--measure"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "  lite0 at 128 px: measured here"
+    (speed,) = read_speeds().encoders
+    assert (speed.encoder, speed.side) == ("tf_efficientnet_lite0", 128)
+    assert 0 < speed.heads < speed.forward < speed.step
+
+
+def test_speeds_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("os.cpu_count", lambda: 8)
-    assert read_speeds().forward == pytest.approx(USUAL.forward / 4)
-    own = replace(USUAL, measured=True, forward=0.5)
+    lite = read_params(ROOT / "presets" / "elpv.yaml").encoders["lite0"]
+    assert read_speeds().of(lite, 224).forward == pytest.approx(USUAL.forward / 4)
+    own = Speeds(2.0, 0.5, 8, "cpu", 1.0, [SLOW])
     write_speeds(own)
     assert read_speeds() == own
     PLACE.write_text(json.dumps(asdict(own) | {"colour": 1}))
-    assert not read_speeds().measured, "a file of another version is not believed"
+    assert read_speeds().encoders == [], "a file of another version is not used"
 
 
 def test_images_are_counted_without_being_read(tmp_path: Path) -> None:
@@ -194,8 +235,9 @@ def test_a_look_at_the_source_is_no_reason_to_run_but_what_it_finds_is(
 
     def found() -> list[tuple[str, str]]:
         status: dict[str, Any] = {"fingerprint": ["always changed"]}
-        _look_at_files(Graph(stages, reads), status, params)
-        return [(step.stage, step.reason) for step in _steps(stages, status, params)]
+        weights = {"lite0": params.encoders["lite0"].weights}
+        look_at_files(Graph(stages, reads), status, fingerprint(params.data, weights, params.taps))
+        return [(step.stage, step.reason) for step in find_steps(stages, status, {})]
 
     assert found() == []
     (tmp_path / "w.pth").write_bytes(b"another")

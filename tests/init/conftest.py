@@ -10,7 +10,7 @@ import yaml
 from PIL import Image
 
 from meltpoint.cli import run
-from meltpoint.forecast.speeds import USUAL
+from meltpoint.forecast.speeds import read_speeds
 from meltpoint.init import make
 from meltpoint.params.read import Params, read_params
 
@@ -74,7 +74,7 @@ class Ran:
 @pytest.fixture
 def init(place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
     """Runs the command; the machine is taken for a usual one, as timing it takes seconds. `test_make` times it."""
-    monkeypatch.setattr(make, "_measured", lambda *_: USUAL)
+    monkeypatch.setattr(make, "measure_speeds", lambda *_: read_speeds())
 
     def _init(*words: str | Path) -> Ran:
         run(["init", *map(str, words)])

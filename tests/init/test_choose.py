@@ -9,12 +9,14 @@ import pandas as pd
 import pytest
 
 from meltpoint.data.listing import Listing, files_table
-from meltpoint.forecast.speeds import USUAL
+from meltpoint.forecast.speeds import USUAL, Speeds
 from meltpoint.init.build import build
 from meltpoint.init.choose import Choice, Plan, choose, largest_side
-from meltpoint.init.found import Found
+from meltpoint.init.found import CLASSIFICATION, Found
 from meltpoint.init.pictures import Pictures
 from meltpoint.init.splits import choose_splits
+
+TWO_CORES = Speeds(start=6.0, decode=0.006, cores=2, device="cpu", busy=1.0, encoders=[USUAL])
 
 
 def found(count: int) -> Found:
@@ -34,14 +36,14 @@ def chosen(place: Path, count: int, minutes: float, width: int = 400, height: in
     del place
     data, seen = found(count), pictures(count, width, height)
     splits = choose_splits(data)
-    return choose(data, seen, splits.ratios, USUAL, minutes, lambda plan: build(data, seen, splits, plan))
+    return choose(data, seen, splits.ratios, TWO_CORES, minutes, lambda plan: build(data, seen, splits, plan))
 
 
 @pytest.mark.parametrize(
     ("width", "height", "side"), [(400, 534, 288), (300, 300, 288), (226, 320, 224), (128, 128, 128), (28, 28, 96)]
 )
 def test_the_side_goes_by_the_images(width: int, height: int, side: int) -> None:
-    assert largest_side(pictures(3, width, height), dense=False) == side
+    assert largest_side(pictures(3, width, height), CLASSIFICATION) == side
 
 
 def test_in_twenty_minutes_clothes_are_seen_large_and_frozen(place: Path) -> None:
@@ -88,6 +90,6 @@ def test_views_that_the_disk_cannot_hold_are_not_stored(place: Path, monkeypatch
 def test_a_faster_machine_does_more(place: Path) -> None:
     data, seen = found(3781), pictures(3781, 400, 534)
     splits = choose_splits(data)
-    fast = replace(USUAL, forward=USUAL.forward / 50, step=USUAL.step / 50)
+    fast = replace(TWO_CORES, encoders=[replace(USUAL, forward=USUAL.forward / 50, step=USUAL.step / 50)])
     choice = choose(data, seen, splits.ratios, fast, 30, lambda plan: build(data, seen, splits, plan))
     assert choice.plan == Plan(288, 8, 10)

@@ -56,6 +56,8 @@ def test_layouts(
         "kind": "masks", "path": "street", "images": images, "masks": masks, "lists": None,
         "mask_name": f"{{stem}}{ending}",
     }  # fmt: skip
+    assert ran.params.data.group is None, "the preset's groups are of its own images"
+    assert ran.params.register_.floors == {}, "and its floors are of its own heads"
     assert ran.params.task.kind == "segmentation"
     assert ran.params.main_head == "street"
     assert ran.params.compare.metric == "miou"

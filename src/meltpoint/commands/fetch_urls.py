@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-HELP = "bring linked images"
+HELP = "download the images that lists of links name"
 ABOUT = """\
 Bring the images that lists of links name into a folder, politely: few at a time, retries, time-outs, checks of size and
 kind. LISTS is a folder of .txt files, or one such file, with a line `folder/file.jpg URL` for each image. What is there
@@ -32,8 +32,5 @@ def run(asked: argparse.Namespace) -> None:
     """
     from meltpoint.data.download_links import download_links
 
-    print(
-        download_links(
-            asked.lists, asked.into, asked.parallel, asked.timeout, asked.retries, asked.max_megabytes
-        ).sentence
-    )
+    limits = (asked.parallel, asked.timeout, asked.retries, asked.max_megabytes)
+    print(download_links(asked.lists, asked.into, *limits).sentence)

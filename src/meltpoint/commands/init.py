@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from meltpoint.commands.trouble import CommandError
+from meltpoint.errors import CommandError
 from meltpoint.progress import say
 
 HELP = "write a params.yaml for your own images"

@@ -2,19 +2,22 @@
 
 import argparse
 
-HELP = "which stages dvc repro will run, why, and about how long each takes"
+HELP = "see which stages dvc repro will run, why, and about how long each takes"
 ABOUT = """\
-Say which stages `dvc repro` will run, why, and about how long each takes: as the last time on this machine, where its
-params are the same, else estimated from the number of images and the speeds that `meltpoint init` measured, or from
-those of two usual cores. A stage with a result of the same input in DVC's cache takes it from there, and is quicker.
-It runs nothing and changes nothing. `make repro` begins with it.
+Say which stages `dvc repro` will run, why, and about how long each takes: as the last time on this machine, if the
+params are the same, else estimated from the number of images, the speed of each encoder at the size of its views, and
+what each strategy does. The last lines say which speeds were measured on this machine, and which are scaled or guessed.
+A stage with a result of the same input in DVC's cache takes it from there, and is quicker. Nothing is run or changed.
+`make repro` begins with this.
 
   meltpoint plan
+  meltpoint plan --measure     time every encoder of params.yaml on this machine first, some seconds each
 """
 
 
 def describe(plan: argparse.ArgumentParser) -> None:
-    """The command takes no words."""
+    """Add the words that the command takes."""
+    plan.add_argument("--measure", action="store_true", help="time every encoder on this machine first")
 
 
 def run(asked: argparse.Namespace) -> None:
@@ -25,5 +28,4 @@ def run(asked: argparse.Namespace) -> None:
     """
     from meltpoint.forecast.plan import plan
 
-    del asked
-    print("\n".join(plan()), flush=True)
+    print("\n".join(plan(asked.measure)), flush=True)

@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from meltpoint.commands.trouble import CommandError
+from meltpoint.errors import CommandError
 
 if TYPE_CHECKING:
     from meltpoint.tasks.answerer import Answerer
 
-HELP = "say what is on pictures"
+HELP = "say what is on pictures, by the champion or another model"
 ABOUT = """\
 Say what is on pictures. PATHS are files, folders (with all folders below), videos and http(s) addresses; a line for
 each picture or frame goes to the output, progress and a closing line to the other one, so that > and | do what you

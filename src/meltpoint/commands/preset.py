@@ -4,10 +4,10 @@ import argparse
 import difflib
 from pathlib import Path
 
-from meltpoint.commands.trouble import CommandError
+from meltpoint.errors import CommandError
 from meltpoint.files import whole_file
 
-HELP = "put a known params.yaml in place"
+HELP = "put presets/NAME.yaml in place as params.yaml"
 ABOUT = """\
 Put presets/NAME.yaml in place as params.yaml. A params.yaml of your own is kept as params.yaml.bak.
 """
@@ -19,12 +19,7 @@ def describe(preset: argparse.ArgumentParser) -> None:
 
 
 def run(asked: argparse.Namespace) -> None:
-    """Put a preset in place, and say so."""
-    print(put_preset(asked.name, Path()))
-
-
-def put_preset(name: str, folder: Path) -> str:
-    """Copy presets/`name`.yaml to params.yaml; a params.yaml that is no preset is kept as params.yaml.bak.
+    """Copy a preset to params.yaml; a params.yaml that is no preset is kept as params.yaml.bak.
 
     Raises:
         CommandError: there is no such preset.
@@ -32,16 +27,18 @@ def put_preset(name: str, folder: Path) -> str:
     """
     from meltpoint.params.read import read_params
 
-    known = {path.stem: path for path in sorted((folder / "presets").glob("*.yaml"))}
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    known = {path.stem: path for path in sorted(Path("presets").glob("*.yaml"))}
+    if asked.name not in known:
+        near = difflib.get_close_matches(asked.name, known, n=1, cutoff=0.5)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise CommandError(f"There is no preset {name!r}.{hint} There are {', '.join(known) or 'none'}, in presets/.")
-    chosen = read_params(known[name])
-    place, saved = folder / "params.yaml", ""
+        there = ", ".join(known) or "none"
+        raise CommandError(f"There is no preset {asked.name!r}.{hint} There are {there}, in presets/.")
+    chosen = read_params(known[asked.name])
+    place, saved = Path("params.yaml"), ""
     if place.exists() and place.read_bytes() not in [path.read_bytes() for path in known.values()]:
-        place.replace(folder / "params.yaml.bak")
+        place.replace("params.yaml.bak")
         saved = " What was there is params.yaml.bak now."
     with whole_file(place) as temporary:
-        temporary.write_bytes(known[name].read_bytes())
-    return f"params.yaml is presets/{name}.yaml now: {chosen.register_.name}, {', '.join(chosen.strategies)}.{saved}"
+        temporary.write_bytes(known[asked.name].read_bytes())
+    strategies = ", ".join(chosen.strategies)
+    print(f"params.yaml is presets/{asked.name}.yaml now: {chosen.register_.name}, {strategies}.{saved}")

@@ -1,18 +1,17 @@
 """What was decided, and where everything is."""
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
-from meltpoint.commands.trouble import CommandError
+from meltpoint.errors import CommandError
 from meltpoint.progress import say
 
-HELP = "the decision, the table of strategies, the champion"
+HELP = "read the decision, the table of strategies, the champion, and where everything is"
 ABOUT = """\
 Print the decision in one sentence, what each strategy reached and costs, which version is champion, and where the
 report is. It reads reports/compare.json and promotions.jsonl, and changes nothing.
 """
-REPORT = Path("reports/compare.html")
+DECISION, REPORT = Path("reports/compare.json"), Path("reports/compare.html")
 
 
 def describe(status: argparse.ArgumentParser) -> None:
@@ -20,13 +19,7 @@ def describe(status: argparse.ArgumentParser) -> None:
 
 
 def run(asked: argparse.Namespace) -> None:
-    """Print the decision of this folder."""
-    del asked
-    say(status(Path()))
-
-
-def status(folder: Path) -> str:
-    """What was decided in `folder`, in plain text.
+    """Print what was decided in this folder.
 
     Raises:
         CommandError: there is no decision.
@@ -37,31 +30,17 @@ def status(folder: Path) -> str:
     from meltpoint.tracking.descriptions import rows_of
     from meltpoint.tracking.store import repository_root
 
-    params = read_params(folder / "params.yaml")
+    del asked
+    name, root = read_params().register_.name, repository_root()
     try:
-        decision = read_comparison(folder / "reports" / "compare.json")
+        decision = read_comparison(DECISION)
     except FileNotFoundError:
-        if is_fresh(repository_root()):
-            raise CommandError(BEGIN) from None
-        raise CommandError(f"There is no {folder / 'reports/compare.json'} yet. Make it with: make repro") from None
+        raise CommandError(BEGIN if is_fresh(root) else f"There is no {DECISION} yet. Make it: make repro") from None
     titles, rows = rows_of(decision)
-    champion = latest_change(repository_root(), params.register_.name, "champion")
+    table = [titles, *rows]
+    first, *others = [max(map(len, column)) for column in zip(*table, strict=True)]
+    champion = latest_change(root, name, "champion")
     serving = f"version {champion.after}, since {champion.when[:10]}: {champion.why}" if champion else "none yet"
-    return "\n".join([
-        "", decision.sentence, "", *_columns([titles, *rows]), "",
-        f"champion  {params.register_.name} {serving}",
-        f"report    {folder / REPORT}",
-        "browse    make ui",
-    ])  # fmt: skip
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Cells in columns: the first to the left, numbers to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join(
-            cell.ljust(width) if not column else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
+    lines = ["  ".join([row[0].ljust(first), *map(str.rjust, row[1:], others)]) for row in table]
+    places = [f"champion  {name} {serving}", f"report    {REPORT}", "browse    make ui"]
+    say("\n".join(["", decision.sentence, "", *lines, "", *places]))

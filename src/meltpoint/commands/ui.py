@@ -17,11 +17,6 @@ def describe(ui: argparse.ArgumentParser) -> None:
 
 
 def run(asked: argparse.Namespace) -> None:
-    """Become MLflow's server."""
-    browse(asked.port)
-
-
-def browse(port: int) -> None:
     """Become MLflow's server on 127.0.0.1, over the local store."""
     from meltpoint.params.read import read_params
     from meltpoint.tracking.database import local_artifacts
@@ -36,9 +31,9 @@ def browse(port: int) -> None:
         print(f"The runs are on a server that has its own pages: {store.uri}")
         return
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # seven processes that nothing here needs
-    print(f"Browse {address(f'http://127.0.0.1:{port}', store.experiment)} (Ctrl-C ends it)", flush=True)
+    print(f"Browse {address(f'http://127.0.0.1:{asked.port}', store.experiment)} (Ctrl-C ends it)", flush=True)
     command = [
-        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(asked.port), "--workers", "1",
         "--backend-store-uri", store.uri, "--default-artifact-root", local_artifacts(root),
     ]  # fmt: skip
     os.execv(command[0], command)  # noqa: S606

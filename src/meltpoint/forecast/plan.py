@@ -2,25 +2,26 @@
 
 import gc
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from meltpoint.data.fingerprint import FINGERPRINT, fingerprint
+from meltpoint.data.fingerprint import FINGERPRINT, Fingerprint, fingerprint
 from meltpoint.errors import UserError
 from meltpoint.files import read_json
 from meltpoint.forecast.counting import count_images
-from meltpoint.forecast.speeds import read_speeds
+from meltpoint.forecast.speeds import Speeds, measure_speeds, read_speeds, write_speeds
 from meltpoint.forecast.stages import Load, in_words, stage_seconds
-from meltpoint.params.read import Params, read_params
+from meltpoint.params.data import Data, Ratios
+from meltpoint.params.read import read_params
+from meltpoint.params.recipe import Recipe
 from meltpoint.progress import timed_file
 
 PARAMS = "params.yaml"
 LOOK = "fingerprint"  # the stage that always runs
 NEW = "has not run here"
-TOLD = 3  # changed params or files that are named
+SHOWN = 3  # changed params or files that are named
 
 
 class PlanError(UserError, RuntimeError):
@@ -29,7 +30,7 @@ class PlanError(UserError, RuntimeError):
 
 @dataclass(frozen=True)
 class Step:
-    """A stage that will run. seconds: None where nothing is known; origin: what they are from."""
+    """A stage that will run. seconds: None where nothing is known; origin: where they come from."""
 
     stage: str
     seconds: float | None
@@ -45,112 +46,123 @@ class Graph:
     reads: dict[str, set[str]]
 
 
-def plan() -> list[str]:
+def plan(measure: bool) -> list[str]:
     """The stages that will run in this folder, in their order, in lines for people.
+
+    With `measure` this machine is timed first with each encoder of params.yaml.
 
     Raises:
         PlanError: DVC cannot read dvc.yaml, or another one of its commands is running.
         ParamsError: params.yaml cannot be used.
     """
     params = read_params(Path(PARAMS))
+    recipes = {name: params.recipe(name) for name in params.strategies}
+    if measure:
+        classes = {name: label.classes or () for name, label in params.data.labels.items()}
+        outputs = {name: max(2, len(classes[head.label])) for name, head in params.heads.items()}
+        own = {recipe.settings.encoder: recipe for recipe in recipes.values()}
+        write_speeds(measure_speeds(list(own.values()), outputs, read_speeds().decode))
     graph, status = _ask_dvc()
-    _look_at_files(graph, status, params)
-    stages = graph.above
-    steps = list(_steps(stages, status, params))
+    weights = {name: encoder.weights for name, encoder in params.encoders.items()}
+    look_at_files(graph, status, fingerprint(params.data, weights, params.taps))
+    load, speeds = _count(params.data, params.split.ratios, status), read_speeds()
+    estimated = stage_seconds(recipes, params.embed.max_gb, params.evaluate, load, speeds) if load else {}
+    steps = list(find_steps(graph.above, status, estimated))
     if not steps:
-        return [f"dvc repro has nothing to do: its {len(stages)} stages are up to date."]
-    lines = [f"dvc repro will run {len(steps)} of {len(stages)} stages:"]
+        return [f"dvc repro has nothing to do: its {len(graph.above)} stages are up to date."]
+    lines = [f"dvc repro will run {len(steps)} of {len(graph.above)} stages:"]
     for step in steps:
         words = "?" if step.seconds is None else in_words(step.seconds)
         lines.append(f"  {step.stage:<20}{words:>8}  {step.origin:<15}{step.reason}")
     known = [step.seconds for step in steps if step.seconds is not None]
-    some = "" if len(known) == len(steps) else ", and what is not known"
-    lines.append(
-        f"  {'in all':<20}{in_words(sum(known)):>8}{some}  less where DVC has a result already; more on a busy machine"
-    )
+    some = "" if len(known) == len(steps) else ", without the unknown ones"
+    total = f"  {'in all':<20}{in_words(sum(known)):>8}{some}"
+    lines.append(f"{total}  less if DVC has a result in its cache; more on a busy machine")
+    return lines + _explain(steps, recipes, speeds)
+
+
+def _explain(steps: Sequence[Step], recipes: Mapping[str, Recipe], speeds: Speeds) -> list[str]:
+    """Where the speed of each encoder comes from that an estimate is made of."""
+    names = {step.stage for step in steps if step.origin == "estimated"}
+    used = {
+        recipe.settings.encoder: recipe
+        for name, recipe in recipes.items()
+        if names & {f"embed@{recipe.settings.encoder}", f"train@{name}", f"evaluate@{name}", "speed", "register"}
+    }
+    told = {
+        f"{name} at {recipe.views.side} px": speeds.describe(recipe.encoder, recipe.views.side)
+        for name, recipe in used.items()
+    }
+    lines = [f"  {encoder}: {origin}" for encoder, origin in told.items()]
+    if any(origin != "measured here" for origin in told.values()):
+        lines.append("  To measure every encoder on this machine, some seconds each: meltpoint plan --measure")
     return lines
 
 
 def _ask_dvc() -> tuple[Graph, dict[str, Any]]:
-    """The stages, and what DVC finds changed; under one lock, so that it reads its files once."""
+    """The stages, and what DVC finds changed; under one lock, so that it reads its files once.
+
+    DVC makes some objects for each file, which live until it ends: the collector of dead objects would take a third of
+    its time.
+    """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo, lock_repo
     from dvc.scm import SCMError
 
+    gc.disable()
     try:
-        with _without_collector(), Repo() as repo, lock_repo(repo):
+        with Repo() as repo, lock_repo(repo):
             graph = repo.index.graph
             above = {stage.addressing: [other.addressing for other in graph.successors(stage)] for stage in graph}
             reads = {stage.addressing: {str(dep.def_path) for dep in stage.deps} for stage in graph}
             status: dict[str, Any] = repo.status()
     except SCMError as error:
         raise PlanError(
-            f"DVC cannot say what it would run: {error}. Make it one: git init. Or let DVC do without: "
-            "dvc config core.no_scm true"
+            f"DVC cannot say what it would run: {error}. Make it one: git init. Or let DVC work without git: dvc config"
+            " core.no_scm true"
         ) from None
     except DvcException as error:
         raise PlanError(
-            f"DVC cannot say what it would run: {error}. Correct dvc.yaml, or wait for the other one."
+            f"DVC cannot say what it would run: {error}. Correct dvc.yaml, or wait until the other command has ended."
         ) from None
-    return Graph(_ordered(above), reads), status
-
-
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    """DVC makes some objects for each file, which live until it ends: to look for dead ones is a third of its time."""
-    gc.disable()
-    try:
-        yield
     finally:
         gc.enable()
+    order: dict[str, list[str]] = {}  # each stage behind those that it depends on, else as they stand
+    while len(order) < len(above):
+        ready = (stage for stage, others in above.items() if stage not in order and all(one in order for one in others))
+        stage = next(ready)
+        order[stage] = above[stage]
+    return Graph(order, reads), status
 
 
-def _look_at_files(graph: Graph, status: dict[str, Any], params: Params) -> None:
-    """Take out the stage that always runs, and say of the stages behind it which of the files it looks at have changed.
-
-    Raises:
-        SourceError: the source is not there.
-    """
+def look_at_files(graph: Graph, status: dict[str, Any], found: Fingerprint) -> None:
+    """Remove the stage that always runs from `status`, and add what it would find changed to the stages behind it."""
     if status.get(LOOK) != ["always changed"]:
         return
     del status[LOOK]
-    found = fingerprint(params.data, {name: encoder.weights for name, encoder in params.encoders.items()}, params.taps)
     for path, now in found.files.items():
         written = Path("data") / path
-        if _holds(written, now):
-            continue
-        told = "files of the source" if path == FINGERPRINT else f"weights or taps of {path.stem}"
+        try:
+            if read_json(written) == now:
+                continue
+        except (OSError, ValueError):
+            pass  # not written yet, or damaged: as good as changed
+        what = "files of the source" if path == FINGERPRINT else f"weights or taps of {path.stem}"
         for stage in graph.above:
             if written.as_posix() in graph.reads[stage]:
-                status[stage] = [*status.get(stage, []), {"changed deps": {told: "modified"}}]
+                status[stage] = [*status.get(stage, []), {"changed deps": {what: "modified"}}]
 
 
-def _holds(path: Path, value: Any) -> bool:
-    try:
-        return bool(read_json(path) == value)
-    except (OSError, ValueError):
-        return False
-
-
-def _ordered(above: Mapping[str, list[str]]) -> dict[str, list[str]]:
-    """Each stage behind those that it depends on, else as they stand."""
-    order: dict[str, list[str]] = {}
-    while len(order) < len(above):
-        for stage, others in above.items():
-            if stage not in order and all(other in order for other in others):
-                order[stage] = others
-                break
-    return order
-
-
-def _steps(stages: Mapping[str, list[str]], status: Mapping[str, Any], params: Params) -> Iterator[Step]:
+def find_steps(
+    stages: Mapping[str, list[str]], status: Mapping[str, Any], estimated: Mapping[str, float]
+) -> Iterator[Step]:
+    """The stages that will run, by what DVC says of each; `estimated` are seconds where the last run says nothing."""
     running: set[str] = set()
     edited: set[str] = set()  # stages whose params, or those of one before, are others than the last time
-    estimated = _estimates(params, fresh=bool(_changed_params(status.get("download"))))
     for stage, above in stages.items():
-        first = [other for other in above if other in running]
-        reason = NEW if _is_new(status.get(stage)) else _reason(status.get(stage), first)
-        if _changed_params(status.get(stage)) or any(other in edited for other in above):
+        changes = status.get(stage, [])
+        reason = _reason(changes, [other for other in above if other in running])
+        if _changed_params(changes) or any(other in edited for other in above):
             edited.add(stage)
         if reason is None:
             continue
@@ -162,78 +174,58 @@ def _steps(stages: Mapping[str, list[str]], status: Mapping[str, Any], params: P
             yield Step(stage, estimated.get(stage), "estimated" if stage in estimated else "", reason)
 
 
-def _reason(changes: Any, above: list[str]) -> str | None:
+def _reason(changes: Sequence[Any], above: list[str]) -> str | None:
     """Why a stage will run, in brief; None if it will not."""
+    after = f"after {above[0]}" if above else None
     if not changes:
-        return f"after {above[0]}" if above else None
-    named = _changed_params(changes)
-    files = [path for one in _part(changes, "changed deps") for path in one if path != PARAMS]
-    code = [path for path in files if path.startswith(("src/", "stages/"))]
-    outs = [path for one in _part(changes, "changed outs") for path in one]
-    if "changed command" in changes or any(one == "changed command" for one in changes):
+        return after
+    deps, outs = _part(changes, "changed deps"), _part(changes, "changed outs")
+    files = [path for path in deps if path != PARAMS]
+    code = [Path(path).name for path in files if path.startswith(("src/", "stages/"))]
+    if deps.get(PARAMS) == "new":  # and names no param: the stage has not run
+        return NEW
+    if "changed command" in changes:
         return "its command has changed"
-    if named:
+    if named := _changed_params(changes):
         return f"changed: {_few(named)}"
     if code:
-        return f"changed code: {_few([Path(path).name for path in code])}"
-    if above:
-        return f"after {above[0]}"
-    return f"changed: {_few(files)}" if files else f"missing: {_few(outs)}" if outs else NEW
+        return f"changed code: {_few(code)}"
+    return after or (f"changed: {_few(files)}" if files else f"missing: {_few(list(outs))}" if outs else NEW)
 
 
-def _is_new(changes: Any) -> bool:
-    """Of a stage that has not run here, DVC says that `params.yaml` is new, and names no param."""
-    return any(one.get(PARAMS) == "new" for one in _part(changes or [], "changed deps"))
+def _changed_params(changes: Sequence[Any]) -> list[str]:
+    named = _part(changes, "changed deps").get(PARAMS)
+    return list(named) if isinstance(named, dict) else []
 
 
-def _changed_params(changes: Any) -> list[str]:
-    found = [one.get(PARAMS) for one in _part(changes or [], "changed deps")]
-    return [name for names in found if isinstance(names, dict) for name in names]
-
-
-def _part(changes: Any, key: str) -> list[dict[str, Any]]:
-    return [one[key] for one in changes if isinstance(one, dict) and key in one]
+def _part(changes: Sequence[Any], key: str) -> dict[str, Any]:
+    """What DVC says of the files of one kind: path to what happened to it."""
+    return {path: what for one in changes if isinstance(one, dict) for path, what in one.get(key, {}).items()}
 
 
 def _few(names: list[str]) -> str:
-    return ", ".join(names[:TOLD]) + (f" and {len(names) - TOLD} more" if len(names) > TOLD else "")
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def _last(stage: str) -> tuple[float, str] | None:
     """Seconds that a stage took here the last time, and the day; those of its costs, where only these are there."""
-    try:
-        file = timed_file(stage)
-        return float(read_json(file)["seconds"]), time.strftime("on %d %b", time.localtime(file.stat().st_mtime))
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
+    file = timed_file(stage)
     kind, _, name = stage.partition("@")
     cost = Path("reports/costs") / f"{'predict' if kind == 'evaluate' else kind}{'-' if name else ''}{name}.json"
-    try:
-        return float(read_json(cost)["seconds"]), "in its report"
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _estimates(params: Params, fresh: bool) -> dict[str, float]:
-    """Seconds of each stage by the model of `stages`; none where nobody knows how many images there are."""
-    counts = {} if fresh else _counted()
-    if counts:
-        load = Load(sum(counts.values()), counts["train"], counts["val"], counts["test"])
-    else:
-        images = count_images(params.data.source)
-        if not images:
-            return {}
-        load = Load.shared(images, params.split.ratios.model_dump())
-    return stage_seconds(params, load, read_speeds())
-
-
-def _counted() -> dict[str, int]:
-    """Images of each split, as the split stage wrote them."""
-    counts = {}
-    for split in ("train", "val", "test"):
+    for path in (file, cost):
         try:
-            with (Path("data/splits") / f"{split}.csv").open("rb") as table:
-                counts[split] = sum(1 for _ in table) - 1
-        except OSError:
-            return {}
-    return counts
+            day = time.strftime("on %d %b", time.localtime(path.stat().st_mtime)) if path == file else "in its report"
+            return float(read_json(path)["seconds"]), day
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return None
+
+
+def _count(data: Data, ratios: Ratios, status: Mapping[str, Any]) -> Load | None:
+    """The images as the split stage wrote them, or about as many as the source has; None if that is not known."""
+    tables = [Path("data/splits") / f"{split}.csv" for split in ("train", "val", "test")]
+    if not _changed_params(status.get("download", [])) and all(table.exists() for table in tables):
+        train, val, test = (len(table.read_bytes().splitlines()) - 1 for table in tables)
+        return Load(train + val + test, train, val, test)
+    images = count_images(data.source)
+    return Load.shared(images, ratios.model_dump()) if images else None

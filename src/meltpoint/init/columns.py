@@ -22,12 +22,13 @@ GROUP = re.compile(
     r"(^|_)(patient|subject|person|case|lesion|group|video|clip|sequence|series|scene|site|session|burst)(_?(id|nr|no|name))?$"
 )
 YES, NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")
+YES_OR_NO: dict[str, Any] = {"kind": "values", "column": None, "classes": {"no": 0.0, "yes": 1.0}}
 SEPARATORS = ("|", ";", ",")
 OFTEN = 3.0  # images that a class of a label has at least, on average
 NUMBERS = 30  # different whole numbers that are classes without more ado
 MANY = 10.0  # images of a number, from which on more of them are classes, if they count from 0 or 1 without a gap
 MEASURE = re.compile(r"(^|_)(age|year|month|day|hour|width|height|count|score|size|weight|length|price)($|_)")
-ALIKE = 5  # groups of names that look alike that are told
+ALIKE = 5  # groups of names that look alike that a message shows
 TAGS, TAGGED = 20, 6  # tags that are taken at most, and images that one needs
 
 
@@ -41,38 +42,55 @@ class Columns:
     group: str | None
     levels: list[str]
     rows: pd.DataFrame | None
-    says: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
-def read_columns(table: pd.DataFrame, wish: str | None, title: str) -> Columns:
+def read_columns(table: pd.DataFrame, wanted: str | None, title: str) -> Columns:
     """Take the columns of a table, text without the column of paths, for what they are.
 
     Raises:
         InitError: none is a label, or the wished one is not there.
         LabelError: columns or tags that would be classes look the same.
     """
-    split = next((str(column) for column in table if _is_split(table[column], str(column))), None)
-    rest = [str(column) for column in table if str(column) != split]
-    if wish is not None:
-        rest = [_wished(wish, rest)]
-    binary = [column for column in rest if _is_binary(table[column])]
+    values = {str(column): {str(cell) for cell in _known(table[column]).unique()} for column in table}
+    splits = (one for one, own in values.items() if one.casefold() in SPLIT and own and all(map(official_split, own)))
+    split = next(splits, None)
+    groups = (one for one in values if GROUP.search(one.casefold()) and 1 < len(values[one]) < len(_known(table[one])))
+    group = next(groups, None)
+    rest = [column for column in values if column != split]
+    if wanted is not None:
+        found = {column.casefold(): column for column in reversed(rest)} | {column: column for column in rest}
+        column = found.get(wanted) or found.get(wanted.casefold())
+        if column is None:
+            near = nearest(wanted, rest)
+            raise InitError(f"--label is {wanted!r}, and there is no such column; there are {rest}.{near}")
+        rest = [column]
+    binary = [
+        column
+        for column in rest
+        if len(words := {value.casefold() for value in values[column]}) == 2 and words <= {*YES, *NO}
+    ]
     labels = [column for column in rest if column not in binary and _is_label(table[column], column)]
-    tagged = next((column for column in rest if _tags(table[column])), None)
-    group = next((str(column) for column in table if _is_group(table[column], str(column))), None)
-    labels = [column for column in labels if column != group or wish is not None]
+    tagged = next((column for column in rest if _holds_tags(table[column])), None)
+    labels = [column for column in labels if column != group or wanted is not None]
     if tagged is not None and (tagged in labels or not labels) and (tagged in KNOWN or not binary):
         return _of_tags(table, tagged, split, group)
     if len(binary) >= 3 and not any(column.casefold() in KNOWN for column in labels):
         return _of_binaries(table, binary, split, group, label_name(Path(title).stem))
     if not labels and not binary:
-        raise InitError(_about_none(table, title, wish))
-    return _of_labels(table, labels, binary, split, group, wish)
+        which = f"column {wanted!r} is no" if wanted else "none of its columns is a"
+        cells = ", ".join(f"{column} ({table[column].nunique():,} different cells)" for column in list(table)[:12])
+        raise InitError(
+            f"{title} names images, and {which} label: {cells or 'it has paths alone'}. The cells of a label repeat, on"
+            f" {OFTEN:g} images each or more. Add such a column, or name one with --label."
+        )
+    return _of_labels(table, labels, binary, split, group, wanted)
 
 
 def _of_labels(
-    table: pd.DataFrame, labels: list[str], binary: list[str], split: str | None, group: str | None, wish: str | None
+    table: pd.DataFrame, labels: list[str], binary: list[str], split: str | None, group: str | None, wanted: str | None
 ) -> Columns:
-    kept = _without_twins(table, labels) if wish is None else labels
+    kept = _without_twins(table, labels) if wanted is None else labels
     sure = [column for column in kept if column.casefold() in KNOWN]
     levels = _chain(table, [*kept, *binary])
     chosen = [*kept, *binary]
@@ -81,21 +99,24 @@ def _of_labels(
         column: _free_name(column, [label_name(one) for one in chosen[:number]]) for number, column in enumerate(chosen)
     }
     left = [str(column) for column in table if str(column) not in (*chosen, split, group)]
-    says = (
-        [f"columns left aside: {examples(left, 6)}; they name or measure each image, or say another column again"]
-        if left
-        else []
-    )
+    notes = []
+    if left:
+        notes.append(f"columns left aside: {examples(left, 6)}; they name or measure each image, or repeat another one")
     if len(chosen) > 1:
-        says.append(f"--label NAME takes one column alone, of {', '.join(chosen)}")
+        notes.append(f"--label NAME takes one column alone, of {', '.join(chosen)}")
     return Columns(
-        labels={name: _label(table[column], column, column in binary) for column, name in names.items()},
+        labels={
+            name: YES_OR_NO | {"column": column}
+            if column in binary and {cell for cell in table[column].unique() if cell} <= {"0", "1", "0.0", "1.0"}
+            else {"kind": "names", "column": column, "classes": None}
+            for column, name in names.items()
+        },
         main=names[main],
         split=split,
         group=group,
         levels=[names[level] for level in levels],
         rows=None,
-        says=says if wish is None else [],
+        notes=notes if wanted is None else [],
     )
 
 
@@ -128,12 +149,12 @@ def tag_columns(sets: list[set[str]], beside: pd.DataFrame, split: str | None, g
     for tag, _ in taken:
         names[tag] = _free_name(tag, list(names.values()))
     rows = beside.assign(**{name: ["1" if tag in tags else "0" for tags in sets] for tag, name in names.items()})
-    says = [f"{what} has several tags for an image: each of {len(taken)} is a label of its own, no or yes"]
+    notes = [f"{what} has several tags for an image: each of {len(taken)} is a label of its own, no or yes"]
     if len(counts) > len(taken):
         left = [f"{tag} {count:,}" for tag, count in counts.most_common() if tag not in names]
-        says.append(f"tags left aside, as too rare, too frequent, or more than {TAGS}: {examples(left, 6)}")
-    labels = {name: {"kind": "values", "column": name, "classes": {"no": 0.0, "yes": 1.0}} for name in names.values()}
-    return Columns(labels, next(iter(labels)), split, group, [], rows.astype("string"), says)
+        notes.append(f"tags left aside, as too rare, too frequent, or more than {TAGS}: {examples(left, 6)}")
+    labels = {name: YES_OR_NO | {"column": name} for name in names.values()}
+    return Columns(labels, next(iter(labels)), split, group, [], rows.astype("string"), notes)
 
 
 def _of_binaries(table: pd.DataFrame, binary: list[str], split: str | None, group: str | None, name: str) -> Columns:
@@ -145,8 +166,8 @@ def _of_binaries(table: pd.DataFrame, binary: list[str], split: str | None, grou
     rows = beside.assign(**{name: on.idxmax(axis=1)}).astype("string")
     check_alike(binary)
     label = stated_label(name, rows[name])
-    says = [f"{len(binary)} columns of 0 and 1, of which each row has one 1, are the classes of one label"]
-    return Columns({name: label}, name, split, group, [], rows, says)
+    notes = [f"{len(binary)} columns of 0 and 1, of which each row has one 1, are the classes of one label"]
+    return Columns({name: label}, name, split, group, [], rows, notes)
 
 
 def stated_label(column: str, cells: Iterable[str]) -> dict[str, Any]:
@@ -161,45 +182,15 @@ def check_alike(names: Iterable[str]) -> None:
         LabelError: some look the same.
     """
     if alike := find_confusable(names):
-        told = "; ".join(escaped(group) for group in alike[:ALIKE])
+        shown = "; ".join(escaped(group) for group in alike[:ALIKE])
         raise LabelError(
-            f"There are classes that no person can tell apart: {told}. They are most likely the same, and differ in"
+            f"There are classes that no person can tell apart: {shown}. They are most likely the same, and differ in"
             " capitals, blanks, signs, or letters that look alike (here as escapes). Make them one in the source."
         )
 
 
-def _label(cells: pd.Series, column: str, binary: bool) -> dict[str, Any]:
-    if binary and {cell for cell in cells.str.casefold().unique() if cell} <= {"0", "1", "0.0", "1.0"}:
-        return {"kind": "values", "column": column, "classes": {"no": 0.0, "yes": 1.0}}
-    return {"kind": "names", "column": column, "classes": None}
-
-
-def _wished(wish: str, columns: list[str]) -> str:
-    found = {column.casefold(): column for column in reversed(columns)} | {column: column for column in columns}
-    if (column := found.get(wish) or found.get(wish.casefold())) is None:
-        raise InitError(
-            f"--label is {wish!r}, and there is no such column; there are {columns}.{nearest(wish, columns)}"
-        )
-    return column
-
-
 def _known(cells: pd.Series) -> pd.Series:
     return cells[~cells.fillna("").str.casefold().isin(NO_NAME)]
-
-
-def _is_split(cells: pd.Series, column: str) -> bool:
-    values = {str(cell) for cell in _known(cells).unique()}
-    return column.casefold() in SPLIT and bool(values) and all(official_split(value) for value in values)
-
-
-def _is_group(cells: pd.Series, column: str) -> bool:
-    known = _known(cells)
-    return bool(GROUP.search(column.casefold())) and 1 < known.nunique() < len(known)
-
-
-def _is_binary(cells: pd.Series) -> bool:
-    values = {str(cell).casefold() for cell in _known(cells).unique()}
-    return len(values) == 2 and values <= {*YES, *NO}
 
 
 def _is_label(cells: pd.Series, column: str) -> bool:
@@ -211,11 +202,10 @@ def _is_label(cells: pd.Series, column: str) -> bool:
     numbers = pd.to_numeric(known, errors="coerce")
     if not numbers.notna().all() or column.casefold() in KNOWN:
         return True
-    whole = bool((numbers % 1 == 0).all())
-    counted = (
-        numbers.min() in (0, 1) and numbers.max() - numbers.min() + 1 <= classes * 1.1 and len(known) / classes >= MANY
-    )
-    return whole and (classes <= NUMBERS or (bool(counted) and not MEASURE.search(column.casefold())))
+    if not (numbers % 1 == 0).all() or classes <= NUMBERS:
+        return bool((numbers % 1 == 0).all())
+    without_gaps = numbers.min() in (0, 1) and numbers.max() - numbers.min() + 1 <= classes * 1.1
+    return bool(without_gaps) and len(known) / classes >= MANY and not MEASURE.search(column.casefold())
 
 
 def _separator(cells: pd.Series) -> str | None:
@@ -226,7 +216,7 @@ def _cut(cell: str, separator: str | None) -> list[str]:
     return [part.strip() for part in cell.split(separator) if part.strip()] if separator else [cell.strip()]
 
 
-def _tags(cells: pd.Series) -> bool:
+def _holds_tags(cells: pd.Series) -> bool:
     """Whether cells hold several tags each, out of fewer than there are combinations."""
     separator = _separator(cells)
     if separator is None:
@@ -237,14 +227,10 @@ def _tags(cells: pd.Series) -> bool:
 
 
 def _without_twins(table: pd.DataFrame, labels: list[str]) -> list[str]:
-    """Columns without those that say another one again, as ids beside names; text and known names are kept first."""
-
-    def is_number(column: str) -> bool:
-        return bool(pd.to_numeric(_known(table[column]), errors="coerce").notna().all())
-
-    order = sorted(labels, key=lambda one: (is_number(one), labels.index(one)))
+    """Columns without those that repeat another one, as ids beside names; text is kept before numbers."""
     kept: list[str] = []
-    for column in order:
+    numeric = {one: pd.to_numeric(_known(table[str(one)]), errors="coerce").notna().all() for one in labels}
+    for column in sorted(labels, key=numeric.__getitem__):
         if not any(_refines(table, column, other) and _refines(table, other, column) for other in kept):
             kept.append(column)
     return [column for column in labels if column in kept]
@@ -270,13 +256,3 @@ def _free_name(text: str, taken: list[str]) -> str:
     name = label_name(text)
     names = [name, *(f"{name}_{number}" for number in range(2, 1000))]
     return next(one for one in names if one not in taken)
-
-
-def _about_none(table: pd.DataFrame, title: str, wish: str | None) -> str:
-    held = ", ".join(f"{column} ({table[column].nunique():,} different cells)" for column in list(table)[:12])
-    which = f"column {wish!r}" if wish else "none of its columns"
-    return (
-        f"{title} names images, and {which} {'is no' if wish else 'is a'} label: {held or 'it has paths alone'}."
-        f" A label's cells come again and again, on {OFTEN:g} images each or more. Add such a column, or name"
-        " one with --label."
-    )

@@ -1,4 +1,4 @@
-"""What was recognised at a path: how params.yaml names it, its rows as the pipeline will read them, and what to say."""
+"""What was recognised at a path: how params.yaml names it, its rows as the pipeline will read them, and notes."""
 
 import os
 import re
@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 from pydantic import TypeAdapter
@@ -19,6 +19,7 @@ from meltpoint.files import whole_file
 from meltpoint.params.data import Label, Source
 from meltpoint.tables import MEASURED, PRESENT, RESERVED, Classes
 
+LABELS = TypeAdapter(dict[str, Label])
 SCRATCH = Path(".checkpoints/init")  # below the working directory: ignored by git and DVC
 SPREADSHEETS = (".xlsx", ".xls", ".ods")  # some are zips
 GENERIC = {
@@ -28,15 +29,51 @@ TAKEN = {*RESERVED, *MEASURED, "size", "nfiles", "class", "classes"}  # of table
 
 
 class InitError(UserError, ValueError):
-    """Nothing that the pipeline reads was found at a path."""
+    """A path holds nothing that the pipeline reads."""
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What the user asks for: the label's name or column; where params.yaml goes; None where nothing is asked."""
+class TaskDefaults:
+    """What params.yaml starts from for a task.
 
-    label: str | None
-    folder: Path  # of params.yaml; a table that is written goes to data/ in it
+    preset: the file. metric: what decides; None: it depends on the classes. largest: the largest side that pays.
+    copies: how many augmented ones are stored, and how many where time is short. crop: the least share of an image.
+    """
+
+    preset: Path
+    dense: bool
+    metric: str | None
+    largest: int
+    copies: tuple[int, int]
+    crop: float
+    batch: int
+    split: Mapping[str, Any]
+    probes: Mapping[str, Mapping[str, Any]]
+
+
+DUPLICATES = {"hash_distance": 64, "correlation": 0.8, "common": 0.005}
+CLASSIFICATION = TaskDefaults(
+    preset=Path("presets/elpv.yaml"),
+    dense=False,
+    metric=None,
+    largest=288,
+    copies=(8, 4),
+    crop=0.6,
+    batch=32,
+    split={"duplicates": DUPLICATES},
+    probes={},
+)
+SEGMENTATION = TaskDefaults(
+    preset=Path("presets/camvid.yaml"),
+    dense=True,
+    metric="miou",
+    largest=320,
+    copies=(6, 2),
+    crop=0.5,
+    batch=8,
+    split={},
+    probes={"frozen": {"epochs": 20, "weight_decays": [0.0]}, "finetune": {"epochs": 10}},
+)
 
 
 @dataclass(frozen=True)
@@ -56,7 +93,7 @@ class Found:
     main: the label that decides. listing: the rows, as the pipeline reads them. cells: of each label, the class of each
     row or missing; of masks the classes that it shows, `PRESENT` between them. classes: of each label, in order.
     levels: labels that form a tree, root first. group: the column whose rows belong together.
-    says: what was found and taken. warns: what the user had better mend, each with how.
+    notes: what was found and taken. warnings: what the user should fix, each with how.
     """
 
     layout: str
@@ -67,19 +104,19 @@ class Found:
     listing: Listing
     cells: pd.DataFrame
     classes: Classes
-    task: Literal["classification", "segmentation"] = "classification"
+    task: TaskDefaults = CLASSIFICATION
     levels: list[str] = field(default_factory=list)
     group: str | None = None
     table: Table | None = None
-    says: list[str] = field(default_factory=list)
-    warns: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def shown(self, label: str, name: str) -> "pd.Series[bool]":
         """Whether each row belongs to a class, or shows it on its mask."""
         cells = self.cells[label].fillna("")
-        if self.task == "classification":
-            return (cells == name).astype(bool)
-        return cells.map(lambda cell: name in cell.split(PRESENT)).astype(bool)
+        if self.task.dense:
+            return cells.map(lambda cell: name in cell.split(PRESENT)).astype(bool)
+        return (cells == name).astype(bool)
 
     @property
     def counts(self) -> dict[str, dict[str, int]]:
@@ -95,7 +132,7 @@ def label_cells(listing: Listing, labels: Mapping[str, Any]) -> tuple[pd.DataFra
     Raises:
         LabelError, SourceError: a column holds what cannot be a class, or folders that are most likely none.
     """
-    checked = _checked(labels)
+    checked: dict[str, Label] = LABELS.validate_python(dict(labels))
     if listing.class_warning:
         raise SourceError(listing.class_warning)
     rows = listing.columns.set_axis(pd.Index(listing.files["path"]), axis="index")
@@ -104,13 +141,8 @@ def label_cells(listing: Listing, labels: Mapping[str, Any]) -> tuple[pd.DataFra
 
 
 def missing_words(listing: Listing, labels: Mapping[str, Any]) -> list[str]:
-    """Of each label the words in cells that are taken for missing ones, and in how many rows, as a sentence."""
-    return written_missing(listing.columns, _checked(labels), listing.stated)
-
-
-def _checked(labels: Mapping[str, Any]) -> dict[str, Label]:
-    checked: dict[str, Label] = TypeAdapter(dict[str, Label]).validate_python(dict(labels))
-    return checked
+    """Of each label the words in cells that count as missing, and in how many rows, as a sentence."""
+    return written_missing(listing.columns, LABELS.validate_python(dict(labels)), listing.stated)
 
 
 def read_listing(source: Mapping[str, Any]) -> Listing:
@@ -124,7 +156,7 @@ def read_listing(source: Mapping[str, Any]) -> Listing:
 
 
 def shown_path(path: Path) -> str:
-    """A path as params.yaml names it: relative to the repository where it lies in it, else absolute."""
+    """A path as params.yaml names it: relative to the repository if it is inside, else absolute."""
     absolute, root = Path(os.path.normpath(Path.cwd() / path)), repository()
     return absolute.relative_to(root).as_posix() if absolute.is_relative_to(root) else str(absolute)
 
@@ -146,19 +178,15 @@ def label_name(text: str, fallback: str = "label") -> str:
     return f"{name}_label" if name in TAKEN else name
 
 
-def made_table(place: Path, rows: pd.DataFrame, source: Mapping[str, Any]) -> tuple[Table, dict[str, Any]]:
-    """A table to be written at `place`, and the source that names it; `source` tells the rest of it."""
+def make_table(name: str, rows: pd.DataFrame, source: Mapping[str, Any]) -> tuple[Table, dict[str, Any]]:
+    """A table to be written below data/, and the source that names it; `source` says the rest of it."""
+    place = Path("data") / f"{label_name(name, 'images')}-table.csv"
     scratch = SCRATCH / place.name
     with whole_file(scratch) as temporary:
         rows.to_csv(temporary, index=False, lineterminator="\n")
     made = {**source, "table": str(scratch.absolute()), "separator": ",", "header": None}
     listing = read_listing(made)
     return Table(place, rows, listing), {**made, "table": shown_path(place)}
-
-
-def table_place(wish: Wish, name: str) -> Path:
-    """Where a table goes that is made for the pipeline."""
-    return wish.folder / "data" / f"{label_name(name, 'images')}-table.csv"
 
 
 def plural(count: int, word: str) -> str:
@@ -169,5 +197,4 @@ def plural(count: int, word: str) -> str:
 
 def examples(names: list[str], most: int = 3) -> str:
     """The first few of many names."""
-    told = ", ".join(names[:most])
-    return told + (f" and {len(names) - most:,} more" if len(names) > most else "")
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")

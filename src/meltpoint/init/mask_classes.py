@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from PIL import Image
 
+from meltpoint.arrays import Ints
 from meltpoint.images.decode import ImageError, read_colours, read_values
 from meltpoint.init.found import InitError, examples, plural
 from meltpoint.init.pictures import read_header, until
@@ -25,14 +25,8 @@ VOID = 255
 TURNED = re.compile(r"it has (\d+)x(\d+) pixels and its image \2x\1$")  # how a mask of another size is refused
 SINGLE = ("1", "L", "P", "I", "I;16", "I;16B")
 LISTS = (
-    "classes.txt",
-    "class_dict.csv",
-    "label_colors.txt",
-    "labelmap.txt",
-    "labels.txt",
-    "codes.txt",
-    "class_names.txt",
-)
+    "classes.txt", "class_dict.csv", "label_colors.txt", "labelmap.txt", "labels.txt", "codes.txt", "class_names.txt",
+)  # fmt: skip
 VOC = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
     "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
@@ -45,8 +39,8 @@ class MaskClasses:
 
     label: dict[str, Any]
     cells: pd.Series
-    says: list[str] = field(default_factory=list)
-    warns: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 def is_mask(path: Path) -> bool:
@@ -54,10 +48,11 @@ def is_mask(path: Path) -> bool:
     if path.suffix.lower() not in LOSSLESS:
         return False
     try:
-        values = _values(path)
+        with Image.open(path) as image:
+            pixels = np.asarray(image if image.mode in SINGLE else image.convert("RGB")).astype(np.int64)
     except OSError:
         return False
-    return len(values) <= MOST
+    return len(_count(pixels)[0]) <= MOST
 
 
 def find_mask_classes(masks: Sequence[str], images: Sequence[str], top: Path) -> MaskClasses:
@@ -81,7 +76,7 @@ def find_mask_classes(masks: Sequence[str], images: Sequence[str], top: Path) ->
         shown[place] = values.tolist()
         pixels.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
     if not pixels:
-        raise InitError(f"None of the masks can be used: {_about_refused(refused)} Mend or replace them.")
+        raise InitError(f"None of the masks can be used: {_about_refused(refused)} Repair or replace them.")
     if len(modes) > 1:
         raise InitError(
             f"Some masks hold a value for each pixel and others colours: {dict(modes)}. Save all in one way, best as"
@@ -95,30 +90,25 @@ def find_mask_classes(masks: Sequence[str], images: Sequence[str], top: Path) ->
     kind = next(iter(modes))
     found = _named(sorted(pixels), kind, top)
     names = {value: name for name, value in found.values.items()}
-    cells = [
-        PRESENT.join(names[value] for value in shown.get(place, ()) if value in names) for place in range(len(masks))
-    ]
+    cells = [PRESENT.join(names[value] for value in shown.get(one, ()) if value in names) for one in range(len(masks))]
     share = {name: pixels[value] / sum(pixels.values()) for name, value in found.values.items()}
-    says = [f"masks hold {kind}; share of pixels: " + ", ".join(f"{name} {part:.1%}" for name, part in share.items())]
+    notes = [f"masks hold {kind}; share of pixels: " + ", ".join(f"{name} {part:.1%}" for name, part in share.items())]
     if len(shown) < len(masks):
-        says.append(
+        notes.append(
             f"{len(shown):,} of {len(masks):,} masks were read; the download stage reads all, and names what is new"
+        )
+    warnings = list(found.warnings)
+    if refused:
+        warnings.append(
+            f"{plural(len(refused), 'mask')} of {len(shown) + len(refused):,} that were read cannot be used:"
+            f" {_about_refused(refused)} Repair or remove them with their images: the download stage refuses them."
         )
     return MaskClasses(
         {"kind": "mask", "column": "mask", "pixels": kind, "classes": found.classes, "void": found.void},
         pd.Series([cell or None for cell in cells], dtype="string"),
-        [*says, *found.says],
-        [*found.warns, *_warn_of(refused, len(shown) + len(refused))],
+        [*notes, *found.notes],
+        warnings,
     )
-
-
-def _warn_of(refused: dict[str, str], looked: int) -> list[str]:
-    if not refused:
-        return []
-    return [
-        f"{plural(len(refused), 'mask')} of {looked:,} that were read cannot be used: {_about_refused(refused)} Mend or"
-        " remove them with their images: the download stage refuses them."
-    ]
 
 
 def _about_refused(refused: dict[str, str]) -> str:
@@ -132,8 +122,8 @@ class _Named:
     classes: dict[str, dict[str, Any]]
     values: dict[str, int]
     void: list[Any]
-    says: list[str]
-    warns: list[str]
+    notes: list[str]
+    warnings: list[str]
 
 
 def _named(values: list[int], kind: str, top: Path) -> _Named:
@@ -142,29 +132,24 @@ def _named(values: list[int], kind: str, top: Path) -> _Named:
     void: list[int] = []
     if kind == "ids" and VOID in values and len(values) > 2 and VOID not in listed:
         void = [VOID]
-    if not listed and kind == "ids" and _is_voc(top) and set(values) - {VOID} <= set(range(len(VOC))):
+    is_voc = (top / "JPEGImages").is_dir() and (top / "SegmentationClass").is_dir()
+    if not listed and kind == "ids" and is_voc and set(values) - {VOID} <= set(range(len(VOC))):
         listed, origin, void = dict(enumerate(VOC)), "PASCAL VOC's own classes", [VOID]
     kept = [value for value in values if value not in void]
     names = {value: listed.get(value) or _invented(value, kept, kind) for value in kept}
     if len(kept) < 2:
         raise InitError(f"The masks hold one class alone: {values}. A label needs two. Are these the masks?")
-    says = [f"names of classes are those of {origin}"] if listed else []
-    says += [f"{VOID} is taken for void: such pixels are ignored"] if void else []
+    notes = [f"names of classes are those of {origin}"] if listed else []
+    notes += [f"{VOID} is taken for void: such pixels are ignored"] if void else []
     strange = [names[value] for value in kept if value not in listed]
-    warns = [] if not strange else [
+    warnings = [] if not strange else [
         f"nothing names the classes {examples(strange)}: rename them in"
         " data.labels, or put a classes.txt with a name a line beside the folders; what is to be ignored goes to void."
     ]  # fmt: skip
     if VOID in kept and kind == "ids":
-        says.append("0 is the background and 255 the object")
-    classes = {
-        names[value]: {
-            "id": value if kind == "ids" else None,
-            "colour": _colour(value, kind),
-        }
-        for value in kept
-    }
-    return _Named(classes, {names[value]: value for value in kept}, list(void), says, warns)
+        notes.append("0 is the background and 255 the object")
+    classes = {names[value]: {"id": value if kind == "ids" else None, "colour": _colour(value, kind)} for value in kept}
+    return _Named(classes, {names[value]: value for value in kept}, list(void), notes, warnings)
 
 
 def _invented(value: int, values: list[int], kind: str) -> str:
@@ -216,37 +201,23 @@ def _parsed(lines: list[str], kind: str) -> dict[int, str]:
     return dict(enumerate(plain)) if len(set(plain)) == len(plain) else {}
 
 
-def _is_voc(top: Path) -> bool:
-    return (top / "JPEGImages").is_dir() and (top / "SegmentationClass").is_dir()
+def _count(pixels: Ints) -> tuple[Ints, Ints]:
+    """The values of pixels (H, W), or colours (H, W, 3) as 0xRRGGBB, and on how many pixels each is."""
+    values = pixels if pixels.ndim == 2 else pixels @ np.array([1 << 16, 1 << 8, 1])
+    return np.unique(values, return_counts=True)
 
 
-def _values(path: Path) -> NDArray[np.int64]:
-    return _read(path)[1]
+def _read_as_download(mask: Path, image: Path) -> tuple[str, Ints, Ints]:
+    """`ids` or `colours`, and the values and counts of a mask as the pipeline reads it with its image.
 
-
-def _read(path: Path) -> tuple[str, NDArray[np.int64], NDArray[np.int64]]:
-    """`ids` or `colours`, the values that a picture holds (a colour as 0xRRGGBB), and on how many pixels each."""
-    with Image.open(path) as image:
-        if image.mode in SINGLE:
-            values, counts = np.unique(np.asarray(image).astype(np.int64), return_counts=True)
-            return "ids", values, counts
-        red, green, blue = np.moveaxis(np.asarray(image.convert("RGB")).astype(np.int64), 2, 0)
-        values, counts = np.unique(red << 16 | green << 8 | blue, return_counts=True)
-        return "colours", values, counts
-
-
-def _read_as_download(mask: Path, image: Path) -> tuple[str, NDArray[np.int64], NDArray[np.int64]]:
-    """The same, as the pipeline reads the mask of that image; raises ImageError where it would."""
+    Raises:
+        ImageError: the pipeline would refuse it.
+    """
     header, own = read_header(image), read_header(mask)
     size = next(((one.width, one.height) for one in (header, own) if one), (0, 0))
-    if own is not None and _is_single(mask):
-        values, counts = np.unique(read_values(mask, size).astype(np.int64), return_counts=True)
-        return "ids", values, counts
-    red, green, blue = np.moveaxis(read_colours(mask, size).astype(np.int64), 2, 0)
-    values, counts = np.unique(red << 16 | green << 8 | blue, return_counts=True)
-    return "colours", values, counts
-
-
-def _is_single(mask: Path) -> bool:
-    with Image.open(mask) as image:
-        return image.mode in SINGLE
+    if own is not None:
+        with Image.open(mask) as opened:
+            single = opened.mode in SINGLE
+        if single:
+            return "ids", *_count(read_values(mask, size).astype(np.int64))
+    return "colours", *_count(read_colours(mask, size).astype(np.int64))

@@ -11,14 +11,12 @@ from meltpoint.init.columns import Columns, check_alike, stated_label, tag_colum
 from meltpoint.init.found import (
     Found,
     InitError,
-    Wish,
     data_name,
     label_cells,
     label_name,
-    made_table,
+    make_table,
     plural,
     shown_path,
-    table_place,
 )
 
 SUPER = "supercategory"  # the label of what is above categories
@@ -39,36 +37,41 @@ def of_objects(
     top: Path,
     images: Sequence[Marked],
     above: dict[str, str],
-    wish: Wish,
-    says: list[str],
-    warns: list[str],
+    wanted: str | None,
+    notes: list[str],
+    warnings: list[str],
 ) -> Found:
     """A table of images with the categories of their objects; `above` is the one above each category.
 
     Raises:
-        InitError: nothing is marked, or nothing that parts the images.
+        InitError: nothing is marked, nothing that divides the images, or no category is called `wanted`.
     """
     if not any(image.categories for image in images):
         raise InitError(f"{top} marks no object on any of {plural(len(images), 'image')}: nothing says what they show.")
-    brought = any(image.split for image in images)
-    beside = pd.DataFrame(
-        {"split": [image.split or "" for image in images]} if brought else {"row": range(len(images))}
-    )
-    beside = beside if brought else beside[[]]
-    split = "split" if brought else None
+    split = "split" if any(image.split for image in images) else None
+    beside = pd.DataFrame({"split": [image.split or "" for image in images]})[[split] if split else []]
     if max(len(image.categories) for image in images) == 1:
-        columns = _of_one(images, above, beside, wish, top)
+        columns = _of_one(images, above, beside, wanted, top)
         bare = sum(not image.categories for image in images)
-        says = [*says, "each image has objects of one category: that is its label"]
-        says += [f"{plural(bare, 'image')} without an object: no part in training"] if bare else []
+        notes = [*notes, "each image has objects of one category: that is its label"]
+        notes += [f"{plural(bare, 'image')} without an object: no part in training"] if bare else []
     else:
-        columns = tag_columns(_tags(images, wish), beside, split, None, "an image")
+        tags = [set(image.categories) for image in images]
+        if wanted is not None:
+            known = sorted(set().union(*tags))
+            asked = {name for name in known if wanted.casefold() == name.casefold()}
+            if not asked:
+                raise InitError(
+                    f"--label is {wanted!r}, and images have several categories each, none with this name; there are"
+                    f" {shortened(known)}.{nearest(wanted, known)} Name one of them, or leave --label out for all."
+                )
+            tags = [own & asked for own in tags]
+        columns = tag_columns(tags, beside, split, None, "an image")
     assert columns.rows is not None
     rows = columns.rows.assign(path=[image.path for image in images])
     rows = rows[["path", *(column for column in rows if column != "path")]]
     name = data_name(top)
-    place = {"kind": "csv", "images": shown_path(top), "path": "path", "split": split}
-    table, source = made_table(table_place(wish, name), rows, place)
+    table, source = make_table(name, rows, {"kind": "csv", "images": shown_path(top), "path": "path", "split": split})
     cells, classes = label_cells(table.listing, columns.labels)
     return Found(
         layout=layout,
@@ -81,30 +84,14 @@ def of_objects(
         classes=classes,
         levels=columns.levels,
         table=table,
-        says=[*says, *columns.says, UNUSED],
-        warns=warns,
+        notes=[*notes, *columns.notes, UNUSED],
+        warnings=warnings,
     )
 
 
-def _tags(images: Sequence[Marked], wish: Wish) -> list[set[str]]:
-    """The categories of each image; of these the one alone that is asked for.
-
-    Raises:
-        InitError: it is none.
-    """
-    if wish.label is None:
-        return [set(image.categories) for image in images]
-    known = sorted({name for image in images for name in image.categories})
-    found = {name for name in known if wish.label.casefold() == name.casefold()}
-    if not found:
-        raise InitError(
-            f"--label is {wish.label!r}, and images have several categories each, of which none is called so; there are"
-            f" {shortened(known)}.{nearest(wish.label, known)} Name one of them, or leave --label out for all."
-        )
-    return [set(image.categories & found) for image in images]
-
-
-def _of_one(images: Sequence[Marked], above: dict[str, str], beside: pd.DataFrame, wish: Wish, top: Path) -> Columns:
+def _of_one(
+    images: Sequence[Marked], above: dict[str, str], beside: pd.DataFrame, wanted: str | None, top: Path
+) -> Columns:
     """The category as a label called as the folder, and above it the supercategory where that parts it more coarsely.
 
     Raises:
@@ -119,7 +106,7 @@ def _of_one(images: Sequence[Marked], above: dict[str, str], beside: pd.DataFram
             " one."
         )
     check_alike(present)
-    name = label_name(wish.label or data_name(top))
+    name = label_name(wanted or data_name(top))
     name = f"{name}_label" if name == SUPER else name
     columns, levels = {name: categories}, []
     kinds = {above.get(one, "") for one in present}

@@ -87,7 +87,12 @@ def look_at(paths: Sequence[str], origins: Sequence[str], max_megapixels: float,
     random.Random(0).shuffle(order)  # noqa: S311 - an order, no secret
     order.sort(key=lambda number: is_picture(Path(paths[number])))
     headers = [one for number in order[:HEADERS] if (one := read_header(Path(origins[number])))]
-    looked = _decode_some([(paths[number], origins[number]) for number in order], max_megapixels, seconds)
+    looked: list[_Look] = []
+    with ThreadPoolExecutor() as pool:
+        for start in until(track(range(0, len(order), CHUNK), "look at pictures", unit="chunk"), seconds):
+            part = order[start : start + CHUNK]
+            looked += pool.map(lambda number: _decode(paths[number], origins[number], max_megapixels), part)
+    refused = [Skipped(one.path, one.reason) for one in looked if one.reason]
     times = [one.seconds for one in looked if one.reason is None]
     return Pictures(
         total=len(paths),
@@ -99,7 +104,7 @@ def look_at(paths: Sequence[str], origins: Sequence[str], max_megapixels: float,
         turned=sum(one.turned for one in headers),
         grey=bool(times) and all(one.grey for one in looked if one.reason is None),
         gone=len(gone),
-        unusable=sorted([*gone, *_refused(looked)], key=lambda aside: aside.path),
+        unusable=sorted([*gone, *refused], key=lambda skipped: skipped.path),
         copies=_copies(paths, origins, seconds / 2),
     )
 
@@ -123,7 +128,7 @@ class Header:
 
 
 def read_header(path: Path) -> Header | None:
-    """The header of a picture; None if it cannot be read: the decoder will say why."""
+    """The header of a picture; None if it cannot be read, which the decoder explains."""
     try:
         if path.suffix.lower() in DICOM_SUFFIXES and has_dicom():
             return Header(*read_size(path), "DICOM", turned=False)
@@ -135,44 +140,26 @@ def read_header(path: Path) -> Header | None:
         return None
 
 
-def _decode_some(jobs: Sequence[tuple[str, str]], max_megapixels: float, seconds: float) -> list[_Look]:
-    def look(job: tuple[str, str]) -> _Look:
-        path, origin = job
-        start = time.thread_time()
-        try:
-            pixels = decode(Path(origin), max_megapixels)
-        except ImageError as error:
-            return _Look(path, error.reason, 0.0, grey=False)
-        spread = pixels[::8, ::8].max(axis=2).astype(int) - pixels[::8, ::8].min(axis=2)
-        return _Look(path, None, time.thread_time() - start, bool((spread < 8).all()))
-
-    looks: list[_Look] = []
-    with ThreadPoolExecutor() as pool:
-        for part in until(track(range(0, len(jobs), CHUNK), "look at pictures", unit="chunk"), seconds):
-            looks += pool.map(look, jobs[part : part + CHUNK])
-    return looks
-
-
-def _refused(looks: Sequence[_Look]) -> list[Skipped]:
-    return [Skipped(one.path, one.reason) for one in looks if one.reason]
+def _decode(path: str, origin: str, max_megapixels: float) -> _Look:
+    start = time.thread_time()
+    try:
+        pixels = decode(Path(origin), max_megapixels)
+    except ImageError as error:
+        return _Look(path, error.reason, 0.0, grey=False)
+    spread = pixels[::8, ::8].max(axis=2).astype(int) - pixels[::8, ::8].min(axis=2)
+    return _Look(path, None, time.thread_time() - start, bool((spread < 8).all()))
 
 
 def _copies(paths: Sequence[str], origins: Sequence[str], seconds: float) -> list[list[str]]:
     """Groups of files of one size and one sha256, as far as the time allows."""
-    sized = sorted((size, path, origin) for path, origin in zip(paths, origins, strict=True) if (size := _size(origin)))
+    files = ((path, Path(origin)) for path, origin in zip(paths, origins, strict=True))
+    sized = sorted((file.stat().st_size, path, file) for path, file in files if file.is_file() and file.stat().st_size)
     found: dict[str, list[str]] = {}
     for _, members in until(groupby(sized, key=lambda one: one[0]), seconds):
         equal = list(members)
-        for _, path, origin in equal if len(equal) > 1 else []:
-            found.setdefault(sha256_of(Path(origin)), []).append(path)
+        for _, path, file in equal if len(equal) > 1 else []:
+            found.setdefault(sha256_of(file), []).append(path)
     return [group for group in found.values() if len(group) > 1]
-
-
-def _size(origin: str) -> int:
-    try:
-        return Path(origin).stat().st_size
-    except OSError:
-        return 0
 
 
 def until(items: Iterable[Item], seconds: float) -> Iterable[Item]:

@@ -4,7 +4,7 @@ from meltpoint.data.mask_labels import note_turned
 from meltpoint.forecast.speeds import Speeds
 from meltpoint.forecast.stages import in_words
 from meltpoint.init.build import floors_of, keeps_sides, largest_share, metric_of, tolerated
-from meltpoint.init.choose import Choice, reason
+from meltpoint.init.choose import Choice, largest_side
 from meltpoint.init.found import Found, examples, plural
 from meltpoint.init.pictures import Pictures
 from meltpoint.init.splits import Splits
@@ -13,61 +13,82 @@ SHOWN, WIDTH = 12, 100  # classes of a label that are named, and letters of a li
 BUSY = 1.3  # times as long as on a quiet machine, from which on it is said
 
 
-def tell_found(found: Found, pictures: Pictures, splits: Splits) -> list[str]:
-    """What lies there."""
+def describe_found(found: Found, pictures: Pictures, splits: Splits) -> list[str]:
+    """What lies there: classes, pictures, notes, splits, and files that are not used."""
     lines = [f"{found.name}: {found.layout}, {plural(pictures.total, 'image')}"]
     for label, counts in found.counts.items():
         main = "  (the main label)" if label == found.main and len(found.labels) > 1 else ""
         lines.append(f"  label {label}: {plural(len(counts), 'class')}{main}")
-        lines += [f"    {line}" for line in _counted(counts)]
-    lines.append(f"  pictures: {_sizes(pictures)}")
-    lines += [f"  {line}" for line in [*found.says, *found.listing.notes]]
+        words = [f"{name} {count:,}" for name, count in sorted(counts.items(), key=lambda one: -one[1])]
+        if len(words) > SHOWN:
+            words = [*words[: SHOWN // 2], "...", *words[-SHOWN // 2 :]]
+        line = ""
+        for word in words:
+            if line and len(line) + len(word) > WIDTH:
+                lines.append(f"    {line}")
+                line = ""
+            line += (", " if line else "") + word
+        lines.append(f"    {line}")
+    lines.append(f"  pictures: {_describe_sizes(pictures)}")
+    lines += [f"  {line}" for line in [*found.notes, *found.listing.notes]]
     if found.group:
         lines.append(f"  rows that share a {found.group} are never parted: data.group")
     lines.append(f"  splits: {splits.why}")
-    lines += [f"  {line}" for line in _odd(found, pictures)]
+    unusable = [*found.listing.unusable, *pictures.unusable]
+    for what, files in (("cannot be used", unusable), ("left aside", found.listing.ignored)):
+        if files:
+            shown = examples([f"{file.path} ({file.reason})" for file in files])
+            lines.append(f"  {what}: {plural(len(files), 'file')}: {shown}")
+    if pictures.copies:
+        extra = sum(len(group) - 1 for group in pictures.copies)
+        shown = " and ".join(sorted(pictures.copies[0])[:2])
+        lines.append(f"  exact copies: {extra:,}, as {shown}; copies stay in one split")
     return lines
 
 
-def tell_warnings(found: Found, pictures: Pictures, splits: Splits) -> list[str]:
-    """What the user had better look at before the pipeline runs."""
-    turned = pictures.turned if found.task == "segmentation" else 0
-    warns = [*found.warns, *splits.warns, *note_turned(turned)]
-    labels = found.cells[found.main].to_dict()
-    by_path = dict(zip(found.listing.files["path"], labels.values(), strict=True))
-    torn = [group for group in pictures.copies if len({str(by_path.get(path)) for path in group}) > 1]
+def describe_warnings(found: Found, pictures: Pictures, splits: Splits) -> list[str]:
+    """What the user should look at before the pipeline runs."""
+    turned = pictures.turned if found.task.dense else 0
+    warnings = [*found.warnings, *splits.warnings, *note_turned(turned)]
+    label_of = dict(zip(found.listing.files["path"], found.cells[found.main], strict=True))
+    torn = [group for group in pictures.copies if len({str(label_of.get(path)) for path in group}) > 1]
     if torn:
-        warns.append(
+        warnings.append(
             f"{plural(len(torn), 'picture')} of equal bytes with different labels, as"
             f" {' and '.join(sorted(torn[0])[:2])}: one label is wrong. Remove or relabel one of each."
         )
     if tolerated(found, pictures) == 0 and pictures.unusable:
         count = len(pictures.unusable)
         allow = f"or set data.max_bad to {count}." if 2 * count <= pictures.total else "or name another source."
-        warns.append(
-            f"{plural(count, 'file')} of {pictures.total:,} cannot be used, more than a few: mend or remove them,"
+        warnings.append(
+            f"{plural(count, 'file')} of {pictures.total:,} cannot be used, more than a few: repair or remove them,"
             f" {allow}"
         )
-    return warns
+    return warnings
 
 
-def tell_choices(found: Found, pictures: Pictures, splits: Splits, choice: Choice, minutes: float) -> dict[str, str]:
+def describe_choices(
+    found: Found, pictures: Pictures, splits: Splits, choice: Choice, minutes: float
+) -> dict[str, str]:
     """A comment for each key of params.yaml that was chosen."""
-    params, dense = choice.params, found.task == "segmentation"
-    bad = params.data.max_bad
+    unusable = examples([file.path for file in [*found.listing.unusable, *pictures.unusable]])
+    bad = f"found unusable by init: {unusable}" if choice.params.data.max_bad else "every image has to be readable"
     comments = {
         "data.source": f"{found.layout}, as they lie there; the download stage copies and checks every image",
         "data.labels": _about_labels(found),
-        "data.max_bad": f"met and told by init: {_named(found, pictures)}" if bad else "every image has to be readable",
+        "data.max_bad": bad,
         "split": splits.why,
         "split.duplicates": "two pictures of the same thing never part; reports/duplicates.png shows what was found",
-        "views": "; ".join(
-            [*reason(choice, pictures, minutes, dense), _about_resize(pictures), _about_augment(found, choice)]
-        ),
+        "views": _about_views(found, pictures, choice, minutes),
         "encoders": "its weights come with the installation; for others see docs/backbones.md",
         "heads": "one for each label; `main` decides" if len(found.labels) > 1 else "what the model answers",
         "strategies": _about_strategies(choice),
-        "compare.metric": _about_metric(found),
+        "compare.metric": {
+            "miou": "mean IoU over the classes",
+            "balanced_accuracy": f"one class has {largest_share(found):.0%} of the images, so that plain accuracy would"
+            " say little",
+            "accuracy": "of the main label; val chooses, test gives the evidence",
+        }[metric_of(found)],
         "register.name": "the folder's name; the model is registered under it",
     }
     if floors_of(found):
@@ -81,10 +102,10 @@ def tell_choices(found: Found, pictures: Pictures, splits: Splits, choice: Choic
     return comments
 
 
-def tell_estimate(choice: Choice, speeds: Speeds, minutes: float) -> list[str]:
-    """Seconds of each stage, in words."""
+def describe_estimate(choice: Choice, speeds: Speeds, side: int, minutes: float) -> list[str]:
+    """Seconds of each stage, in words; `side`: the pixels of the images that the machine was timed with."""
     device = f"{speeds.cores} CPU cores" if speeds.device == "cpu" else speeds.device
-    lines = [f"estimated on this machine ({device}), from a few passes at {speeds.side} px with random weights:"]
+    lines = [f"estimated on this machine ({device}), from a few passes at {side} px with random weights:"]
     lines += [f"  {stage:<20}{in_words(seconds):>8}" for stage, seconds in choice.seconds.items()]
     budget = f"of the {minutes:g} asked for" if choice.fits else f"more than the {minutes:g} minutes asked for"
     lines.append(
@@ -97,100 +118,53 @@ def tell_estimate(choice: Choice, speeds: Speeds, minutes: float) -> list[str]:
     return lines
 
 
-def _counted(counts: dict[str, int]) -> list[str]:
-    told = sorted(counts.items(), key=lambda one: -one[1])
-    shown = told if len(told) <= SHOWN else [*told[: SHOWN // 2], *told[-SHOWN // 2 :]]
-    words = [f"{name} {count:,}" for name, count in shown]
-    if len(told) > SHOWN:
-        words.insert(SHOWN // 2, "...")
-    lines = [""]
-    for word in words:
-        if len(lines[-1]) + len(word) > WIDTH:
-            lines.append("")
-        lines[-1] += (", " if lines[-1] else "") + word
-    return lines
-
-
-def _sizes(pictures: Pictures) -> str:
+def _describe_sizes(pictures: Pictures) -> str:
     if not pictures.widths:
         return "none could be opened"
     sizes = sorted(zip(pictures.widths, pictures.heights, strict=True), key=lambda size: size[0] * size[1])
-    low, middle, high = sizes[0], sizes[len(sizes) // 2], sizes[-1]
-    span = f"all {low[0]} x {low[1]}" if low == high else (
-        f"{low[0]} x {low[1]} to {high[0]} x {high[1]}, the middle one {middle[0]} x {middle[1]}"
-    )  # fmt: skip
-    kinds = ", ".join(
-        kind if len(pictures.formats) == 1 else f"{kind} {n:,}" for kind, n in pictures.formats.most_common(4)
-    )
+    low, middle, high = (f"{width} x {height}" for width, height in (sizes[0], sizes[len(sizes) // 2], sizes[-1]))
+    span = f"all {low}" if low == high else f"{low} to {high}, the middle one {middle}"
+    counts = pictures.formats.most_common(4)
+    kinds = ", ".join(kind if len(pictures.formats) == 1 else f"{kind} {count:,}" for kind, count in counts)
     looked = "" if pictures.whole else f"; {pictures.decoded:,} of {pictures.total:,} were decoded to look for damage"
     return f"{span}; {kinds}{', all grey' if pictures.grey else ''}{looked}"
 
 
-def _odd(found: Found, pictures: Pictures) -> list[str]:
-    """Files that make no sample, and copies."""
-    lines = []
-    unusable = [*found.listing.unusable, *pictures.unusable]
-    if unusable:
-        shown = examples([f"{aside.path} ({aside.reason})" for aside in unusable])
-        lines.append(f"cannot be used: {plural(len(unusable), 'file')}: {shown}")
-    ignored = found.listing.ignored
-    if ignored:
-        shown = examples([f"{aside.path} ({aside.reason})" for aside in ignored])
-        lines.append(f"left aside: {plural(len(ignored), 'file')}: {shown}")
-    if pictures.copies:
-        extra = sum(len(group) - 1 for group in pictures.copies)
-        shown = " and ".join(sorted(pictures.copies[0])[:2])
-        lines.append(f"exact copies: {extra:,}, as {shown}; copies stay in one split")
-    return lines
-
-
-def _named(found: Found, pictures: Pictures) -> str:
-    return examples([aside.path for aside in [*found.listing.unusable, *pictures.unusable]])
-
-
 def _about_labels(found: Found) -> str:
-    counts = "; ".join(
-        f"{label}: " + ", ".join(f"{name} {count:,}" for name, count in list(one.items())[:SHOWN])
-        + (f" and {len(one) - SHOWN} more" if len(one) > SHOWN else "")
-        for label, one in list(found.counts.items())[:4]
-    )  # fmt: skip
+    lists = {label: [f"{name} {count:,}" for name, count in own.items()] for label, own in found.counts.items()}
+    counts = "; ".join(f"{label}: {examples(own, SHOWN)}" for label, own in list(lists.items())[:4])
     taken = any(label.get("classes", ()) is None for label in found.labels.values())
     return f"images of each class: {counts}" + (". null takes the classes that are there" if taken else "")
 
 
-def _about_resize(pictures: Pictures) -> str:
+def _about_views(found: Found, pictures: Pictures, choice: Choice, minutes: float) -> str:
+    """Why this side, resizing and augmentation."""
+    plan = choice.plan
+    why = "as large as pays, as" if plan.side == largest_side(pictures, found.task) else "what the time allows;"
+    reasons = [f"{plan.side} px: {why} {pictures.short_side} px is the middle of their shorter sides"]
+    if choice.better:
+        reasons.append(f"with --minutes {_minutes(choice.better[1])} it would be {choice.better[0].words}")
+    if not choice.fits:
+        reasons.append(f"{minutes:g} minutes are too few even for this; about {in_words(choice.total)} are needed")
     if pictures.aspect >= 1.8:
-        return "letterbox, as they are long: bars keep their shape"
-    return "squash: the whole picture is seen, its shape a little changed"
-
-
-def _about_augment(found: Found, choice: Choice) -> str:
-    stored = (
-        f"{choice.plan.copies} stored copies of each training image"
-        if choice.plan.copies
-        else "no copies are stored, for time"
-    )
+        reasons.append("letterbox, as they are long: bars keep their shape")
+    else:
+        reasons.append("squash: the whole picture is seen, its shape a little changed")
+    stored = f"{plan.copies} stored copies of each training image" if plan.copies else "no copies are stored, for time"
     if keeps_sides(found):
-        return f"{stored}; no mirroring, as the names of classes are letters, digits or sides"
-    return f"{stored}; take HorizontalFlip out where left and right matter"
+        reasons.append(f"{stored}; no mirroring, as the names of classes are letters, digits or sides")
+    else:
+        reasons.append(f"{stored}; take HorizontalFlip out where left and right matter")
+    return "; ".join(reasons)
 
 
 def _about_strategies(choice: Choice) -> str:
     if choice.plan.epochs:
         return "both are trained on the same images, and compared; the cheaper one ships if it loses next to nothing"
-    more = (
-        f"; fine-tuning needs --minutes {-(-round(choice.better[1]) // 60)}"
-        if choice.better and choice.better[0].epochs
-        else ""
-    )
+    tunes = choice.better is not None and choice.better[0].epochs
+    more = f"; fine-tuning needs --minutes {_minutes(choice.better[1])}" if choice.better and tunes else ""
     return f"frozen alone, at the largest side that the time allows: size pays before unfreezing does{more}"
 
 
-def _about_metric(found: Found) -> str:
-    match metric_of(found):
-        case "miou":
-            return "mean IoU over the classes"
-        case "balanced_accuracy":
-            return f"one class has {largest_share(found):.0%} of the images, so that plain accuracy would say little"
-        case _:
-            return "of the main label; val chooses, test gives the evidence"
+def _minutes(seconds: float) -> int:
+    return -(-round(seconds) // 60)

@@ -16,53 +16,41 @@ class Splits:
     official: bool
     ratios: dict[str, float]
     why: str
-    warns: list[str]
+    warnings: list[str]
 
 
 def choose_splits(found: Found) -> Splits:
     """Keep what the data bring, unless a class would be missing from one of its splits."""
-    files = found.listing.files
-    counts = {split: int((files["split"] == split).sum()) for split in SPLITS}
-    ratios = (
-        {"train": 0.8, "val": 0.1, "test": 0.1} if len(files) >= MANY else {"train": 0.6, "val": 0.15, "test": 0.25}
-    )
-    warns = _rare(found)
+    column = found.listing.files["split"]
+    counts = {split: int((column == split).sum()) for split in SPLITS}
+    many = len(column) >= MANY
+    ratios = {"train": 0.8, "val": 0.1, "test": 0.1} if many else {"train": 0.6, "val": 0.15, "test": 0.25}
+    warnings = _warn_of_rare(found)
     brought = [split for split in SPLITS if counts[split]]
     if not brought:
-        why = f"the data bring no splits: {_shares(ratios)} are drawn, each class and near-duplicates kept together"
-        return Splits(True, ratios, why, warns)
-    lacking = _lacking(found, [split for split in brought if split != "train"])
-    told = ", ".join(f"{split} {count:,}" for split, count in counts.items() if count)
-    if "train" not in brought or lacking:
-        reason = f"{lacking[0]} would not be told there" if lacking else "there is no train"
-        if len(lacking) > 1:
-            reason = f"{examples(lacking)} are missing there"
-        why = f"the data bring splits ({told}) that cannot be kept, as {reason}: all images are split anew"
-        return Splits(False, ratios, why, warns)
-    cut = [split for split in SPLITS if split not in brought]
-    rest = f"; {' and '.join(cut)} {'is' if len(cut) == 1 else 'are'} cut from train" if cut else ""
-    unnamed = int(files["split"].isna().sum())
-    more = f"; {plural(unnamed, 'image')} in no split count as train" if unnamed else ""
-    return Splits(True, ratios, f"the data bring splits, and they are kept: {told}{rest}{more}", warns)
-
-
-def _shares(ratios: dict[str, float]) -> str:
-    return ", ".join(f"{share:.0%} {split}" for split, share in ratios.items())
-
-
-def _lacking(found: Found, splits: list[str]) -> list[str]:
-    """Classes that a split of the data has no image of, in words."""
-    column = found.listing.files["split"]
-    return [
+        shares = ", ".join(f"{share:.0%} {split}" for split, share in ratios.items())
+        why = f"the data bring no splits: {shares} are drawn, each class and near-duplicates kept together"
+        return Splits(True, ratios, why, warnings)
+    lacking = [
         f"{name!r} of {split}"
         for label, names in found.classes.items()
         for name in names
-        for split in splits
-        if not found.shown(label, name)[(column == split).fillna(value=False)].any()
+        for split in brought
+        if split != "train" and not found.shown(label, name)[(column == split).fillna(value=False)].any()
     ]
+    sizes = ", ".join(f"{split} {counts[split]:,}" for split in brought)
+    if "train" not in brought or lacking:
+        reason = f"{examples(lacking)} would be missing" if lacking else "there is no train"
+        why = f"the data bring splits ({sizes}) that cannot be kept, as {reason}: all images are split anew"
+        return Splits(False, ratios, why, warnings)
+    cut = [split for split in SPLITS if split not in brought]
+    rest = f"; {' and '.join(cut)} {'is' if len(cut) == 1 else 'are'} cut from train" if cut else ""
+    unnamed = int(column.isna().sum())
+    more = f"; {plural(unnamed, 'image')} in no split count as train" if unnamed else ""
+    return Splits(True, ratios, f"the data bring splits, and they are kept: {sizes}{rest}{more}", warnings)
 
 
-def _rare(found: Found) -> list[str]:
+def _warn_of_rare(found: Found) -> list[str]:
     few = [
         f"{name!r} ({count:,})" for counts in found.counts.values() for name, count in counts.items() if count < RARE
     ]

@@ -8,18 +8,12 @@ from pathlib import Path
 
 from meltpoint.data.listing import is_text, nearest, printable
 from meltpoint.images.formats import START, RefusedError, check_start
-from meltpoint.init.found import Found, InitError, Wish, plural
+from meltpoint.init.found import Found, InitError, plural
 from meltpoint.init.pictures import is_picture
 from meltpoint.signatures import is_image
 
-LAYOUTS = (
-    "archive",
-    "coco",
-    "voc",
-    "masks",
-    "table",
-    "folder",
-)  # in this order: each knows more of what it looks for than the next
+# In this order: each knows more of what it looks for than the next.
+LAYOUTS = ("archive", "coco", "voc", "masks", "table", "folder")
 LOOKED = 200  # files whose first bytes are looked at
 ALLOWED = (
     "Allowed are a folder of class folders, with or without train, val and test above them; a table (csv, tsv) with a"
@@ -28,12 +22,12 @@ ALLOWED = (
 )
 
 
-def survey(path: Path, wish: Wish) -> Found:
-    """What lies at `path`.
+def survey(path: Path, label: str | None) -> Found:
+    """What lies at `path`; `label`: the name of the label, or the column, that is asked for.
 
     Raises:
         InitError: nothing is there, or nothing that is known.
-        UserError: it is known, and has a flaw that the pipeline would refuse.
+        UserError: it is known, and has an error that the pipeline would refuse.
     """
     place = path.expanduser()
     if not place.exists():
@@ -42,20 +36,17 @@ def survey(path: Path, wish: Wish) -> Found:
     if not is_text(str(place.absolute())):
         raise InitError(f"The path {printable(str(path))!r} is not UTF-8, and params.yaml cannot name it. Rename it.")
     for kind in LAYOUTS:
-        found: Found | None = import_module(f"meltpoint.init.layouts.{kind}").find(place, wish)
+        found: Found | None = import_module(f"meltpoint.init.layouts.{kind}").find(place, label)
         if found is not None:
             return found
-    raise InitError(f"{path} {_held(place)} {ALLOWED}")
+    raise InitError(f"{path} {_describe(place)} {ALLOWED}")
 
 
-def _held(place: Path) -> str:
+def _describe(place: Path) -> str:
     """What is there, in a sentence."""
     if place.is_file():
-        return (
-            "is a single picture, and one alone teaches nothing."
-            if is_picture(place)
-            else "is a file of no known kind."
-        )
+        single = "is a single picture, and one alone teaches nothing."
+        return single if is_picture(place) else "is a file of no known kind."
     entries = [entry for entry in sorted(place.iterdir()) if not entry.name.startswith(".")]
     if not entries:
         return "is an empty folder."
@@ -66,22 +57,16 @@ def _held(place: Path) -> str:
             " for each class, or put a table beside them with a column of file names and one of classes."
         )
     folders = sum(entry.is_dir() for entry in entries)
-    held = f"{plural(folders, 'folder')} and {plural(len(entries) - folders, 'file')}"
-    return f"holds {held}, and no pictures that are known.{_unread(place)}"
+    content = f"{plural(folders, 'folder')} and {plural(len(entries) - folders, 'file')}"
+    files = (Path(at, name) for at, _, names in os.walk(place) for name in sorted(names))
+    kinds = Counter(kind for path in islice(files, LOOKED) if (kind := _format_of(path)))
+    by_start = "; ".join(f"{plural(count, 'file')}: {kind}" for kind, count in kinds.most_common(3))
+    hint = f" By their first bytes there are {by_start}." if by_start else ""
+    return f"holds {content}, and no pictures that are known.{hint}"
 
 
-def _unread(folder: Path) -> str:
-    """Of files that are pictures by their first bytes, which format they are and what reads it, as a sentence."""
-    found: Counter[str] = Counter()
-    for path in islice((Path(at, name) for at, _, names in os.walk(folder) for name in sorted(names)), LOOKED):
-        if kind := _kind(path):
-            found[kind] += 1
-    told = "; ".join(f"{plural(count, 'file')}: {kind}" for kind, count in found.most_common(3))
-    return f" By their first bytes there are {told}." if told else ""
-
-
-def _kind(path: Path) -> str | None:
-    """What a file without the suffix of a picture is, if it is one."""
+def _format_of(path: Path) -> str | None:
+    """Of a file that is a picture by its first bytes, not by its suffix: its format, and what reads it."""
     try:
         with path.open("rb") as file:
             start = file.read(START)
@@ -90,6 +75,5 @@ def _kind(path: Path) -> str | None:
         return str(error.args[0]) if start else None
     except OSError:
         return None
-    return (
-        f"pictures called {path.suffix or 'without a suffix'}: rename them by their format" if is_image(start) else None
-    )
+    wrong = f"pictures called {path.suffix or 'without a suffix'}: rename them by their format"
+    return wrong if is_image(start) else None

@@ -1,5 +1,6 @@
 """params.yaml as text: every key, a comment on each choice; checked by its reader before it is put in place."""
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -46,19 +47,12 @@ def _flow(value: Any) -> str:
 
 
 def _harmless(text: str) -> str:
-    """Text for a comment: in one line, and without what steers a terminal or YAML does not allow."""
+    """Text for a comment: in one line, and without what controls a terminal or YAML does not allow."""
     return plain(text).translate(BARRED)
 
 
 def _wrapped(text: str) -> list[str]:
-    lines, line = [], ""
-    for word in _harmless(text).split():
-        if line and len(line) + len(word) + 1 > WIDTH - 8:
-            lines.append(line)
-            line = word
-        else:
-            line = f"{line} {word}".strip()
-    return [*lines, line]
+    return textwrap.wrap(_harmless(text), WIDTH - 8, break_long_words=False, break_on_hyphens=False)
 
 
 def put(text: str, place: Path, table: Table | None) -> Path | None:

@@ -132,6 +132,8 @@ class Coverage(Section):
 class _ImageHead(Section):
     """What a head says of a whole image, and the wishes that such heads may have."""
 
+    dense: ClassVar[bool] = False
+
     label: Name
     target: Target | None = None  # null: nominal
     where: Where | None = None
@@ -184,6 +186,7 @@ class ConvHead(_ImageHead):
 class _DenseHead(Section):
     """A class for each pixel; what other heads may wish besides, dense ones do not."""
 
+    dense: ClassVar[bool] = True
     target: ClassVar[None] = None
     where: ClassVar[None] = None
     threshold: ClassVar[None] = None
@@ -245,9 +248,8 @@ class Tree(Section):
     """Heads whose classes form a tree, from the root's level to the leaves'. All levels are decided at once."""
 
     levels: Annotated[list[Name], Field(min_length=2)]
-    parents: dict[Name, dict[str, str]] | None = (
-        None  # of each level but the first: class to parent; null: as the data has it
-    )
+    # Of each level but the first: class to parent; null: as the data has it.
+    parents: dict[Name, dict[str, str]] | None = None
 
 
 class Task(Section):
@@ -255,3 +257,8 @@ class Task(Section):
 
     kind: Literal["classification", "segmentation"]
     tree: Tree | None = None  # of the heads
+
+    @property
+    def dense(self) -> bool:
+        """Whether each pixel has a class, and not each image."""
+        return self.kind == "segmentation"

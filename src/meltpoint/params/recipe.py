@@ -42,8 +42,7 @@ def retap(head: Head, tap: Any) -> Head:
     Raises:
         ValidationError: heads of this kind have no such tap.
     """
-    key = "taps" if head.kind.startswith("dense_") else "tap"
-    found: Head = type(head).model_validate({**head.model_dump(), key: tap})
+    found: Head = type(head).model_validate({**head.model_dump(), "taps" if head.dense else "tap": tap})
     return found
 
 

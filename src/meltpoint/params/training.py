@@ -39,6 +39,11 @@ class _Strategy(Section):
     sampling: Sampling | None = None  # null: shuffled
     probe: Probe
 
+    @property
+    def unfrozen_epochs(self) -> int:
+        """Epochs in which the encoder learns, too."""
+        return 0
+
 
 class FrozenStrategy(_Strategy):
     """Heads over the encoder as it came."""
@@ -64,6 +69,11 @@ class FinetuneStrategy(_Strategy):
     clip: Positive | None = None  # largest norm of the gradient; null: any
     ema: Annotated[Real, Field(ge=0, lt=1)] = 0.0  # decay per step; 0 turns the average off
     patience: AtLeastOne | None = None  # epochs without a better val metric before stopping; null: it never does
+
+    @property
+    def unfrozen_epochs(self) -> int:
+        """Epochs in which the encoder learns, too."""
+        return self.epochs
 
 
 Strategy = Annotated[FrozenStrategy | FinetuneStrategy, Field(discriminator="kind")]

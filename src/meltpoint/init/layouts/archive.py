@@ -3,12 +3,11 @@
 import shutil
 from dataclasses import replace
 from importlib import import_module
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
 from meltpoint.data.unpack import Limits, unpack
 from meltpoint.files import sha256_of
-from meltpoint.init.found import SCRATCH, SPREADSHEETS, Found, InitError, Wish, data_name, shown_path
+from meltpoint.init.found import SCRATCH, SPREADSHEETS, Found, InitError, data_name, shown_path
 
 STARTS = (b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ")  # zip, gzip, bzip2, xz; a plain tar has its mark further on
 INSIDE = ("coco", "voc", "masks", "table", "folder")
@@ -16,19 +15,23 @@ MEMBERS = 1_000_000
 HINT = "Unpack it yourself, for example into datasets/, and run `meltpoint init` on the folder."
 
 
-def find(root: Path, wish: Wish) -> Found | None:
+def find(root: Path, wanted: str | None) -> Found | None:
     """The archive at `root`, by what is in it; None if it is none.
 
     Raises:
         ArchiveError: it is damaged or dangerous.
         InitError: it holds what the pipeline reads from a folder only, or nothing that is known.
     """
-    if not root.is_file() or root.suffix.lower() in SPREADSHEETS or not _is_archive(root):
+    if not root.is_file() or root.suffix.lower() in SPREADSHEETS:
+        return None
+    with root.open("rb") as file:
+        start = file.read(262)
+    if not start.startswith(STARTS) and start[257:262] != b"ustar":
         return None
     limits = Limits(MEMBERS, shutil.disk_usage(Path()).free // 2)
     inner = unpack(root, SCRATCH.absolute() / "unpacked" / data_name(root), limits)
     for kind in INSIDE:
-        found: Found | None = import_module(f"meltpoint.init.layouts.{kind}").find(inner, wish)
+        found: Found | None = import_module(f"meltpoint.init.layouts.{kind}").find(inner, wanted)
         if found is None:
             continue
         if found.table is not None or found.source["kind"] not in ("folder", "csv"):
@@ -38,26 +41,16 @@ def find(root: Path, wish: Wish) -> Found | None:
 
 
 def _packed(found: Found, root: Path, inner: Path) -> Found:
-    held = list(inner.rglob("*"))
-    size = sum(path.stat().st_size for path in held if path.is_file())
+    content = list(inner.rglob("*"))
+    size = sum(path.stat().st_size for path in content if path.is_file())
     keys = ("path",) if found.source["kind"] == "folder" else ("table", "images")
-    inside: dict[str, Any] = {**found.source, **{key: _relative(found.source[key], inner) for key in keys}}
+    paths = {key: (Path.cwd() / found.source[key]).relative_to(inner).as_posix() for key in keys}
     source = {
         "kind": "archive",
         "location": shown_path(root),
         "sha256": sha256_of(root),
-        "max_members": max(1000, 2 * len(held)),
+        "max_members": max(1000, 2 * len(content)),
         "max_gigabytes": max(1.0, round(2 * size / 1e9, 1)),
-        "inside": inside,
+        "inside": {**found.source, **paths},
     }
     return replace(found, source=source, layout=f"an archive of {found.layout}")
-
-
-def _relative(shown: str, inner: Path) -> str:
-    return str(PurePosixPath(Path(Path.cwd() / shown).relative_to(inner).as_posix()))
-
-
-def _is_archive(file: Path) -> bool:
-    with file.open("rb") as opened:
-        start = opened.read(262)
-    return start.startswith(STARTS) or start[257:262] == b"ustar"

@@ -2,12 +2,11 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from meltpoint.data.split_names import split_in
-from meltpoint.init.found import Found, InitError, Wish, examples, plural
+from meltpoint.init.found import Found, InitError, examples, plural
 from meltpoint.init.layouts.folder import folders_in, unwrapped
 from meltpoint.init.objects import Marked, of_objects
 
@@ -17,7 +16,7 @@ START = 2_000_000  # bytes of a file that are looked at for the word that tells 
 TRIED = 40  # images that are looked for in each place
 
 
-def find(root: Path, wish: Wish) -> Found | None:
+def find(root: Path, wanted: str | None) -> Found | None:
     """Annotations at `root`, or below it; None if there are none.
 
     Raises:
@@ -26,7 +25,10 @@ def find(root: Path, wish: Wish) -> Found | None:
     if root.is_file() and root.suffix.lower() != ".json":
         return None
     top = root.parent if root.is_file() else unwrapped(root)
-    files = [root] if root.is_file() else [file for file in _files(top) if not NOT.search(file.name)]
+    folders = (top, *folders_in(top), *(inner for one in folders_in(top) for inner in folders_in(one)))
+    below = (file for folder in folders for file in sorted(folder.glob("*.json")))
+    files = [file for file in below if not file.name.startswith(".") and not NOT.search(file.name)]
+    files = [root] if root.is_file() else files
     sets = {file: content for file in files if (content := _content(file)) is not None}
     if root.is_file() and not sets:
         raise InitError(f"{root} is JSON, and has not the keys {list(KEYS)} of COCO's layout. Name a file that has.")
@@ -40,19 +42,12 @@ def find(root: Path, wish: Wish) -> Found | None:
     }
     seen: dict[str, Marked] = {}
     for image in images:
-        before = seen.get(image.path)
-        seen[image.path] = (
-            image if before is None else Marked(image.path, image.split, image.categories | before.categories)
-        )
+        before = seen[image.path].categories if image.path in seen else frozenset[str]()
+        seen[image.path] = Marked(image.path, image.split, image.categories | before)
     outlined = any(one.get("segmentation") for content in sets.values() for one in content["annotations"][:100])
-    says = [f"read from {examples([file.relative_to(top).as_posix() for file in sets])}"]
-    says += ["outlines of objects are not used: masks are read as pictures"] if outlined else []
-    return of_objects("COCO annotations", top, list(seen.values()), names, wish, says, [])
-
-
-def _files(top: Path) -> Iterator[Path]:
-    for folder in (top, *folders_in(top), *(inner for one in folders_in(top) for inner in folders_in(one))):
-        yield from (file for file in sorted(folder.glob("*.json")) if not file.name.startswith("."))
+    notes = [f"read from {examples([file.relative_to(top).as_posix() for file in sets])}"]
+    notes += ["outlines of objects are not used: masks are read as pictures"] if outlined else []
+    return of_objects("COCO annotations", top, list(seen.values()), names, wanted, notes, [])
 
 
 def _content(file: Path) -> dict[str, Any] | None:
@@ -82,7 +77,8 @@ def _images(file: Path, content: dict[str, Any], top: Path) -> list[Marked]:
             f"{file} is not COCO's layout throughout: an image, category or annotation lacks {error}, or names an id"
             " that is not there. Export it again."
         ) from None
-    split = _split(file, top)
+    parts = (file.stem, *file.relative_to(top).parts[:-1])  # instances_train2017, or train/_annotations.coco
+    split = next((split for part in parts if (split := split_in(part))), None)
     base = _base(file, list(files.values()), top, split)
     outside = [name for name in files.values() if not (base / name).is_relative_to(top)]
     if outside:
@@ -94,12 +90,6 @@ def _images(file: Path, content: dict[str, Any], top: Path) -> list[Marked]:
         Marked((base / name).relative_to(top).as_posix(), split, frozenset(marked[number]))
         for number, name in files.items()
     ]
-
-
-def _split(file: Path, top: Path) -> str | None:
-    """The split that a file's name or its folder tells: instances_train2017.json, train/_annotations.coco.json."""
-    parts = (file.stem, *file.relative_to(top).parts[:-1])
-    return next((split for part in parts if (split := split_in(part))), None)
 
 
 def _base(file: Path, names: list[str], top: Path, split: str | None) -> Path:

@@ -7,7 +7,6 @@ from meltpoint.data.listing import SourceError, is_text
 from meltpoint.init.found import (
     Found,
     InitError,
-    Wish,
     data_name,
     label_cells,
     label_name,
@@ -20,7 +19,7 @@ from meltpoint.init.pictures import is_picture
 LOOKED = 200  # files of a folder that are looked at
 
 
-def find(root: Path, wish: Wish) -> Found | None:
+def find(root: Path, wanted: str | None) -> Found | None:
     """Class folders at `root`, or in the only folder in it; None if there are no folders with images.
 
     Raises:
@@ -34,7 +33,7 @@ def find(root: Path, wish: Wish) -> Found | None:
         return None
     source = {"kind": "folder", "path": shown_path(inner)}
     listing = read_listing(source)
-    label = label_name(wish.label or data_name(inner))
+    label = label_name(wanted or data_name(inner))
     labels = {label: {"kind": "names", "column": "class", "classes": None}}
     cells, classes = label_cells(listing, labels)
     if len(classes[label]) < 2:
@@ -52,7 +51,7 @@ def find(root: Path, wish: Wish) -> Found | None:
         listing=listing,
         cells=cells,
         classes=classes,
-        says=[f"the data lie in {inner.name}/, the only folder there"] if inner != root else [],
+        notes=[f"the data lie in {inner.name}/, the only folder there"] if inner != root else [],
     )
 
 

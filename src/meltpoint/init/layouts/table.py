@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,37 +16,22 @@ from meltpoint.init.found import (
     SPREADSHEETS,
     Found,
     InitError,
-    Wish,
     data_name,
     examples,
     label_cells,
-    made_table,
+    make_table,
     missing_words,
     plural,
     read_listing,
     shown_path,
-    table_place,
 )
 from meltpoint.init.layouts.folder import folders_in, unwrapped
 from meltpoint.init.pictures import is_picture
 
 SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".parquet")
-ADDED = (
-    "",
-    ".jpg",
-    ".jpeg",
-    ".png",
-    ".JPG",
-    ".JPEG",
-    ".PNG",
-    ".webp",
-    ".bmp",
-    ".tif",
-    ".tiff",
-    ".heic",
-    ".HEIC",
-    ".dcm",
-)  # to ids without suffix
+ADDED = (  # to ids without suffix
+    "", ".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".HEIC", ".dcm",
+)  # fmt: skip
 TRIED = 40  # cells that are looked for
 ENOUGH, FEW = 0.5, 0.05  # the share of ids, and of names of pictures, that has to be there: links die
 WIDEST = 60  # columns of a table without a line of names
@@ -67,7 +51,7 @@ class Sheet:
     suffix: str
 
 
-def find(root: Path, wish: Wish) -> Found | None:
+def find(root: Path, wanted: str | None) -> Found | None:
     """The table at `root`, or in it; None if no table there names images.
 
     Raises:
@@ -79,38 +63,28 @@ def find(root: Path, wish: Wish) -> Found | None:
         raise InitError(f"{root} is a spreadsheet, and tables of text are read. Save it as CSV (UTF-8), and name that.")
     if named and root.suffix.lower() not in SUFFIXES:
         return None
-    sheets = list(_sheets([root] if named else _tables(unwrapped(root)), named))
+    top = root if named else unwrapped(root)
+    inside = [] if named else [file for place in (top, *folders_in(top)) for file in sorted(place.iterdir())]
+    tables = [file for file in inside if file.suffix.lower() in SUFFIXES and file.is_file()]
+    sheets = []
+    for file in [root] if named else [file for file in tables if not file.name.startswith(".")]:
+        try:
+            sheets += [sheet] if (sheet := _sheet(file)) else []
+        except SourceError:
+            if named:
+                raise
     if not sheets:
         if named:
             raise InitError(_about_no_images(root))
         return None
-    sheet, says, warns = _joined(sheets)
+    sheet, notes = _joined(sheets)
     try:
-        columns = read_columns(sheet.rows.drop(columns=sheet.path), wish.label, sheet.file.name)
+        columns = read_columns(sheet.rows.drop(columns=sheet.path), wanted, sheet.file.name)
     except InitError:
-        if named or wish.label is not None:
+        if named or wanted is not None:
             raise
         return None  # the folders may say more
-    return _found(sheet, columns, wish, says, warns)
-
-
-def _tables(folder: Path) -> list[Path]:
-    """Tables in a folder, or in one of its folders."""
-    places = [folder, *folders_in(folder)]
-    files = [file for place in places for file in sorted(place.iterdir()) if file.suffix.lower() in SUFFIXES]
-    return [file for file in files if file.is_file() and not file.name.startswith(".")]
-
-
-def _sheets(files: list[Path], named: bool) -> Iterator[Sheet]:
-    for file in files:
-        try:
-            sheet = _sheet(file)
-        except SourceError:
-            if named:
-                raise
-            continue
-        if sheet is not None:
-            yield sheet
+    return _found(sheet, columns, notes)
 
 
 def _sheet(file: Path) -> Sheet | None:
@@ -141,7 +115,7 @@ def _read(file: Path) -> tuple[pd.DataFrame, list[str] | None]:
     if file.suffix.lower() == ".parquet":
         try:
             table = pd.read_parquet(file)
-        except Exception as error:  # pyarrow raises what it likes
+        except Exception as error:  # pyarrow has many kinds
             raise SourceError(f"{file} cannot be read as Parquet: {error}. Save it as CSV, and name that.") from error
         return table.astype("string").fillna(""), None
     text, _ = read_text(file, "its encoding")
@@ -164,15 +138,15 @@ def _bases(file: Path) -> list[Path]:
     return [near, *sorted(below, key=lambda folder: len(folder.parts)), near.parent, *folders_in(near.parent)][:FOLDERS]
 
 
-def _joined(sheets: list[Sheet]) -> tuple[Sheet, list[str], list[str]]:
+def _joined(sheets: list[Sheet]) -> tuple[Sheet, list[str]]:
     """One table of several: those of train, val and test together, else the longest; and what was left aside."""
     sheet = max(sheets, key=lambda one: (len(one.rows), len(one.rows.columns)))
     alike = [one for one in sheets if list(one.rows.columns) == list(sheet.rows.columns) and one.suffix == sheet.suffix]
     splits = {split_in(one.file.stem): one for one in alike}
     others = [one.file.name for one in sheets if one is not sheet]
     if len(alike) < 2 or None in splits or len(splits) < len(alike) or len({one.images for one in alike}) > 1:
-        says = [f"tables left aside: {examples(others)}; {sheet.file.name} has the most rows"]
-        return sheet, says if others else [], []
+        notes = [f"tables left aside: {examples(others)}; {sheet.file.name} has the most rows"]
+        return sheet, notes if others else []
     parts = [one.rows.assign(split=str(split)) for split, one in splits.items()]
     names = " and ".join(one.file.name for one in splits.values())
     aside = [one.file.name for one in sheets if one not in alike]
@@ -180,11 +154,10 @@ def _joined(sheets: list[Sheet]) -> tuple[Sheet, list[str], list[str]]:
     return (
         Sheet(Path(sheet.file.parent), rows, None, sheet.path, sheet.images, sheet.suffix),
         [f"{names} are joined", *([f"tables left aside: {examples(aside)}"] if aside else [])],
-        [],
     )
 
 
-def _found(sheet: Sheet, columns: Columns, wish: Wish, says: list[str], warns: list[str]) -> Found:
+def _found(sheet: Sheet, columns: Columns, notes: list[str]) -> Found:
     name = data_name(sheet.file)
     source: dict[str, Any] = {
         "kind": "csv",
@@ -199,21 +172,19 @@ def _found(sheet: Sheet, columns: Columns, wish: Wish, says: list[str], warns: l
     if sheet.suffix or columns.rows is not None or sheet.file.is_dir() or sheet.file.suffix.lower() == ".parquet":
         rows = sheet.rows if columns.rows is None else sheet.rows[[sheet.path]].join(columns.rows)
         rows = rows.assign(**{sheet.path: [_whole(str(cell), sheet.suffix) for cell in rows[sheet.path]]})
-        table, source = made_table(table_place(wish, name), rows, source)
+        table, source = make_table(name, rows, source)
         listing = table.listing
         if sheet.suffix:
-            says = [*says, f"column {sheet.path!r} has names without suffix: {sheet.suffix} is added"]
+            notes = [*notes, f"column {sheet.path!r} has names without suffix: {sheet.suffix} is added"]
     else:
         listing = read_listing(source)
     cells, classes = label_cells(listing, columns.labels)
     missing = int(cells[columns.main].isna().sum())
     if missing:
-        says = [*says, f"{plural(missing, 'row')} without a {columns.main}: no part in training"]
-    says = [*says, *missing_words(listing, columns.labels)]
+        notes = [*notes, f"{plural(missing, 'row')} without a {columns.main}: no part in training"]
+    notes = [*notes, *missing_words(listing, columns.labels)]
     return Found(
-        layout=f"a table, {sheet.file.name}, of images in {sheet.images.name}/"
-        if table is None
-        else "a table of images",
+        layout="a table of images" if table else f"a table, {sheet.file.name}, of images in {sheet.images.name}/",
         name=name,
         source=source,
         labels=columns.labels,
@@ -224,8 +195,7 @@ def _found(sheet: Sheet, columns: Columns, wish: Wish, says: list[str], warns: l
         levels=columns.levels,
         group=columns.group,
         table=table,
-        says=[*says, *columns.says],
-        warns=warns,
+        notes=[*notes, *columns.notes],
     )
 
 
@@ -243,15 +213,14 @@ def _about_no_images(file: Path) -> str:
     hint = ""
     if pictures:
         beside = [entry.name for entry in os.scandir(file.parent)]
-        near = _about_tail(file, pictures[0]) or nearest(Path(pictures[0]).name, beside)
+        # The end of a path, which starts at another folder or on another machine, may be there.
+        ends = ((base, tail_in(base, pictures[0])) for base in _bases(file))
+        near = next(
+            (f" In {base} there is {tail[0]!r}: take {tail[1]!r} off the paths." for base, tail in ends if tail),
+            nearest(Path(pictures[0]).name, beside),
+        )
         hint = f" {pictures[0]!r} was looked for below {folders}.{near}"
     return (
         f"{file} has the columns {columns}, and none names images that are there.{hint} A column has to hold paths of"
         " images, relative to the table's folder or to one beside it. Put both together, or correct the paths."
     )
-
-
-def _about_tail(file: Path, cell: str) -> str:
-    """Where the end of a path is, which starts at another folder or on another machine; empty if it is nowhere."""
-    found = next(((base, tail) for base in _bases(file) if (tail := tail_in(base, cell))), None)
-    return f" In {found[0]} there is {found[1][0]!r}: take {found[1][1]!r} off the paths." if found else ""

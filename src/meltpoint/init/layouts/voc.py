@@ -3,17 +3,17 @@
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-from meltpoint.init.found import Found, InitError, Wish, examples, plural, shown_path
+from meltpoint.init.found import Found, InitError, examples, plural, shown_path
 from meltpoint.init.layouts.folder import folders_in, unwrapped
 from meltpoint.init.layouts.masks import with_masks
 from meltpoint.init.objects import Marked, of_objects
 from meltpoint.init.pictures import is_picture
+from meltpoint.tables import SPLITS
 
 IMAGES, MASKS, OBJECTS = "JPEGImages", "SegmentationClass", "Annotations"
-SPLITS = ("train", "val", "test")
 
 
-def find(root: Path, wish: Wish) -> Found | None:
+def find(root: Path, wanted: str | None) -> Found | None:
     """Masks at `root`, else objects; objects where `root` is the folder of XML files. None if there are neither.
 
     Raises:
@@ -22,18 +22,18 @@ def find(root: Path, wish: Wish) -> Found | None:
     if not root.is_dir():
         return None
     if root.name == OBJECTS and any(root.glob("*.xml")):
-        return _of_xml(root.parent, root, wish, [])
+        return _of_xml(root.parent, root, wanted)
     top = unwrapped(root)
     if (top / IMAGES).is_dir() and (top / MASKS).is_dir() and any((top / MASKS).iterdir()):
         more = [f"{OBJECTS}/ is there too: name it, and its objects become labels of whole images"]
-        return _of_masks(top, wish, more if (top / OBJECTS).is_dir() else [])
+        return _of_masks(top, wanted, more if (top / OBJECTS).is_dir() else [])
     for folder in (top / OBJECTS, top / OBJECTS.lower(), top, *folders_in(top)):
         if folder.is_dir() and any(folder.glob("*.xml")):
-            return _of_xml(top, folder, wish, [])
+            return _of_xml(top, folder, wanted)
     return None
 
 
-def _of_masks(top: Path, wish: Wish, says: list[str]) -> Found:
+def _of_masks(top: Path, wanted: str | None, notes: list[str]) -> Found:
     masks = sorted(path.name for path in (top / MASKS).iterdir() if is_picture(path))
     if not masks:
         raise InitError(f"{top / MASKS} holds no masks that are known. PASCAL VOC's are PNG files of class ids.")
@@ -45,7 +45,7 @@ def _of_masks(top: Path, wish: Wish, says: list[str]) -> Found:
         if listed & names:
             lists[split] = file.relative_to(top).as_posix()
         elif listed:
-            says = [*says, f"{file.name} lists {plural(len(listed), 'image')}, none of which has a mask: left aside"]
+            notes = [*notes, f"{file.name} lists {plural(len(listed), 'image')}, none of which has a mask: left aside"]
     source = {
         "kind": "masks",
         "path": shown_path(top),
@@ -54,60 +54,44 @@ def _of_masks(top: Path, wish: Wish, says: list[str]) -> Found:
         "lists": lists or None,
         "mask_name": f"{{stem}}{Path(masks[0]).suffix}",
     }
-    return with_masks(source, top, wish, says)
+    return with_masks(source, top, wanted, notes)
 
 
-def _of_xml(top: Path, folder: Path, wish: Wish, says: list[str]) -> Found | None:
+def _of_xml(top: Path, folder: Path, wanted: str | None) -> Found | None:
     """Objects of XML files; None if they are other XML."""
     files = sorted(folder.glob("*.xml"))
-    trees = [(file, _tree(file)) for file in files]
+    trees = []
+    for file in files:
+        try:
+            trees.append((file, ET.parse(file).getroot()))  # noqa: S314 - expat since 2.4.1 refuses what grows forever
+        except ET.ParseError as error:
+            raise InitError(f"{file} is no XML: {error}. Correct it, or remove it.") from None
     if not any(tree.tag == "annotation" for _, tree in trees):
         return None
-    held = _pictures([top / IMAGES, top / "images", folder, top])
-    splits = _splits(top)
+    pictures: dict[str, Path] = {}  # by name and by stem; the first folder counts
+    for place in (top / IMAGES, top / "images", folder, top):
+        for path in sorted(place.iterdir()) if place.is_dir() else ():
+            if is_picture(path):
+                pictures.setdefault(path.name, path)
+                pictures.setdefault(path.stem, path)
+    splits: dict[str, str] = {}  # of each name that a list of ImageSets/Main has
+    for split in SPLITS:
+        listed = top / "ImageSets" / "Main" / f"{split}.txt"
+        lines = listed.read_text("utf-8", "replace").splitlines() if listed.is_file() else []
+        splits |= {line.split()[0]: split for line in lines if line.strip()}
     images, absent = [], []
     for file, tree in trees:
         named = Path((tree.findtext("filename") or "").strip()).name
-        place = held.get(named) or held.get(file.stem)
-        if place is None:
+        picture = pictures.get(named) or pictures.get(file.stem)
+        if picture is None:
             absent.append(file.name)
             continue
         names = frozenset(name.strip() for one in tree.iter("object") if (name := one.findtext("name")))
-        images.append(Marked(place.relative_to(top).as_posix(), splits.get(file.stem), names))
+        images.append(Marked(picture.relative_to(top).as_posix(), splits.get(file.stem), names))
     if not images:
         raise InitError(
             f"{folder} has {plural(len(files), 'XML file')}, and none of their images is in {IMAGES}/, images/ or"
             " beside them. Put the images there, under the names that the XML files give."
         )
-    warns = [f"{plural(len(absent), 'XML file')} without an image: {examples(absent)}"] if absent else []
-    return of_objects("PASCAL VOC objects", top, images, {}, wish, says, warns)
-
-
-def _tree(file: Path) -> ET.Element:
-    try:
-        return ET.parse(file).getroot()  # noqa: S314 - expat since 2.4.1 refuses what grows without end
-    except ET.ParseError as error:
-        raise InitError(f"{file} is no XML: {error}. Mend it, or take it away.") from None
-
-
-def _pictures(folders: list[Path]) -> dict[str, Path]:
-    """Pictures by name and by stem; the first folder counts."""
-    found: dict[str, Path] = {}
-    for folder in folders:
-        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-            if is_picture(path):
-                found.setdefault(path.name, path)
-                found.setdefault(path.stem, path)
-    return found
-
-
-def _splits(top: Path) -> dict[str, str]:
-    """The split of each name that a list of ImageSets/Main has."""
-    lists = {split: top / "ImageSets" / "Main" / f"{split}.txt" for split in SPLITS}
-    return {
-        line.split()[0]: split
-        for split, file in lists.items()
-        if file.is_file()
-        for line in file.read_text("utf-8", "replace").splitlines()
-        if line.strip()
-    }
+    warnings = [f"{plural(len(absent), 'XML file')} without an image: {examples(absent)}"] if absent else []
+    return of_objects("PASCAL VOC objects", top, images, {}, wanted, [], warnings)
