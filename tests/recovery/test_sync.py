@@ -106,7 +106,7 @@ def test_a_card_of_other_code_is_told(tracked: Any) -> None:
     card.write_text(card.read_text().replace('"format": ', '"format": 99'))
     tracked.commit()
     (synced,), (trouble,) = sync(tracked.folder)
-    assert "was written by another version of the code and is not shown: ModelError: models/frozen/card.json" in trouble
+    assert "was written by another version of the code and is skipped: ModelError: models/frozen/card.json" in trouble
     assert (synced.runs, synced.new_runs) == (6, 0)
 
 

@@ -111,7 +111,7 @@ def test_an_act_moves_aliases_and_writes_them_down(store: Store) -> None:
     ]  # fmt: skip
     assert len({line.act for line in lines}) == 1
     assert not (store.root / PLAN_FILE).exists()
-    assert finish(store, store.root) is None
+    assert finish(store) is None
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -124,12 +124,12 @@ def test_a_crash_at_any_step_is_finished_or_left_nothing(
         with pytest.raises(Crash):
             act(store)
     begun = (store.root / PLAN_FILE).exists()
-    told = finish(store, store.root)
+    told = finish(store)
     assert (told is not None) is begun
     nothing = place == 0 and not after
     assert at(store) == (BEFORE if nothing else AFTER)
     assert len(read_ledger(store.root)) == (0 if nothing else 3)
-    assert finish(store, store.root) is None
+    assert finish(store) is None
     assert not (store.root / PLAN_FILE).exists()
 
 
@@ -162,8 +162,8 @@ def test_it_is_undone_when_the_version_is_another_by_now(store: Store, monkeypat
     interrupted(store, monkeypatch, 4)
     assert at(store) == AFTER
     store.client.keys["2"] = "of a store that was made anew"  # type: ignore[attr-defined]
-    told = finish(store, store.root)
-    assert told == "undid a promotion of shapes that was interrupted: version 2 is not the one it meant"
+    told = finish(store)
+    assert told == "undid a promotion of shapes that was interrupted: version 2 is another model now"
     assert at(store) == {"champion": "1"}, "no alias for a version that is another one"
     assert read_ledger(store.root) == []
 
@@ -171,7 +171,7 @@ def test_it_is_undone_when_the_version_is_another_by_now(store: Store, monkeypat
 def test_what_is_written_down_is_done(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     interrupted(store, monkeypatch, 5)
     at(store)["champion"] = "1"
-    assert finish(store, store.root) is not None
+    assert finish(store) is not None
     assert at(store)["champion"] == "1", "somebody moved it after the act"
     assert len(read_ledger(store.root)) == 3
 
@@ -186,15 +186,15 @@ def test_a_damaged_intention_is_told(store: Store) -> None:
 def test_it_is_undone_when_somebody_moved_the_alias_since(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     interrupted(store, monkeypatch, 3)
     at(store)["champion"] = "7"
-    told = finish(store, store.root)
+    told = finish(store)
     assert told is not None
-    assert "somebody moved champion to 7 since" in told
+    assert "champion was moved to 7 since" in told
     assert at(store)["champion"] == "7", "the later word counts"
 
 
 def test_an_act_of_another_model_is_finished_too(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     interrupted(store, monkeypatch, 2)
-    told = finish(replace(store, name="cells"), store.root)
+    told = finish(replace(store, name="cells"))
     assert told is not None
     assert "of shapes" in told
     assert {change.model for change in read_ledger(store.root)} == {"shapes"}
@@ -207,7 +207,7 @@ def test_a_moved_repository_is_the_same_store(store: Store, monkeypatch: pytest.
     (other / "mlruns").mkdir(parents=True)
     other.with_name("kept").rename(other / ".checkpoints")
     moved = replace(store, root=other, uri=f"sqlite:///{other / 'mlruns' / 'mlflow.db'}")
-    assert finish(moved, other) is not None
+    assert finish(moved) is not None
     assert len(read_ledger(other)) == 3
 
 
@@ -216,7 +216,7 @@ def test_another_store_is_told_without_its_password(store: Store, monkeypatch: p
     interrupted(served, monkeypatch, 2)
     assert "secret" not in (store.root / PLAN_FILE).read_text()
     with pytest.raises(PromotionError, match=r"in the store https://mlflow\.example, and this is mlruns.*or give it"):
-        finish(store, store.root)
+        finish(store)
 
 
 def test_a_decision_against_another_champion_is_refused(store: Store) -> None:

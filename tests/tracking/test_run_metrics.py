@@ -9,7 +9,7 @@ from meltpoint.comparison import ComparedStrategy, Comparison
 from meltpoint.evaluate.hierarchy import Decoding, TreeJudgement
 from meltpoint.files import write_json
 from meltpoint.tracking.pipeline_state import allowed_name
-from meltpoint.tracking.run_metrics import MOST_CLASSES, _named, cost_metrics, read_repeats, read_scores
+from meltpoint.tracking.run_metrics import MOST_CLASSES, cost_metrics, read_repeats, read_scores
 
 
 def scores_of(folder: Path, classes: dict[str, Any], trees: dict[str, Any] | None = None) -> dict[str, float]:
@@ -73,13 +73,11 @@ def test_repeats_are_told_by_the_metric_that_chose_them(tmp_path: Path) -> None:
     assert read_repeats(tmp_path, "frozen", "f1") == {}
 
 
-def test_classes_whose_names_become_one_keep_their_scores_apart() -> None:
-    given = {"test by class/shape $ f1": 0.1, "test by class/shape % f1": 0.2, "test by class/shape ok f1": 0.3}
-    assert _named(given) == {
-        "test by class/shape _24 f1": 0.1, "test by class/shape _25 f1": 0.2, "test by class/shape ok f1": 0.3,
-    }  # fmt: skip
-    assert _named({"a $ b": 0.1}) == {"a _ b": 0.1}
-    assert len(_named({"a $ b": 0.1, "a _ b": 0.2})) == 2
+@pytest.mark.parametrize(("classes", "names"), [("$%o", ["_24", "_25", "o"]), ("$o", ["_", "o"]), ("$_", ["_24", "_"])])
+def test_classes_whose_names_become_one_keep_their_scores_apart(tmp_path: Path, classes: str, names: list[str]) -> None:
+    given = {name: {"f1": number / 10} for number, name in enumerate(classes)}
+    found = {name: score for name, score in scores_of(tmp_path, given).items() if name.startswith("test by class")}
+    assert found == {f"test by class/shape {name} f1": number / 10 for number, name in enumerate(names)}
 
 
 @pytest.mark.parametrize("name", ["val/scene/iou/..", "a//b", "val/scene/iou/", "/a", "a/./b", "a/../../b"])

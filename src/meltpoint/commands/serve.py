@@ -29,13 +29,13 @@ def describe(serve: argparse.ArgumentParser) -> None:
 def run(asked: argparse.Namespace) -> None:
     """Become the server."""
     from meltpoint.params.read import read_params
-    from meltpoint.registry.version_files import fetch_package
+    from meltpoint.registry.version_files import fetch
     from meltpoint.registry.versions import CHAMPION
     from meltpoint.serving.request_limits import read_limits
 
     read_limits(os.environ)  # told now, without a traceback
     model = asked.model or f"models:/{read_params().register_.name}@{CHAMPION}"
-    package = fetch_package(model)
+    package = fetch(model).parents[1]  # the whole MLflow model
     print(f"{model} answers at http://{asked.host}:{asked.port}/invocations (Ctrl-C ends it)", flush=True)
     script = Path(meltpoint.__path__[0]) / "serving" / "http_server.py"
     command = [sys.executable, "-P", str(script), str(package), asked.host, str(asked.port)]

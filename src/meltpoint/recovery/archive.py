@@ -1,4 +1,4 @@
-"""Everything that was ever run and committed: each finished pipeline as a folder, each model by its fingerprint."""
+"""All that was run and committed: each finished pipeline as a folder, each model by its fingerprint."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -52,19 +52,15 @@ class Archive:
 
     def find(self, name: str, key: str) -> ArchivedModel | None:
         """The model of the registered model `name` with this fingerprint; preferably from where it won."""
-        found = [
-            ArchivedModel(pipeline, strategy)
-            for pipeline in self.pipelines
-            for strategy in pipeline.keys
-            if pipeline.state.name == name and self._fingerprint(pipeline, strategy) == key
-        ]
+        found = []
+        for pipeline in (one for one in self.pipelines if one.state.name == name):
+            for model in (ArchivedModel(pipeline, strategy) for strategy in pipeline.keys):
+                md5 = pipeline.snapshot.outs[f"models/{model.strategy}"]
+                if md5 not in self.fingerprints:
+                    self.fingerprints[md5] = fingerprint(model.folder)
+                if self.fingerprints[md5] == key:
+                    found.append(model)
         return min(found, key=lambda model: model.pipeline.decision.winner != model.strategy, default=None)
-
-    def _fingerprint(self, pipeline: ArchivedPipeline, strategy: str) -> str:
-        md5 = pipeline.snapshot.outs[f"models/{strategy}"]
-        if md5 not in self.fingerprints:
-            self.fingerprints[md5] = fingerprint(pipeline.state.folder / "models" / strategy)
-        return self.fingerprints[md5]
 
 
 @contextmanager
@@ -76,30 +72,31 @@ def open_archive(root: Path) -> Iterator[Archive]:
     """
     cache, archive = Cache.of(root), Archive()
     with TemporaryDirectory(prefix="meltpoint-") as name:
-        found = find_snapshots(root)
-        for number, snapshot in enumerate(track(found, "reading git's history", unit="state") if found else ()):
+        snapshots = find_snapshots(root)
+        for number, snapshot in enumerate(track(snapshots, "reading git's history", unit="state") if snapshots else ()):
             folder = Path(name) / str(number)
             folder.mkdir()
             try:
                 link_files(snapshot, cache, folder)
-                archive.pipelines.append(_read(snapshot, folder))
+                found, exact = _state(snapshot, folder)
+                state = replace(found, revision=snapshot.revision, when=snapshot.when)
+                keys = {name: read_card(folder / "models" / name).key for name in state.strategies}
+                decision = read_comparison(folder / "reports" / "compare.json")
+                archive.pipelines.append(ArchivedPipeline(snapshot, state, decision, keys, exact))
             except SnapshotError as error:
                 archive.problems.append(str(error))
             except UNREADABLE as error:
-                archive.problems.append(_unreadable(snapshot, folder, error))
+                reason = first_line(error).replace(f"{folder}/", "").rstrip(".")
+                archive.problems.append(
+                    f"The state of {snapshot.revision[:12]} was written by another version of the code and is skipped: "
+                    f"{type(error).__name__}: {reason}. To show it, run `meltpoint sync` in a checkout of that revision"
+                )
         yield archive
 
 
 def first_line(error: Exception, most: int = 300) -> str:
-    """The first line of what an error says."""
+    """The first line of the message of an error."""
     return (str(error).strip().splitlines() or [""])[0][:most]
-
-
-def _read(snapshot: Snapshot, folder: Path) -> ArchivedPipeline:
-    found, exact = _state(snapshot, folder)
-    state = replace(found, revision=snapshot.revision, when=snapshot.when)
-    keys = {name: read_card(folder / "models" / name).key for name in state.strategies}
-    return ArchivedPipeline(snapshot, state, read_comparison(folder / "reports" / "compare.json"), keys, exact)
 
 
 def _state(snapshot: Snapshot, folder: Path) -> tuple[PipelineState, bool]:
@@ -117,11 +114,3 @@ def _state(snapshot: Snapshot, folder: Path) -> tuple[PipelineState, bool]:
         if "train" in kept:
             kept["train"] = {key: value for key, value in kept["train"].items() if key not in IDLE}
         return read_state(name, kept, folder), False
-
-
-def _unreadable(snapshot: Snapshot, folder: Path, error: Exception) -> str:
-    reason = first_line(error).replace(f"{folder}/", "").rstrip(".")
-    return (
-        f"The state of {snapshot.revision[:12]} was written by another version of the code and is not shown: "
-        f"{type(error).__name__}: {reason}. To see it, run `meltpoint sync` in a checkout of that revision"
-    )

@@ -1,4 +1,4 @@
-"""What is wrong with the store, in the order in which it has to be repaired, and how; or repairs it."""
+"""Finds what is wrong with the store, in the order in which it has to be repaired; and repairs it."""
 
 import os
 from collections import Counter
@@ -10,7 +10,7 @@ from pathlib import Path
 from meltpoint.errors import UserError
 from meltpoint.recovery.archive import open_archive
 from meltpoint.recovery.rebuild import losses, rebuild, stale_addresses
-from meltpoint.recovery.restore import OURS, ledger_versions, restore_aliases, restore_versions, wanted_aliases
+from meltpoint.recovery.restore import OURS, ledger_versions, place, restore_aliases, restore_versions, wanted_aliases
 from meltpoint.recovery.snapshots import find_snapshots
 from meltpoint.registry.ledger import LEDGER, is_fresh, models_of, read_ledger
 from meltpoint.registry.promotion import PLAN_FILE, finish, promotion_lock, unfinished
@@ -24,18 +24,18 @@ REPAIR = "meltpoint doctor --repair"
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is wrong, and how to repair it: a command, or `repair`, which returns what it could not repair."""
+    """A problem, and how to repair it: a command, or `repair`, which returns what it could not repair."""
 
     what: str
     remedy: str
-    repair: Callable[[], list[str]] | None = None
+    repair: Callable[[], list[str] | None] | None = None
     blocks: bool = False  # nothing else can be looked at before
     lost: tuple[str, ...] = ()  # what the repair cannot bring back
 
 
 @dataclass(frozen=True)
 class Repository:
-    """The repository that is looked at, and the registered model that its params.yaml names."""
+    """The repository to check, and the registered model that its params.yaml names."""
 
     name: str
     root: Path
@@ -51,7 +51,7 @@ class Repository:
             yield open_store(name, self.root)
 
     def rebuilding(self, what: str, readable: bool = True) -> Finding:
-        """A finding that a fresh local store repairs. A store that is not `readable` is not looked into."""
+        """A finding that a fresh local store repairs. A store that is not `readable` is not opened."""
         stores = list(self.stores()) if readable else []
         try:
             lost = tuple(losses(self.root, stores))
@@ -70,7 +70,7 @@ class Report:
 
 
 def doctor(name: str, root: Path, repair: bool) -> Report:
-    """Look at the store of the repository at `root`, whose registered model is `name`; repair what can be if `repair`.
+    """Check the store of the repository at `root`, whose registered model is `name`; with `repair`, repair what can be.
 
     Raises:
         StoreError: MLflow cannot be used for a reason that nothing here repairs.
@@ -78,9 +78,14 @@ def doctor(name: str, root: Path, repair: bool) -> Report:
     """
     repository, report = Repository(name, root), Report()
     report.fresh = repository.local and is_fresh(root)
-    for look in (_environment,) if report.fresh else LOOKS:
-        for finding in list(look(repository)):
-            left = _treat(finding, repair)
+    for check in (_environment,) if report.fresh else CHECKS:
+        for finding in list(check(repository)):
+            left = [finding.remedy]
+            if finding.repair is not None and repair:
+                try:
+                    left = finding.repair() or []
+                except UserError as error:
+                    left = [str(error)]
             if left:
                 report.left.append(Finding(finding.what, " ".join(left), None, finding.blocks, finding.lost))
             else:
@@ -88,16 +93,6 @@ def doctor(name: str, root: Path, repair: bool) -> Report:
         if any(finding.blocks for finding in report.left):
             break
     return report
-
-
-def _treat(finding: Finding, repair: bool) -> list[str]:
-    """Repair a finding if that is wanted; what is left to do."""
-    if finding.repair is None or not repair:
-        return [finding.remedy]
-    try:
-        return finding.repair()
-    except UserError as error:
-        return [str(error)]
 
 
 def _environment(repository: Repository) -> Iterator[Finding]:
@@ -133,23 +128,27 @@ def _database(repository: Repository) -> Iterator[Finding]:
 
 def _promotion(repository: Repository) -> Iterator[Finding]:
     """No promotion was interrupted."""
-    if told := unfinished(repository.root):
-        yield Finding(f"a promotion was interrupted: {told}", REPAIR, partial(_finish, repository))
+    if plan := unfinished(repository.root):
+        repair = partial(_finish, next(repository.stores()))
+        yield Finding(f"a promotion was interrupted: {plan}", REPAIR, repair)
 
 
-def _finish(repository: Repository) -> list[str]:
-    finish(next(repository.stores()), repository.root)
-    return [f"{repository.root / PLAN_FILE} is still there"] if unfinished(repository.root) else []
+def _finish(store: Store) -> list[str]:
+    finish(store)
+    return [f"{store.root / PLAN_FILE} is still there"] if unfinished(store.root) else []
 
 
 def _contents(repository: Repository) -> Iterator[Finding]:
     """A local store keeps its files in this folder, and its versions are those of the ledger: else it is rebuilt."""
     stores = list(repository.stores())
-    others = {store.name: numbers for store in stores if (numbers := _other_models(store))}
-    what = [f"MLflow has other models of {name} than {LEDGER} as versions {_list(own)}" for name, own in others.items()]
-    stale = Counter[str]()
-    for store in stores if repository.local else ():
-        stale.update(stale_addresses(store))
+    what, stale = [], Counter[str]()
+    for store in stores:
+        named, there = ledger_versions(store.root, store.name), versions_of(store)
+        both = sorted(named.keys() & there.keys())
+        if others := [number for number in both if key_of(there[number]) != named[number].facts.key]:
+            what.append(f"MLflow has other models of {store.name} than {LEDGER} as versions {_list(others)}")
+        if repository.local:
+            stale.update(stale_addresses(store))
     here = local_artifacts(repository.root)
     what += [
         f"{times} addresses in MLflow lead to {place}, and the files are in {here}" for place, times in stale.items()
@@ -160,16 +159,11 @@ def _contents(repository: Repository) -> Iterator[Finding]:
         yield Finding("; ".join(what), f"git checkout -- {LEDGER}, or delete these versions in MLflow")
 
 
-def _other_models(store: Store) -> list[int]:
-    told, there = ledger_versions(store.root, store.name), versions_of(store)
-    return [number for number in sorted(told.keys() & there.keys()) if key_of(there[number]) != told[number].facts.key]
-
-
 def _versions(repository: Repository) -> Iterator[Finding]:
     """Every version that the ledger names is there and has its files."""
     for store in repository.stores():
-        told, there = ledger_versions(repository.root, store.name), versions_of(store)
-        if absent := sorted(told.keys() - there.keys()):
+        named, there = ledger_versions(repository.root, store.name), versions_of(store)
+        if absent := sorted(named.keys() - there.keys()):
             what = f"{LEDGER} names versions of {store.name} that MLflow lacks: {_list(absent)}"
             yield Finding(what, REPAIR, partial(_restore, store))
         if gone := [number for number, version in sorted(there.items()) if not is_whole(store, version)]:
@@ -193,9 +187,7 @@ def _aliases(repository: Repository) -> Iterator[Finding]:
             continue
         for alias, version in wanted.items():
             if now.get(alias) != version:
-                what = (
-                    f"{alias} of {store.name} is {_named(now.get(alias))} in MLflow and {_named(version)} in {LEDGER}"
-                )
+                what = f"{alias} of {store.name} is {place(now.get(alias))} in MLflow and {place(version)} in {LEDGER}"
                 yield Finding(what, REPAIR, partial(_restore_alias, store, alias))
 
 
@@ -212,22 +204,13 @@ def _runs(repository: Repository) -> Iterator[Finding]:
         for run in runs_of(store):
             if run.info.status == RUNNING and is_alive(run.data.tags.get(PROCESS)) is False:
                 what = f"the run {run.info.run_name!r} ({run.info.run_id[:8]}) says RUNNING, and its process is gone"
-                yield Finding(what, REPAIR, partial(_close, store, run.info.run_id))
-
-
-def _close(store: Store, run: str) -> list[str]:
-    close(store, store.client.get_run(run), KILLED)
-    return []
+                yield Finding(what, REPAIR, partial(close, store, run, KILLED))
 
 
 def _list(numbers: list[int]) -> str:
     return ", ".join(map(str, numbers))
 
 
-def _named(version: str | None) -> str:
-    return "nowhere" if version is None else f"version {version}"
-
-
-LOOKS: tuple[Callable[[Repository], Iterator[Finding]], ...] = (
+CHECKS: tuple[Callable[[Repository], Iterator[Finding]], ...] = (
     _environment, _database, _promotion, _contents, _versions, _aliases, _runs,
 )  # fmt: skip

@@ -5,8 +5,10 @@ MLflow has no way to change where a run keeps its files, so that nothing in an o
 
 import re
 import shutil
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.request import url2pathname
@@ -18,7 +20,7 @@ from meltpoint.recovery.restore import ledger_versions
 from meltpoint.recovery.sync import sync
 from meltpoint.registry.promotion import registry_lock
 from meltpoint.registry.versions import is_placeholder, key_of, versions_of
-from meltpoint.tracking.database import database, database_uri, local_artifacts, make_database, open_tables, read_schema
+from meltpoint.tracking.database import database, database_uri, local_artifacts, make_database, read_schema
 from meltpoint.tracking.runs import PROCESS, RUNNING, is_alive, runs_of
 from meltpoint.tracking.store import Store
 
@@ -39,13 +41,16 @@ def stale_addresses(store: Store) -> Counter[str]:
         *(str(client.get_model_version_download_uri(store.name, version.version)) for version in versions),
     ):
         place = ARTIFACTS.match(address)
-        if place is not None and _is_stale(place[1], address[place.end() :], store.root):
-            found[place[1]] += 1
+        if place is None or place[1] == local_artifacts(store.root):
+            continue
+        here = store.root / "mlruns" / "artifacts" / url2pathname(address[place.end() :]).lstrip("/")
+        if here.exists() or not Path(url2pathname(place[1].removeprefix("file://"))).exists():
+            found[place[1]] += 1  # nothing is there, or the same is here
     return found
 
 
 def losses(root: Path, stores: Sequence[Store]) -> list[str]:
-    """What a rebuild cannot bring back, each kind in a few words. Without `stores`, of a database that none can read.
+    """What a rebuild cannot restore, each kind in a few words. Without `stores`, of a database that cannot be read.
 
     Raises:
         SnapshotError: `root` is no DVC repository, from which nothing could be rebuilt.
@@ -62,20 +67,21 @@ def losses(root: Path, stores: Sequence[Store]) -> list[str]:
 
 
 def rebuild(root: Path, stores: Sequence[Store]) -> list[str]:
-    """Write a fresh store and let it take the place of the old one, which is kept; what could not be written.
+    """Replace the store by a fresh one; the old one is kept. It returns what could not be written.
 
-    What the old one alone holds is said before. A rebuild that fails leaves everything as it was.
+    What only the old one holds is printed first. A rebuild that fails leaves everything as it was.
 
     Raises:
         RebuildError: a training writes to the old store.
         SnapshotError, SyncError: there is nothing to rebuild from.
         StoreError: MLflow cannot be used.
     """
-    if busy := [run for store in stores for run in runs_of(store) if _is_written(run.info.status, run.data.tags)]:
-        raise RebuildError(
-            f"{busy[0].info.run_name!r} is running and writes to the store. A rebuild would lose what it writes. Wait "
-            "until it has ended, then run the same command."
-        )
+    for run in (run for store in stores for run in runs_of(store)):
+        if run.info.status == RUNNING and is_alive(run.data.tags.get(PROCESS)) is not False:
+            raise RebuildError(
+                f"{run.info.run_name!r} is running and writes to the store. A rebuild would lose what it writes. Wait "
+                "until it has ended, then run the same command."
+            )
     kept = root / "mlruns" / f"replaced-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     say(f"writing a fresh store from git, DVC's cache and the ledger; the old one will be in {kept}")
     for lost in losses(root, stores):
@@ -87,7 +93,12 @@ def rebuild(root: Path, stores: Sequence[Store]) -> list[str]:
         with registry_lock(root):  # what is registered between the two would be lost
             _, problems = sync(root, database_uri(fresh))
             kept.mkdir()
-            _swap(fresh, path, kept / path.name)
+            if read_schema(path) is None:  # SQLite would not write over it
+                shutil.copyfile(path, kept / path.name)
+                path.write_bytes(b"")
+            else:
+                _copy(path, kept / path.name)
+            _copy(fresh, path)
     except BaseException:
         for entry in set(_entries(root)) - before:
             shutil.rmtree(entry)
@@ -101,18 +112,9 @@ def rebuild(root: Path, stores: Sequence[Store]) -> list[str]:
     return problems
 
 
-def _swap(fresh: Path, path: Path, kept: Path) -> None:
-    """Keep a copy of the database `path`, then write `fresh` over it in one transaction, which open pages see too."""
-    if read_schema(path) is None:  # SQLite would not write over it
-        shutil.copyfile(path, kept)
-        path.write_bytes(b"")
-    else:
-        _copy(path, kept)
-    _copy(fresh, path)
-
-
 def _copy(path: Path, copy: Path) -> None:
-    with open_tables(path) as source, open_tables(copy) as target:
+    """Write one database over another in a single transaction, which open pages see too."""
+    with closing(sqlite3.connect(path, timeout=30)) as source, closing(sqlite3.connect(copy, timeout=30)) as target:
         source.backup(target)
 
 
@@ -122,18 +124,6 @@ def _entries(root: Path) -> Iterator[Path]:
     for folder in (artifacts, artifacts / "models"):
         if folder.is_dir():
             yield from (entry for entry in folder.iterdir() if entry != artifacts / "models")
-
-
-def _is_written(status: str, tags: dict[str, str]) -> bool:
-    return status == RUNNING and is_alive(tags.get(PROCESS)) is not False
-
-
-def _is_stale(place: str, rest: str, root: Path) -> bool:
-    """Whether an address is another repository's: nothing is there, or the same is here."""
-    if place == local_artifacts(root):
-        return False
-    here = root / "mlruns" / "artifacts" / url2pathname(rest).lstrip("/")
-    return here.exists() or not Path(url2pathname(place.removeprefix("file://"))).exists()
 
 
 def _lost_runs(store: Store, archive: Archive) -> Iterator[str]:

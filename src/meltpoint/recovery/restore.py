@@ -1,6 +1,6 @@
-"""Versions and aliases written again from the ledger: under the numbers that it gives them, with DVC's model folders.
+"""Restores versions and aliases from the ledger: under the numbers that it gives them, with DVC's model folders.
 
-A version whose files are nowhere keeps its number as a placeholder, which is filled once its files are there again.
+A version whose files are missing keeps its number as a placeholder, which is filled once its files are back.
 """
 
 from pathlib import Path
@@ -62,29 +62,39 @@ def restore_versions(store: Store, archive: Archive) -> list[str]:
 
     What cannot be done is returned, in a sentence each.
     """
-    told, known, problems = ledger_versions(store.root, store.name), versions_of(store), []
+    named, known, problems = ledger_versions(store.root, store.name), versions_of(store), []
     newest = max(known, default=0)
-    for number in range(1, max(told, default=0) + 1):
-        entry, version = told.get(number), known.get(number)
+    for number in range(1, max(named, default=0) + 1):
+        entry, version = named.get(number), known.get(number)
         if version is None and number <= newest:
-            problems.append(_deleted(store, number))
+            problems.append(
+                f"{store.name} version {number} was deleted in MLflow, which gives no number twice. The ledger still "
+                "names it. To restore it, move mlruns/mlflow.db away and run: meltpoint sync"
+            )
         elif version is None:
             problems += _create(store, number, entry, archive)
         elif entry is not None and key_of(version) != entry.facts.key:
-            problems.append(_other_model(store, number))
+            problems.append(
+                f"{store.name} version {number} is another model in MLflow than in promotions.jsonl. Both must agree. "
+                "Restore the ledger with git, or move mlruns/mlflow.db away and run: meltpoint sync"
+            )
         elif not is_whole(store, version):
             problems += restore_files(store, version, archive)
     return problems
 
 
 def restore_files(store: Store, version: "ModelVersion", archive: Archive) -> list[str]:
-    """Write the files of a version again from the model folder that it was made of; why not, if that fails."""
+    """Restore the files of a version from the model folder that it was made of; why not, if that fails."""
     key = key_of(version)
     kept = archive.find(store.name, key)
     if kept is None:
         return [_lost(store, int(version.version))]
     try:
-        _fill(store, version, kept, key)
+        run = _run_of(store, kept)
+        refill_version(store, version, kept.pipeline.state, kept.strategy, run)
+        if is_placeholder(version):
+            about = describe_decision(kept.pipeline.decision)
+            complete_placeholder(store, version, run, _tags(store, kept, key, None), about)
     except StoreError:
         raise
     except UNREADABLE as error:
@@ -103,7 +113,7 @@ def restore_aliases(store: Store) -> list[str]:
             store.client.delete_registered_model_alias(store.name, alias)
         else:
             store.client.set_registered_model_alias(store.name, alias, version)
-        moved.append(f"{alias} of {store.name} points to {_where(version)} again, not to {_where(now.get(alias))}")
+        moved.append(f"{alias} of {store.name} points to {place(version)} again, not to {place(now.get(alias))}")
     return moved
 
 
@@ -113,29 +123,21 @@ def _create(store: Store, number: int, entry: AliasChange | None, archive: Archi
     problems = [_lost(store, number)] if kept is None else []
     if kept is not None and entry is not None:
         try:
-            tags = _tags(store, kept, entry.facts.key, entry)
-            create_version(store, kept.pipeline.state, kept.strategy, _run_of(store, kept), tags, _about(kept))
+            tags, about = _tags(store, kept, entry.facts.key, entry), describe_decision(kept.pipeline.decision)
+            create_version(store, kept.pipeline.state, kept.strategy, _run_of(store, kept), tags, about)
             return []
         except StoreError:
             raise
         except UNREADABLE as error:
             problems = [_unfit(store, number, error)]
-    create_placeholder(store, entry.facts.key if entry else "unknown", _told(entry))
+    create_placeholder(store, entry.facts.key if entry else "unknown", _ledger_tags(entry))
     return problems
-
-
-def _fill(store: Store, version: "ModelVersion", kept: ArchivedModel, key: str) -> None:
-    """Write the files of a version to the place that it has, which may be empty, half gone or changed."""
-    run = _run_of(store, kept)
-    refill_version(store, version, kept.pipeline.state, kept.strategy, run)
-    if is_placeholder(version):
-        complete_placeholder(store, version, run, _tags(store, kept, key, None), _about(kept))
 
 
 def _run_of(store: Store, kept: ArchivedModel) -> str:
     """The run that shows the training of this model."""
-    told = (store, kept.pipeline.state, kept.strategy, kept.pipeline.keys[kept.strategy])
-    return str((find_child(*told) or open_child(*told)).info.run_id)
+    training = (store, kept.pipeline.state, kept.strategy, kept.pipeline.keys[kept.strategy])
+    return str((find_child(*training) or open_child(*training)).info.run_id)
 
 
 def _tags(store: Store, kept: ArchivedModel, key: str, entry: AliasChange | None) -> dict[str, str]:
@@ -150,24 +152,21 @@ def _tags(store: Store, kept: ArchivedModel, key: str, entry: AliasChange | None
         "licence": read_card(kept.folder).licence,
         "state": state.digest[:12],
     }
-    return own | ({REUSE: str(reuse)} if reuse else {}) | _told(entry)
+    return own | ({REUSE: str(reuse)} if reuse else {}) | _ledger_tags(entry)
 
 
-def _told(entry: AliasChange | None) -> dict[str, str]:
+def _ledger_tags(entry: AliasChange | None) -> dict[str, str]:
     """What the ledger adds to the tags of a version: where it came from, what it scored then, what the gate said."""
     if entry is None:
         return {}
     facts = entry.facts
-    told = {"git": facts.git, "data": facts.data, "gate": entry.why}
+    tags = {"git": facts.git, "data": facts.data, "gate": entry.why}
     score = {f"test {facts.metric}": "n/a" if facts.value is None else f"{facts.value:.4f}"} if facts.metric else {}
-    return {key: str(value) for key, value in told.items() if value} | score
+    return {key: str(value) for key, value in tags.items() if value} | score
 
 
-def _about(kept: ArchivedModel) -> str:
-    return describe_decision(kept.pipeline.decision)
-
-
-def _where(version: str | None) -> str:
+def place(version: str | None) -> str:
+    """Where an alias points, in words."""
     return "nowhere" if version is None else f"version {version}"
 
 
@@ -183,18 +182,4 @@ def _unfit(store: Store, number: int, error: Exception) -> str:
     return (
         f"{store.name} version {number} cannot be written: {type(error).__name__}: {reason} Its model folder has to "
         "be one that this code can read. It keeps its number; to see it, sync in a checkout of its own revision"
-    )
-
-
-def _deleted(store: Store, number: int) -> str:
-    return (
-        f"{store.name} version {number} was deleted in MLflow, which gives no number twice. The ledger still names it. "
-        "To have it again, move mlruns/mlflow.db away and run: meltpoint sync"
-    )
-
-
-def _other_model(store: Store, number: int) -> str:
-    return (
-        f"{store.name} version {number} is another model in MLflow than in promotions.jsonl. Both have to tell the "
-        "same story. Restore the ledger with git, or move mlruns/mlflow.db away and run: meltpoint sync"
     )

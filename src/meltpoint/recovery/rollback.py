@@ -1,14 +1,14 @@
-"""Puts an earlier champion back, after it was loaded and answered as it did when it was registered."""
+"""Makes an earlier champion the champion again, after it was loaded and answered as when it was registered."""
 
 from collections.abc import Mapping
 
 from meltpoint.errors import UserError
 from meltpoint.progress import say
 from meltpoint.registry.golden_answers import check_golden_answers
-from meltpoint.registry.ledger import VersionFacts, changes_of, latest_change
+from meltpoint.registry.ledger import VersionFacts, changes_of
 from meltpoint.registry.promotion import champion_moves, promote, promotion_lock, restore_deleted_aliases
 from meltpoint.registry.version_files import fetch, fingerprint
-from meltpoint.registry.versions import CHAMPION, PREVIOUS, Identity, aliases, identity
+from meltpoint.registry.versions import CHAMPION, PREVIOUS, aliases, identified
 from meltpoint.tracking.pipeline_state import git_revision
 from meltpoint.tracking.store import Store
 
@@ -20,7 +20,7 @@ class RollbackError(UserError, ValueError):
 def rollback(store: Store, to: str | None, why: str | None) -> str:
     """Make version `to`, or the previous champion if None, the champion again; the sentence that says so.
 
-    `why` goes into the ledger. The champion of now becomes `previous`: another rollback brings it back.
+    `why` goes into the ledger. The champion of now becomes `previous`: another rollback restores it.
 
     Raises:
         RollbackError: there is no earlier champion, `to` was none, or its files have changed.
@@ -29,17 +29,28 @@ def rollback(store: Store, to: str | None, why: str | None) -> str:
         PromotionError: aliases could not be moved.
     """
     with promotion_lock(store):
-        for told in restore_deleted_aliases(store):
-            say(told)
+        for message in restore_deleted_aliases(store):
+            say(message)
         seen = aliases(store)
-        target = _choose(store, seen, to)
+        champion, target = seen.get(CHAMPION), _choose(store, seen, to)
         say(f"loading version {target} of {store.name} and comparing it with the predictions stored with it")
-        made_of = _check(store, target)
-        champion = seen.get(CHAMPION)
+        changes = changes_of(store.root, store.name, CHAMPION)
+        then = [change.facts for change in changes if change.after == target]  # it is not scored today
+        metric, value = (then[-1].metric, then[-1].value) if then else ("", None)
+        data = store.client.get_model_version(store.name, target).tags.get("data", "")
+        anchor = changes[-1].facts.anchor if changes else None
+        facts = VersionFacts(metric, value, data, git_revision(store.root), "", anchor=anchor)
+        facts, files = identified(facts, store, target), fetch(f"models:/{store.name}/{target}", store.uri)
+        if (found := fingerprint(files)) != facts.key:
+            raise RollbackError(
+                f"The files of version {target} in {files} are not those that were registered: their digest is "
+                f"{found[:12]} and was {facts.key[:12]}. Take another version, or restore its files from a copy of "
+                "mlruns/."
+            )
+        check_golden_answers(files)
         left = f"rollback from version {champion}" if champion else "rollback"
-        told = f"{left}: {why}" if why else left
-        promote(store, seen, champion_moves(store, seen, target, told, _facts(store, target, made_of)))
-    again = f"; version {champion} is previous, and another rollback brings it back" if champion else ""
+        promote(store, seen, champion_moves(store, seen, target, f"{left}: {why}" if why else left, facts))
+    again = f"; version {champion} is previous, and another rollback restores it" if champion else ""
     return f"{store.name} version {target} is the champion again{again}"
 
 
@@ -59,26 +70,3 @@ def _choose(store: Store, seen: Mapping[str, str], to: str | None) -> str:
             f"Allowed are those that were: {', '.join(earlier)}. See `meltpoint history`."
         )
     return to or seen.get(PREVIOUS) or earlier[-1]
-
-
-def _check(store: Store, version: str) -> Identity:
-    """Load a version, hold it against what was registered, and say what it is made of."""
-    made_of, files = identity(store, version), fetch(f"models:/{store.name}/{version}", store.uri)
-    if (found := fingerprint(files)) != made_of["key"]:
-        raise RollbackError(
-            f"The files of version {version} in {files} are not those that were registered: their digest is "
-            f"{found[:12]} and was {made_of['key'][:12]}. Take another version, or restore its files from a copy "
-            "of mlruns/."
-        )
-    check_golden_answers(files)
-    return made_of
-
-
-def _facts(store: Store, version: str, made_of: Identity) -> VersionFacts:
-    """What the ledger says of a version that is not scored today: what it scored when it passed the gate."""
-    then = [change.facts for change in changes_of(store.root, store.name, CHAMPION) if change.after == version]
-    metric, value = (then[-1].metric, then[-1].value) if then else ("", None)
-    data = store.client.get_model_version(store.name, version).tags.get("data", "")
-    latest = latest_change(store.root, store.name, CHAMPION)
-    anchor = latest.facts.anchor if latest else None
-    return VersionFacts(metric, value, data, git_revision(store.root), anchor=anchor, **made_of)

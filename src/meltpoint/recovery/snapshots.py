@@ -1,11 +1,10 @@
-"""Finished pipelines of today and of the past, as git and dvc.lock know them; each can be laid out as a folder.
+"""Finished pipelines of today and of the past, as git and dvc.lock know them; each can be restored as a folder.
 
-Nothing is copied: a folder of links to DVC's cache is enough for whoever only reads.
+Nothing is copied: the folder holds links to DVC's cache, which is enough to read it.
 """
 
 import json
-import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import yaml
 
 from meltpoint.errors import UserError
 from meltpoint.params.yaml12 import QuickLoader, load
-from meltpoint.tracking.pipeline_state import git_revision
+from meltpoint.tracking.pipeline_state import git, git_revision
 
 LOCK, PARAMS = "dvc.lock", "params.yaml"
 STAGES = ("download", "split", "compare")
@@ -29,7 +28,7 @@ class SnapshotError(UserError, RuntimeError):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A pipeline that was run to its decision: what it was asked, and the MD5 of everything that it wrote."""
+    """A pipeline that was run to its decision: its params, and the MD5 of everything that it wrote."""
 
     revision: str  # the commit that holds it, `+` behind it in a working tree that differs
     when: int | None  # ms since 1970, of that commit; None for the working tree
@@ -40,9 +39,17 @@ class Snapshot:
 
 def find_snapshots(root: Path) -> list[Snapshot]:
     """Every finished pipeline, oldest first, the working tree's last. A commit between two of them is none."""
-    texts = [*_committed(root), *_working(root)]
-    found = [snapshot for words in texts if (snapshot := _read(*words)) is not None]
-    return list({(one.text, *sorted(one.outs.items())): one for one in found}.values())  # of equal ones the newest
+    found = []
+    log = git(root, "log", "--all", "--reverse", "--date-order", "--format=%H %ct", "--", LOCK, PARAMS)
+    for line in log.splitlines():
+        revision, seconds = line.split()
+        texts = [git(root, "show", f"{revision}:./{name}") for name in (PARAMS, LOCK)]
+        found.append(_read(revision, int(seconds) * 1000, *texts))
+    texts = [path.read_text(encoding="utf-8") if (path := root / name).exists() else "" for name in (PARAMS, LOCK)]
+    found.append(_read(git_revision(root), None, *texts))
+    return list(
+        {(one.text, *sorted(one.outs.items())): one for one in found if one}.values()
+    )  # of equal ones the newest
 
 
 def link_files(snapshot: Snapshot, cache: "Cache", folder: Path) -> None:
@@ -116,42 +123,26 @@ class Cache:
         return self.folder / md5[:2] / md5[2:]
 
 
-def _committed(root: Path) -> Iterator[tuple[str, int | None, str, str]]:
-    """Revision, time, and texts of params.yaml and dvc.lock of each commit that changed them, oldest first."""
-    log = _git(root, "log", "--all", "--reverse", "--date-order", "--format=%H %ct", "--", LOCK, PARAMS)
-    for line in log.splitlines():
-        revision, seconds = line.split()
-        params, lock = (_git(root, "show", f"{revision}:./{name}") for name in (PARAMS, LOCK))
-        yield revision, int(seconds) * 1000, params, lock
-
-
-def _working(root: Path) -> Iterator[tuple[str, int | None, str, str]]:
-    """The same of the working tree."""
-    texts = [path.read_text(encoding="utf-8") if (path := root / name).exists() else "" for name in (PARAMS, LOCK)]
-    yield git_revision(root), None, texts[0], texts[1]
-
-
 def _read(revision: str, when: int | None, text: str, lock: str) -> Snapshot | None:
-    """What the two files say, or None if they do not belong together: somebody was in the middle of a change."""
+    """What the two files say, or None if they do not belong together: a change was committed before it was run."""
     params, known = _parse(text), _parse(lock).get("stages", {})
-    names = [*STAGES, *_looped(params)]
-    if not params.get("strategies") or not isinstance(known, dict) or any(name not in known for name in names):
-        return None
-    stages = [known[name] for name in names]
-    outs = {out["path"]: str(out.get("md5")) for stage in stages for out in stage.get("outs", [])}
-    if not all(_asked(stage, params) and _fits(stage.get("deps", []), outs) for stage in stages):
-        return None
-    return Snapshot(revision, when, text, params, outs)
-
-
-def _looped(params: Mapping[str, Any]) -> list[str]:
-    """The stages that run once for each row; once there were one size and one backbone, whose stages had no rows."""
-    return [
+    looped = [  # once for each row; once there were one size and one backbone, whose stages had no rows
         f"{stage}@{row}" if section in params else stage
         for section, stages in LOOPS.items()
         for stage in stages
         for row in params.get(section) or [""]
     ]
+    names = [*STAGES, *looped]
+    if not params.get("strategies") or not isinstance(known, dict) or any(name not in known for name in names):
+        return None
+    stages = [known[name] for name in names]
+    outs = {out["path"]: str(out.get("md5")) for stage in stages for out in stage.get("outs", [])}
+    for stage in stages:
+        if any(_value(params, name) != value for name, value in stage.get("params", {}).get(PARAMS, {}).items()):
+            return None  # it was run with other params
+        if any(outs.get(dep["path"], dep.get("md5")) != dep.get("md5") for dep in stage.get("deps", [])):
+            return None  # it read other files than the stages before it have written
+    return Snapshot(revision, when, text, params, outs)
 
 
 def _parse(text: str) -> dict[str, Any]:
@@ -162,28 +153,9 @@ def _parse(text: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _asked(stage: Mapping[str, Any], params: Mapping[str, Any]) -> bool:
-    """Whether a stage was run with these params."""
-    return all(_value(params, name) == value for name, value in stage.get("params", {}).get(PARAMS, {}).items())
-
-
 def _value(params: Mapping[str, Any], name: str) -> Any:
     """The value of a dotted name."""
     value: Any = params
     for part in name.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None
     return value
-
-
-def _fits(deps: Sequence[Mapping[str, Any]], outs: Mapping[str, str]) -> bool:
-    """Whether a stage read what the stages before it have written."""
-    return all(outs.get(dep["path"], dep.get("md5")) == dep.get("md5") for dep in deps)
-
-
-def _git(root: Path, *words: str) -> str:
-    """What git prints; nothing where it fails, as without a repository or a commit."""
-    try:
-        asked = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, timeout=60, check=False)  # noqa: S607
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return asked.stdout if asked.returncode == 0 else ""

@@ -1,4 +1,4 @@
-"""Writes into MLflow whatever git, DVC's outputs and the ledger know; what is there already is not written again."""
+"""Writes into MLflow what git, DVC's outputs and the ledger know; what is there already is not written again."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,12 +52,13 @@ def sync(root: Path, uri: str | None = None) -> tuple[list[Synced], list[str]]:
     """
     with open_archive(root) as archive:
         if not archive.pipelines:
+            last = [f" {problem}." for problem in archive.problems[-1:]]
             raise SyncError(
                 f"There is nothing to show. {BEGIN}"
                 if is_fresh(root) and not archive.problems
                 else "There is nothing to show: no commit, and not the working tree either, holds a params.yaml and a "
-                f"dvc.lock that belong together, with their files in DVC's cache.{_last_problem(archive)} Run: dvc "
-                "pull, or where nothing was ever run: dvc repro"
+                f"dvc.lock that belong together, with their files in DVC's cache.{''.join(last)} Run: dvc pull, or "
+                "where nothing was ever run: dvc repro"
             )
         names = dict.fromkeys([*(pipeline.state.name for pipeline in archive.pipelines), *models_of(root)])
         problems = list(archive.problems)
@@ -93,19 +94,11 @@ def _log(store: Store, pipelines: list[ArchivedPipeline]) -> list[str]:
         except UNREADABLE as error:
             if one is pipelines[-1]:
                 raise
-            problems.append(_incomplete(one, error))
+            problems.append(
+                f"The state of {one.snapshot.revision[:12]} cannot be shown completely: {type(error).__name__}: "
+                f"{first_line(error, 200)}. It was written by another version of the code. To see it, run `meltpoint "
+                "sync` in a checkout of that revision"
+            )
     if pipelines:
         save_view(store, pipelines[-1].decision.main, list(pipelines[-1].snapshot.params["heads"]))
     return problems
-
-
-def _incomplete(pipeline: ArchivedPipeline, error: Exception) -> str:
-    return (
-        f"The state of {pipeline.snapshot.revision[:12]} cannot be shown completely: {type(error).__name__}: "
-        f"{first_line(error, 200)}. It was written by another version of the code. To see it, run `meltpoint sync` in "
-        "a checkout of that revision"
-    )
-
-
-def _last_problem(archive: Archive) -> str:
-    return f" {archive.problems[-1]}." if archive.problems else ""

@@ -1,4 +1,4 @@
-"""Who may meet the champion: a report about today's test images, younger than the champion, within all limits."""
+"""What a challenger needs to be compared: a report of today's test images, younger than the champion, within limits."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -46,8 +46,8 @@ def check_floors(scores: Mapping[str, float], floors: Mapping[str, float]) -> Ve
             )
     found = {name: scores[f"test/{name}"] for name in floors}
     low = [name for name in floors if found[name] < floors[name]]
-    told = [f"{name} is {found[name]:.3f} on test, below its floor {floors[name]:g}" for name in low]
-    return Verdict(not low, "; ".join(told) or "every floor holds")
+    failed = [f"{name} is {found[name]:.3f} on test, below its floor {floors[name]:g}" for name in low]
+    return Verdict(not low, "; ".join(failed) or "every floor holds")
 
 
 def check_ceilings(costs: Mapping[str, float], ceilings: Mapping[Ceiling, float]) -> Verdict:
@@ -64,17 +64,17 @@ def check_ceilings(costs: Mapping[str, float], ceilings: Mapping[Ceiling, float]
                 "of them in params.yaml, or measure again: dvc repro --force evaluate speed compare"
             )
     high = [name for name, most in ceilings.items() if costs[f"cost/{name}"] > most]
-    told = [f"{name} is {costs[f'cost/{name}']:,g}, above its ceiling {ceilings[name]:,g}" for name in high]
-    return Verdict(not high, "; ".join(told) or "every ceiling holds")
+    failed = [f"{name} is {costs[f'cost/{name}']:,g}, above its ceiling {ceilings[name]:,g}" for name in high]
+    return Verdict(not high, "; ".join(failed) or "every ceiling holds")
 
 
 def check_split(folder: Path, strategy: str) -> Verdict:
     """Whether the report of a strategy is about the test images of today, all of them and no other."""
     views = open_views(views_of(read_card(folder / "models" / strategy), folder))
-    said = pd.read_parquet(report_of(folder, strategy), columns=["id", "path", "split"])
+    table = pd.read_parquet(report_of(folder, strategy), columns=["id", "path", "split"])
     today, reported = (
-        set(zip(table["id"].tolist(), table["path"].tolist(), strict=True))
-        for table in (views.samples.iloc[views.rows("test")], said[said["split"] == "test"])
+        set(zip(test["id"].tolist(), test["path"].tolist(), strict=True))
+        for test in (views.samples.iloc[views.rows("test")], table[table["split"] == "test"])
     )
     if today == reported:
         return Verdict(True, "the report is about today's test images")
@@ -105,11 +105,5 @@ def check_age(folder: Path, strategy: str, champion: str, line: AliasChange | No
 
 
 def report_of(folder: Path, strategy: str) -> Path:
-    """What a strategy said of val and test."""
+    """The predictions of a strategy for val and test."""
     return folder / "reports" / "strategies" / strategy / "predictions.parquet"
-
-
-def differing(old: Mapping[str, list[str]], new: Mapping[str, list[str]]) -> str:
-    """The heads whose classes are not the same."""
-    changed = [head for head in sorted(old.keys() | new.keys()) if old.get(head) != new.get(head)]
-    return "; ".join(f"{head} was {old.get(head, 'absent')} and is {new.get(head, 'absent')}" for head in changed)

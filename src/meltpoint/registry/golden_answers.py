@@ -1,4 +1,4 @@
-"""Predictions that travel with a version: a few test pictures, and what the model said of them when it was registered.
+"""Golden answers: a few test pictures that travel with a version, and what its model answered when it was registered.
 
 Beside the model folder, in `check/`: 0.png, 1.png ..., and expected.json with the answers. Both times the model answers
 on the CPU, so that what differs is the model or the code that loads it, not the machine.
@@ -25,7 +25,7 @@ MASK = ".mask"
 PICTURES = 8
 NEAR = 1e-4  # between probabilities, and the share of pixels that may change sides: machines round differently
 
-Said = dict[str, float | str]
+FlatAnswer = dict[str, float | str]  # probabilities and masks of one picture, by flat names
 
 
 class AnswersError(UserError, RuntimeError):
@@ -43,26 +43,26 @@ def write_golden_answers(model: Path, views: Views, folder: Path) -> None:
 
 
 def check_golden_answers(folder: Path) -> None:
-    """Load the model folder that `versions.fetch` gives, and compare it with what it said when it was registered.
+    """Load the model folder that `version_files.fetch` gives, and compare its answers with its golden answers.
 
     Raises:
-        AnswersError: it answers otherwise, or carries no answers.
+        AnswersError: its answers differ, or it carries none.
         ModelError: it cannot be loaded.
     """
     check = folder.with_name(CHECK)
     try:
-        expected: list[Said] = read_json(check / EXPECTED)
+        expected: list[FlatAnswer] = read_json(check / EXPECTED)
     except (OSError, ValueError) as error:
         raise AnswersError(
             f"{folder} cannot be checked: {check / EXPECTED} cannot be read ({error}). A version that `register` makes "
-            "carries what its model said of a few pictures; older ones do not. Take another version, or make this one "
-            "again: move mlruns/ away, then `meltpoint sync`."
+            "carries the answers of its model for a few pictures; older ones do not. Take another version, or make "
+            "this one again: move mlruns/ away, then `meltpoint sync`."
         ) from None
     found = _answers(folder, [check / f"{number}.png" for number in range(len(expected))])
     differing = [
-        f"picture {number}: {told}"
-        for number, (said, before) in enumerate(zip(found, expected, strict=True))
-        for told in _differences(said, before)
+        f"picture {number}: {difference}"
+        for number, (now, before) in enumerate(zip(found, expected, strict=True))
+        for difference in _differences(now, before)
     ]
     if differing:
         raise AnswersError(
@@ -72,8 +72,8 @@ def check_golden_answers(folder: Path) -> None:
         )
 
 
-def _answers(model: Path, pictures: list[Path]) -> list[Said]:
-    """What a model says of each picture, by flat names: probabilities, and masks as base64 text of a PNG."""
+def _answers(model: Path, pictures: list[Path]) -> list[FlatAnswer]:
+    """What a model answers for each picture; masks are base64 text of a PNG."""
     answerer, cpu = open_answerer(model), torch.device("cpu")
     predictor = replace(answerer.predictor, model=answerer.predictor.model.to(cpu), device=cpu)
     flatten, most = load_display(predictor.card.task).flatten, max(map(len, predictor.card.classes.values()))
@@ -81,21 +81,18 @@ def _answers(model: Path, pictures: list[Path]) -> list[Said]:
     return [{"error": answer.error} if answer.error else flatten(answer) for answer in answers]
 
 
-def _differences(said: Said, before: Said) -> Iterator[str]:
+def _differences(now: FlatAnswer, before: FlatAnswer) -> Iterator[str]:
     """What is not the same."""
-    for name in sorted(said.keys() | before.keys()):
-        old, new = before.get(name), said.get(name)
+    for name in sorted(now.keys() | before.keys()):
+        old, new = before.get(name), now.get(name)
         match old, new:
             case str(), str() if name.endswith(MASK):
-                if (share := _moved(old, new)) > NEAR:
+                masks = [np.asarray(Image.open(io.BytesIO(base64.b64decode(text)))) for text in (old, new)]
+                if masks[0].shape != masks[1].shape:
+                    yield f"{name.removesuffix(MASK)} gives a mask of another size"
+                elif (share := np.mean(masks[0] != masks[1])) > NEAR:
                     yield f"{name.removesuffix(MASK)} gives {share:.1%} of the pixels another class"
             case ((float() | int()), (float() | int())) if abs(old - new) <= NEAR:
                 pass
             case _ if old != new:
                 yield f"{name} was {old} and is {new}"
-
-
-def _moved(old: str, new: str) -> float:
-    """The share of pixels that differ between two masks as base64 text of a PNG of ids; 1 if the sizes do."""
-    masks = [np.asarray(Image.open(io.BytesIO(base64.b64decode(text)))) for text in (old, new)]
-    return float(np.mean(masks[0] != masks[1])) if masks[0].shape == masks[1].shape else 1.0

@@ -1,10 +1,9 @@
 """How often a test set was used: how many models were judged on it, and how much too well the best of them scores.
 
-A test set is told by a sketch: the smallest of its images' hashes. Two sets that share most images share most of these
-(Broder, On the Resemblance and Containment of Documents, 1997), so a count goes on when a few images come and go.
+A test set is recognised by a sketch: the smallest of its images' hashes. Two sets that share most images share most of
+these (Broder, On the Resemblance and Containment of Documents, 1997), so a count goes on when a few images come and go.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -12,8 +11,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from meltpoint.compare.formatting import METRICS, counted, flattery
-from meltpoint.files import whole_file
-from meltpoint.registry.ledger import LedgerError, read_lines
+from meltpoint.registry.ledger import Row, read_lines, write_lines
+from meltpoint.tracking.database import lock_path
 
 JUDGED = "judged.jsonl"  # a line for each comparison: the test set, and the models that were judged on it
 SKETCH = 32  # hashes of a sketch
@@ -46,13 +45,13 @@ class HoldoutReuse:
 
     def __str__(self) -> str:
         """The count, what it does to the best score, and what to do."""
-        told = f"{counted(self.models, 'model')} judged on this test set of {counted(self.images, 'image')}"
+        count = f"{counted(self.models, 'model')} judged on this test set of {counted(self.images, 'image')}"
         if self.models < 2 or not self.spread:
-            return told
+            return count
         much = flattery(self.metric, self.models, self.spread)
         return (
-            f"{told}: of as many equally good models the best would score about {much} {METRICS[self.metric]} too well "
-            "here; label fresh images, of which a share falls to test by itself"
+            f"{count}: of as many equally good models the best would score about {much} {METRICS[self.metric]} too "
+            "well here; label fresh images, of which a share falls to test by itself"
         )
 
 
@@ -68,7 +67,7 @@ def is_same(first: Sequence[str], second: Sequence[str]) -> bool:
 
 
 def judged_on(test: Sequence[str], lines: Iterable[Judged]) -> set[str]:
-    """The models that lines of the ledger tell to be judged on a test set, by their short fingerprints."""
+    """The models that were judged on a test set, by their short fingerprints."""
     return {model for line in lines if is_same(test, line.test) for model in line.judged}
 
 
@@ -78,14 +77,9 @@ def write_judged(root: Path, line: Judged) -> None:
     Raises:
         LedgerError: the file cannot be read.
     """
-    (root / "mlruns").mkdir(exist_ok=True)
-    with FileLock(str(root / "mlruns" / ".ledger.lock")):
-        known = _read(root)
-        if set(line.judged) <= judged_on(line.test, [one for one in known if one.model == line.model]):
-            return
-        with whole_file(root / JUDGED) as temporary:
-            told = "".join(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in [*known, line])
-            temporary.write_text(told, encoding="utf-8")
+    with FileLock(lock_path(root, "ledger")):
+        if not set(line.judged) <= judged_on(line.test, _read(root, line.model)):
+            write_lines(root / JUDGED, [asdict(line)])
 
 
 def reuse_of(root: Path, model: str, key: str = "") -> HoldoutReuse | None:
@@ -96,7 +90,7 @@ def reuse_of(root: Path, model: str, key: str = "") -> HoldoutReuse | None:
     Raises:
         LedgerError: the file cannot be read.
     """
-    lines = [line for line in _read(root) if line.model == model]
+    lines = _read(root, model)
     naming = [number for number, line in enumerate(lines) if not key or key[:NAMED] in line.judged]
     if not naming:
         return None
@@ -105,11 +99,10 @@ def reuse_of(root: Path, model: str, key: str = "") -> HoldoutReuse | None:
     return HoldoutReuse(len(judged_on(last.test, lines)), last.images, last.metric, last.spread)
 
 
-def _read(root: Path) -> list[Judged]:
-    """All comparisons, oldest first."""
-    names, lines = [field.name for field in fields(Judged)], []
-    for number, row in enumerate(read_lines(root / JUDGED), start=1):
-        if missing := [name for name in names if name not in row]:
-            raise LedgerError(f"Line {number} of {root / JUDGED} lacks {missing}. Restore the file with git.")
-        lines.append(Judged(**{name: row[name] for name in names}))
-    return lines
+def _read(root: Path, model: str) -> list[Judged]:
+    """All comparisons of a registered model, oldest first."""
+
+    def build(row: Row) -> Judged:
+        return Judged(**{field.name: row[field.name] for field in fields(Judged)})
+
+    return [line for line in read_lines(root / JUDGED, build) if line.model == model]

@@ -1,20 +1,24 @@
 """promotions.jsonl: a line for each change of an alias. MLflow remembers only where an alias points today."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import FileLock
 
 from meltpoint.errors import UserError
 from meltpoint.files import whole_file
+from meltpoint.tracking.database import lock_path
 
 LEDGER = "promotions.jsonl"
 TRACES = ("dvc.lock", LEDGER, "reports/compare.json", "mlruns/mlflow.db")  # of a run that came to anything
 BEGIN = "Nothing has been run here yet. Begin with: make repro"
+
+Row = dict[str, Any]  # a line as a JSON object
+Line = TypeVar("Line")
 
 
 class LedgerError(UserError, ValueError):
@@ -35,7 +39,8 @@ class VersionFacts:
     anchor: str | None = None  # the version that is the best champion so far, as far as scoring it again told
 
 
-def _now() -> str:
+def utc_now() -> str:
+    """The time of now in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -51,9 +56,9 @@ class AliasChange:
     facts: VersionFacts  # of the version in `after`
     aliases: Mapping[str, str] | None = None  # of the registered model after this change, alias to version
     act: str | None = None  # shared by the changes that were made together
-    when: str = field(default_factory=_now)
+    when: str = field(default_factory=utc_now)
 
-    def as_row(self) -> dict[str, Any]:
+    def as_row(self) -> Row:
         """The line of the ledger as a JSON object."""
         facts = asdict(self.facts)
         anchor = facts.pop("anchor")
@@ -64,8 +69,8 @@ class AliasChange:
         }  # fmt: skip
 
     @classmethod
-    def of_row(cls, row: Mapping[str, Any]) -> "AliasChange":
-        """The change that a line tells, also one of an older version, which said less.
+    def of_row(cls, row: Row) -> "AliasChange":
+        """The change that a line describes; older versions wrote fewer fields.
 
         Raises:
             KeyError: it lacks what every version wrote.
@@ -82,18 +87,11 @@ def append(root: Path, changes: Sequence[AliasChange]) -> None:
     Raises:
         LedgerError: the ledger cannot be read.
     """
-    (root / "mlruns").mkdir(exist_ok=True)
-    with FileLock(str(root / "mlruns" / ".ledger.lock")):
+    with FileLock(lock_path(root, "ledger")):
         known = {(change.act, change.alias) for change in read_ledger(root) if change.act}
-        new = [change for change in changes if (change.act, change.alias) not in known]
-        if not new:
-            return
-        path = root / LEDGER
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
-        text += "\n" if text and not text.endswith("\n") else ""
-        with whole_file(path) as temporary:
-            added = "".join(json.dumps(change.as_row(), ensure_ascii=False) + "\n" for change in new)
-            temporary.write_text(text + added, encoding="utf-8")
+        new = [change.as_row() for change in changes if (change.act, change.alias) not in known]
+        if new:
+            write_lines(root / LEDGER, new)
 
 
 def read_ledger(root: Path) -> list[AliasChange]:
@@ -102,25 +100,37 @@ def read_ledger(root: Path) -> list[AliasChange]:
     Raises:
         LedgerError: a line is not a JSON object, or lacks something.
     """
-    changes = []
-    for number, row in enumerate(read_lines(root / LEDGER), start=1):
-        try:
-            changes.append(AliasChange.of_row(row))
-        except KeyError as error:
-            raise LedgerError(_unreadable(root / LEDGER, number, f"lacks {error}")) from None
-    return changes
+    return read_lines(root / LEDGER, AliasChange.of_row)
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The JSON objects of a file of lines; none without the file.
+def read_lines(path: Path, build: Callable[[Row], Line]) -> list[Line]:
+    """What `build` makes of each line of a file of JSON objects; nothing without the file.
 
     Raises:
-        LedgerError: a line is none.
+        LedgerError: a line is not a JSON object, or `build` raises KeyError, as it lacks something.
     """
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [_parse(path, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.exists() else (), start=1):
+        if not line.strip():
+            continue
+        try:
+            found.append(build(json.loads(line)))
+        except (KeyError, ValueError, TypeError) as error:
+            why = f"lacks {error}" if isinstance(error, KeyError) else f"is not a JSON object: {line[:80]!r}"
+            raise LedgerError(
+                f"Line {number} of {path} {why}. Each line is a JSON object, as `meltpoint` writes it. Restore the "
+                f"file: git checkout -- {path.name}"
+            ) from None
+    return found
+
+
+def write_lines(path: Path, rows: Sequence[Row]) -> None:
+    """Add lines to a file, whole or not at all; what is written stays as it is."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    text += "\n" if text and not text.endswith("\n") else ""
+    with whole_file(path) as temporary:
+        added = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        temporary.write_text(text + added, encoding="utf-8")
 
 
 def models_of(root: Path) -> list[str]:
@@ -141,20 +151,3 @@ def latest_change(root: Path, model: str, alias: str) -> AliasChange | None:
 def is_fresh(root: Path) -> bool:
     """Whether no run has left a trace in the working tree of the repository at `root`, as after `git clone`."""
     return not any((root / name).exists() for name in TRACES)
-
-
-def _parse(path: Path, number: int, line: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except ValueError:
-        row = None
-    if not isinstance(row, dict):
-        raise LedgerError(_unreadable(path, number, f"is not a JSON object: {line[:80]!r}"))
-    return row
-
-
-def _unreadable(path: Path, number: int, why: str) -> str:
-    return (
-        f"Line {number} of {path} {why}. Each line is a JSON object, as `meltpoint` writes it. Restore the file: "
-        f"git checkout -- {path.name}"
-    )

@@ -1,7 +1,7 @@
 """Aliases and the ledger move together: what is meant is written down first, and finished or undone after a crash.
 
-A `Move` says where an alias goes; `promote` writes all moves of an act to `PLAN_FILE`, then moves the aliases, then
-adds the lines of the ledger, then removes `PLAN_FILE`. Whoever comes next finds it there if that was interrupted.
+A `Move` says where an alias goes. `promote` writes all moves to `PLAN_FILE`, then moves the aliases, then adds the
+lines of the ledger, then removes `PLAN_FILE`. If that was interrupted, the next command finds the file and goes on.
 """
 
 import re
@@ -17,18 +17,18 @@ from meltpoint.errors import UserError
 from meltpoint.files import read_json, write_json
 from meltpoint.progress import say
 from meltpoint.registry.ledger import LEDGER, AliasChange, VersionFacts, append, latest_change, read_ledger
-from meltpoint.registry.versions import CANDIDATE, CHAMPION, KEY, PREVIOUS, aliases, identity
-from meltpoint.tracking.database import database_uri
+from meltpoint.registry.versions import CANDIDATE, CHAMPION, KEY, PREVIOUS, aliases, identified
+from meltpoint.tracking.database import database, database_uri, lock_path
 from meltpoint.tracking.mlflow_errors import StoreError
 from meltpoint.tracking.store import Store
 
 PLAN_FILE = Path(".checkpoints/promotion.json")
-PATIENCE = 2.0  # seconds to wait for another act in silence
-LOCAL = "mlruns"  # how an intention names the store of the repository, wherever that is moved
+PATIENCE = 2.0  # seconds to wait for another promotion before a message says so
+LOCAL = "mlruns"  # how a plan names the store of the repository, wherever that is moved
 
 
 class PromotionError(UserError, RuntimeError):
-    """Aliases cannot move: somebody else moved them meanwhile, or a step failed."""
+    """Aliases cannot move: they were moved by something else meanwhile, or a step failed."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class Move:
 
 @dataclass(frozen=True)
 class Plan:
-    """An act as it stands in `PLAN_FILE`: the aliases before and after, and the lines of the ledger."""
+    """A promotion as `PLAN_FILE` holds it: the aliases before and after, and the lines of the ledger."""
 
     act: str
-    store: str  # as `_name_of` names it
+    store: str  # as `_name_of` gives it
     model: str
     before: Mapping[str, str]
     after: Mapping[str, str]
@@ -62,8 +62,8 @@ def promotion_lock(store: Store) -> Iterator[None]:
         PromotionError: what a crash left belongs to another store.
     """
     with registry_lock(store.root):
-        if told := _end(store, store.root):
-            say(told)
+        if message := _complete(store):
+            say(message)
         yield
 
 
@@ -73,22 +73,32 @@ def promote(store: Store, seen: Mapping[str, str], moves: Iterable[Move]) -> Non
     Moves that change nothing are left out. `seen` are the aliases by which the moves were decided.
 
     Raises:
-        PromotionError: the aliases are others by now, or a step failed; nothing has moved, or the next act goes on.
+        PromotionError: the aliases have changed since, or a step failed. Nothing moved, or the next command goes on.
     """
-    plan = _plan(store, seen, moves)
-    if not plan.lines:
+    act, after, lines = uuid.uuid4().hex[:12], dict(seen), []
+    for move in moves:
+        before = after.get(move.alias)
+        if before == move.version:
+            continue
+        after = {alias: version for alias, version in after.items() if alias != move.alias}
+        after |= {move.alias: move.version} if move.version else {}
+        moved = (store.name, move.alias, before, move.version, move.why)
+        lines.append(AliasChange(*moved, move.facts, aliases=after, act=act))
+    if not lines:
         return
+    keys = {line.after: line.facts.key for line in lines if line.after}
+    plan = Plan(act, _name_of(store), store.name, dict(seen), after, keys, lines)
     now = aliases(store)
     if now != dict(seen):
         raise PromotionError(
-            f"The aliases of {store.name} moved while this was decided: they were {_told(seen)} and are {_told(now)}. "
+            f"The aliases of {store.name} moved while this was decided: they were {_list(seen)} and are {_list(now)}. "
             "A decision holds for the champion it was compared with. Nothing was changed; run it again: "
             "dvc repro --force --single-item register"
         )
     with _failures_as_ours(store, "Nothing has moved. Run the same again"):
         write_json(store.root / PLAN_FILE, {**vars(plan), "lines": [line.as_row() for line in plan.lines]})
     with _failures_as_ours(store, "It was begun; the next `dvc repro` or `meltpoint doctor --repair` completes it"):
-        _carry_out(store, store.root, plan)
+        _carry_out(store, plan)
 
 
 def champion_moves(
@@ -97,48 +107,50 @@ def champion_moves(
     """The moves that make `version` the champion: the one before becomes `previous`, and it is no candidate then."""
     yield Move(CHAMPION, version, why, facts)
     if before := seen.get(CHAMPION):  # it was not scored today under this name
-        old = replace(facts, value=None, **identity(store, before))
+        old = identified(replace(facts, value=None), store, before)
         yield Move(PREVIOUS, before, f"version {version} took its place", old)
     if seen.get(CANDIDATE) == version:
         yield Move(CANDIDATE, None, "it is the champion now", facts)
 
 
 def restore_deleted_aliases(store: Store) -> list[str]:
-    """Let deleted aliases point again to where the ledger says; inside of `promotion_lock`. What was found is returned.
+    """Let deleted aliases point again to where the ledger says; inside of `promotion_lock`. It returns what it found.
 
-    Deleting an alias decides nothing, and its version is known. One that was moved to another version stays there, as
-    somebody may have written that down in another clone; that is reported.
+    An alias that was deleted is no decision, and its version is known. One that was moved to another version stays
+    there, as the ledger of another clone may explain it; that is reported.
     """
-    now, told = aliases(store), list[str]()
+    now, messages = aliases(store), list[str]()
     for alias in (CHAMPION, PREVIOUS, CANDIDATE):
         line, found = latest_change(store.root, store.name, alias), now.get(alias)
         if line is None or found == line.after:
             continue
         where = f"version {line.after}" if line.after else "nowhere"
         if found is not None:
-            told.append(
+            messages.append(
                 f"{alias} of {store.name} is version {found} in MLflow and {where} in {LEDGER}: something else "
                 "moved it. It stays there; to move it back: meltpoint doctor --repair"
             )
         elif _fits(store, line.after, line.facts.key):
             store.client.set_registered_model_alias(store.name, alias, str(line.after))
-            told.append(f"{alias} of {store.name} had been deleted in MLflow; it is restored: {where}, as in {LEDGER}")
+            messages.append(
+                f"{alias} of {store.name} had been deleted in MLflow; it is restored: {where}, as in {LEDGER}"
+            )
         else:
-            told.append(
+            messages.append(
                 f"{alias} of {store.name} is {where} in {LEDGER}, and MLflow has no such version of that model. To "
                 "write it again: meltpoint sync"
             )
-    return told
+    return messages
 
 
 def unfinished(root: Path) -> str | None:
     """What a promotion that was interrupted meant to do, in words; None if there is none."""
     plan = _read(root)
-    return None if plan is None else f"{plan.model}: {_told(plan.after)} instead of {_told(plan.before)}"
+    return None if plan is None else f"{plan.model}: {_list(plan.after)} instead of {_list(plan.before)}"
 
 
-def finish(store: Store, root: Path) -> str | None:
-    """Finish a promotion that was interrupted, or undo it where it cannot be; say which. None if there is none.
+def finish(store: Store) -> str | None:
+    """Finish a promotion that was interrupted, or undo it where that is impossible; say which. None if there is none.
 
     It waits for a register or rollback that is running.
 
@@ -146,14 +158,13 @@ def finish(store: Store, root: Path) -> str | None:
         PromotionError: it was begun in another store, or a step failed again.
     """
     with registry_lock(store.root):
-        return _end(store, root)
+        return _complete(store)
 
 
 @contextmanager
 def registry_lock(root: Path) -> Iterator[None]:
-    """Keep every other process and thread from changing the registry; who has to wait is told. It can be nested."""
-    (root / "mlruns").mkdir(exist_ok=True)
-    lock = FileLock(str(root / "mlruns" / ".register.lock"), is_singleton=True)
+    """Keep every other process and thread from changing the registry; waiting prints a message. It can be nested."""
+    lock = FileLock(lock_path(root, "register"), is_singleton=True)
     try:
         lock.acquire(timeout=PATIENCE)
     except Timeout:
@@ -164,73 +175,50 @@ def registry_lock(root: Path) -> Iterator[None]:
         yield
 
 
-def _plan(store: Store, seen: Mapping[str, str], moves: Iterable[Move]) -> Plan:
-    act, after, lines = uuid.uuid4().hex[:12], dict(seen), []
-    for move in moves:
-        before = after.get(move.alias)
-        if before == move.version:
-            continue
-        after = {alias: version for alias, version in after.items() if alias != move.alias}
-        after |= {move.alias: move.version} if move.version else {}
-        moved = (store.name, move.alias, before, move.version, move.why)
-        lines.append(AliasChange(*moved, move.facts, aliases=after, act=act))
-    keys = {line.after: line.facts.key for line in lines if line.after}
-    return Plan(act, _name_of(store, store.root), store.name, dict(seen), after, keys, lines)
-
-
-def _end(store: Store, root: Path) -> str | None:
+def _complete(store: Store) -> str | None:
     """As `finish`, inside of the lock."""
+    root = store.root
     plan = _read(root)
     if plan is None:
         return None
-    store = replace(store, name=plan.model)  # an act of another model may have been interrupted
-    if plan.store != _name_of(store, root):
+    store = replace(store, name=plan.model)  # a promotion of another model may have been interrupted
+    if plan.store != _name_of(store):
         raise PromotionError(
-            f"A promotion of {plan.model} was interrupted in the store {plan.store}, and this is "
-            f"{_name_of(store, root)}. It can be completed only there. Set MLFLOW_TRACKING_URI to that store "
-            f"(unset it for {LOCAL}) and run `meltpoint doctor --repair`, or give it up: delete {root / PLAN_FILE}"
+            f"A promotion of {plan.model} was interrupted in the store {plan.store}, and this is {_name_of(store)}. It "
+            f"can be completed only there. Set MLFLOW_TRACKING_URI to that store (unset it for {LOCAL}) and run "
+            f"`meltpoint doctor --repair`, or give it up: delete {root / PLAN_FILE}"
         )
     written = any(line.act == plan.act for line in read_ledger(root))
-    trouble = None if written else _hindrance(store, plan)
+    now, before, after = aliases(store), plan.before, plan.after
+    moved = [
+        name for name in sorted({*now, *before, *after}) if now.get(name) not in (before.get(name), after.get(name))
+    ]
+    gone = [version for version, key in plan.keys.items() if not _fits(store, version, key)]
     with _failures_as_ours(store, "It stays begun; run the same again"):
         if written:  # the last step but one: all that is left is to forget it
             _forget(root)
-        elif trouble:
-            _put_back(store, root, plan)
-            return f"undid a promotion of {plan.model} that was interrupted: {trouble}"
+        elif moved or gone:
+            own = {alias for alias in before.keys() | after.keys() if now.get(alias) == after.get(alias)}
+            back = {alias for alias in own if _fits(store, before.get(alias), plan.keys.get(before.get(alias, "")))}
+            _point(store, back, before)
+            _forget(root)
+            where = f"{moved[0]} was moved to {now.get(moved[0]) or 'nowhere'} since" if moved else ""
+            why = where or f"version {', '.join(gone)} is another model now"
+            return f"undid a promotion of {plan.model} that was interrupted: {why}"
         else:
-            _carry_out(store, root, plan)
-    return f"finished a promotion of {plan.model} that was interrupted: {_told(plan.after)}"
+            _carry_out(store, plan)
+    return f"finished a promotion of {plan.model} that was interrupted: {_list(after)}"
 
 
-def _carry_out(store: Store, root: Path, plan: Plan) -> None:
-    """Every step of an act; those that are done already change nothing."""
+def _carry_out(store: Store, plan: Plan) -> None:
+    """Every step of a promotion; those that are done already change nothing."""
     _point(store, plan.before.keys() | plan.after.keys(), plan.after)
-    append(root, plan.lines)
-    _forget(root)
-
-
-def _put_back(store: Store, root: Path, plan: Plan) -> None:
-    """Undo what an act did; an alias that is somewhere else by now, or was at a version that is gone, stays there."""
-    now, before, after = aliases(store), plan.before, plan.after
-    own = {alias for alias in before.keys() | after.keys() if now.get(alias) == after.get(alias)}
-    back = {alias for alias in own if _fits(store, before.get(alias), plan.keys.get(before.get(alias, "")))}
-    _point(store, back, before)
-    _forget(root)
+    append(store.root, plan.lines)
+    _forget(store.root)
 
 
 def _forget(root: Path) -> None:
     (root / PLAN_FILE).unlink()
-
-
-def _hindrance(store: Store, plan: Plan) -> str | None:
-    """Why an act cannot be finished any more; None if it can."""
-    now = aliases(store)
-    for alias in sorted(now.keys() | plan.before.keys() | plan.after.keys()):
-        if now.get(alias) not in (plan.before.get(alias), plan.after.get(alias)):
-            return f"somebody moved {alias} to {now.get(alias) or 'nowhere'} since"
-    gone = [version for version, key in plan.keys.items() if not _fits(store, version, key)]
-    return f"version {', '.join(gone)} is not the one it meant" if gone else None
 
 
 def _point(store: Store, names: set[str], wanted: Mapping[str, str]) -> None:
@@ -266,10 +254,9 @@ def _read(root: Path) -> Plan | None:
         ) from None
 
 
-def _name_of(store: Store, root: Path) -> str:
+def _name_of(store: Store) -> str:
     """The store without the secrets of its address."""
-    local = database_uri(root / "mlruns" / "mlflow.db")
-    return LOCAL if store.uri == local else re.sub(r"//[^/@]*@", "//", store.uri)
+    return LOCAL if store.uri == database_uri(database(store.root)) else re.sub(r"//[^/@]*@", "//", store.uri)
 
 
 @contextmanager
@@ -285,5 +272,5 @@ def _failures_as_ours(store: Store, remedy: str) -> Iterator[None]:
         ) from error
 
 
-def _told(aliases: Mapping[str, str]) -> str:
+def _list(aliases: Mapping[str, str]) -> str:
     return ", ".join(f"{alias} {version}" for alias, version in sorted(aliases.items())) or "no alias"

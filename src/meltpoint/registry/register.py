@@ -1,8 +1,7 @@
-"""Shows the pipeline in MLflow, makes a version of the winner, and passes it through the gate; again adds nothing."""
+"""Logs the pipeline in MLflow, makes a version of the winner, and asks the gate; a second run adds nothing."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from meltpoint.comparison import Comparison, read_comparison
@@ -13,7 +12,7 @@ from meltpoint.params.judging import GateRules
 from meltpoint.progress import say, track
 from meltpoint.registry.gate import Verdict, check_age, check_ceilings, check_floors, check_split
 from meltpoint.registry.holdout_reuse import NAMED, Judged, reuse_of, sketch, write_judged
-from meltpoint.registry.ledger import LEDGER, AliasChange, VersionFacts, latest_change
+from meltpoint.registry.ledger import LEDGER, VersionFacts, latest_change, utc_now
 from meltpoint.registry.promotion import Move, champion_moves, promote, promotion_lock, restore_deleted_aliases
 from meltpoint.registry.rescoring import Rescored, rescore
 from meltpoint.registry.version_files import VersionError, fetch, fingerprint
@@ -62,34 +61,6 @@ def register(state: PipelineState, rules: GateRules) -> Outcome:
         GateError: a floor or a ceiling names what was not measured.
         PromotionError: aliases could not be moved.
     """
-    decision = _read_decision(state)
-    store = open_store(state.name)
-    with promotion_lock(store):
-        for told in restore_deleted_aliases(store):
-            say(told)
-        shown = track(state.strategies, "showing in MLflow", unit="strategy")
-        runs = {name: log_strategy(store, state, name, decision) for name in shown}
-        log_decision(store, state, decision)
-        save_view(store, decision.main, list(state.params["heads"]))
-        challenger = _enter(store, state, decision, runs[decision.winner].info.run_id)
-        _count_judged(store, state, decision)
-        reuse = reuse_of(store.root, store.name, challenger.facts.key)
-        assert reuse is not None, "it has just been written down"
-        store.client.set_model_version_tag(store.name, challenger.version, REUSE, str(reuse))
-        return _pass(store, state, challenger, rules)
-
-
-def _count_judged(store: Store, state: PipelineState, decision: Comparison) -> None:
-    """Write down which models were compared on today's test images."""
-    views = open_views(views_of(read_card(state.folder / "models" / decision.winner), state.folder))
-    test = views.samples.iloc[views.rows("test")]["sha256"]
-    models = [fingerprint(state.folder / "models" / row.name)[:NAMED] for row in decision.strategies]
-    when = datetime.now(UTC).isoformat(timespec="seconds")
-    judged = Judged(when, store.name, len(test), decision.metric, decision.spread, models, sketch(test))
-    write_judged(store.root, judged)
-
-
-def _read_decision(state: PipelineState) -> Comparison:
     path = state.folder / COMPARE
     try:
         decision = read_comparison(path)
@@ -101,7 +72,24 @@ def _read_decision(state: PipelineState) -> Comparison:
             f"{COMPARE} compares {compared}, and params.yaml has the strategies {sorted(state.strategies)}. "
             "They have to be the same. Run: dvc repro compare"
         )
-    return decision
+    store = open_store(state.name)
+    with promotion_lock(store):
+        for message in restore_deleted_aliases(store):
+            say(message)
+        shown = track(state.strategies, "showing in MLflow", unit="strategy")
+        runs = {name: log_strategy(store, state, name, decision) for name in shown}
+        log_decision(store, state, decision)
+        save_view(store, decision.main, list(state.params["heads"]))
+        challenger = _enter(store, state, decision, runs[decision.winner].info.run_id)
+        views = open_views(views_of(read_card(state.folder / "models" / decision.winner), state.folder))
+        test = views.samples.iloc[views.rows("test")]["sha256"]
+        models = [fingerprint(state.folder / "models" / row.name)[:NAMED] for row in decision.strategies]
+        judged = (utc_now(), store.name, len(test), decision.metric, decision.spread, models, sketch(test))
+        write_judged(store.root, Judged(*judged))
+        reuse = reuse_of(store.root, store.name, challenger.facts.key)
+        assert reuse is not None, "it has just been written down"
+        store.client.set_model_version_tag(store.name, challenger.version, REUSE, str(reuse))
+        return _pass(store, state, challenger, rules)
 
 
 def _enter(store: Store, state: PipelineState, decision: Comparison, run: str) -> Challenger:
@@ -144,20 +132,24 @@ def _judge(
     """What the gate says, the quick questions first; and the best champion so far, should the challenger pass."""
     strategy, settings = challenger.strategy, rules.limits
     line = latest_change(store.root, store.name, CHAMPION)
-    asked = [
+    verdicts = [
         check_split(state.folder, strategy),
         check_floors(challenger.scores, settings.floors),
         check_ceilings(challenger.costs, settings.ceilings),
     ]
     if champion:
-        asked.append(check_age(state.folder, strategy, champion, line))
-    refused = next((verdict for verdict in asked if not verdict.passed), None)
+        verdicts.append(check_age(state.folder, strategy, champion, line))
+    refused = next((verdict for verdict in verdicts if not verdict.passed), None)
     if refused:
         return refused, None
     limits = "every floor and ceiling holds" if settings.ceilings else "every floor holds"
     if champion is None:
-        want = "" if challenger.shipped else ", as there is no other: the comparison found not enough evidence"
-        return Verdict(True, f"{_reason_without(line)}{want}; {limits}"), challenger.version
+        why = "the first version to pass"
+        if line and line.after:
+            why = f"compared with nobody: the champion of {LEDGER}, version {line.after}, is no longer in MLflow"
+        if not challenger.shipped:
+            why += ", as there is no other: the comparison found not enough evidence"
+        return Verdict(True, f"{why}; {limits}"), challenger.version
     if not challenger.shipped:
         why = "the comparison found not enough evidence for it, and a strategy that only leads replaces no champion"
         return Verdict(False, why), None
@@ -177,8 +169,8 @@ def _contest(
     """Against the champion, and against the best champion so far: else each may be a little worse than the one before.
 
     It is the best from then on only if it was shown to be better: on fresh images chance alone lifts one of two equals.
-    That descent is known from trials of medicines: D'Agostino et al., Non-inferiority trials, Statistics in Medicine 22
-    (2003).
+    That loss in small steps is known from trials of medicines: D'Agostino et al., Non-inferiority trials, Statistics in
+    Medicine 22 (2003).
     """
 
     def against(version: str, title: str) -> Rescored:
@@ -199,10 +191,3 @@ def _contest(
             if not found.verdict.passed:
                 return Verdict(False, why), None
     return Verdict(True, f"{why}; {limits}"), challenger.version if found.better else best
-
-
-def _reason_without(line: AliasChange | None) -> str:
-    """Why there is no champion to compare with; `line` is its last in the ledger."""
-    if line is None or line.after is None:
-        return "the first version to pass"
-    return f"compared with nobody: the champion of {LEDGER}, version {line.after}, is no longer in MLflow"

@@ -1,4 +1,4 @@
-"""The challenger against a champion: paired on today's test images, but for those that the champion was trained on."""
+"""The challenger against a champion: paired on today's test images, without those that the champion was trained on."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +8,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from meltpoint.compare.formatting import METRICS, counted, gain_of, gap_of, spread_of, value_of
-from meltpoint.compare.measured import MOST, Measured
+from meltpoint.compare.measured import MOST
 from meltpoint.compare.results import Answers
-from meltpoint.images.views import Views, open_like
-from meltpoint.model.card import Card, read_card
+from meltpoint.images.views import open_like
+from meltpoint.model.card import read_card
 from meltpoint.model.trained_on import hash_group, read_trained_on
 from meltpoint.params.judging import Compare, GateRules
-from meltpoint.registry.gate import Verdict, differing, report_of
+from meltpoint.registry.gate import Verdict, report_of
 from meltpoint.tasks.answerer import open_answerer
 from meltpoint.tasks.contract import load_paired, load_registry
 from meltpoint.tracking.pipeline_state import PipelineState
@@ -24,7 +24,7 @@ FEWEST = 50  # groups that have to be left where a champion was trained on some 
 
 @dataclass(frozen=True)
 class Rescored:
-    """What came of it, and whether the challenger was shown to be better, or could not be compared and passes."""
+    """The verdict, and whether the challenger was shown to be better, or could not be compared and passes."""
 
     verdict: Verdict
     better: bool = False
@@ -43,31 +43,33 @@ def rescore(state: PipelineState, strategy: str, champion: Path, title: str, rul
         words = f"another task than {title}'s: it was {old.card.task} and is {card.task}"
         return Rescored(Verdict(allowed, words), allowed)
     if old.card.classes != classes and not allowed:
-        return Rescored(Verdict(False, f"other labels than {title}'s: {differing(old.card.classes, classes)}"))
+        before = old.card.classes
+        changed = [name for name in sorted(before.keys() | classes.keys()) if before.get(name) != classes.get(name)]
+        differing = "; ".join(
+            f"{name} was {before.get(name, 'absent')} and is {classes.get(name, 'absent')}" for name in changed
+        )
+        return Rescored(Verdict(False, f"other labels than {title}'s: {differing}"))
     if old.card.classes.get(head) != classes[head]:
         return Rescored(Verdict(True, f"{title} knows other classes of {head}, which register.new_labels allows"), True)
     paired = load_paired(card.task)
-    said = paired.read(report_of(folder, strategy), {head: classes[head]}, metric)
+    table = paired.read(report_of(folder, strategy), {head: classes[head]}, metric)
     again = load_registry(old.card.task).score_again(old, folder, rules.views, metric, rules.batch)
-    said = said[said["split"] == "test"]
-    stores = folder / "data" / "views"
-    trained = _trained_images(champion, old.card, open_like(old.card.images, rules.views, stores)[0])
-    if trained is None:
-        return Rescored(Verdict(False, _unknown_training(title)))
-    both = sorted((set(said["id"]) - trained) & set(again["id"]))
-    tables = [[table.set_index("id").loc[both]] for table in (said, again)]
-    answers, left_out = paired.pair(tables, head, classes[head]), len(trained & set(said["id"]))
+    own = table[table["split"] == "test"]
+    views, _ = open_like(old.card.images, rules.views, folder / "data" / "views")
+    trained_on, today = read_trained_on(champion), views.samples
+    if trained_on is None and old.card.data != views.fingerprint:
+        unknown = (
+            f"{title} does not say what it was trained on, as models of version 0.1 do not, and the images have been "
+            "split anew since: on its own training images it would score too well. To begin anew with this one, give "
+            "register.name another name"
+        )
+        return Rescored(Verdict(False, unknown))
+    test = today[today["split"] == "test"]["id"]
+    trained = set() if trained_on is None else set(test[seen_by(trained_on, today)].tolist())
+    both = sorted((set(own["id"]) - trained) & set(again["id"]))
+    tables = [[answered.set_index("id").loc[both]] for answered in (own, again)]
+    answers, left_out = paired.pair(tables, head, classes[head]), len(trained & set(own["id"]))
     return judge(answers, head, title, rules.compare, left_out, len(state.strategies))
-
-
-def _trained_images(champion: Path, card: Card, views: Views) -> set[int] | None:
-    """The ids of today's test images that the champion was trained on, or whose group it met; None if unknown."""
-    trained = read_trained_on(champion)
-    if trained is None:
-        return set() if card.data == views.fingerprint else None
-    today = views.samples
-    test = today[today["split"] == "test"]
-    return set(test["id"][seen_by(trained, today)].tolist())
 
 
 def seen_by(trained_on: pd.DataFrame, today: pd.DataFrame) -> NDArray[np.bool_]:
@@ -92,14 +94,6 @@ def seen_by(trained_on: pd.DataFrame, today: pd.DataFrame) -> NDArray[np.bool_]:
     return answer
 
 
-def _unknown_training(title: str) -> str:
-    return (
-        f"{title} does not say what it was trained on, as models of version 0.1 do not, and the images have been split "
-        "anew since: on its own training images it would score too well. To begin anew with this one, give "
-        "register.name another name"
-    )
-
-
 def judge(answers: Answers, head: str, title: str, settings: Compare, left_out: int = 0, among: int = 1) -> Rescored:
     """Decide from what the challenger and, second, the champion answered.
 
@@ -118,18 +112,15 @@ def judge(answers: Answers, head: str, title: str, settings: Compare, left_out: 
     if difference is None:
         return Rescored(Verdict(False, f"it cannot be judged against {title}: {found.refusal}"))
     metric, level = settings.metric, (1 - settings.confidence) / among
+    images = counted(found.images, "test image")
+    images += "" if found.groups == found.images else f" in {counted(found.groups, 'group')}"
     shown = settings.margin >= MOST.get(metric, 1.0) or found.shows(0, 1, settings.margin, level)
-    told = (
+    why = (
         f"{value_of(metric, float(found.scores[0]))} {METRICS[metric]} on {head} against {title}'s "
-        f"{value_of(metric, float(found.scores[1]))} on {_images(found)} ({gain_of(metric, difference.value)}, "
+        f"{value_of(metric, float(found.scores[1]))} on {images} ({gain_of(metric, difference.value)}, "
         f"{settings.confidence:.0%} interval {spread_of(metric, difference.interval)}): a loss of "
         f"{gap_of(metric, settings.margin)} or more is {'' if shown else 'not '}ruled out"
     )
-    told += f" for the best of {among} that were compared" if among > 1 else ""
-    words = f"{told}; {without}" if left_out else told
-    return Rescored(Verdict(shown, words), found.shows(0, 1, 0.0, level))
-
-
-def _images(found: Measured) -> str:
-    images = counted(found.images, "test image")
-    return images if found.groups == found.images else f"{images} in {counted(found.groups, 'group')}"
+    why += f" for the best of {among} that were compared" if among > 1 else ""
+    why += f"; {without}" if left_out else ""
+    return Rescored(Verdict(shown, why), found.shows(0, 1, 0.0, level))

@@ -12,7 +12,7 @@ from urllib.request import url2pathname
 from PIL import Image
 
 from meltpoint.errors import UserError
-from meltpoint.images.views import Views, open_views
+from meltpoint.images.views import open_views
 from meltpoint.model.card import read_card, views_of
 from meltpoint.registry.golden_answers import CHECK, write_golden_answers
 from meltpoint.serving.mlflow_package import INSIDE, write_package
@@ -23,8 +23,9 @@ from meltpoint.tracking.pipeline_state import PipelineState
 from meltpoint.tracking.store import Store, repository_root
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
+
+NAME = re.compile(r"models:/([^/@]+)(?:@([^/]+)|/(\d+))")
 
 
 class VersionError(UserError, RuntimeError):
@@ -49,11 +50,18 @@ def fetch(where: str, uri: str | None = None) -> Path:
     uri = uri or store_uri(repository_root())
     try:
         with ours(uri):
-            files = _files_of(MlflowClient(tracking_uri=uri, registry_uri=uri), where)
+            # MLflow resolves `models:` with an address that is global to the process; so that is done here.
+            client, parts = MlflowClient(tracking_uri=uri, registry_uri=uri), NAME.fullmatch(where)
+            if parts is None:
+                raise ValueError("it is not the name of a version.")
+            name, alias, version = parts.groups()
+            version = client.get_model_version_by_alias(name, alias).version if alias else version
+            files = client.get_model_version_download_uri(name, str(version))
             folder = Path(download_artifacts(artifact_uri=files, tracking_uri=uri, registry_uri=uri)) / INSIDE
     except (StoreError, OSError, ValueError) as error:
+        reason = str(error.__cause__ if isinstance(error, StoreError) else error).splitlines()[0][:300]
         raise VersionError(
-            f"{where} cannot be loaded from {uri}: {_reason(error)} Allowed are names such as "
+            f"{where} cannot be loaded from {uri}: {reason} Allowed are names such as "
             "models:/NAME@champion and models:/NAME/3. See what there is: meltpoint ui"
         ) from error
     if not folder.is_dir():
@@ -64,23 +72,16 @@ def fetch(where: str, uri: str | None = None) -> Path:
     return folder
 
 
-def fetch_package(where: str) -> Path:
-    """The whole MLflow model of `models:/NAME@ALIAS` or `models:/NAME/VERSION`, as `mlflow models serve` takes it.
-
-    Raises:
-        VersionError: there is no such version, or its files are gone.
-    """
-    return fetch(where).parents[1]
-
-
 def log_files(store: Store, state: PipelineState, strategy: str, run: str, model: str) -> None:
-    """Package models/`strategy`, and what it says of a few pictures, as the files of the logged model `model`."""
+    """Package models/`strategy`, with its golden answers, as the files of the logged model `model`."""
     with TemporaryDirectory() as temporary:
         package = Path(temporary) / "model"
         folder = state.folder / "models" / strategy
         views = open_views(views_of(read_card(folder), state.folder))
+        first = io.BytesIO()
+        Image.fromarray(views.plain[int(views.rows("test")[0])]).save(first, "PNG")
         with ours(store.uri):
-            write_package(folder, _example(views), model, run, package)
+            write_package(folder, base64.b64encode(first.getvalue()).decode(), model, run, package)
         write_golden_answers(folder, views, (package / INSIDE).with_name(CHECK))
         store.client.log_model_artifacts(model, str(package))
 
@@ -108,27 +109,3 @@ def is_on_server(store: Store, version: "ModelVersion") -> bool:
 def _address(store: Store, version: "ModelVersion") -> str:
     """Where the files of a version are, as MLflow says it."""
     return str(store.client.get_model_version_download_uri(store.name, version.version))
-
-
-def _files_of(client: "MlflowClient", where: str) -> str:
-    """Where the files of a version lie. MLflow resolves `models:` with a global address, so that is done here."""
-    parts = re.fullmatch(r"models:/([^/@]+)(?:@([^/]+)|/(\d+))", where)
-    if parts is None:
-        raise ValueError("it is not the name of a version.")
-    name, alias, version = parts.groups()
-    if alias:
-        version = str(client.get_model_version_by_alias(name, alias).version)
-    return str(client.get_model_version_download_uri(name, version))
-
-
-def _reason(error: Exception) -> str:
-    """The first line of what MLflow said."""
-    said = error.__cause__ if isinstance(error, StoreError) else error
-    return str(said).splitlines()[0][:300]
-
-
-def _example(views: Views) -> str:
-    """The first image of test as base64 text of a PNG."""
-    content = io.BytesIO()
-    Image.fromarray(views.plain[int(views.rows("test")[0])]).save(content, "PNG")
-    return base64.b64encode(content.getvalue()).decode()

@@ -2,9 +2,11 @@
 
 import shutil
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypedDict
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from meltpoint.model.card import read_card
+from meltpoint.registry.ledger import VersionFacts
 from meltpoint.registry.version_files import files_folder, fingerprint, is_on_server, log_files
 from meltpoint.serving.mlflow_package import INSIDE
 from meltpoint.tasks.contract import load_registry
@@ -33,11 +35,13 @@ def create_version(
 ) -> "ModelVersion":
     """Package models/`strategy`, log it as the output of its run, and make a version of it. `tags` hold its `KEY`.
 
-    The package carries what the model says of a few test pictures of the pipeline's views (see `check`).
+    The package carries golden answers (see `golden_answers`).
     """
     ensure_registered(store)
     tags = {**tags, TRAINED: read_card(state.folder / "models" / strategy).key}
-    model_id = _find_logged(store, tags[KEY]) or _log_model(store, state, strategy, run, tags)
+    logged = store.client.search_logged_models([store.experiment], f"tags.`{KEY}` = '{tags[KEY]}'", max_results=5)
+    ready = (model.model_id for model in logged if str(model.status) == "READY")  # a crash left it without a version
+    model_id = next(ready, None) or _log_model(store, state, strategy, run, tags)
     with store.in_environment():
         return store.client.create_model_version(
             store.name, f"models:/{model_id}", run, tags=dict(tags), description=description, model_id=model_id
@@ -108,22 +112,14 @@ def key_of(version: "ModelVersion") -> str:
     return str(version.tags.get(KEY) or version.tags.get(MISSING))
 
 
-class Identity(TypedDict):
-    """What a version is made of, as the ledger names it."""
-
-    key: str  # fingerprint of its model folder
-    strategy: str | None
-    trained: str | None  # the key of its card
-
-
-def identity(store: Store, version: str) -> Identity:
-    """What a version is made of."""
+def identified(facts: VersionFacts, store: Store, version: str) -> VersionFacts:
+    """Facts with what a version is made of."""
     tags = store.client.get_model_version(store.name, version).tags
-    return {"key": tags.get(KEY, ""), "strategy": tags.get("strategy"), "trained": tags.get(TRAINED)}
+    return replace(facts, key=tags.get(KEY, ""), strategy=tags.get("strategy"), trained=tags.get(TRAINED))
 
 
 def is_placeholder(version: "ModelVersion") -> bool:
-    """Whether a version has only a number so far: its files were nowhere when it was written again."""
+    """Whether a version has only a number so far: its files were missing when it was restored."""
     return MISSING in version.tags
 
 
@@ -142,14 +138,8 @@ def _model_id(version: "ModelVersion") -> str:
     return str(version.source).removeprefix("models:/")
 
 
-def _find_logged(store: Store, key: str) -> str | None:
-    """A model that was logged whole, while something kept its version from being made."""
-    found = store.client.search_logged_models([store.experiment], f"tags.`{KEY}` = '{key}'", max_results=5)
-    return next((model.model_id for model in found if str(model.status) == "READY"), None)
-
-
 def _log_model(store: Store, state: PipelineState, strategy: str, run: str, tags: Mapping[str, str]) -> str:
-    from mlflow.entities import LoggedModelOutput
+    from mlflow.entities import LoggedModelOutput, Metric
 
     kind = load_registry(state.params["task"]["kind"]).MODEL_TYPE
     model = store.client.create_logged_model(
@@ -157,16 +147,11 @@ def _log_model(store: Store, state: PipelineState, strategy: str, run: str, tags
     )
     log_files(store, state, strategy, run, model.model_id)
     store.client.log_outputs(run, [LoggedModelOutput(model.model_id, step=0)])
-    _log_scores(store, state, run, model.model_id)
-    store.client.finalize_logged_model(model.model_id, "READY")
-    return str(model.model_id)
-
-
-def _log_scores(store: Store, state: PipelineState, run: str, model: str) -> None:
-    """Give the model the test scores of its run; the same points, so that the run gets none twice."""
-    from mlflow.entities import Metric
-
+    # The model gets the test scores of its run: the same points, so that the run gets none twice.
     names = [name for name in store.client.get_run(run).data.metrics if name.startswith("test/")]
     points = [store.client.get_metric_history(run, name)[-1] for name in names]
-    named = {"model_id": model, "dataset_name": f"{state.name} test", "dataset_digest": state.data[:12], "run_id": run}
-    store.client.log_batch(run, [Metric(at.key, at.value, at.timestamp, at.step, **named) for at in points])
+    named = {"dataset_name": f"{state.name} test", "dataset_digest": state.data[:12], "run_id": run}
+    own = [Metric(at.key, at.value, at.timestamp, at.step, model_id=model.model_id, **named) for at in points]
+    store.client.log_batch(run, own)
+    store.client.finalize_logged_model(model.model_id, "READY")
+    return str(model.model_id)

@@ -17,7 +17,7 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 REQUEST = 128_000_000  # bytes of one request's body
 HELD = 4 * REQUEST  # bytes of all bodies that wait for their answer
-CONNECTIONS = 512  # at once; more are told to come again
+CONNECTIONS = 512  # at once; more are refused
 PASSED = 8  # times REQUEST: how much of a body that is refused is read away, so that its sender reads the answer
 
 
@@ -37,7 +37,14 @@ class SizeLimit:
         try:
             refused = await self._read(scope, receive, body)
             if refused is None:
-                await self.app(scope, _again(bytes(body), receive), send)
+                waiting = [bytes(body)]
+
+                async def again() -> Message:  # the body that has been read, and then what comes after it
+                    if not waiting:
+                        return await receive()
+                    return {"type": "http.request", "body": waiting.pop(), "more_body": False}
+
+                await self.app(scope, again, send)
             else:
                 await _refuse(send, *refused)
         finally:
@@ -65,16 +72,6 @@ class SizeLimit:
         if self.held + more > self.most_held:
             return 503, f"Busy: requests of {self.held:,} bytes wait for their answers. Send it again a little later."
         return None
-
-
-def _again(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives the body that has been read, and then what comes after it."""
-    waiting = [body]
-
-    async def give() -> Message:
-        return {"type": "http.request", "body": waiting.pop(), "more_body": False} if waiting else await receive()
-
-    return give
 
 
 async def _refuse(send: Send, status: int, why: str) -> None:

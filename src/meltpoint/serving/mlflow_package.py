@@ -41,7 +41,9 @@ def write_package(model: Path, example: str, model_id: str, run: str, path: Path
     """
     source = path.with_name(f"{path.name}.source")
     shutil.copytree(model, source / "model")
-    shutil.copytree(_home(), source / "code" / "meltpoint", ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+    shutil.copytree(
+        meltpoint.__path__[0], source / "code" / "meltpoint", ignore=shutil.ignore_patterns("__pycache__", "*.pyc")
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MLflow's own modules warn of each other
         from mlflow import pyfunc
@@ -58,11 +60,6 @@ def write_package(model: Path, example: str, model_id: str, run: str, path: Path
             pip_requirements=requirements(),
         )
     shutil.rmtree(source)
-
-
-def _home() -> Path:
-    """The folder of this package."""
-    return Path(meltpoint.__path__[0])
 
 
 def signature(card: "Card") -> "ModelSignature":

@@ -34,21 +34,17 @@ def read_limits(environment: Mapping[str, str]) -> Limits:
     Raises:
         LimitError: one of them is no number over 0.
     """
-    rows, megabytes, megapixels = (_read(name, environment) for name in DEFAULTS)
+    values = dict(DEFAULTS)
+    for name in DEFAULTS.keys() & environment.keys():
+        came = environment[name]
+        try:
+            values[name] = float(came)
+        except ValueError:
+            values[name] = 0.0
+        if not 0 < values[name] < float("inf"):
+            raise LimitError(
+                f"{name} is {came!r} in the environment. Allowed is a number over 0. Set one, or unset it: it is"
+                f" {DEFAULTS[name]:g} then."
+            )
+    rows, megabytes, megapixels = values.values()
     return Limits(max(1, int(rows)), int(megabytes * 1e6), megapixels)
-
-
-def _read(name: str, environment: Mapping[str, str]) -> float:
-    came = environment.get(name)
-    if came is None:
-        return DEFAULTS[name]
-    try:
-        value = float(came)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise LimitError(
-            f"{name} is {came!r} in the environment. Allowed is a number over 0. Set one, or unset it: it is"
-            f" {DEFAULTS[name]:g} then."
-        )
-    return value

@@ -1,4 +1,4 @@
-"""What a served model answers: base64 images in, a row for each image out. A bad image spoils its own row only."""
+"""The answers of a served model: base64 images in, a row for each image out. A bad image gives an error in its row."""
 
 import base64
 import binascii
@@ -34,7 +34,9 @@ def answer(answerer: "Answerer", images: Iterable[object], limits: Limits) -> pd
     the classes' names as JSON, language to class to name. An image is the base64 text of a file's bytes, a `data:` URL
     included. `error` says why there is no answer; rows and images beyond the limits get one and cost nothing.
     """
-    answerer = _narrowed(answerer, limits.megapixels)
+    if answerer.card.max_megapixels > limits.megapixels:
+        lower = answerer.card.model_copy(update={"max_megapixels": limits.megapixels})
+        answerer = replace(answerer, predictor=replace(answerer.predictor, card=lower))
     card, cells = answerer.card, load_display(answerer.card.task).served_cells
     most = min(limits.image_bytes, most_bytes(card.max_megapixels))
     read = [
@@ -43,22 +45,14 @@ def answer(answerer: "Answerer", images: Iterable[object], limits: Limits) -> pd
     ]
     contents = [content for content in read if isinstance(content, bytes)]
     every = max(len(names) for names in card.classes.values())
-    found = answerer.stream(contents, every, None, BATCH)
+    answers = answerer.stream(contents, every, None, BATCH)
     rows: list[dict[str, Any]] = []
     for content in read:
-        said = next(found) if isinstance(content, bytes) else None
-        error = content if said is None else said.error
-        rows.append(cells(card, said) if said is not None and error is None else {"error": error})
+        found = next(answers) if isinstance(content, bytes) else None
+        error = content if found is None else found.error
+        rows.append(cells(card, found) if found is not None and error is None else {"error": error})
     columns = list(answer_columns(card))
     return pd.DataFrame([[row.get(column) for column in columns] for row in rows], columns=columns, dtype=object)
-
-
-def _narrowed(answerer: "Answerer", megapixels: float) -> "Answerer":
-    """The same model, refusing pictures of more pixels than that, if it did not before."""
-    if answerer.card.max_megapixels <= megapixels:
-        return answerer
-    card = answerer.card.model_copy(update={"max_megapixels": megapixels})
-    return replace(answerer, predictor=replace(answerer.predictor, card=card))
 
 
 def read_image(image: object, most: int) -> bytes | str:

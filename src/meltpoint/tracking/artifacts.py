@@ -38,7 +38,13 @@ def write_table(
 ) -> None:
     """Write a table as `name`.json; `thumbnails`, uint8 (H, W, 3) for each row, become its first column."""
     if thumbnails is not None:
-        cells = [_thumbnail(pixels, f"table_images/{name}/{row:04d}", folder) for row, pixels in enumerate(thumbnails)]
+        (folder / "table_images" / name).mkdir(parents=True, exist_ok=True)
+        cells = []
+        for row, pixels in enumerate(thumbnails):
+            image, stem = Image.fromarray(pixels), f"table_images/{name}/{row:04d}"
+            image.save(folder / f"{stem}.png")
+            _preview(image).save(folder / f"{stem}.webp")
+            cells.append({"type": "image", "filepath": f"{stem}.png", "compressed_filepath": f"{stem}.webp"})
         table = pd.concat([pd.DataFrame({"photograph": cells}), table.reset_index(drop=True)], axis=1)
     text = table.to_json(orient="split", index=False, date_format="iso", force_ascii=False)
     (folder / f"{name}.json").write_text(text, encoding="utf-8")
@@ -47,15 +53,6 @@ def write_table(
 def table_tag(names: Sequence[str]) -> str:
     """The value of the tag that tells MLflow's pages which artifacts are tables."""
     return json.dumps([{"path": f"{name}.json", "type": "table"} for name in names])
-
-
-def _thumbnail(pixels: NDArray[np.uint8], name: str, folder: Path) -> dict[str, str]:
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image = Image.fromarray(pixels)
-    image.save(path.with_suffix(".png"))
-    _preview(image).save(path.with_suffix(".webp"))
-    return {"type": "image", "filepath": f"{name}.png", "compressed_filepath": f"{name}.webp"}
 
 
 def _preview(image: Image.Image) -> Image.Image:

@@ -2,8 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 from filelock import FileLock
@@ -80,7 +79,7 @@ def make_database(root: Path, path: Path | None = None) -> None:
 def read_schema(path: Path) -> str | None:
     """The schema that a database has; None if the file is not a database of MLflow."""
     try:
-        with open_tables(path) as tables:
+        with closing(sqlite3.connect(path, timeout=30)) as tables:
             (found,) = tables.execute("SELECT version_num FROM alembic_version").fetchone()
             return str(found)
     except (sqlite3.Error, TypeError):
@@ -95,10 +94,3 @@ def known_schemas() -> list[str]:
 
     migrations = Path(mlflow.__path__[0]) / "store" / "db_migrations"
     return [script.revision for script in ScriptDirectory(str(migrations)).walk_revisions()]
-
-
-@contextmanager
-def open_tables(path: Path) -> Iterator[sqlite3.Connection]:
-    """An open database file."""
-    with closing(sqlite3.connect(path, timeout=30)) as tables:
-        yield tables

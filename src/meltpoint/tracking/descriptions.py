@@ -9,7 +9,7 @@ from meltpoint.progress import plain
 
 LONGEST = 4900  # characters that every description in MLflow takes
 MOST_CHANGES = 8
-TOLD_COSTS = ("train_seconds", "trainable_parameters", "latency_p50_ms", "megabytes")
+SHOWN_COSTS = ("train_seconds", "trainable_parameters", "latency_p50_ms", "megabytes")
 
 
 def name_decision(decision: Comparison) -> str:
@@ -26,29 +26,31 @@ def describe_decision(decision: Comparison) -> str:
 
 def describe_changes(changes: Sequence[tuple[str, str, str]]) -> str:
     """What is new since the state before, as a paragraph; nothing if nothing is."""
-    told = [
-        f"{_code(name)} {markdown(_short(old))} → {markdown(_short(new))}" for name, old, new in changes[:MOST_CHANGES]
-    ]
+    parts = []
+    for name, *values in changes[:MOST_CHANGES]:
+        code = markdown(name) if "`" in name or plain(name) != name else f"`{name}`"  # a part may be a class
+        old, new = (markdown(text if len(text) <= 40 else f"{text[:37]}...") for text in values)
+        parts.append(f"{code} {old} → {new}")
     more = f" and {len(changes) - MOST_CHANGES} more" if len(changes) > MOST_CHANGES else ""
-    return f"\n\nChanged since the state before: {'; '.join(told)}{more}." if told else ""
+    return f"\n\nChanged since the state before: {'; '.join(parts)}{more}." if parts else ""
 
 
 def rows_of(decision: Comparison) -> tuple[list[str], list[list[str]]]:
     """The titles and cells of a table of the strategies."""
     head, metric = decision.main_head, decision.metric
     costs = {row.name: decision.costs_of(row.name) for row in decision.strategies}
-    told = [name for name in TOLD_COSTS if all(name in own for own in costs.values())]
+    shown = [name for name in SHOWN_COSTS if all(name in own for own in costs.values())]
     encoders = {
         row.name: encoder_at(row.encoder, row.side) for row in decision.strategies if row.side is not None
     }  # empty where an older version wrote the decision
     known = ["encoder"] if encoders else []
-    titles = ["strategy", *known, f"{METRICS[metric]} on {head}, test", "val", *(COSTS[name] for name in told)]
+    titles = ["strategy", *known, f"{METRICS[metric]} on {head}, test", "val", *(COSTS[name] for name in shown)]
     rows = [
         [
             row.name,
             *(encoders[row.name] for _ in known),
             *(value_of(metric, row.metrics[split][head][metric]) for split in ("test", "val")),
-            *(cost(name, costs[row.name][name]) for name in told),
+            *(cost(name, costs[row.name][name]) for name in shown),
         ]
         for row in decision.strategies
     ]
@@ -62,19 +64,10 @@ def describe_strategy(card: Card, scores: Mapping[str, float], costs: Mapping[st
         [name, *(value_of(card.metric, scores.get(f"{split}/{head}/{card.metric}")) for split in ("test", "val"))]
         for head, name in names.items()
     ]
-    told = [f"{COSTS[name]} {cost(name, costs[f'cost/{name}'])}" for name in TOLD_COSTS if f"cost/{name}" in costs]
-    about = f"**{card.strategy}** of {encoder_at(card.backbone.name, card.images.side)}; {', '.join(told)}"
+    paid = [f"{COSTS[name]} {cost(name, costs[f'cost/{name}'])}" for name in SHOWN_COSTS if f"cost/{name}" in costs]
+    about = f"**{card.strategy}** of {encoder_at(card.backbone.name, card.images.side)}; {', '.join(paid)}"
     licence = markdown(card.licence)
     return f"{about}; weights under {licence}.\n\n{_table([METRICS[card.metric], 'test', 'val'], rows)}"[:LONGEST]
-
-
-def _code(name: str) -> str:
-    """The path of a param, whose last part may be a class."""
-    return markdown(name) if "`" in name or plain(name) != name else f"`{name}`"
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

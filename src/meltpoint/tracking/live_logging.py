@@ -1,8 +1,8 @@
 """Shows a training in MLflow while it runs: `python -m meltpoint.tracking.live_logging FOLDER`, which training starts.
 
 It reads FOLDER/history.jsonl as it grows. Standard input is a pipe that training holds: "done" ends the run well, and
-the end of the pipe without it means that training died. Trouble with MLflow is one line on stderr and never stops a
-training; what could not be written is tried again, and the stage `register` writes what is missing then.
+the end of the pipe without it means that training died. An error of MLflow is one line on stderr and never stops a
+training. What could not be written is tried again, and the stage `register` writes what is still missing.
 """
 
 import logging
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 EVERY = 2.0  # seconds between two looks at the file
+LONGEST_START = 30.0  # seconds until training writes what it is
 LONGEST_PAUSE = 60.0  # seconds between two attempts while MLflow fails
 
 
@@ -60,7 +61,7 @@ class LoggedTraining:
 
 @dataclass
 class LiveLogger:
-    """Carries lines from the file to MLflow; after a failure it waits longer each time, and takes the lines again."""
+    """Copies lines from the file to MLflow; after a failure it waits longer each time, and tries the lines again."""
 
     tail: Tail
     find: Callable[[], LoggedTraining]
@@ -123,15 +124,11 @@ def main() -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")  # training waits for the last lines, and not for long
     logging.disable(logging.CRITICAL)  # MLflow prints a traceback for each failed call
     folder = Path(sys.argv[1])
-    _wait_for(folder / "run.json")
+    deadline = time.monotonic() + LONGEST_START
+    while not (folder / "run.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
     follower = LiveLogger(Tail(folder / "history.jsonl"), lambda: LoggedTraining.find(folder))
     raise SystemExit(0 if follow(follower, sys.stdin) else 1)
-
-
-def _wait_for(path: Path, seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not path.exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
 
 
 if __name__ == "__main__":

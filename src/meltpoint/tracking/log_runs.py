@@ -2,10 +2,10 @@
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from meltpoint.comparison import Comparison
 from meltpoint.images.views import open_views
@@ -32,16 +32,9 @@ if TYPE_CHECKING:
 
 NOTE = "mlflow.note.content"
 SHOWN = "meltpoint.shown"  # tag: digest of the files that were logged
-CHARTED = (
-    "confusion",
-    "mistakes",
-    "overlays",
-    "iou",
-    "hierarchy",
-    "precision_recall",
-    "roc",
-    "reliability",
-)  # pictures that stand among the charts of a run
+CHARTED = (  # pictures that stand among the charts of a run
+    "confusion", "mistakes", "overlays", "iou", "hierarchy", "precision_recall", "roc", "reliability",
+)  # fmt: skip
 REPORTS = (
     "compare.html", "compare.md", "compare.json", "data.json", "split.json", "duplicates.png",
     "augment.png",  # of older states; today each row of views has one
@@ -57,7 +50,8 @@ def log_strategy(store: Store, state: PipelineState, strategy: str, decision: Co
     lines, _ = Tail(model / "history.jsonl").read()
     LoggedSteps.of(store, run.info.run_id).add(points_of(lines, run.info.start_time, run.info.end_time or end))
     repeats = read_repeats(state.folder, strategy, card.metric)
-    _log_changed(store, run, {**scores, **costs, **repeats}, _last_steps(lines))
+    last_steps = {allowed_name(key): int(line["step"]) for line in lines for key in line}
+    _log_changed(store, run, {**scores, **costs, **repeats}, last_steps)
     _log_data(store, state, run)
     _log_strategy_files(store, state, run, card)
     store.log(run.info.run_id, tags={NOTE: describe_strategy(card, scores, costs)})
@@ -80,11 +74,6 @@ def log_decision(store: Store, state: PipelineState, decision: Comparison) -> "R
     store.client.update_run(run.info.run_id, name=parent_name(state, name_decision(decision)))
     close(store, run, FINISHED, state.when)
     return run
-
-
-def _last_steps(lines: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """The last step of each metric of a history."""
-    return {allowed_name(key): int(line["step"]) for line in lines for key in line}
 
 
 def _log_changed(store: Store, run: "Run", values: Mapping[str, float], steps: Mapping[str, int]) -> None:
@@ -114,14 +103,10 @@ def _log_data(store: Store, state: PipelineState, run: "Run") -> None:
     store.client.log_inputs(run.info.run_id, inputs)
 
 
-def _finished(paths: Iterable[Path]) -> list[Path]:
-    """The files among paths, sorted, without those under temporary names: a killed stage leaves such halves behind."""
-    return sorted(path for path in paths if path.is_file() and not path.name.startswith("."))
-
-
 def _log_strategy_files(store: Store, state: PipelineState, run: "Run", card: Card) -> None:
     reports = state.folder / "reports" / "strategies" / card.strategy
-    files = _finished(reports.rglob("*"))
+    # A stage that was killed leaves halves of files under names that begin with a dot.
+    files = sorted(path for path in reports.rglob("*") if path.is_file() and not path.name.startswith("."))
     digest = digest_of([*files, state.folder / "models" / card.strategy / "card.json"], state.folder)
     if run.data.tags.get(SHOWN) == digest:
         return

@@ -85,26 +85,18 @@ def read_state(name: str, params: Mapping[str, Any], folder: Path = Path()) -> P
         StateError: the augment stage has not run.
     """
     try:
-        store = _any_store(folder, list(params.get("views", [""])))  # in older states there is one, without a name
+        # All stores know the same images, and one may be missing; in older states there is one, without a name.
+        stores = [folder / VIEWS / row for row in params.get("views", [""])]
+        store = next((store for store in stores if (store / FACTS).exists()), stores[0])
         facts = read_json(store / FACTS)
-        fingerprint, splits = str(facts.get("data", facts["fingerprint"])), _count(store / "samples.csv")
+        found = pd.read_csv(store / "samples.csv", usecols=["split"], dtype="string")["split"].value_counts()
     except FileNotFoundError as error:
         raise StateError(
             f"There is no {error.filename}, which says what the images are. The stage augment writes it. Run: dvc repro"
         ) from None
+    fingerprint = str(facts.get("data", facts["fingerprint"]))
+    splits = {split: int(found.get(split, 0)) for split in SPLITS}
     return PipelineState(folder, name, params, fingerprint, sum(splits.values()), splits)
-
-
-def _any_store(folder: Path, rows: list[str]) -> Path:
-    """A store of views: all know the same images, and while one strategy is trained that of another may be missing."""
-    stores = [folder / VIEWS / row for row in rows]
-    return next((store for store in stores if (store / FACTS).exists()), stores[0])
-
-
-def _count(table: Path) -> dict[str, int]:
-    """Images in each split."""
-    found = pd.read_csv(table, usecols=["split"], dtype="string")["split"].value_counts()
-    return {split: int(found.get(split, 0)) for split in SPLITS}
 
 
 def flatten(value: Mapping[str, Any], above: str = "") -> dict[str, str]:
@@ -128,19 +120,20 @@ def allowed_name(name: str) -> str:
 
 def git_revision(folder: Path) -> str:
     """The commit of the repository, with `+` when files differ from it; `none` where there is no commit."""
-    commit = _git(folder, "rev-parse", "HEAD")
+    commit = git(folder, "rev-parse", "HEAD").strip()
     if not commit:
         return "none"
-    changed = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".", *_WRITTEN_BY_RUNS)
-    return commit + ("+" if changed else "")
+    changed = git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".", *_WRITTEN_BY_RUNS)
+    return commit + ("+" if changed.strip() else "")
 
 
 _WRITTEN_BY_RUNS = (":!dvc.lock", ":!promotions.jsonl")  # they differ after every run, and change no result
 
 
-def _git(folder: Path, *words: str) -> str:
+def git(folder: Path, *words: str) -> str:
+    """What git prints in `folder`; nothing where it fails, as without a repository or a commit."""
     try:
-        asked = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, timeout=20, check=False)  # noqa: S607
+        asked = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, timeout=60, check=False)  # noqa: S607
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return asked.stdout.strip() if asked.returncode == 0 else ""
+    return asked.stdout if asked.returncode == 0 else ""

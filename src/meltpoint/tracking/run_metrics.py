@@ -2,9 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from meltpoint.comparison import Comparison
 from meltpoint.files import read_json
@@ -25,35 +23,26 @@ def read_scores(folder: Path, strategy: str) -> dict[str, float]:
     `val/scene/iou/road`, `test/scene/iou/road`.
     """
     reports = folder / "reports" / "strategies" / strategy
-    metrics = read_json(reports / "metrics.json")
-    scores = {
-        f"{split}/{head}/{name}": value
-        for split, heads in metrics.items()
-        for head, values in heads.items()
-        for name, value in values.items()
-        if name not in NOT_SCORES
-    }
-    by_class = {
-        name: value
-        for split, heads in metrics.items()
-        for head, values in heads.items()
-        for name, value in _class_scores(split, head, values["classes"])
-    }
-    trees = {
-        f"{split}/tree/{name}": value
-        for split, judged in read_json(reports / "hierarchy.json").items()
-        for name, value in _tree_scores(judged)
-    }
-    return _named({name: value for name, value in {**scores, **by_class, **trees}.items() if value is not None})
-
-
-def _named(scores: Mapping[str, float]) -> dict[str, float]:
-    """Scores under names that MLflow accepts; names that would become one (classes `$` and `%`) tell their letters."""
-    taken = Counter(map(allowed_name, scores))
-    return {
-        allowed_name(_spelt(name) if taken[allowed_name(name)] > 1 else name): float(value)
-        for name, value in scores.items()
-    }
+    scores: dict[str, float | None] = {}
+    for split, heads in read_json(reports / "metrics.json").items():
+        for head, values in heads.items():
+            scores |= {f"{split}/{head}/{name}": value for name, value in values.items() if name not in NOT_SCORES}
+            classes = values["classes"]
+            for label, own in classes.items():
+                if "iou" in own and len(classes) <= MOST_REGIONS:
+                    scores[f"{split}/{head}/iou/{label}"] = own["iou"]
+                elif "f1" in own and split == "test" and len(classes) <= MOST_CLASSES:
+                    scores[f"test by class/{head} {label} f1"] = own["f1"]
+    for split, judged in read_json(reports / "hierarchy.json").items():  # as `trees.TreeJudgement.metrics` says it
+        scores[f"{split}/tree/consistency"] = judged["consistency"]
+        for way, title in WAYS.items():
+            found = judged[way] or {"levels": {}}
+            own = {key: value for key, value in found.items() if key not in ("levels", "distances")}
+            own |= {f"{level} accuracy": values["accuracy"] for level, values in found["levels"].items()}
+            scores |= {f"{split}/tree/{key} {title}": value for key, value in own.items()}
+    known = {name: value for name, value in scores.items() if value is not None}
+    taken = Counter(map(allowed_name, known))  # names that would become one (classes `$` and `%`) spell their letters
+    return {allowed_name(_spelt(name) if taken[allowed_name(name)] > 1 else name): float(known[name]) for name in known}
 
 
 def _spelt(name: str) -> str:
@@ -61,7 +50,7 @@ def _spelt(name: str) -> str:
 
 
 def read_repeats(folder: Path, strategy: str, metric: str) -> dict[str, float]:
-    """What the trainings of a strategy with other seeds reach: `repeat 2/test/defective/accuracy` ...
+    """The scores of the trainings of a strategy with other seeds: `repeat 2/test/defective/accuracy` ...
 
     It is `metric`, which chose their checkpoints, of each head that has it. A strategy trained once has none.
     """
@@ -74,27 +63,6 @@ def read_repeats(folder: Path, strategy: str, metric: str) -> dict[str, float]:
         for number, value in enumerate(own.get(metric, ()), start=1)
         if number > 1
     }
-
-
-def _class_scores(
-    split: str, head: str, classes: Mapping[str, Mapping[str, float | None]]
-) -> Iterator[tuple[str, float | None]]:
-    """One score of each class, by flat names."""
-    for label, scores in classes.items():
-        if "iou" in scores and len(classes) <= MOST_REGIONS:
-            yield f"{split}/{head}/iou/{label}", scores["iou"]
-        elif "f1" in scores and split == "test" and len(classes) <= MOST_CLASSES:
-            yield f"test by class/{head} {label} f1", scores["f1"]
-
-
-def _tree_scores(judged: Mapping[str, Any]) -> Iterator[tuple[str, float | None]]:
-    """What `hierarchy.TreeJudgement.metrics` says, by flat names."""
-    yield "consistency", judged["consistency"]
-    for way, name in WAYS.items():
-        found = judged[way] or {"levels": {}}
-        yield from ((f"{key} {name}", value) for key, value in found.items() if key not in ("levels", "distances"))
-        for level, scores in found["levels"].items():
-            yield f"{level} accuracy {name}", scores["accuracy"]
 
 
 def cost_metrics(decision: Comparison, strategy: str) -> dict[str, float]:

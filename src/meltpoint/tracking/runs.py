@@ -24,12 +24,16 @@ RUNNING, FINISHED, KILLED = "RUNNING", "FINISHED", "KILLED"
 def open_parent(store: Store, state: PipelineState) -> "Run":
     """The run of this state; made where it is missing."""
     with store.alone("runs"):
-        found = _find(store, {"meltpoint.state": state.digest, "stage": "pipeline"})
-        return found or store.client.create_run(
-            store.experiment,
-            start_time=state.when,
-            run_name=parent_name(state, ", ".join(state.strategies)),
-            tags={**_tags(state), "stage": "pipeline"},
+        found = _search(store, {"meltpoint.state": state.digest, "stage": "pipeline"})
+        return (
+            found[0]
+            if found
+            else store.client.create_run(
+                store.experiment,
+                start_time=state.when,
+                run_name=parent_name(state, ", ".join(state.strategies)),
+                tags={**_tags(state), "stage": "pipeline"},
+            )
         )
 
 
@@ -37,9 +41,9 @@ def open_child(store: Store, state: PipelineState, strategy: str, key: str, star
     """The run of a strategy's training under its state; made where it is missing, as begun at `started` (ms)."""
     parent = open_parent(store, state).info.run_id
     with store.alone("runs"):
-        found = _find(store, {"meltpoint.state": state.digest, "meltpoint.key": key, "strategy": strategy})
-        if found is not None:
-            return found
+        found = _search(store, {"meltpoint.state": state.digest, "meltpoint.key": key, "strategy": strategy})
+        if found:
+            return found[0]
         tags = {"stage": "train", "strategy": strategy, "meltpoint.key": key, "mlflow.parentRunId": parent}
         tags["mlflow.runType"] = "evaluation"  # MLflow's pages open the parents of such runs by themselves
         run = store.client.create_run(
@@ -53,13 +57,14 @@ def open_child(store: Store, state: PipelineState, strategy: str, key: str, star
 
 
 def find_child(store: Store, state: PipelineState, strategy: str, key: str) -> "Run | None":
-    """The run of a strategy's training, rather under this state than under another one with the same data."""
+    """The run of a strategy's training under this state, or else under another one with the same data."""
     own = {"meltpoint.key": key, "strategy": strategy}
-    return _find(store, {"meltpoint.state": state.digest, **own}) or _find(store, {"data": state.data[:12], **own})
+    found = _search(store, {"meltpoint.state": state.digest, **own}) or _search(store, {"data": state.data[:12], **own})
+    return found[0] if found else None
 
 
 def retire_others(store: Store, state: PipelineState, run: "Run") -> None:
-    """Say of other runs of the same strategy and state that they come from other code or libraries than this one."""
+    """Mark other runs of the same strategy and state: they come from other code or libraries than this one."""
     strategy = run.data.tags["strategy"]
     for other in _search(store, {"meltpoint.state": state.digest, "strategy": strategy}):
         current = other.info.run_id == run.info.run_id
@@ -93,7 +98,7 @@ def child_name(state: PipelineState, strategy: str) -> str:
 
 
 def close(store: Store, run: "Run", status: str, ended: int | None = None) -> None:
-    """Say how a run ended, unless that is said already; `ended` is in ms, now if None."""
+    """Set how a run ended, unless that is set already; `ended` is in ms, now if None."""
     if store.client.get_run(run.info.run_id).info.status != status:
         store.client.set_terminated(run.info.run_id, status, ended)
 
@@ -111,7 +116,7 @@ def runs_of(store: Store) -> "list[Run]":
 
 
 def own_process() -> str:
-    """The tag of this process: machine, number, start in seconds since 1970. A number alone is given out again."""
+    """The tag of this process: machine, number, start in seconds since 1970. A number alone is used again."""
     return f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time():.0f}"
 
 
@@ -128,11 +133,6 @@ def is_alive(tag: str | None) -> bool | None:
         return False
 
 
-def _find(store: Store, tags: dict[str, str]) -> "Run | None":
-    """The oldest run with these tags."""
-    return next(iter(_search(store, tags)), None)
-
-
 def _search(store: Store, tags: Mapping[str, str]) -> "list[Run]":
     """The runs of the experiment with these tags, oldest first; deleted ones do not count."""
     query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
@@ -147,13 +147,17 @@ def _search(store: Store, tags: Mapping[str, str]) -> "list[Run]":
 
 def _tags(state: PipelineState) -> dict[str, str]:
     revision, experiment = state.revision or git_revision(state.folder), _experiment(state)
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container may have none
+        user = "unknown"
     return {
         "data": state.data[:12],
         "git": revision,
         "meltpoint.state": state.digest,
         "meltpoint.version": version("meltpoint"),
         PROCESS: own_process(),
-        "mlflow.user": _user(),
+        "mlflow.user": user,
         "mlflow.source.type": "LOCAL",
         "mlflow.source.name": "dvc repro",
         "mlflow.source.git.commit": revision.rstrip("+"),
@@ -164,11 +168,3 @@ def _tags(state: PipelineState) -> dict[str, str]:
 def _experiment(state: PipelineState) -> str | None:
     """The name of the experiment of DVC that runs now; what was read from a commit belongs to none."""
     return os.environ.get("DVC_EXP_NAME") if state.when is None else None
-
-
-def _user() -> str:
-    """The name of the user; a container may have none."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"

@@ -5,12 +5,12 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from meltpoint.tracking.pipeline_state import allowed_name
 from meltpoint.tracking.store import Point, Store
 
 NOT_METRICS = ("step", "epoch")
+HistoryLine = dict[str, float]  # metric -> value at `step`
 
 
 def now() -> int:
@@ -25,7 +25,7 @@ class Tail:
     path: Path
     offset: int = 0  # bytes that were taken
 
-    def read(self) -> tuple[list[dict[str, Any]], int]:
+    def read(self) -> tuple[list[HistoryLine], int]:
         """The new whole lines, and the offset behind them; the caller takes them by storing it in `offset`."""
         if not self.path.exists():
             return [], 0
@@ -62,7 +62,7 @@ class LoggedSteps:
         return len(new)
 
 
-def points_of(lines: Sequence[dict[str, Any]], start: int, end: int) -> Iterator[Point]:
+def points_of(lines: Sequence[HistoryLine], start: int, end: int) -> Iterator[Point]:
     """The points of history lines, their timestamps (ms) spread evenly from `start` to `end`."""
     for index, line in enumerate(lines, start=1):
         timestamp = start + (end - start) * index // len(lines)
