@@ -27,28 +27,24 @@ def file(workplace: Path) -> Path:
 
 
 def test_names_in_every_language() -> None:
-    named = read_names({"animal": table()}, CLASSES)
-    assert named.names == {"animal": {"en": {"cat": "Cat", "dog": "Dog"}, "zh": {"cat": "猫", "dog": "狗"}}}
-    assert named.notes == []
-
-
-def test_no_tables_give_no_names() -> None:
-    assert read_names({}, CLASSES).names == {}
+    names = {"en": {"cat": "Cat", "dog": "Dog"}, "zh": {"cat": "猫", "dog": "狗"}}
+    assert read_names({"animal": table()}, CLASSES) == ({"animal": names}, [])
+    assert read_names({}, CLASSES) == ({}, [])
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "gbk"])
 def test_any_usual_encoding(file: Path, encoding: str) -> None:
     file.write_text(TEXT, encoding=encoding)
-    named = read_names({"animal": table()}, CLASSES)
-    assert named.names["animal"]["zh"] == {"cat": "猫", "dog": "狗"}
-    assert encoding in named.notes[0]
+    names, notes = read_names({"animal": table()}, CLASSES)
+    assert names["animal"]["zh"] == {"cat": "猫", "dog": "狗"}
+    assert encoding in notes[0]
 
 
 def test_a_class_without_a_name_is_noted_and_keeps_its_own(file: Path) -> None:
     file.write_text("key,english,chinese\ncat,Cat,\n", encoding="utf-8")
-    named = read_names({"animal": table()}, CLASSES)
-    assert named.names == {"animal": {"en": {"cat": "Cat"}, "zh": {}}}
-    assert [note.partition(", which")[0] for note in named.notes] == [
+    names, notes = read_names({"animal": table()}, CLASSES)
+    assert names == {"animal": {"en": {"cat": "Cat"}, "zh": {}}}
+    assert [note.partition(", which")[0] for note in notes] == [
         "no name in 'en' for 1 of 2 classes of 'animal'",
         "no name in 'zh' for 2 of 2 classes of 'animal'",
     ]
@@ -56,7 +52,7 @@ def test_a_class_without_a_name_is_noted_and_keeps_its_own(file: Path) -> None:
 
 def test_rows_may_say_the_same_again_and_not_another_thing(file: Path) -> None:
     file.write_text("key,english,chinese\ncat,Cat,猫\ncat,Cat,猫\n", encoding="utf-8")
-    assert read_names({"animal": table()}, CLASSES).names["animal"]["en"] == {"cat": "Cat"}
+    assert read_names({"animal": table()}, CLASSES)[0]["animal"]["en"] == {"cat": "Cat"}
     file.write_text("key,english,chinese\ncat,Cat,猫\ncat,Tom,猫\n", encoding="utf-8")
     with pytest.raises(NamesError, match=r"'cat' has several names in 'en': \['Cat', 'Tom'\]"):
         read_names({"animal": table()}, CLASSES)
@@ -84,8 +80,8 @@ def test_names_of_synsets_from_a_package_that_is_not_imported() -> None:
     loaded = "timm" in sys.modules
     place = {"package": "timm", "table": "data/_info/imagenet_synset_to_lemma.txt", "separator": "\t"}
     lemmas = table(**place, header=["wnid", "lemma"], key="wnid", languages={"en": "lemma"})
-    named = read_names({"object": lemmas}, {"object": ["n01440764", "n02099601"]})
-    assert named.names["object"]["en"] == {
+    names, _ = read_names({"object": lemmas}, {"object": ["n01440764", "n02099601"]})
+    assert names["object"]["en"] == {
         "n01440764": "tench, Tinca tinca",
         "n02099601": "golden retriever",
     }

@@ -87,7 +87,7 @@ def test_bytes_no_encoding_knows_are_read_as_latin_1(tmp_path: Path) -> None:
         (b"a,b\n1,2\n", None, ["x", "y", "z"], r"as many as .*\(3\)"),
         (b"a,b\n1,2\n3\n", ",", None, "Line 3 .* has 1 cells"),
         (b"a,b\n1,2,3\n", ",", None, "Line 2 .* has 3 cells"),
-        (b"a,a\n1,2\n", ",", None, "stand twice"),
+        (b"a,a\n1,2\n", ",", None, "are repeated"),
         (b'a,b\n"1,2\n3,4\n', ",", None, "quotes"),
         (b"a b\n", "[x", None, "cannot be cut"),
     ],

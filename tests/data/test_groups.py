@@ -4,13 +4,18 @@ import numpy as np
 import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from meltpoint.data.groups import draw_groups, join_groups, name_groups, pair_links
+from meltpoint.data.groups import draw_groups, join_groups, name_groups
 
 
 def table(groups: list[str | None]) -> pd.DataFrame:
     paths = [f"{number}.png" for number in range(len(groups))]
     return pd.DataFrame({"path": paths, "group": pd.Series(groups, dtype="string")}).astype({"path": "string"})
+
+
+def pair_links(pairs: list[tuple[int, int]]) -> NDArray[np.int64]:
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 
 def test_names_and_links_join_rows_in_chains() -> None:

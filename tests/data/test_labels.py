@@ -79,7 +79,7 @@ def test_rules(cells: list[str], label: Label, expected: list[str], classes: lis
         (["cat", "c\u0430t"], names(), ["'cat' and 'c\\u0430t'"]),
         (["big cat", "big\xa0cat"], names(), ["'big cat' and 'big\\xa0cat'"]),
         (["cafe\u0301", "tea"], names(["caf\xe9", "tea"]), ["look alike, and differ: 'cafe\\u0301' and 'caf\\xe9'"]),
-        (["a"], names(["a", "a"]), ["stands twice"]),
+        (["a"], names(["a", "a"]), ["empty or repeated"]),
         (["0"], values({"a": 0.5, "b": 0.5000000001}), ["one number"]),
     ],
 )

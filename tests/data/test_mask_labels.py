@@ -327,7 +327,7 @@ def test_a_name_that_no_image_has_is_unusable_and_one_of_two_lists_refused(inspe
         ({"masks": {"all": "trainanot"}}, "Did you mean 'trainannot'.*data.source.masks.all"),
         (
             {"mask_name": "{stem}_mask.png"},
-            "None of the 5 images of 'set' has a mask; 'a.png' was to have .*a_mask.png",
+            "None of the 5 images of 'set' has a mask; 'a.png' needs the mask .*a_mask.png",
         ),
     ],
 )

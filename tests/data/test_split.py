@@ -189,8 +189,8 @@ def test_a_class_of_three_images_is_in_each_split() -> None:
     assert report["classes"]["mood"]["odd"] == {"train": 1, "val": 1, "test": 1}
 
 
-def test_duplicates_that_glue_half_of_the_images_are_refused() -> None:
-    with pytest.raises(SplitError, match=r"glue 60 of 100 images .*split\.duplicates\.correlation"):
+def test_duplicates_that_join_half_of_the_images_are_refused() -> None:
+    with pytest.raises(SplitError, match=r"join 60 of 100 images .*split\.duplicates\.correlation"):
         run(make_samples(100), [pair(number, number + 1) for number in range(59)])
 
 

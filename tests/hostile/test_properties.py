@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from meltpoint.data.unpack import ArchiveError, Limits, unpack
+from meltpoint.data.unpack import ArchiveError, unpack
 from meltpoint.images.augment import build_transform
 from meltpoint.images.views import open_views, write_views
 from meltpoint.params.data import Images
@@ -129,7 +129,7 @@ def check_inside(archive: Path, place: Path) -> None:
     before = set(place.rglob("*"))
     target = place / "deep" / "er" / "target"
     try:
-        unpack(archive, target, Limits(members=10, total=10_000))
+        unpack(archive, target, max_members=10, max_bytes=10_000)
     except ArchiveError:
         assert not target.exists()
     for path in set(place.rglob("*")) - before - {place / "deep", place / "deep" / "er"}:

@@ -33,4 +33,4 @@ def run(asked: argparse.Namespace) -> None:
     from meltpoint.data.download_links import download_links
 
     limits = (asked.parallel, asked.timeout, asked.retries, asked.max_megabytes)
-    print(download_links(asked.lists, asked.into, *limits).sentence)
+    print(download_links(asked.lists, asked.into, *limits))

@@ -39,21 +39,39 @@ def fetch(location: str, sha256: str, store: Path, max_bytes: int, pause: Callab
         FetchError: it cannot be downloaded, is larger, or has another sha256.
         SourceError: there is no such local file.
     """
-    scheme = urlsplit(location).scheme.lower()
-    if scheme in ("http", "https"):
-        return _stored(location, sha256, store, max_bytes, pause)
-    if "://" in location:
-        raise FetchError(
-            f"data.source.location is {plain_url(location)!r}, and {scheme}:// is not supported. Allowed are http, "
-            "https and a local path. Download it by other means and name the file."
-        )
-    path = locate(location)
-    if not path.is_file():
-        raise FetchError(
-            f"data.source.location is {location!r}, which is a folder. Name a zip or tar, or use `kind: folder`."
-        )
-    _verify(path, sha256, location)
-    return path
+    scheme, name = urlsplit(location).scheme.lower(), plain_url(location)
+    if scheme not in ("http", "https"):
+        if "://" in location:
+            raise FetchError(
+                f"data.source.location is {name!r}, and {scheme}:// is not supported. Allowed are http, https and a "
+                "local path. Download it by other means and name the file."
+            )
+        path = locate(location)
+        if not path.is_file():
+            raise FetchError(
+                f"data.source.location is {location!r}, which is a folder. Name a zip or tar, or use `kind: folder`."
+            )
+        _verify(path, sha256, location)
+        return path
+    store.mkdir(parents=True, exist_ok=True)
+    whole, part = store / sha256, store / f"{sha256}.part"
+    with FileLock(store / f"{sha256}.lock"):  # one process at a time; the others wait and find it
+        if whole.exists() and _sha256(whole) == sha256:
+            return whole
+        whole.unlink(missing_ok=True)
+        resumed = part.exists()
+        _download(location, part, max_bytes, pause)
+        try:
+            _verify(part, sha256, name)
+        except FetchError:
+            part.unlink(missing_ok=True)
+            if not resumed:
+                raise
+            say(f"The resumed download of {name} does not fit its first part; starting again")
+            _download(location, part, max_bytes, pause)
+            _verify(part, sha256, name)
+        part.replace(whole)
+        return whole
 
 
 def plain_url(location: str) -> str:
@@ -62,29 +80,6 @@ def plain_url(location: str) -> str:
     if not parts.scheme or not parts.netloc:
         return location
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
-def _stored(location: str, sha256: str, store: Path, max_bytes: int, pause: Callable[[float], None]) -> Path:
-    """Download into the store unless it is there; one process at a time, the others wait and find it."""
-    store.mkdir(parents=True, exist_ok=True)
-    whole, part = store / sha256, store / f"{sha256}.part"
-    with FileLock(store / f"{sha256}.lock"):
-        if whole.exists() and _sha256(whole) == sha256:
-            return whole
-        whole.unlink(missing_ok=True)
-        resumed = part.exists()
-        _download(location, part, max_bytes, pause)
-        try:
-            _verify(part, sha256, plain_url(location))
-        except FetchError:
-            part.unlink(missing_ok=True)
-            if not resumed:
-                raise
-            say(f"The resumed download of {plain_url(location)} does not fit its first part; starting again")
-            _download(location, part, max_bytes, pause)
-            _verify(part, sha256, plain_url(location))
-        part.replace(whole)
-        return whole
 
 
 def _download(location: str, part: Path, max_bytes: int, pause: Callable[[float], None]) -> None:
@@ -121,23 +116,19 @@ def _attempt(location: str, part: Path, max_bytes: int) -> None:
                 return  # all of it was there already
             part.unlink()
             raise _BrokenError("the server has another length than the part kept here; starting again")
-        _check_status(location, response)
+        if response.status_code in TRANSIENT:
+            raise _BrokenError(f"the server answers {response.status_code} {response.reason}")
+        if not response.ok:
+            raise FetchError(
+                f"{plain_url(location)} cannot be downloaded: the server answers {response.status_code} "
+                f"{response.reason}. Give a link that needs no account as data.source.location, or a local copy."
+            )
         if response.status_code != requests.codes.partial_content:
             start = 0
         elif not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
             part.unlink(missing_ok=True)
             raise _BrokenError("the server sent another range than was asked for; starting again")
         _write(response, part, start, max_bytes)
-
-
-def _check_status(location: str, response: requests.Response) -> None:
-    if response.status_code in TRANSIENT:
-        raise _BrokenError(f"the server answers {response.status_code} {response.reason}")
-    if not response.ok:
-        raise FetchError(
-            f"{plain_url(location)} cannot be downloaded: the server answers {response.status_code} {response.reason}. "
-            "A link that needs no account is needed. Correct data.source.location, or name a local copy there."
-        )
 
 
 def _write(response: requests.Response, part: Path, start: int, max_bytes: int) -> None:
@@ -166,12 +157,12 @@ def _check_length(length: int, max_bytes: int) -> None:
         )
 
 
-def _verify(path: Path, sha256: str, said: str) -> None:
+def _verify(path: Path, sha256: str, name: str) -> None:
     found = _sha256(path)
     if found != sha256:
         raise FetchError(
-            f"The archive {said!r} has the sha256 {found}, and data.source.sha256 is {sha256}. It is not the file that "
-            "was meant: look where it comes from, and only then put its sha256 into params.yaml."
+            f"The archive {name!r} has the sha256 {found}, and data.source.sha256 is {sha256}. It is not the file that "
+            "was meant: check where it comes from, and only then put its sha256 into params.yaml."
         )
 
 

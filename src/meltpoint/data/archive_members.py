@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import io
 import lzma
 import stat
 import tarfile
@@ -11,9 +12,16 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
-LONGEST_HEADER = 8_000_000  # bytes that a tar's own bookkeeping may ask for at once
+LONGEST_HEADER = 8_000_000  # bytes that a tar's own headers may ask for at once
+
+Stream = gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile | io.BufferedReader
+COMPRESSED: dict[bytes, Callable[[Path], Stream]] = {
+    b"\x1f\x8b": gzip.GzipFile,
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ": lzma.LZMAFile,
+}
 
 
 @dataclass(frozen=True)
@@ -33,29 +41,17 @@ class Member:
     read: Callable[[], AbstractContextManager[IO[bytes]]]
 
 
-class Stream(Protocol):
-    """What `tarfile` needs of a file."""
-
-    def read(self, size: int, /) -> bytes:
-        """Up to `size` bytes."""
-
-    def seek(self, offset: int, /) -> int:
-        """Go to byte `offset` of the unpacked stream."""
-
-    def tell(self) -> int:
-        """The byte that is read next."""
-
-
 @contextmanager
 def open_members(archive: Path) -> Iterator[Iterator[Member]]:
-    """The members of a zip or a tar (plain, gz, bz2, xz: its first bytes tell), readable while this is open."""
+    """The members of a zip or a tar (plain, gz, bz2, xz, known by its first bytes), readable while this is open."""
     with archive.open("rb") as file:
         start = file.read(6)
     if start.startswith(b"PK"):
         with zipfile.ZipFile(archive) as opened:
             yield _zip_members(opened)
         return
-    with _opener(start)(archive) as stream:
+    kinds = [kind for signature, kind in COMPRESSED.items() if start.startswith(signature)]
+    with kinds[0](archive) if kinds else archive.open("rb") as stream:
         bounded = _BoundedStream(stream)
         # `r:` undoes no compression itself, so every byte passes the bounded stream.
         with tarfile.open(fileobj=bounded, mode="r:") as tar:  # type: ignore[call-overload]
@@ -66,28 +62,12 @@ class _BoundedStream:
     """A stream for `tarfile` that refuses the giant reads a forged header asks for."""
 
     def __init__(self, stream: Stream) -> None:
-        self.stream = stream
+        self.stream, self.seek, self.tell = stream, stream.seek, stream.tell
 
     def read(self, size: int) -> bytes:
         if size > LONGEST_HEADER:
             raise tarfile.ReadError(f"a header of {size:,} bytes")
         return self.stream.read(size)
-
-    def seek(self, offset: int) -> int:
-        return self.stream.seek(offset)
-
-    def tell(self) -> int:
-        return self.stream.tell()
-
-
-def _opener(start: bytes) -> Callable[[Path], AbstractContextManager[Stream]]:
-    if start.startswith(b"\x1f\x8b"):
-        return gzip.GzipFile
-    if start.startswith(b"BZh"):
-        return bz2.BZ2File
-    if start.startswith(b"\xfd7zXZ"):
-        return lzma.LZMAFile
-    return lambda archive: archive.open("rb")
 
 
 def _zip_members(archive: zipfile.ZipFile) -> Iterator[Member]:
@@ -105,21 +85,16 @@ def _zip_members(archive: zipfile.ZipFile) -> Iterator[Member]:
         yield Member(name, info.file_size, info.compress_size, folder, refused, partial(archive.open, info))
 
 
-def _tar_members(archive: tarfile.TarFile, stream: Stream) -> Iterator[Member]:
+def _tar_members(archive: tarfile.TarFile, stream: _BoundedStream) -> Iterator[Member]:
     for info in archive:
         refused = None
         if not (info.isreg() or info.isdir()):
             refused = "a link" if info.issym() or info.islnk() else "a device"
         elif info.issparse():
             refused = "a sparse file"
-        yield Member(info.name, info.size, None, info.isdir(), refused, partial(_content, archive, info))
+        read = partial(tarfile.ExFileObject, archive, info)
+        yield Member(info.name, info.size, None, info.isdir(), refused, read)
     stream.seek(archive.offset)
     rest = stream.read(LONGEST_HEADER)  # up to the end of the stream, where gzip, bz2 and xz check their sums
-    if rest[: tarfile.BLOCKSIZE].strip(b"\0"):  # tarfile takes a spoilt header for the end
+    if rest[: tarfile.BLOCKSIZE].strip(b"\0"):  # tarfile takes a damaged header for the end
         raise tarfile.ReadError(f"no header at byte {archive.offset:,}")
-
-
-def _content(archive: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
-    content = archive.extractfile(info)
-    assert content is not None, "plain files only are read"
-    return content

@@ -1,6 +1,5 @@
 """Assigns groups to parts at random, then moves the fewest groups that bring every class within its bounds."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,8 +23,13 @@ def assign(strata: Strata, shares: Shares, draws: Floats) -> Ints:
     be an image further off than its own bounds where those do not let go. Every part that has a share gets an image of
     every class that has as many groups, where the other bounds allow it (`_fill_gaps` sees to the rest).
     """
-    parts = _fall(draws, shares)
-    ledger = _open_ledger(strata, shares, parts, _distances(draws, shares) * strata.sizes[:, None])
+    ends = np.cumsum(shares[::-1])[::-1]  # of the parts' intervals: the last part's begins at 0, the first's ends at 1
+    reached = np.minimum(np.searchsorted(ends[::-1], draws, side="right"), np.flatnonzero(shares[::-1] > 0)[-1])
+    parts = np.asarray(len(shares) - 1 - reached, dtype=np.int64)
+    # How far each draw is from each part's interval (G, S), on a circle: the last part's lies beside the first's.
+    away = np.stack([np.abs(draws[:, None] - border) for border in (ends - shares, ends)])
+    distance = np.minimum(away, 1 - away).min(axis=0)
+    ledger = _open_ledger(strata, shares, parts, distance * strata.sizes[:, None])
     for stratum in strata.finest_first:
         _settle(strata, ledger, stratum)
         ledger.settled[stratum] = True
@@ -76,21 +80,6 @@ class _Ledger:
         self.parts[group] = end
 
 
-def _fall(draws: Floats, shares: Shares) -> Ints:
-    """The part in whose interval each draw falls: the last part's begins at 0, the first part's ends at 1."""
-    borders = np.cumsum(shares[::-1])
-    reached = np.minimum(np.searchsorted(borders, draws, side="right"), np.flatnonzero(shares[::-1] > 0)[-1])
-    return np.asarray(len(shares) - 1 - reached, dtype=np.int64)
-
-
-def _distances(draws: Floats, shares: Shares) -> Floats:
-    """How far each draw is from each part's interval (G, S), on a circle: the last part's lies beside the first's."""
-    ends = np.cumsum(shares[::-1])[::-1]
-    away = np.stack([np.abs(draws[:, None] - border) for border in (ends - shares, ends)])
-    nearest: Floats = np.minimum(away, 1 - away).min(axis=0)
-    return nearest
-
-
 def _open_ledger(strata: Strata, shares: Shares, parts: Ints, distance: Floats) -> _Ledger:
     shape = (len(shares), len(strata.total))
     held, groups = np.zeros(shape), np.zeros(shape, dtype=np.int64)
@@ -111,37 +100,25 @@ def _settle(strata: Strata, ledger: _Ledger, stratum: int) -> None:
     """Move groups until a stratum is within its bounds, or none can be moved to bring it nearer to them."""
     members, counts = strata.members_of(stratum)
     nearest: dict[int, Ints] = {}  # places of the members by their distance from a part
-    while ledger.excess(stratum, ledger.held[:, stratum]) > SLACK:
-        for start, end in _ways(ledger.held[:, stratum] - ledger.wanted[:, stratum]):
+
+    def find_move() -> tuple[int, int] | None:
+        """A group and its new part: from one with more than its share to one with less, the most uneven pair first."""
+        held = ledger.held[:, stratum]
+        off, excess = held - ledger.wanted[:, stratum], ledger.excess(stratum, held)
+        ways = [(int(start), int(end)) for start in np.flatnonzero(off > 0) for end in np.flatnonzero(off < 0)]
+        for start, end in sorted(ways, key=lambda way: float(off[way[1]] - off[way[0]])):
             if end not in nearest:
                 nearest[end] = np.argsort(ledger.distance[members, end], kind="stable")
             places = nearest[end][ledger.parts[members[nearest[end]]] == start]
-            mover = _mover(strata, ledger, stratum, (start, end), zip(members[places], counts[places], strict=True))
-            if mover is not None:
-                ledger.move(strata, mover, end)
-                break
-        else:
-            return
+            for group, count in zip(members[places].tolist(), counts[places], strict=True):
+                changed = held.copy()
+                changed[[start, end]] += (-count, count)
+                if ledger.excess(stratum, changed) < excess - SLACK and ledger.allows(strata, group, start, end):
+                    return group, end
+        return None
 
-
-def _ways(off: Floats) -> list[tuple[int, int]]:
-    """From each part that has more of a stratum than its share to each that has less, the most uneven pair first."""
-    ways = [(int(start), int(end)) for start in np.flatnonzero(off > 0) for end in np.flatnonzero(off < 0)]
-    return sorted(ways, key=lambda way: float(off[way[1]] - off[way[0]]))
-
-
-def _mover(
-    strata: Strata, ledger: _Ledger, stratum: int, way: tuple[int, int], groups: Iterable[tuple[int, int]]
-) -> int | None:
-    """The first of `groups`, each with its images in the stratum, that can go this way and brings it nearer."""
-    held = ledger.held[:, stratum]
-    excess = ledger.excess(stratum, held)
-    for group, count in groups:
-        changed = held.copy()
-        changed[list(way)] += (-count, count)
-        if ledger.excess(stratum, changed) < excess - SLACK and ledger.allows(strata, int(group), *way):
-            return int(group)
-    return None
+    while ledger.excess(stratum, ledger.held[:, stratum]) > SLACK and (move := find_move()):
+        ledger.move(strata, *move)
 
 
 def _fill_gaps(strata: Strata, shares: Shares, ledger: _Ledger) -> None:

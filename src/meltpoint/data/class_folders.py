@@ -1,4 +1,7 @@
-"""Finds folders that most likely are no classes, but splits, folds or places with the classes inside."""
+"""The entries of folders; and which folders most likely are no classes, but splits, folds or what the classes lie in.
+
+Entries are sorted by name. Hidden ones, and what desktops leave behind, are junk.
+"""
 
 import os
 from collections import Counter
@@ -6,10 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from meltpoint.data.directory import entries_of, is_folder
-from meltpoint.data.listing import printable, shortened
+from meltpoint.data.listing import SourceError, printable, shortened
 from meltpoint.data.split_names import split_and_rest
 
+JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini")
 # Of files that are pictures, whether or not they can be read here.
 SUFFIXES = {
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif", ".ppm", ".pgm",
@@ -27,17 +30,54 @@ class Held:
     folders: dict[str, str] = field(default_factory=dict)  # as a message shows them, by their name without capitals
 
 
+def entries_of(folder: str) -> list[os.DirEntry[str]]:
+    """Files and folders by name.
+
+    Raises:
+        SourceError: the folder may not be read.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except PermissionError:
+        raise SourceError(f"There is no permission to read the folder {printable(folder)!r}. Grant it.") from None
+
+
+def is_junk(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is hidden or left by a desktop."""
+    return entry.name.startswith(".") or entry.name in JUNK
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder, or a link to one, of the data."""
+    return entry.is_dir() and not is_junk(entry)
+
+
 def find_class_warning(root: Path, folders: Iterable[str]) -> str | None:
     """Why folders taken for classes most likely are not classes; None where nothing speaks against them.
 
     Folders that hold a single one are stepped through first. Three things speak against classes. Most of them hold no
     picture and mostly the same folders, two at least (a class may be parted into folders). Or one holds no picture and
-    mostly folders called as the classes. Or their names differ in a word for a split, as `seg_train` and `seg_test`.
+    mostly folders with the names of the classes. Or their names differ in a word for a split, as `seg_train` and
+    `seg_test`.
     """
     classes: dict[str, Held] = {}
     for folder in folders:
-        _look(folder, classes.setdefault(Path(folder).name, Held()))
-    if alike := _alike(classes) or _around(classes):
+        held, entries = classes.setdefault(Path(folder).name, Held()), entries_of(folder)
+        for _ in range(DEEP):
+            if (single := single_folder(entries)) is None:
+                break
+            entries = entries_of(single)
+        held.pictures |= any(_is_picture(entry) for entry in entries)
+        held.folders |= {entry.name.casefold(): printable(entry.name) for entry in entries if is_folder(entry)}
+    bare = {name: frozenset(held.folders) for name, held in classes.items() if held.folders and not held.pictures}
+    kinds = Counter(bare.values())
+    known = {one for one in kinds if any(_are_alike(one, other) for other in kinds if other != one or kinds[one] > 1)}
+    alike = [name for name, inside in bare.items() if inside in known]
+    if len(alike) < 2 or 2 * len(alike) <= len(classes):
+        names = frozenset(name.casefold() for name in classes)
+        alike = [name for name, inside in bare.items() if _are_alike(inside, names)]
+    if alike:
         inside = sorted({name for one in alike for name in classes[one].folders.values()})
         shown = "they" if len(alike) == len(classes) else f"of these {shortened(map(printable, alike))}"
         why = f"and {shown} hold only folders with mostly equal names: {shortened(inside)}. Most likely those are"
@@ -53,44 +93,14 @@ def find_class_warning(root: Path, folders: Iterable[str]) -> str | None:
     )
 
 
-def single_folder(folder: str) -> str | None:
-    """The one folder in a folder that holds no picture and no other folder; None if it is not so."""
-    return _single(entries_of(folder))
-
-
-def _single(entries: list[os.DirEntry[str]]) -> str | None:
+def single_folder(entries: list[os.DirEntry[str]]) -> str | None:
+    """The one folder among the entries of a folder that holds no picture and no other folder; None if it is not so."""
     inside = [entry.path for entry in entries if is_folder(entry)]
     return inside[0] if len(inside) == 1 and not any(_is_picture(entry) for entry in entries) else None
 
 
-def _look(folder: str, held: Held) -> None:
-    """Add what lies in a folder of a class, or in the last of the single folders in it."""
-    entries = entries_of(folder)
-    for _ in range(DEEP):
-        if (single := _single(entries)) is None:
-            break
-        entries = entries_of(single)
-    held.pictures |= any(_is_picture(entry) for entry in entries)
-    held.folders |= {entry.name.casefold(): printable(entry.name) for entry in entries if is_folder(entry)}
-
-
 def _is_picture(entry: os.DirEntry[str]) -> bool:
     return os.path.splitext(entry.name)[1].lower() in SUFFIXES and not entry.is_dir()  # noqa: PTH122 - no Path for each
-
-
-def _alike(classes: dict[str, Held]) -> list[str]:
-    """The classes that hold mostly the folders of another one; empty if that is not most of them."""
-    bare = {name: frozenset(held.folders) for name, held in classes.items() if held.folders and not held.pictures}
-    kinds = Counter(bare.values())
-    known = {one for one in kinds if any(_are_alike(one, other) for other in kinds if other != one or kinds[one] > 1)}
-    alike = [name for name, folders in bare.items() if folders in known]
-    return alike if len(alike) > 1 and 2 * len(alike) > len(classes) else []
-
-
-def _around(classes: dict[str, Held]) -> list[str]:
-    """The classes that hold mostly folders with the names of classes."""
-    names = frozenset(name.casefold() for name in classes)
-    return [name for name, held in classes.items() if not held.pictures and _are_alike(frozenset(held.folders), names)]
 
 
 def _are_alike(one: frozenset[str], other: frozenset[str]) -> bool:

@@ -1,5 +1,6 @@
 """Names that look the same to a person and differ to a program: capitals, blanks, accents, dashes, twin letters."""
 
+import re
 import unicodedata
 from collections.abc import Iterable
 
@@ -16,16 +17,19 @@ SIGNS = {
 }
 BLANK = "\u115f\u1160\u3164\uffa0\u2800"  # drawn as nothing: fillers of Hangul, Braille without dots
 LOOKS = TWINS | str.maketrans(SIGNS | dict.fromkeys(BLANK, " "))
+# Variation selectors, vowels of Khmer without a shape, and the joiner that is a mark; format characters (Cf) besides.
+SHAPELESS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef\u180b-\u180f\u034f\u17b4\u17b5]")
 
 
 def skeleton(name: str) -> str:
-    """What a person sees of a name: equal for two names that nobody can tell apart.
+    """What a person sees of a name: equal for two names that look the same.
 
     Accents are composed (NFC); what has no shape (a zero-width blank, a direction mark, a selector of variants) is
     left out; blanks of any width, and letters that are drawn as blanks, count as one, and not at the ends; capitals,
-    twins of other scripts, and kinds of dashes and of quotes make no difference.
+    similar letters of other scripts, and kinds of dashes and of quotes make no difference.
     """
-    shown = [one for one in unicodedata.normalize("NFC", name) if not _is_invisible(one)]
+    composed = unicodedata.normalize("NFC", name)
+    shown = [one for one in composed if unicodedata.category(one) != "Cf" and not SHAPELESS.match(one)]
     plain = " ".join("".join(shown).translate(LOOKS).split())
     return unicodedata.normalize("NFC", plain.casefold())
 
@@ -41,9 +45,3 @@ def find_confusable(names: Iterable[str]) -> list[list[str]]:
 def escaped(names: Iterable[str]) -> str:
     """Names in quotes, whatever is not plain ASCII as an escape, so that a person sees how they differ."""
     return " and ".join(ascii(name) for name in names)
-
-
-def _is_invisible(one: str) -> bool:
-    """Format characters (Cf), variation selectors, vowels of Khmer without a shape, and the joiner that is a mark."""
-    selector = "\ufe00" <= one <= "\ufe0f" or "\U000e0100" <= one <= "\U000e01ef" or "\u180b" <= one <= "\u180f"
-    return unicodedata.category(one) == "Cf" or selector or one in "\u034f\u17b4\u17b5"

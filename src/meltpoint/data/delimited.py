@@ -1,4 +1,4 @@
-"""Tables of text: any separator, header or none, any usual encoding; a cell is never dropped or guessed in silence."""
+"""Tables of text: any separator, with or without header, any usual encoding; each assumption becomes a note."""
 
 import csv
 import io
@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # the stage that looks for changes runs each time, and does w
     import pandas as pd
 
 CANDIDATES = ("\t", ",", ";", "|", r"\s+")  # the order decides between equals
+SPACED = re.compile(r'"([^"]*)"(?=\s|$)|(\S+)')  # cells between white space; a quoted one may hold it
 SAMPLE = 200  # rows that a separator is guessed from
 
 Row = tuple[int, list[str]]  # line number, cells
@@ -34,11 +35,26 @@ def list_table(source: CsvSource | PackageSource, table: Path, images: Path, tit
         )
     columns, notes = read_table(table, source.separator, source.header)
     cells = columns[column_named(columns, source.path, "data.source.path")].tolist()
-    _check_addresses(table, cells)
+    if urls := [cell for cell in cells if re.match(r"(?:https?|ftp|s3|gs)://", cell, re.IGNORECASE)]:
+        raise SourceError(
+            f"{len(urls):,} of {len(cells):,} paths in {table.name} are addresses, the first is {urls[0]!r}. Allowed "
+            "are files. Write lists with a line `FOLDER/FILE.jpg ADDRESS` for each image, download them with "
+            "`meltpoint fetch-urls LISTS --into FOLDER`, and name the files in the table."
+        )
     roots = dict.fromkeys([str(images), os.path.realpath(images)])
-    paths = [_path_in(table, row, _below(cell, roots), images) for row, cell in enumerate(cells, start=1)]
-    files = files_table(paths, [str(images / path) for path in paths], _splits(columns, source.split))
-    return Listing(title, files, columns, notes=notes)
+    paths = [_path_in(table, row, cell, roots) for row, cell in enumerate(cells, start=1)]
+    splits: list[str | None] = [None] * len(columns)
+    if source.split is not None:
+        named = columns[column_named(columns, source.split, "data.source.split")]
+        meaning = {cell: official_split(cell) for cell in named.unique()}
+        unknown = {cell: int((named == cell).sum()) for cell, split in meaning.items() if cell and split is None}
+        if unknown:
+            raise SourceError(
+                f"Column {source.split!r} names the split, and holds the unknown values (with their rows) {unknown}. "
+                "Allowed are train, val and test, or an empty cell; correct the table or set data.source.split to null."
+            )
+        splits = [meaning[cell] for cell in named]
+    return Listing(title, files_table(paths, [str(images / path) for path in paths], splits), columns, notes=notes)
 
 
 def read_table(
@@ -67,8 +83,15 @@ def read_cells(
     names = [name or f"column_{number}" for number, name in enumerate(first, start=1)]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated or not names:
-        raise SourceError(f"{path.name} needs columns of different names; these stand twice: {repeated}. Rename them.")
-    cells = [_checked(line, row, names, path.name, place) for line, row in rows]
+        raise SourceError(f"{path.name} needs columns of different names; these are repeated: {repeated}. Rename them.")
+    cells = []
+    for line, row in rows:
+        if len(row) != len(names):
+            raise SourceError(
+                f"Line {line} of {path.name} has {len(row)} cells {row[:6]}, and the columns are {names}. "
+                f"Fix the line, or set {place}.separator and {place}.header."
+            )
+        cells.append(row)
     if header is not None and cells[:1] == [header]:
         cells, notes = cells[1:], [*notes, f"the first line of {path.name} is its header, and no row"]
     return names, cells, notes
@@ -86,7 +109,7 @@ def read_text(path: Path, key: str) -> tuple[str, list[str]]:
         raise SourceError(f"The file {str(path)!r} cannot be read: {error.strerror}. Correct {key}.") from None
     text, encoding = decode_text(data)
     if "\0" in text:
-        raise SourceError(f"{path.name} is no text (it holds NUL bytes). {key} is to name a text file.")
+        raise SourceError(f"{path.name} is no text (it holds NUL bytes). {key} has to name a text file.")
     if not text.strip():
         raise SourceError(f"The file {path.name} is empty. Correct {key}, or fill it.")
     return text, [] if encoding == "utf-8" else [f"{path.name} is not UTF-8; it was read as {encoding}"]
@@ -104,24 +127,19 @@ def column_named(columns: Iterable[object], name: str, key: str) -> str:
 
 
 def decode_text(data: bytes) -> tuple[str, str]:
-    """The text and the encoding it was read with: a byte order mark decides, then UTF-8, then the likeliest rest."""
+    """The text and its encoding: a byte order mark decides, then UTF-8, then the most likely one of the others."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", "replace"), "utf-16"
-    # charset-normalizer looks at how often letters occur, and a table of few different words misleads it
-    for encoding, said in (("utf-8-sig", "utf-8"), ("gbk", "gbk"), ("cp1252", "cp1252")):
-        if encoding == "gbk" and not _paired(data):
-            continue
+    # Bytes above ASCII mostly come in pairs in GBK; an accented letter of Latin-1 mostly stands alone. (The library
+    # charset-normalizer counts how often letters occur, and a table of few different words misleads it.)
+    runs = [len(run) for run in re.findall(rb"[\x80-\xff]+", data)]
+    paired = sum(length % 2 == 0 for length in runs) >= 0.9 * len(runs)
+    for encoding in ("utf-8-sig", *(["gbk"] if paired else []), "cp1252"):
         try:
-            return data.decode(encoding), said
+            return data.decode(encoding), encoding.removesuffix("-sig")
         except UnicodeDecodeError:
             continue
     return data.decode("latin-1"), "latin-1"
-
-
-def _paired(data: bytes) -> bool:
-    """Whether bytes above ASCII mostly come in pairs, as in GBK; an accented letter of Latin-1 mostly stands alone."""
-    runs = [len(run) for run in re.findall(rb"[\x80-\xff]+", data)]
-    return sum(length % 2 == 0 for length in runs) >= 0.9 * len(runs)
 
 
 def _rows(text: str, separator: str, name: str, place: str) -> Iterator[Row]:
@@ -131,9 +149,12 @@ def _rows(text: str, separator: str, name: str, place: str) -> Iterator[Row]:
         if len(separator) == 1:
             reader = csv.reader(lines, delimiter=separator, skipinitialspace=separator != "\t", strict=True)
             rows = ((reader.line_num, row) for row in reader)
+        elif separator == r"\s+":
+            spaced = (SPACED.findall(line) for line in lines)
+            rows = ((number, [quoted or bare for quoted, bare in row]) for number, row in enumerate(spaced, start=1))
         else:
             pattern = re.compile(separator)
-            rows = ((number, _cut(line, pattern)) for number, line in enumerate(lines, start=1))
+            rows = ((number, pattern.split(line.rstrip("\n"))) for number, line in enumerate(lines, start=1))
         for number, row in rows:
             cells = [cell.strip() for cell in row]
             if any(cells):
@@ -142,13 +163,6 @@ def _rows(text: str, separator: str, name: str, place: str) -> Iterator[Row]:
         raise SourceError(
             f"{name} cannot be cut at {separator!r}: {error}. Correct the quotes or {place}.separator."
         ) from None
-
-
-def _cut(line: str, pattern: re.Pattern[str]) -> list[str]:
-    """The cells of a line; where white space separates, a quoted cell may hold it."""
-    if pattern.pattern == r"\s+":
-        return [quoted or bare for quoted, bare in re.findall(r'"([^"]*)"(?=\s|$)|(\S+)', line)]
-    return pattern.split(line.rstrip("\n"))
 
 
 def _guessed(text: str, header: list[str] | None, name: str, place: str) -> str:
@@ -171,57 +185,19 @@ def _guessed(text: str, header: list[str] | None, name: str, place: str) -> str:
     return max(widths, key=lambda candidate: (candidate != r"\s+", widths[candidate]))
 
 
-def _checked(line: int, row: list[str], names: list[str], name: str, place: str) -> list[str]:
-    if len(row) != len(names):
-        raise SourceError(
-            f"Line {line} of {name} has {len(row)} cells {row[:6]}, and the columns are {names}. "
-            f"Fix the line, or set {place}.separator and {place}.header."
-        )
-    return row
-
-
-def _check_addresses(table: Path, cells: list[str]) -> None:
-    """Refuse a column of addresses on the web: images are read from files."""
-    found = [cell for cell in cells if re.match(r"(?:https?|ftp|s3|gs)://", cell, re.IGNORECASE)]
-    if found:
-        raise SourceError(
-            f"{len(found):,} of {len(cells):,} paths in {table.name} are addresses, the first is {found[0]!r}. Allowed "
-            "are files. Write lists with a line `FOLDER/FILE.jpg ADDRESS` for each image, download them with "
-            "`meltpoint fetch-urls LISTS --into FOLDER`, and name the files in the table."
-        )
-
-
-def _below(cell: str, roots: Iterable[str]) -> str:
-    """An absolute path below the folder of images as a relative one; any other path as it is."""
+def _path_in(table: Path, row: int, cell: str, roots: dict[str, None]) -> str:
+    """A path relative to the folder of images, which `roots` names as it was given and without links."""
     path = cell.removeprefix("file://")
-    if not path.startswith("/"):
-        return cell
-    plain = os.path.normpath(path)
-    return next((os.path.relpath(plain, root) for root in roots if plain.startswith(f"{root}{os.sep}")), path)
-
-
-def _path_in(table: Path, row: int, cell: str, images: Path) -> str:
+    if path.startswith("/"):
+        plain = os.path.normpath(path)
+        cell = next((os.path.relpath(plain, root) for root in roots if plain.startswith(f"{root}{os.sep}")), path)
     try:
         return plain_path(cell)
     except PathError as error:
-        tail = tail_in(images, cell)
-        hint = f" {tail[0]!r} is there: take {tail[1]!r} off the paths in the table." if tail else ""
+        images = next(iter(roots))
+        tail = tail_in(Path(images), cell)
+        hint = f" {tail[0]!r} is there: remove {tail[1]!r} from the paths in the table." if tail else ""
         raise SourceError(
-            f"Row {row} of {table.name}: {error}, and absolute ones below {str(images)!r}.{hint} Set "
+            f"Row {row} of {table.name}: {error}, and absolute ones below {images!r}.{hint} Set "
             "data.source.images to the folder that all paths start at, or correct the paths."
         ) from None
-
-
-def _splits(columns: "pd.DataFrame", column: str | None) -> list[str | None]:
-    """train, val, test or None of each row; None where the cell is empty or the source has no such column."""
-    if column is None:
-        return [None] * len(columns)
-    cells = columns[column_named(columns, column, "data.source.split")]
-    meaning = {cell: official_split(cell) for cell in cells.unique()}
-    unknown = {cell: int((cells == cell).sum()) for cell, split in meaning.items() if cell and split is None}
-    if unknown:
-        raise SourceError(
-            f"Column {column!r} names the split, and holds the unknown values (with their rows) {unknown}. "
-            "Allowed are train, val and test, or an empty cell; correct the table or set data.source.split to null."
-        )
-    return [meaning[cell] for cell in cells]

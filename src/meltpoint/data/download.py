@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,6 @@ from meltpoint.data.mask_labels import (
     mask_path,
     masked_label,
     note_turned,
-    palettes_of,
     with_masks,
 )
 from meltpoint.data.read_source import read_source
@@ -64,9 +64,9 @@ class Dataset:
 def download_dataset(data: Data, raw: Path, report: Path, inspect: Inspect, normalise: Normalise) -> Dataset:
     """Read the source, make the labels, and write every image that `inspect` can decode into shards in `raw`.
 
-    `inspect(content or path, max_megapixels)` says what a picture is, or raises a UserError with a `.reason`.
+    `inspect(content or path, max_megapixels)` describes a picture, or raises a UserError with a `.reason`.
     `normalise(origin, label, (width, height))` gives a mask as a file of class ids, and the pixels of each class and of
-    none (C + 1,), or raises such an error. What was met is written to the file `report`, also when there are too many
+    none (C + 1,), or raises such an error. The findings are written to the file `report`, also when there are too many
     unusable images to go on.
 
     Raises:
@@ -79,10 +79,10 @@ def download_dataset(data: Data, raw: Path, report: Path, inspect: Inspect, norm
     try:
         listing = read_source(data.source, SCRATCH.absolute())
         table, classes = _labelled(listing, data)
-        named = read_names(data.names, classes)
+        names, notes = read_names(data.names, classes)
         missing = written_missing(listing.columns, data.labels, listing.stated)
-        listing = replace(listing, notes=listing.notes + named.notes + missing)
-        table, repeated = _once(table)
+        listing = replace(listing, notes=listing.notes + notes + missing)
+        table, repeated = _drop_repeated(table)
         _check_room(table, raw)
         if masked:
             _check_mask_paths(table)
@@ -90,28 +90,24 @@ def download_dataset(data: Data, raw: Path, report: Path, inspect: Inspect, norm
             check = partial(check_image, data.max_megapixels, inspect, normalise, masked)
             samples, unusable, images = _stored(table, check, masked, folder)
             unusable = sorted(listing.unusable + unusable, key=lambda skipped: skipped.path)
-            met = build_report(listing, samples, classes, unusable, repeated) | {"bad_allowed": data.max_bad}
-            depths = _describe_pixels(met, images, masked)
-            write_json(report, met)
-            _check_bad(unusable, table, data.max_bad, report)
+            found = build_report(listing, samples, classes, unusable, repeated) | {"bad_allowed": data.max_bad}
+            ranges = [image.seen.range for image in images if image.seen.range]
+            depths, turned = choose_depths(ranges), sum(image.seen.turned for image in images)
+            found["depth"] = describe_depths(ranges, depths)
+            found["turned"] = {"images": turned, "with_masks": turned if masked else 0}
+            found["pixels"] = {masked.name: count_pixels(masked, [one.pixels for one in images])} if masked else {}
+            found["notes"] = [*found["notes"], *note_depths(ranges, depths), *(note_turned(turned) if masked else [])]
+            write_json(report, found)
+            if len(unusable) > data.max_bad:
+                raise DatasetError(_about_unusable(unusable, table, data.max_bad, report))
             if masked:
-                check_void(masked, met["pixels"][masked.name])
-            check_counts(met["labels"])
+                check_void(masked, found["pixels"][masked.name])
+            check_counts(found["labels"])
     finally:
         shutil.rmtree(SCRATCH, ignore_errors=True)
-    samples, palettes = check_samples(samples, classes), palettes_of(data.labels)
-    return Dataset(samples, classes, named.names, palettes, depths, met, closing_sentence(met))
-
-
-def _describe_pixels(met: dict[str, Any], images: list[CheckedImage], masked: Masked | None) -> Depths:
-    """Add to the report what was seen in the pictures themselves; the scale of those of more than 8 bits."""
-    ranges = [image.seen.range for image in images if image.seen.range]
-    depths, turned = choose_depths(ranges), sum(image.seen.turned for image in images)
-    met["depth"] = describe_depths(ranges, depths)
-    met["turned"] = {"images": turned, "with_masks": turned if masked else 0}
-    met["pixels"] = {masked.name: count_pixels(masked, [image.pixels for image in images])} if masked else {}
-    met["notes"] = [*met["notes"], *note_depths(ranges, depths), *(note_turned(turned) if masked else [])]
-    return depths
+    samples = check_samples(samples, classes)
+    palettes = {masked.name: [one.colour for one in masked.label.classes.values()]} if masked else {}
+    return Dataset(samples, classes, names, palettes, depths, found, closing_sentence(found))
 
 
 def _labelled(listing: Listing, data: Data) -> tuple[pd.DataFrame, Classes]:
@@ -129,7 +125,7 @@ def _labelled(listing: Listing, data: Data) -> tuple[pd.DataFrame, Classes]:
     return table.sort_values("path", kind="stable", ignore_index=True), classes
 
 
-def _once(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
+def _drop_repeated(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
     """One row for each path, and which rows were repeated.
 
     Raises:
@@ -146,29 +142,25 @@ def _once(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
         }
         raise DatasetError(
             f"{len(paths):,} image(s) have rows that contradict each other, first {paths[0]!r}: {different}. An image "
-            "may stand in the table more than once only if all is the same. Correct or remove a row of each."
+            "may have several rows only if they are the same. Correct or remove a row of each."
         )
-    repeats = again[again["path"].duplicated()]
-    return table.drop_duplicates("path", ignore_index=True), {
-        "rows": len(repeats),
-        "paths": sorted(set(repeats["path"])),
-    }
+    repeats = again["path"][again["path"].duplicated()]
+    repeated = {"rows": len(repeats), "paths": sorted(set(repeats))}
+    return table.drop_duplicates("path", ignore_index=True), repeated
 
 
 def _check_room(table: pd.DataFrame, raw: Path) -> None:
     """Refuse before copying what the disk cannot hold."""
-    needed = sum(_size(Path(origin)) for origin in table["origin"])
+    needed = 0
+    for origin in table["origin"]:
+        with suppress(OSError):  # what is wrong with it is reported when it is read
+            needed += Path(origin).stat().st_size
     raw.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(raw.parent).free
     if needed > free:
-        raise DatasetError(f"The images take {needed:,} bytes, and {raw.parent} has {free:,} free. Make room first.")
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0  # what is wrong with it is reported when it is read
+        raise DatasetError(
+            f"The images take {needed:,} bytes, and {raw.parent} has {free:,} free. Free some space first."
+        )
 
 
 def _check_mask_paths(table: pd.DataFrame) -> None:
@@ -211,18 +203,16 @@ def _stored(
     return samples, unusable, list(images.values())
 
 
-def _check_bad(unusable: list[Skipped], table: pd.DataFrame, allowed: int, report: Path) -> None:
-    if len(unusable) <= allowed:
-        return
+def _about_unusable(unusable: list[Skipped], table: pd.DataFrame, allowed: int, report: Path) -> str:
     shown = "\n".join(f"  {skipped.path}: {skipped.reason}" for skipped in unusable[:SHOWN])
     more = f"\n  and {len(unusable) - SHOWN:,} more" if len(unusable) > SHOWN else ""
     total = len(set(table["path"]) | {skipped.path for skipped in unusable})
     missing = [skipped.path for skipped in unusable if skipped.reason == "no such file"]
     hint = _about_missing(table, missing, len(missing) == total) if missing and len(table) else ""
     fix = "Fix or remove them in the source"
-    few = 2 * len(unusable) <= total  # where most fail, it is most likely the source that is not what it is taken for
+    few = 2 * len(unusable) <= total  # where most fail, most likely the source is wrong
     fix += f", or set data.max_bad to {len(unusable)}." if few else ", or name another one."
-    raise DatasetError(
+    return (
         f"{len(unusable):,} of {total:,} images cannot be used, and data.max_bad allows {allowed:,}:\n"
         f"{shown}{more}{hint}\nAll are listed in {report}. {fix}"
     )
@@ -233,7 +223,7 @@ def _about_missing(table: pd.DataFrame, missing: list[str], none: bool) -> str:
     origin = Path(str(table["origin"][table["path"] == missing[0]].iloc[0]))
     if tail := tail_in(Path(str(origin).removesuffix(missing[0])), missing[0]):
         return (
-            f"\n{origin} does not exist. {tail[0]!r} is there: take {tail[1]!r} off the paths in the table, or set"
+            f"\n{origin} does not exist. {tail[0]!r} is there: remove {tail[1]!r} from the paths in the table, or set"
             f" data.source.images to the folder that they start at."
         )
     found = nearest_file(origin)

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 import requests
 
-from meltpoint.data.link_lists import Flaw, Link, read_links
+from meltpoint.data.link_lists import Link, read_links
 from meltpoint.data.listing import shortened
 from meltpoint.errors import UserError
 from meltpoint.files import whole_file, write_json
@@ -38,19 +38,11 @@ class LinkDownloadError(UserError, RuntimeError):
 class Outcome:
     """The result for a link, or for a line that is no link; `silent`: its host did not answer."""
 
-    link: Link | Flaw
+    link: Link
     state: State
-    reason: str
-    bytes: int
-    silent: bool
-
-
-@dataclass(frozen=True)
-class LinkReport:
-    """sentence: the result; report: a JSON with the counts by class, beside it a CSV with every link."""
-
-    sentence: str
-    report: Path
+    reason: str = ""
+    bytes: int = 0
+    silent: bool = False
 
 
 class HostQueue:
@@ -88,7 +80,7 @@ def download_links(
     retries: int,
     max_megabytes: float,
     pause: Wait | None = None,
-) -> LinkReport:
+) -> str:
     """Download the images of the links in `lists` (a folder of .txt files, or one) to `into`, as `folder/file.jpg`.
 
     Existing images are not downloaded again, so a run that was stopped continues where it was. `parallel` images are
@@ -96,7 +88,7 @@ def download_links(
     that may be temporary are tried again `retries` times, after pauses that double, or as long as the server says. What
     is no image, or larger than `max_megabytes` (10**6 bytes), is not kept. `into`/fetch.json counts the results by
     class, and `into`/fetch.csv lists the result for each link; both are written too when Ctrl-C ends it. `pause`
-    replaces the pauses in tests.
+    replaces the pauses in tests. Returns a summary in a sentence.
 
     Raises:
         LinksError: there are no links.
@@ -111,14 +103,24 @@ def download_links(
     except OSError as error:
         raise LinkDownloadError(
             f"{error.filename or into} cannot be read or written: {error.strerror}. What came so far is kept in "
-            f"{into}. Make room or grant permission, then run it again: it goes on from there."
+            f"{into}. Free some space or grant permission, then run it again: it goes on from there."
         ) from None
-    return LinkReport(_sentence(report, into), into / "fetch.json")
+    shown = ", ".join(f"{reason} {count:,}" for reason, count in list(report["reasons"].items())[:SHOWN])
+    bare = [label for label, own in report["classes"].items() if not own["fetched"] + own["there"]]
+    reasons = f" ({shown})" if shown else ""
+    rest = f", {report['not_tried']:,} not tried" if report["not_tried"] else ""
+    without = f"; without any image: {shortened(bare)}" if bare else ""
+    n_classes = len(report["classes"])
+    return (
+        f"{report['fetched']:,} of {report['links']:,} images fetched, {report['bytes'] / 1e6:,.1f} MB, "
+        f"{report['there']:,} were there, {report['dead']:,} links are dead{rest}{reasons}; {n_classes - len(bare)} of "
+        f"{n_classes} classes have images{without}; all of it is in {into / 'fetch.json'} and fetch.csv"
+    )
 
 
 def _download(lists: Path, into: Path, parallel: int, policy: RetryPolicy, pause: Wait | None) -> dict[str, Any]:
     links, flaws = read_links(lists)
-    outcomes = [Outcome(flaw, "dead", flaw.reason, 0, silent=False) for flaw in flaws]
+    outcomes = [Outcome(flaw, "dead", flaw.flaw) for flaw in flaws]
     done: set[str] = set()
     stop = Event()
     try:
@@ -129,7 +131,7 @@ def _download(lists: Path, into: Path, parallel: int, policy: RetryPolicy, pause
                     outcomes.append(outcome)
                     done.add(outcome.link.path)
     finally:
-        outcomes += [Outcome(link, "not tried", "ended", 0, silent=False) for link in links if link.path not in done]
+        outcomes += [Outcome(link, "not tried", "ended") for link in links if link.path not in done]
         report = _write(sorted(outcomes, key=lambda one: (one.link.label, one.link.path)), into)
     return report
 
@@ -140,8 +142,13 @@ def _outcomes(
     """The result of each link, as it arrives; closing this generator stops the work too."""
     missing = []
     for link in links:
-        if _is_there(into / link.path):
-            yield Outcome(link, "there", "", 0, silent=False)
+        try:
+            with (into / link.path).open("rb") as file:
+                is_there = is_image(file.read(16))
+        except OSError:
+            is_there = False
+        if is_there:
+            yield Outcome(link, "there")
         else:
             missing.append(link)
     queue, running = HostQueue(missing), dict[Future[Outcome], Link]()
@@ -156,7 +163,7 @@ def _outcomes(
                     host, outcome = running.pop(future).host, future.result()
                     yield outcome
                     for given_up in queue.finish(host, outcome.silent):
-                        yield Outcome(given_up, "not tried", f"its host was silent {SILENT} times", 0, silent=True)
+                        yield Outcome(given_up, "not tried", f"its host was silent {SILENT} times", silent=True)
         finally:
             stop.set()
 
@@ -166,38 +173,28 @@ def _fetch(session: requests.Session, into: Path, policy: RetryPolicy, wait: Wai
     target = into / link.path
     try:
         if not target.parent.resolve().is_relative_to(into.resolve()):
-            return Outcome(link, "dead", "a link on the disk leads out of the folder", 0, silent=False)
-        return Outcome(link, "fetched", "", download_image(session, link.url, target, policy, wait), silent=False)
+            return Outcome(link, "dead", "a link on the disk leads out of the folder")
+        return Outcome(link, "fetched", bytes=download_image(session, link.url, target, policy, wait))
     except DownloadError as error:
-        return Outcome(link, "dead", error.reason, 0, error.silent)
+        return Outcome(link, "dead", error.reason, silent=error.silent)
     except StoppedError:
-        return Outcome(link, "not tried", "ended", 0, silent=False)
+        return Outcome(link, "not tried", "ended")
     except OSError as error:
         if error.errno not in UNNAMEABLE:
             raise
-        return Outcome(link, "dead", f"cannot be written: {error.strerror}", 0, silent=False)
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return is_image(file.read(16))
-    except OSError:
-        return False
+        return Outcome(link, "dead", f"cannot be written: {error.strerror}")
 
 
 def _write(outcomes: Sequence[Outcome], into: Path) -> dict[str, Any]:
     """Write fetch.csv and fetch.json; what the latter holds."""
-    states: Counter[str] = Counter(outcome.state for outcome in outcomes)
-    classes: dict[str, Counter[str]] = {}
+    classes: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
-        classes.setdefault(outcome.link.label, Counter())[outcome.state] += 1
+        classes.setdefault(outcome.link.label, []).append(outcome)
     report = {
-        "links": len(outcomes),
-        **_counted(states),
+        **_count_states(outcomes),
         "bytes": sum(outcome.bytes for outcome in outcomes),
         "reasons": dict(Counter(outcome.reason for outcome in outcomes if outcome.reason).most_common()),
-        "classes": {label: {"links": own.total(), **_counted(own)} for label, own in sorted(classes.items())},
+        "classes": {label: _count_states(own) for label, own in sorted(classes.items())},
     }
     with whole_file(into / "fetch.csv") as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
@@ -207,19 +204,6 @@ def _write(outcomes: Sequence[Outcome], into: Path) -> dict[str, Any]:
     return report
 
 
-def _counted(states: Counter[str]) -> dict[str, int]:
-    return {state.replace(" ", "_"): states[state] for state in get_args(State)}
-
-
-def _sentence(report: dict[str, Any], into: Path) -> str:
-    shown = ", ".join(f"{reason} {count:,}" for reason, count in list(report["reasons"].items())[:SHOWN])
-    bare = [label for label, own in report["classes"].items() if not own["fetched"] + own["there"]]
-    lost = f" ({shown})" if shown else ""
-    rest = f", {report['not_tried']:,} not tried" if report["not_tried"] else ""
-    without = f"; without any image: {shortened(bare)}" if bare else ""
-    n_classes = len(report["classes"])
-    return (
-        f"{report['fetched']:,} of {report['links']:,} images fetched, {report['bytes'] / 1e6:,.1f} MB, "
-        f"{report['there']:,} were there, {report['dead']:,} links are dead{rest}{lost}; {n_classes - len(bare)} of "
-        f"{n_classes} classes have images{without}; all of it is in {into / 'fetch.json'} and fetch.csv"
-    )
+def _count_states(outcomes: Sequence[Outcome]) -> dict[str, int]:
+    states = Counter(outcome.state for outcome in outcomes)
+    return {"links": len(outcomes), **{state.replace(" ", "_"): states[state] for state in get_args(State)}}

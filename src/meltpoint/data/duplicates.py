@@ -7,13 +7,15 @@ two and 20,000 half a minute, besides decoding; 100,000 (40 billion comparisons 
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meltpoint.arrays import Pixels
 from meltpoint.data.perceptual_hash import (
+    SIDE,
     Detail,
     Hashes,
     agreement,
@@ -35,12 +37,22 @@ CHECKED = 1024  # candidate pairs whose pixels are in memory at once
 
 
 def find_duplicates(files: list[str], read: Callable[[str], Pixels], settings: Duplicates) -> list[Duplicate]:
-    """Pairs of duplicates among `files`, sorted; `read` gives a picture as uint8 (H, W).
+    """Pairs of duplicates among `files`, sorted; `read` gives a picture as uint8 (H, W), in several threads.
 
     Of pictures with equal pixels each is paired with the first of them, and only that one is compared with others. A
     picture without any detail has no near-duplicates.
     """
-    digests, details = _read_all(files, read)
+    digests: list[bytes] = []
+    details = np.zeros((len(files), SIDE, SIDE), dtype=np.int8)
+
+    def look(path: str) -> tuple[bytes, Detail]:
+        grey = np.ascontiguousarray(read(path))
+        return hashlib.sha256(repr(grey.shape).encode() + grey.tobytes()).digest(), detail_of(grey)
+
+    looks = map_ahead(look, files, AHEAD, None)
+    for row, (digest, detail) in enumerate(track(looks, "look for duplicates", len(files))):
+        digests.append(digest)
+        details[row] = detail
     first_of: dict[bytes, int] = {}
     for row, digest in enumerate(digests):
         first_of.setdefault(digest, row)
@@ -51,54 +63,36 @@ def find_duplicates(files: list[str], read: Callable[[str], Pixels], settings: D
     ]
     compared = np.array([row for row in first_of.values() if details[row].any()], dtype=np.int64)
     sample = np.argsort([digests[row] for row in compared], kind="stable")  # so that the order of files does not matter
-    near = _near(details[compared], sample, settings) if len(compared) > 1 else []
-    named = [
-        Duplicate(
-            int(compared[one]), int(compared[two]), exact=False, turn=TURNS[turn], correlation=agree, distance=bits
-        )
-        for one, two, turn, agree, bits in near
-    ]
+    near = _find_near(details[compared], sample, settings) if len(compared) > 1 else []
+    named = [replace(pair, first=int(compared[pair.first]), second=int(compared[pair.second])) for pair in near]
     return sorted(exact + named, key=lambda pair: (pair.first, pair.second))
 
 
-def _read_all(files: list[str], read: Callable[[str], Pixels]) -> tuple[list[bytes], Detail]:
-    """A digest of the pixels and the detail of every picture; decoding runs in threads."""
-    digests: list[bytes] = []
-    details = np.zeros((len(files), *detail_of(np.zeros((1, 1), dtype=np.uint8)).shape), dtype=np.int8)
-
-    def look(path: str) -> tuple[bytes, Detail]:
-        grey = np.ascontiguousarray(read(path))
-        return hashlib.sha256(repr(grey.shape).encode() + grey.tobytes()).digest(), detail_of(grey)
-
-    looks = map_ahead(look, files, AHEAD, None)
-    for row, (digest, detail) in enumerate(track(looks, "look for duplicates", len(files))):
-        digests.append(digest)
-        details[row] = detail
-    return digests, details
-
-
-def _near(details: Detail, sample: NDArray[np.int64], settings: Duplicates) -> list[tuple[int, int, int, float, int]]:
-    """Rows of near-duplicates: first, second, turn, correlation, distance; of several turns the best one."""
+def _find_near(details: Detail, sample: NDArray[np.int64], settings: Duplicates) -> list[Duplicate]:
+    """Pairs of rows of `details` that are near-duplicates; of several turns the best one."""
     remove_common(details, sample, settings.common)
-    best: dict[tuple[int, int], tuple[float, int, int]] = {}
-    hashes = hash_details(details)
+    words = np.ascontiguousarray(hash_details(details).transpose(0, 2, 1))  # (8, 4, N)
     blocks = [(turn, start) for turn in range(len(TURNS)) for start in range(0, len(details), ROWS)]
-    for (turn, _), candidates in zip(blocks, _proposed(hashes, blocks, settings.hash_distance), strict=True):
-        for one, two, agree, bits in _decided(details, turn, candidates, settings.correlation):
-            best[one, two] = max(best.get((one, two), (-1.0, 0, 0)), (agree, -turn, bits))
-    return [(one, two, -turn, agree, bits) for (one, two), (agree, turn, bits) in sorted(best.items())]
-
-
-def _proposed(hashes: Hashes, blocks: list[tuple[int, int]], limit: int) -> Iterator[Candidates]:
-    """For each block of rows and turn, the pairs whose hashes (8, N, 4) differ in at most `limit` bits."""
-    words = np.ascontiguousarray(hashes.transpose(0, 2, 1))  # (8, 4, N)
 
     def compare(block: tuple[int, int]) -> Candidates:
         turn, start = block
-        return _close(words[0, :, start : start + ROWS], words[turn], start, limit)
+        return _close(words[0, :, start : start + ROWS], words[turn], start, settings.hash_distance)
 
     workers = os.cpu_count() or 1
-    yield from track(map_ahead(compare, blocks, 8 * workers, workers), "compare hashes", len(blocks), unit="block")
+    close = track(map_ahead(compare, blocks, 8 * workers, workers), "compare hashes", len(blocks), unit="block")
+    best: dict[tuple[int, int], tuple[float, int, int]] = {}
+    for (turn, _), (first, second, distance) in zip(blocks, close, strict=True):
+        for start in range(0, len(first), CHECKED):
+            part = slice(start, start + CHECKED)
+            agree = agreement(details[first[part]], turned(details[second[part]], turn)).round(4)
+            for row in np.flatnonzero(agree >= settings.correlation):
+                pair = int(first[start + row]), int(second[start + row])
+                found = float(agree[row]), -turn, int(distance[start + row])
+                best[pair] = max(best.get(pair, (-1.0, 0, 0)), found)
+    return [
+        Duplicate(one, two, exact=False, turn=TURNS[-turn], correlation=agree, distance=bits)
+        for (one, two), (agree, turn, bits) in best.items()
+    ]
 
 
 def _close(rows: Hashes, columns: Hashes, start: int, limit: int) -> Candidates:
@@ -116,13 +110,3 @@ def _close(rows: Hashes, columns: Hashes, start: int, limit: int) -> Candidates:
         )
     first, second, distance = np.concatenate(found, axis=1)
     return first, second, distance
-
-
-def _decided(details: Detail, turn: int, candidates: Candidates, least: float) -> Iterator[tuple[int, int, float, int]]:
-    """The candidates whose details agree: first, second, correlation, distance."""
-    first, second, distance = candidates
-    for start in range(0, len(first), CHECKED):
-        part = slice(start, start + CHECKED)
-        agree = agreement(details[first[part]], turned(details[second[part]], turn)).round(4)
-        for row in np.flatnonzero(agree >= least) + start:
-            yield int(first[row]), int(second[row]), float(agree[row - start]), int(distance[row])

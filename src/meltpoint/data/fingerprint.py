@@ -1,6 +1,6 @@
 """Whether the files that params.yaml names are those that were read: those of a source by names, sizes and times.
 
-A weight file counts by its content: it is one file, and to train again because it was copied or installed anew is dear.
+A weight file counts by its content: it is one file, and training again because it was copied or reinstalled is costly.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, assert_never
 
 from meltpoint.data.delimited import column_named, read_cells
-from meltpoint.data.listing import SourceError, locate, repository
+from meltpoint.data.listing import locate, repository
 from meltpoint.data.packages import find_package
 from meltpoint.files import sha256_of, whole_folder, write_json
 from meltpoint.params.data import (
@@ -20,7 +20,6 @@ from meltpoint.params.data import (
     Data,
     FolderSource,
     MasksSource,
-    NameTable,
     PackageSource,
     Source,
     Yoga82Source,
@@ -68,15 +67,20 @@ class Fingerprint:
 def fingerprint(data: Data, weights: Mapping[str, Weights], taps: Mapping[str, list[Any]]) -> Fingerprint:
     """Look at each file that `download` reads: of folders at every one below, of tables at those that they name.
 
-    And at the files of `weights`, by encoder. What lies at an address has no entry: params.yaml says its sha256.
-    `taps` are only written down: what each encoder is asked for, as JSON can hold it.
+    And at the files of `weights`, by encoder. What lies at a URL has no entry: params.yaml has its sha256.
+    `taps` are only written down: what each encoder has to give, as JSON can hold it.
 
     Raises:
         SourceError: a folder, a table, or its column of paths is not there.
     """
     parts = {"source": _sum(_source_entries(data.source))}
     for label, table in data.names.items():
-        parts[f"names.{label}"] = _sum([_entry("table", _find_names(table, f"data.names.{label}"))])
+        place = f"data.names.{label}"
+        if table.package is None:
+            path = locate(table.table, f"{place}.table")
+        else:
+            path = find_package(table.package, table.table, place) / table.table
+        parts[f"names.{label}"] = _sum([_entry("table", path)])
     used = {
         name: {"weights": _sum(_weights_entries(own, f"encoders.{name}.weights")), "taps": taps[name]}
         for name, own in weights.items()
@@ -84,33 +88,21 @@ def fingerprint(data: Data, weights: Mapping[str, Weights], taps: Mapping[str, l
     return Fingerprint(parts, used)
 
 
-def _find_names(table: NameTable, place: str) -> Path:
-    if table.package is None:
-        return locate(table.table, f"{place}.table")
-    return find_package(table.package, table.table, place) / table.table
-
-
 def _weights_entries(weights: Weights, place: str) -> Iterator[Entry]:
-    """What stands in a weight file; `embed` tells if it is not there."""
-    match weights:
-        case FileWeights():
-            yield "path", _content_of(Path(weights.path))
-        case PackageWeights():
-            try:
-                yield "file", _content_of(find_package(weights.package, weights.file, place) / weights.file)
-            except SourceError:
-                yield "file", ABSENT
-        case HubWeights() | RandomWeights():
-            return
-        case _:
-            assert_never(weights)
-
-
-def _content_of(path: Path) -> str:
+    """The content of a weight file; `embed` reports if it is not there."""
+    if isinstance(weights, HubWeights | RandomWeights):
+        return
+    key = "path" if isinstance(weights, FileWeights) else "file"
     try:
-        return sha256_of(path)
+        match weights:
+            case FileWeights():
+                yield key, sha256_of(Path(weights.path))
+            case PackageWeights():
+                yield key, sha256_of(find_package(weights.package, weights.file, place) / weights.file)
+            case _:
+                assert_never(weights)
     except (OSError, ValueError):
-        return ABSENT
+        yield key, ABSENT
 
 
 def _sum(entries: Iterable[Entry]) -> dict[str, Any]:
@@ -140,21 +132,16 @@ def _source_entries(source: Source) -> Iterator[Entry]:
                     yield _entry(key, locate(path, f"data.source.{key}"))
             yield from _below("images", locate(source.images, "data.source.images"))
         case MasksSource():
-            yield from _mask_entries(source)
+            for kind, named in (("images", source.images), ("masks", source.masks), ("lists", source.lists or {})):
+                for part, path in named.items():
+                    place = locate(str(Path(source.path, path)), f"data.source.{kind}.{part}")
+                    yield from _below(f"{kind}.{part}", place)
         case _:
             assert_never(source)
 
 
-def _mask_entries(source: MasksSource) -> Iterator[Entry]:
-    for kind, folders in (("images", source.images), ("masks", source.masks)):
-        for part, folder in folders.items():
-            yield from _below(f"{kind}.{part}", locate(str(Path(source.path, folder)), f"data.source.{kind}.{part}"))
-    for split, path in (source.lists or {}).items():
-        yield _entry(f"lists.{split}", locate(str(Path(source.path, path)), f"data.source.lists.{split}"))
-
-
 def _table_entries(source: CsvSource | PackageSource, table: Path, images: Path) -> Iterator[Entry]:
-    """The table and the files that it names: the folder of images may be the repository itself."""
+    """The table and the files that it names, as the folder of images may be the repository itself."""
     yield _entry("table", table)
     names, rows, _ = read_cells(table, source.separator, source.header)
     place = names.index(column_named(names, source.path, "data.source.path"))
@@ -163,7 +150,7 @@ def _table_entries(source: CsvSource | PackageSource, table: Path, images: Path)
 
 
 def _below(key: str, root: Path) -> Iterator[Entry]:
-    """Every file below a folder, but for hidden ones and what stages make; links are followed, but not in circles."""
+    """A file, or every file below a folder but hidden ones and what stages make; links are followed, not in circles."""
     if not root.is_dir():
         yield _entry(key, root)
         return
@@ -171,7 +158,12 @@ def _below(key: str, root: Path) -> Iterator[Entry]:
     waiting: list[tuple[str, str, tuple[str, ...]]] = [(str(root), key, (os.path.realpath(root),))]
     while waiting:
         folder, name, above = waiting.pop()
-        for entry in _scan(folder):
+        try:
+            with os.scandir(folder) as opened:
+                entries = list(opened)
+        except OSError:  # `download` reports that it cannot be read
+            continue
+        for entry in entries:
             inside = f"{name}/{entry.name}"
             if entry.name.startswith(".") or entry.path in made:
                 continue
@@ -181,15 +173,6 @@ def _below(key: str, root: Path) -> Iterator[Entry]:
                 waiting.append((entry.path, inside, above))
             elif (real := os.path.realpath(entry.path)) not in above:
                 waiting.append((entry.path, inside, (*above, real)))
-
-
-def _scan(folder: str) -> list[os.DirEntry[str]]:
-    """The entries of a folder; none where it may not be read, which `download` tells."""
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except OSError:
-        return []
 
 
 def _entry(name: str, path: Path) -> Entry:

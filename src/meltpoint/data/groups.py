@@ -1,7 +1,6 @@
 """Images that must stay together: those of one `group`, and duplicates, also through chains of duplicates."""
 
 import hashlib
-from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,8 +15,10 @@ Links = NDArray[np.int64]  # (M, 2) positions of rows
 
 def join_groups(samples: pd.DataFrame, links: Links) -> NDArray[np.int64]:
     """A number for each row of `samples`, int64 (N,): equal where `group` is, or `links` join them in any chain."""
-    same = _same_group(samples["group"])
-    first, second = np.concatenate([links, same]).T
+    codes, _ = pd.factorize(samples["group"])
+    rows = np.flatnonzero(codes >= 0)
+    _, starts, inverse = np.unique(codes[rows], return_index=True, return_inverse=True)
+    first, second = np.concatenate([links, np.stack([rows[starts][inverse], rows], axis=1)]).T
     graph = coo_matrix((np.ones(len(first), dtype=np.int8), (first, second)), shape=(len(samples), len(samples)))
     _, numbers = connected_components(graph, directed=False)
     return np.asarray(numbers, dtype=np.int64)
@@ -46,29 +47,12 @@ def draw_groups(samples: pd.DataFrame, numbers: NDArray[np.int64], seed: int) ->
     if its path is before all of theirs and its bytes are others.
     """
     paths, names, hashes = (samples[column].to_numpy(dtype=object) for column in ("path", "group", "sha256"))
-    spoken: dict[int, str] = {}  # what is drawn from for each group
+    texts: dict[int, str] = {}  # what the number of each group is made of
     for row in np.argsort(paths, kind="stable"):
-        spoken.setdefault(int(numbers[row]), f"image:{hashes[row]}")
+        texts.setdefault(int(numbers[row]), f"image:{hashes[row]}")
     declared = samples["group"].notna().to_numpy(dtype=bool)
     named = sorted(((str(names[row]), int(numbers[row])) for row in np.flatnonzero(declared)), reverse=True)
-    spoken |= {number: f"group:{name}" for name, number in named}  # the first name comes last, and stays
-    drawn = {number: _draw(f"{seed}/{text}") for number, text in spoken.items()}
+    texts |= {number: f"group:{name}" for name, number in named}  # the first name comes last, and stays
+    hashed = {number: hashlib.sha256(f"{seed}/{text}".encode()).digest() for number, text in texts.items()}
+    drawn = {number: (int.from_bytes(digest[:8], "big") >> 11) / 2**53 for number, digest in hashed.items()}  # 53 bits
     return np.array([drawn[number] for number in numbers.tolist()], dtype=np.float64)
-
-
-def _draw(text: str) -> float:
-    """A number in 0..1, made of the first 53 bits of a hash."""
-    return (int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 11) / 2**53
-
-
-def pair_links(pairs: Sequence[tuple[int, int]]) -> Links:
-    """Pairs of row positions as an int64 array (M, 2)."""
-    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
-
-
-def _same_group(group: pd.Series) -> Links:
-    """Each row of a named group linked to the group's first row."""
-    codes, _ = pd.factorize(group)
-    rows = np.flatnonzero(codes >= 0)
-    _, first, inverse = np.unique(codes[rows], return_index=True, return_inverse=True)
-    return np.stack([rows[first][inverse], rows], axis=1).astype(np.int64)

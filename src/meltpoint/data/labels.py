@@ -1,4 +1,4 @@
-"""Raw text columns become labels: every cell is a class, or missing, or an error that names it."""
+"""Raw text columns become labels: every cell is a class, is missing, or raises an error that names it."""
 
 import math
 from collections.abc import Callable, Collection
@@ -40,13 +40,24 @@ def build_labels(
     """
     classes: Classes = {}
     built: dict[str, pd.Series] = {}
+    reserved = sorted(RESERVED | MEASURED)
     for name in _in_order(labels):
-        _check_free(name)
+        if name in reserved:
+            raise LabelError(
+                f"A label is called {name!r}, which is a column of the table of samples, as {reserved}. Rename it."
+            )
         match labels[name]:
             case EqualsLabel() as label:
                 _check_names(name, label.classes)
-                _check_members(name, label, classes[label.label])
-                built[name], classes[name] = _by_equality(built[label.label], label), label.classes
+                known, other = classes[label.label], built[label.label]
+                if unknown := [one for one in label.is_in if one not in known]:
+                    raise LabelError(
+                        f"data.labels.{name}.is_in names {unknown[0]!r}, and label {label.label!r} has no such class; "
+                        f"it has {shortened(known)}.{nearest(unknown[0], known)} Correct it."
+                    )
+                first, second = label.classes  # the second where the other label is one of `is_in`
+                chosen = pd.Series(first, index=other.index, dtype="string").mask(other.isin(label.is_in), second)
+                built[name], classes[name] = chosen.where(other.notna()), label.classes
             case MaskLabel() as label:
                 check_mask_label(name, label)
                 built[name], classes[name] = _column(rows, name, label.column), list(label.classes)
@@ -64,7 +75,7 @@ def count_classes(samples: pd.DataFrame, classes: Classes) -> dict[str, dict[str
 
 
 def check_counts(counts: dict[str, dict[str, int]]) -> None:
-    """Refuse labels that teach nothing.
+    """Refuse labels that nothing can be learned from.
 
     Raises:
         LabelError: a label has fewer than two classes, or a class without an image.
@@ -155,30 +166,6 @@ def _from_column(rows: pd.DataFrame, name: str, label: ColumnLabel, stated: bool
     return cells.map(found).astype("string"), classes
 
 
-def _by_equality(other: pd.Series, label: EqualsLabel) -> pd.Series:
-    """The first class, the second where the other label is one of `is_in`, missing where it is missing."""
-    first, second = label.classes
-    chosen = pd.Series(first, index=other.index, dtype="string").mask(other.isin(label.is_in), second)
-    return chosen.where(other.notna())
-
-
-def _check_members(name: str, label: EqualsLabel, known: list[str]) -> None:
-    for one in label.is_in:
-        if one not in known:
-            raise LabelError(
-                f"data.labels.{name}.is_in names {one!r}, and label {label.label!r} has no such class; it has "
-                f"{shortened(known)}.{nearest(one, known)} Correct it."
-            )
-
-
-def _check_free(name: str) -> None:
-    reserved = sorted(RESERVED | MEASURED)
-    if name in reserved:
-        raise LabelError(
-            f"A label is called {name!r}, which the table of samples needs itself, as {reserved}. Rename it."
-        )
-
-
 def _column(rows: pd.DataFrame, name: str, column: str) -> pd.Series:
     """The cells of a raw column as text, never missing."""
     if column not in rows.columns:
@@ -202,59 +189,48 @@ def _is_missing(cell: str, label: ColumnLabel) -> bool:
 
 
 def _rule(name: str, label: ColumnLabel, known: list[str]) -> Rule:
+    """The classes of a label, and what gives the class of a cell; `known` are the cells of its column."""
+    classes = sorted(known) if label.classes is None else list(label.classes)
+    _check_names(name, classes)
     match label:
         case NamesLabel():
-            return _by_name(name, label, known)
+            if label.classes is None and (alike := find_confusable(classes)):
+                shown = "; ".join(escaped(group) for group in alike[:SHOWN])
+                raise LabelError(
+                    f"Label {name!r} has classes that no person can tell apart: {shown}. They are most likely the "
+                    "same, and differ in capitals, blanks, or letters that look alike (here as escapes). Make them one "
+                    f"in the source, or list them in data.labels.{name}.classes if they are meant."
+                )
+            return classes, {one: one for one in classes}.get
         case ValuesLabel():
-            return _by_value(name, label)
+            values = sorted((value, one) for one, value in label.classes.items())
+            for (low, first), (high, second) in pairwise(values):
+                if _equal(low, high):
+                    raise LabelError(
+                        f"Label {name!r} gives one number to {first!r} and {second!r}: {low}. Give each its own."
+                    )
+
+            def by_value(cell: str) -> str | None:
+                number = _number(cell)  # before names: a class may be called 1 and have the number 0
+                found = next((one for value, one in values if number is not None and _equal(number, value)), None)
+                return found or (cell if cell in classes else None)
+
+            return classes, by_value
         case ThresholdLabel():
-            return _by_threshold(name, label)
+            below, above = classes
 
+            def by_threshold(cell: str) -> str | None:
+                number = _number(cell)
+                return None if number is None else above if number >= label.at_least else below
 
-def _by_name(name: str, label: NamesLabel, known: list[str]) -> Rule:
-    names = sorted(known) if label.classes is None else label.classes
-    _check_names(name, names)
-    if label.classes is None and (alike := find_confusable(names)):
-        shown = "; ".join(escaped(group) for group in alike[:SHOWN])
-        raise LabelError(
-            f"Label {name!r} has classes that no person can tell apart: {shown}. They are most likely the same, and "
-            "differ in capitals, blanks, or letters that look alike (here as escapes). Make them one in the source, or "
-            f"list them in data.labels.{name}.classes if they are meant."
-        )
-    return names, {one: one for one in names}.get
-
-
-def _by_value(name: str, label: ValuesLabel) -> Rule:
-    values = sorted((value, one) for one, value in label.classes.items())
-    for (low, first), (high, second) in pairwise(values):
-        if _equal(low, high):
-            raise LabelError(f"Label {name!r} gives one number to {first!r} and {second!r}: {low}. Give each its own.")
-    _check_names(name, list(label.classes))
-
-    def meaning(cell: str) -> str | None:
-        number = _number(cell)  # before names: a class may be called 1 and have the number 0
-        found = next((one for value, one in values if number is not None and _equal(number, value)), None)
-        return found or (cell if cell in label.classes else None)
-
-    return list(label.classes), meaning
-
-
-def _by_threshold(name: str, label: ThresholdLabel) -> Rule:
-    _check_names(name, label.classes)
-    below, above = label.classes
-
-    def meaning(cell: str) -> str | None:
-        number = _number(cell)
-        return None if number is None else above if number >= label.at_least else below
-
-    return label.classes, meaning
+            return classes, by_threshold
 
 
 def _check_names(name: str, names: list[str]) -> None:
     flawed = sorted({one for one in names if not one.strip() or names.count(one) > 1})
     if flawed:
         raise LabelError(
-            f"Label {name!r} has the classes {names}; {flawed} is empty or stands twice. Give each one name."
+            f"Label {name!r} has the classes {names}; {flawed} is empty or repeated. Give each class one name."
         )
 
 
@@ -287,7 +263,7 @@ def _about_unknown(name: str, label: ColumnLabel, cells: pd.Series, unknown: lis
     if twins:
         allowed += f" They look alike, and differ: {'; '.join(escaped(pair) for pair in twins)}."
     return (
-        f"Label {name!r} is made of column {label.column!r}, which holds cells it does not know:\n"
+        f"Label {name!r} is made of column {label.column!r}, which holds unknown cells:\n"
         + "\n".join(shown)
         + f"{more}\nAllowed are an empty cell and {allowed} Correct the source, or data.labels.{name}."
     )

@@ -1,7 +1,7 @@
 """Lists of links to images, a file for each class: `folder/file.jpg`, white space, an http(s) address."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,26 +18,20 @@ class LinksError(UserError, ValueError):
 
 @dataclass(frozen=True)
 class Link:
-    """An image to download: its class, its path relative to the folder of images, where it is, and on which host."""
+    """An image to download: its class, its path relative to the folder of images, where it is, and on which host.
+
+    Of a line that is no link, `flaw` says why not.
+    """
 
     label: str
     path: str
     url: str
     host: str
+    flaw: str = ""
 
 
-@dataclass(frozen=True)
-class Flaw:
-    """A line that is no link, and why."""
-
-    label: str
-    path: str
-    url: str
-    reason: str
-
-
-def read_links(lists: Path) -> tuple[list[Link], list[Flaw]]:
-    """The links of every .txt file in the folder `lists`, or of that one file; a line that is none is a Flaw.
+def read_links(lists: Path) -> tuple[list[Link], list[Link]]:
+    """The links of every .txt file in the folder `lists`, or of that one file; and the lines with a flaw.
 
     The class of a link is the first folder of its path, or the name of its list where the path has none.
 
@@ -52,17 +46,13 @@ def read_links(lists: Path) -> tuple[list[Link], list[Flaw]]:
             " or one such file. Name it as LISTS."
         )
     links: dict[str, Link] = {}
-    flaws: list[Flaw] = []
+    flaws: list[Link] = []
     for file in files:
         for line in filter(None, map(str.strip, decode_text(file.read_bytes())[0].splitlines())):
-            match _read(line, file.stem):
-                case Flaw() as flaw:
-                    flaws.append(flaw)
-                case Link() as link if link.path in links:
-                    if link != links[link.path]:
-                        flaws.append(Flaw(link.label, link.path, link.url, "another link has this path"))
-                case Link() as link:
-                    links[link.path] = link
+            link = _read(line, file.stem)
+            if not link.flaw and links.setdefault(link.path, link) != link:
+                link = replace(link, flaw="another link has this path")
+            flaws += [link] if link.flaw else []
     if not links:
         raise LinksError(
             f"None of the {len(flaws):,} lines in {str(lists)!r} is a link. Allowed is `folder/file.jpg`, white space,"
@@ -71,23 +61,19 @@ def read_links(lists: Path) -> tuple[list[Link], list[Flaw]]:
     return list(links.values()), flaws
 
 
-def _read(line: str, stem: str) -> Link | Flaw:
+def _read(line: str, stem: str) -> Link:
     match = LINE.fullmatch(line)
     if match is None:
-        return Flaw(stem, printable(line[:200]), "", "no address in the line")
+        return Link(stem, printable(line[:200]), "", "", "no address in the line")
     path, url = match["path"], match["url"]
     try:
         plain = plain_path(path)
     except PathError as error:
-        return Flaw(stem, printable(path[:200]), url, str(error))
+        return Link(stem, printable(path[:200]), url, "", str(error))
     label = plain.split("/", 1)[0] if "/" in plain else stem
-    host = _host(url)
-    return Link(label, plain, url, host) if host else Flaw(label, plain, url, "no http(s) address")
-
-
-def _host(url: str) -> str | None:
     try:
         parts = urlsplit(url)
-        return parts.hostname if parts.scheme.lower() in ("http", "https") else None
+        host = parts.hostname if parts.scheme.lower() in ("http", "https") else None
     except ValueError:
-        return None
+        host = None
+    return Link(label, plain, url, host) if host else Link(label, plain, url, "", "no http(s) address")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from meltpoint.errors import UserError
 from meltpoint.params.data import Label, MaskLabel
-from meltpoint.tables import Palettes, mask_column, say_present
+from meltpoint.tables import mask_column, say_present
 
 FOLDER = "masks"  # in the shards of data/raw
 IGNORED = "(ignored)"  # what the report calls pixels of no class
@@ -19,7 +19,7 @@ Pixels = NDArray[np.int64]  # (N, C + 1) pixels of each class, the last of ignor
 
 
 class VoidError(UserError, ValueError):
-    """Masks in which what was taken for void is most likely a class."""
+    """Masks in which `void` is most likely a class."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,6 @@ class Masked:
 def masked_label(labels: dict[str, Label]) -> Masked | None:
     """The label of masks, if there is one (params allow one at most)."""
     return next((Masked(name, label) for name, label in labels.items() if isinstance(label, MaskLabel)), None)
-
-
-def palettes_of(labels: dict[str, Label]) -> Palettes:
-    """The colours of the classes of each label of masks, in their order."""
-    masked = masked_label(labels)
-    return {masked.name: [one.colour for one in masked.label.classes.values()]} if masked else {}
 
 
 def mask_path(path: str) -> str:
@@ -65,7 +59,7 @@ def count_pixels(masked: Masked, pixels: Sequence[Sequence[int]]) -> dict[str, i
 
 
 def check_void(masked: Masked, pixels: dict[str, int]) -> None:
-    """Refuse masks of one class and void, as those of 0 and 255 where 255 is said to be void.
+    """Refuse masks of one class and void, as those of 0 and 255 where 255 is listed as void.
 
     Raises:
         VoidError: no two classes have pixels, and some pixels are ignored.
@@ -77,7 +71,7 @@ def check_void(masked: Masked, pixels: dict[str, int]) -> None:
         raise VoidError(
             f"The masks of {masked.name!r} hold no pixel of {empty}: besides {shown or 'nothing'} there are "
             f"{ignored:,} pixels of void {masked.label.void}, which are ignored. If void is what an object is painted "
-            f"with, as 255 in masks of 0 and 255, give it to the class as its `{code}`, and take it out of "
+            f"with, as 255 in masks of 0 and 255, give it to the class as its `{code}`, and remove it from "
             f"data.labels.{masked.name}.void."
         )
 

@@ -10,7 +10,7 @@ from meltpoint.data.listing import SourceError, nearest
 def find_package(package: str, file: str, place: str) -> Path:
     """The folder of a package, of several the one that holds `file`; `place` is the section of params.yaml.
 
-    Finding it does not import it (only the packages above a dotted name).
+    The package is not imported (only those above a dotted name).
 
     Raises:
         SourceError: it is not installed, or is no package.
@@ -42,7 +42,7 @@ def require_entry(root: Path, path: str, key: str, package: str) -> Path:
         entry.name for entry in sorted(root.iterdir())
     ]
     raise SourceError(
-        f"{key} is {path!r}, and the package {package!r} holds no such thing; there are {held[:20]}."
+        f"{key} is {path!r}, which is not in the package {package!r}; there are {held[:20]}."
         f"{nearest(path, held)} Correct it; it is relative to the package."
     )
 

@@ -33,10 +33,14 @@ def turned(details: Detail, turn: int) -> Detail:
 def detail_of(grey: Pixels) -> Detail:
     """The fine detail of a uint8 (H, W) picture, int8 (SIDE, SIDE); all zero for a blank one.
 
-    A band of frequencies (difference of two Gaussians) without the mean of each row and column (stripes), divided by
-    its local strength, so that a faint grain counts like a strong edge, and cut off at 1.5.
+    Of the picture squashed to CANVAS x CANVAS it is a band of frequencies (difference of two Gaussians) without the
+    mean of each row and column (stripes), divided by its local strength, so that a faint grain counts like a strong
+    edge, and cut off at 1.5.
     """
-    band = _blurred(_small(grey), 0.5)
+    if min(grey.shape) > 8 * CANVAS:  # a large one in two steps, so that no large float copy of it is made
+        grey = np.asarray(cv2.resize(grey, (8 * CANVAS, 8 * CANVAS), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    small = cv2.resize(grey.astype(np.float32), (CANVAS, CANVAS), interpolation=cv2.INTER_AREA)
+    band = _blurred(np.asarray(small, dtype=np.float32), 0.5)
     band = band - _blurred(band, 2.0)
     band = band - band.mean(0, keepdims=True) - band.mean(1, keepdims=True) + band.mean()
     band = np.clip(band / np.sqrt(_blurred(band * band, 3.0) + 1.0), -1.5, 1.5)
@@ -120,14 +124,6 @@ def _unit(rows: NDArray[np.generic]) -> NDArray[np.float32]:
     length = np.linalg.norm(values, axis=1, keepdims=True)
     unit: NDArray[np.float32] = np.divide(values, length, out=np.zeros_like(values), where=length > 1e-6)
     return unit
-
-
-def _small(grey: Pixels) -> NDArray[np.float32]:
-    """The picture squashed to CANVAS x CANVAS; a large one in two steps, so that no large float copy of it is made."""
-    if min(grey.shape) > 8 * CANVAS:
-        grey = np.asarray(cv2.resize(grey, (8 * CANVAS, 8 * CANVAS), interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    small = cv2.resize(grey.astype(np.float32), (CANVAS, CANVAS), interpolation=cv2.INTER_AREA)
-    return np.asarray(small, dtype=np.float32)
 
 
 def _blurred(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:

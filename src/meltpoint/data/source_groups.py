@@ -1,4 +1,4 @@
-"""Which images belong together by what the source says of them: a column of its table, or a part of their paths."""
+"""Which images belong together according to the source: by a column of its table, or by a part of their paths."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -20,29 +20,26 @@ def read_groups(
     Raises:
         SourceError: there is no such column, or the pattern is not in every path.
     """
-    match group:
-        case None:
-            return pd.Series(pd.NA, index=columns.index, dtype="string")
-        case GroupPattern():
-            return pd.Series(_parts(paths, group.pattern), index=columns.index, dtype="string")
+    if group is None:
+        return pd.Series(pd.NA, index=columns.index, dtype="string")
+    if isinstance(group, GroupPattern):
+        found = [re.search(group.pattern, path) for path in paths]
+        missed = [path for path, one in zip(paths, found, strict=True) if one is None]
+        if missed:
+            raise SourceError(
+                f"data.group.pattern is {group.pattern!r}, which is in {len(paths) - len(missed):,} of {len(paths):,} "
+                f"paths; it is not in {shortened(missed)}. Every path has to match, from the folder of the source on. "
+                "Correct it, add an empty alternative (pattern|) for images that are in no group, or set data.group to "
+                "null."
+            )
+        # Its first group, or all that it matches; what is empty is no group of images.
+        cells = [one[min(1, one.re.groups)] or None for one in found if one is not None]
+        return pd.Series(cells, index=columns.index, dtype="string")
     if group not in columns.columns:
         known = [str(column) for column in columns.columns]
         raise SourceError(
             f"data.group is {group!r}, and the source has no such column; it has {known}.{nearest(group, known)} "
             "Correct it, set it to {pattern: ...} for a part of the paths, or to null."
         )
-    cells = columns[group].astype("string")
-    return cells.mask(cells.str.casefold().isin(NO_NAME) & (group not in stated))
-
-
-def _parts(paths: Sequence[str], pattern: str) -> list[str | None]:
-    """What a pattern finds first in each path: its first group, or all that it matches; None of what is empty."""
-    found = [re.search(pattern, path) for path in paths]
-    missed = [path for path, one in zip(paths, found, strict=True) if one is None]
-    if missed:
-        raise SourceError(
-            f"data.group.pattern is {pattern!r}, which is in {len(paths) - len(missed):,} of {len(paths):,} paths; it"
-            f" is not in {shortened(missed)}. Every path has to match, from the folder of the source on. Correct it,"
-            " add an empty alternative (pattern|) for images that are in no group, or set data.group to null."
-        )
-    return [one[min(1, one.re.groups)] or None for one in found if one is not None]
+    named = columns[group].astype("string")
+    return named.mask(named.str.casefold().isin(NO_NAME) & (group not in stated))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from meltpoint.arrays import Floats, Ints
 from meltpoint.data.assignment import assign
-from meltpoint.data.groups import draw_groups, join_groups, name_groups, pair_links
+from meltpoint.data.groups import draw_groups, join_groups, name_groups
 from meltpoint.data.strata import build_strata, combine_labels, part_plainly
 from meltpoint.duplicate import Duplicate
 from meltpoint.errors import UserError
@@ -18,7 +18,7 @@ from meltpoint.params.data import Split
 from meltpoint.tables import SPLITS, Classes, memberships
 
 RANDOM_SPLITS = 20  # plain random splits over which their leak is averaged
-GLUED = 0.5  # of all images in one group of duplicates: then something common was taken for a duplicate
+GLUED = 0.5  # of all images in one group of duplicates: then something that all share was taken for a duplicate
 SHOWN = 8  # missing classes that a message lists
 
 
@@ -28,9 +28,9 @@ class SplitError(UserError, ValueError):
 
 @dataclass(frozen=True)
 class SplitResult:
-    """What `split_samples` gives.
+    """The result of `split_samples`.
 
-    `samples`: the table with `split` (train, val or test) and `group` filled, in the order it came; `report`: for
+    `samples`: the table with `split` (train, val or test) and `group` filled, in its order; `report`: for
     reports/split.json; `parted`: for each pair, whether a plain random split would have parted it; `sentence`.
     """
 
@@ -44,15 +44,15 @@ def split_samples(samples: pd.DataFrame, classes: Classes, pairs: Sequence[Dupli
     """Split a table of samples; `pairs` are positions of its rows that are duplicates of each other.
 
     The result depends on `split.seed` and on each image's path and bytes, not on the order of rows. Images of one group
-    and duplicates stay in one split, and a group keeps its split while others come and go (`deal` says how well). With
-    `split.official` the splits that the source names are kept as they are, and only what it lacks is cut from train;
-    pairs that they part are reported.
+    and duplicates stay in one split, and a group keeps its split while others come and go (`assign` says how well).
+    With `split.official` the splits that the source names are kept as they are, and only what it lacks is cut from
+    train; pairs that they part are reported.
 
     Raises:
-        SplitError: a class would be missing from a split, an unknown split is named, or half of the images are glued
-            together as duplicates.
+        SplitError: a class would be missing from a split, an unknown split is named, or half of the images are one
+            group of duplicates.
     """
-    links = pair_links([(pair.first, pair.second) for pair in pairs])
+    links = np.array([(pair.first, pair.second) for pair in pairs], dtype=np.int64).reshape(-1, 2)
     numbers = join_groups(samples, links)
     draws = draw_groups(samples, numbers, split.seed)
     order = np.lexsort((samples["path"].to_numpy(dtype=object), draws))  # the same however the table is sorted
@@ -60,15 +60,30 @@ def split_samples(samples: pd.DataFrame, classes: Classes, pairs: Sequence[Dupli
     rank[order] = np.arange(len(order))
     table, links, draws = samples.iloc[order].reset_index(drop=True), rank[links], draws[order]
     groups = _by_appearance(numbers[order])
-    _check_glue(table, links)
+    largest = np.bincount(join_groups(table.assign(group=None), links)).max(initial=0)
+    if largest > max(GLUED * len(table), 2):
+        raise SplitError(
+            f"Duplicates join {largest:,} of {len(table):,} images into one group. At most {GLUED:.0%} of them may"
+            " be duplicates of each other. Raise split.duplicates.correlation, lower split.duplicates.common if the"
+            " pictures share a frame or a background, or remove the copies."
+        )
     official = table["split"].notna().to_numpy() & split.official
     parts = _part(table, classes, groups, draws, official, split)
     result = table.assign(split=pd.Series(np.array(SPLITS)[parts], dtype="string"), group=name_groups(table, groups))
     _check_classes(result, classes)
-    random_parts = _random_parts(table, classes, split)
+    shares, (_, combined) = _shares(split), combine_labels(table, classes)
+    generators = (np.random.default_rng([split.seed, number]) for number in range(RANDOM_SPLITS))
+    random_parts = [part_plainly(combined, shares, generator) for generator in generators]
     report = _report(result, classes, groups, pairs, links)
     report["leaked_by_random_split"] = round(float(np.mean([_leaked(one, groups).sum() for one in random_parts])), 1)
-    report["official"] = _official(table, result, official, groups, parts)
+    report["official"] = None
+    if official.any():
+        before, after = (one["split"].fillna("").to_numpy(dtype=object) for one in (table, result))
+        report["official"] = {
+            "kept": _counts(result["split"][official & (before == after)]),
+            "cut_from_train": int((official & (before == "train") & (after != "train")).sum()),
+            "leaks": sorted(result["path"][_leaked(parts, groups, ("val", "test")) & official]),
+        }
     parted = (random_parts[0][links[:, 0]] != random_parts[0][links[:, 1]]).tolist()
     return SplitResult(result.iloc[rank].set_axis(samples.index), report, parted, _sentence(report))
 
@@ -86,8 +101,8 @@ def _part(
     kept = official & (table["split"] != "train").to_numpy(dtype=bool, na_value=True)
     parts = np.zeros(len(table), dtype=np.int64)
     parts[kept] = [SPLITS.index(name) for name in table["split"][kept]]
-    shares = np.array([split.ratios.train, split.ratios.val, split.ratios.test])
-    shares[np.unique(parts[kept])] = 0.0  # a split that the source brings takes nothing from train
+    shares = _shares(split)
+    shares[np.unique(parts[kept])] = 0.0  # a split that the source has takes nothing from train
     if shares.sum() > 0 and not kept.all():
         codes, combined = combine_labels(table[~kept], classes)
         shares = shares / shares.sum()
@@ -104,13 +119,8 @@ def _by_appearance(numbers: Ints) -> Ints:
     return np.asarray(codes, dtype=np.int64)
 
 
-def _random_parts(table: pd.DataFrame, classes: Classes, split: Split) -> list[Ints]:
-    """What a split that knows neither groups nor duplicates would do, several times."""
-    shares = np.array([split.ratios.train, split.ratios.val, split.ratios.test])
-    _, combined = combine_labels(table, classes)
-    return [
-        part_plainly(combined, shares, np.random.default_rng([split.seed, number])) for number in range(RANDOM_SPLITS)
-    ]
+def _shares(split: Split) -> Floats:
+    return np.array([split.ratios.train, split.ratios.val, split.ratios.test])
 
 
 def _leaked(parts: Ints, groups: Ints, later: tuple[str, ...] = ("test",)) -> NDArray[np.bool_]:
@@ -118,16 +128,6 @@ def _leaked(parts: Ints, groups: Ints, later: tuple[str, ...] = ("test",)) -> ND
     in_train = np.bincount(groups[parts == 0], minlength=groups.max(initial=-1) + 1) > 0
     leaked: NDArray[np.bool_] = np.isin(parts, [SPLITS.index(name) for name in later]) & in_train[groups]
     return leaked
-
-
-def _check_glue(table: pd.DataFrame, links: Ints) -> None:
-    largest = np.bincount(join_groups(table.assign(group=None), links)).max(initial=0)
-    if largest > max(GLUED * len(table), 2):
-        raise SplitError(
-            f"Duplicates glue {largest:,} of {len(table):,} images into one group. At most {GLUED:.0%} of them may"
-            " be duplicates of each other. Raise split.duplicates.correlation, lower split.duplicates.common if the"
-            " pictures share a frame or a background, or remove the copies."
-        )
 
 
 def _check_classes(result: pd.DataFrame, classes: Classes) -> None:
@@ -174,21 +174,6 @@ def _report(
             "images": len(np.unique(links)),
             "labelled_differently": int(disagree.sum()),
         },
-    }
-
-
-def _official(
-    table: pd.DataFrame, result: pd.DataFrame, official: NDArray[np.bool_], groups: Ints, parts: Ints
-) -> dict[str, Any] | None:
-    """What was kept of the source's splits, what was cut from its train, and which images of them leak."""
-    if not official.any():
-        return None
-    before, after = (one["split"].fillna("").to_numpy(dtype=object) for one in (table, result))
-    leaked = _leaked(parts, groups, ("val", "test")) & official
-    return {
-        "kept": _counts(result["split"][official & (before == after)]),
-        "cut_from_train": int((official & (before == "train") & (after != "train")).sum()),
-        "leaks": sorted(result["path"][leaked]),
     }
 
 

@@ -1,4 +1,4 @@
-"""Unpacks an archive that nobody vouches for: it is checked whole before, nothing lands outside, nothing is a link."""
+"""Unpacks an archive that is not trusted: all of it is checked first, nothing lands outside, nothing is a link."""
 
 import lzma
 import shutil
@@ -8,7 +8,6 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from meltpoint.data.archive_members import Member, open_members
@@ -20,81 +19,86 @@ from meltpoint.progress import track
 RATIO = 200  # unpacked bytes for a packed one; photographs have about 1, and zeros about 1,000
 RATIO_FROM = 16_000_000  # bytes up to which a ratio says nothing
 CHUNK = 1_000_000  # bytes
+DAMAGE = (  # what the libraries raise over bad bytes
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    EOFError,
+    zlib.error,
+    lzma.LZMAError,
+    NotImplementedError,
+    RuntimeError,
+    struct.error,
+    UnicodeError,
+)
 
 
 class ArchiveError(UserError, ValueError):
     """An archive is damaged, or holds something that is never unpacked."""
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What an archive may hold; `total` in unpacked bytes."""
-
-    members: int
-    total: int
-
-
-def unpack(archive: Path, folder: Path, limits: Limits) -> Path:
+def unpack(archive: Path, folder: Path, max_members: int, max_bytes: int) -> Path:
     """Unpack into `folder`, which appears whole or not at all, and return it.
 
     Raises:
-        ArchiveError: it is neither zip nor tar, is damaged, exceeds the limits, or has a member that is absolute,
-            leaves its folder, is a link or a device, stands twice, or is encrypted. Nothing is written then; a member
-            of another size than it declared is met while writing, and what was written is removed.
+        ArchiveError: it is neither zip nor tar, is damaged, has more members or unpacked bytes than allowed, or has a
+            member that is absolute, leaves its folder, is a link or a device, is there twice, or is encrypted. Nothing
+            is written then; a member of another size than it declared is met while writing, and what was written is
+            removed.
     """
-    with _damage_told(archive), open_members(archive) as opened:
-        members = _checked(opened, limits, archive.stat().st_size)
-        _check_room(folder, sum(member.size for _, member in members))
+    with _damage_as_error(archive), open_members(archive) as opened:
+        members = _checked(opened, max_members, max_bytes, archive.stat().st_size)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        total, free = sum(member.size for member in members.values()), shutil.disk_usage(folder.parent).free
+        if total > free:
+            raise ArchiveError(
+                f"The archive unpacks to {total:,} bytes, and {folder.parent} has {free:,} free. Free some space, and "
+                "run again."
+            )
         with whole_folder(folder) as temporary:
-            for path, member in track(members, "unpack", unit="file"):
+            for path, member in track(members.items(), "unpack", unit="file"):
                 _extract(member, temporary / path)
     return folder
 
 
-def _checked(members: Iterable[Member], limits: Limits, packed: int) -> list[tuple[PurePosixPath, Member]]:
-    """All members with their places, checked one by one, so that a bomb is met before its end is read."""
+def _checked(members: Iterable[Member], max_members: int, max_bytes: int, packed: int) -> dict[PurePosixPath, Member]:
+    """All members by their place, checked one by one, so that a bomb is met before its end is read."""
     found: dict[PurePosixPath, Member] = {}
     folders: set[PurePosixPath] = set()
     total = 0
     for count, member in enumerate(track(members, "check", unit="file"), start=1):
-        path = _place(member)
+        try:
+            root = member.folder and member.name.rstrip("/") == "."
+            path = PurePosixPath() if root else PurePosixPath(plain_path(member.name))
+        except PathError as error:
+            raise _refusal(member, str(error)) from None
         total += member.size
-        _check_bomb(member, count, total, limits, packed)
+        if count > max_members:
+            raise ArchiveError(
+                f"The archive holds more than {max_members:,} files and folders, the most that data.source.max_members "
+                "allows. Raise it if that is meant."
+            )
+        if total > max_bytes:
+            raise ArchiveError(
+                f"The archive unpacks to {total:,} bytes or more, and data.source.max_gigabytes allows {max_bytes:,}. "
+                "Raise it if that is meant."
+            )
+        _check_member(member, total, packed)
         if path in found and not (member.folder and found[path].folder):
-            raise _refusal(member, "stands in it twice")
+            raise _refusal(member, "is in it twice")
         found[path] = member
         folders.update(path.parents)
     for path, member in found.items():
         if path in folders and not member.folder:
             raise _refusal(member, "is a file and a folder")
-    return list(found.items())
+    return found
 
 
-def _place(member: Member) -> PurePosixPath:
-    if member.folder and member.name.rstrip("/") == ".":
-        return PurePosixPath()
-    try:
-        return PurePosixPath(plain_path(member.name))
-    except PathError as error:
-        raise _refusal(member, str(error)) from None
-
-
-def _check_bomb(member: Member, count: int, total: int, limits: Limits, packed: int) -> None:
-    """Refuse by kind, count, total and ratio, of this member and of all so far against the size of the archive."""
+def _check_member(member: Member, total: int, packed: int) -> None:
+    """Refuse a member by kind and size, and all so far (`total` bytes) against the size of the archive, `packed`."""
     if member.refused:
         raise _refusal(member, f"is {member.refused}; only plain files and folders are unpacked")
     if member.size < 0:
         raise _refusal(member, "has a negative size")
-    if count > limits.members:
-        raise ArchiveError(
-            f"The archive holds more than {limits.members:,} files and folders, the most that data.source.max_members "
-            "allows. Raise it if that is meant."
-        )
-    if total > limits.total:
-        raise ArchiveError(
-            f"The archive unpacks to {total:,} bytes or more, and data.source.max_gigabytes allows {limits.total:,}. "
-            "Raise it if that is meant."
-        )
     for size, source in ((total, packed), (member.size, member.packed)):
         if source is not None and size > max(RATIO_FROM, RATIO * source):
             raise _refusal(
@@ -107,15 +111,6 @@ def _refusal(member: Member, flaw: str) -> ArchiveError:
         f"The archive is refused, and nothing of it was kept. Its member {printable(member.name)!r}: {flaw}. "
         "If you trust it, unpack it yourself and use `kind: folder` or `kind: csv`."
     )
-
-
-def _check_room(folder: Path, total: int) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder.parent).free
-    if total > free:
-        raise ArchiveError(
-            f"The archive unpacks to {total:,} bytes, and {folder.parent} has {free:,} free. Make room, and run again."
-        )
 
 
 def _extract(member: Member, target: Path) -> None:
@@ -136,34 +131,18 @@ def _extract(member: Member, target: Path) -> None:
 
 
 @contextmanager
-def _damage_told(archive: Path) -> Iterator[None]:
-    """Whatever the libraries raise over bad bytes becomes an ArchiveError; trouble of the disk stays what it is."""
+def _damage_as_error(archive: Path) -> Iterator[None]:
+    """Whatever the libraries raise over bad bytes becomes an ArchiveError; errors of the disk stay what they are."""
     try:
         yield
     except FileExistsError as error:
         raise ArchiveError(
             f"Two members of {archive.name} have one name on this file system: {error.filename}. Rename one of them."
         ) from None
-    except OSError as error:
-        if error.errno is not None:
+    except (OSError, *DAMAGE) as error:
+        if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise _damaged(archive, error) from error
-    except (
-        zipfile.BadZipFile,
-        tarfile.TarError,
-        EOFError,
-        zlib.error,
-        lzma.LZMAError,
-        NotImplementedError,
-        RuntimeError,
-        struct.error,
-        UnicodeError,
-    ) as error:
-        raise _damaged(archive, error) from error
-
-
-def _damaged(archive: Path, error: Exception) -> ArchiveError:
-    return ArchiveError(
-        f"{archive.name} cannot be unpacked as a zip or tar(.gz, .bz2, .xz): {error}. Get it again, or unpack it "
-        "yourself and use `kind: folder` or `kind: csv`."
-    )
+        raise ArchiveError(
+            f"{archive.name} cannot be unpacked as a zip or tar(.gz, .bz2, .xz): {error}. Get it again, or unpack it "
+            "yourself and use `kind: folder` or `kind: csv`."
+        ) from error

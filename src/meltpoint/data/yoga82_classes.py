@@ -1,4 +1,4 @@
-"""The table of the classes of Yoga-82, as it goes around: a CSV with ids and names, or a line for each class."""
+"""The table of the classes of Yoga-82 in the forms found on the web: a CSV of ids and names, or a line for a class."""
 
 import csv
 import re
@@ -21,7 +21,7 @@ NUMBERED = re.compile(r"(\d+)(?:\s*[,;:.\t]\s*|\s+)(\S.*)")  # `8,Chair pose,椅
 
 @dataclass(frozen=True)
 class Poses:
-    """What a table says of the classes.
+    """What a table holds about the classes.
 
     names: of each level (l6, l20, l82) id to name, as far as the table knows.
     parents: (l6, l20) of each l82; empty where the table has no ids of other levels.
@@ -37,7 +37,7 @@ def read_poses(path: Path) -> tuple[Poses, list[str]]:
     """The table of classes, and notes on how it was read.
 
     Raises:
-        SourceError: it is neither of the forms that go around, or contradicts itself.
+        SourceError: it has none of the known forms, or contradicts itself.
     """
     text, notes = read_text(path, KEY)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
@@ -71,13 +71,12 @@ def _from_columns(lines: list[str], separator: str, columns: list[str], name: st
             raise _error(f"Line {number} of {name} has the class {l82} or the folder {row['folder']!r} a second time.")
         parents[l82], folders[row["folder"]], names["l82"][l82] = (l6, l20), l82, row["folder"]
         for level, own in (("l6", l6), ("l20", l20)):
-            _agree(names[level], own, row.get(level.replace("l", "level"), ""), f"Line {number} of {name}")
+            given = row.get(level.replace("l", "level"), "")
+            if given and (first := names[level].setdefault(own, given)) != given:
+                raise _error(
+                    f"Line {number} of {name} calls the id {own} {given!r}, and an earlier line calls it {first!r}."
+                )
     return Poses(names, parents, folders)
-
-
-def _agree(names: dict[int, str], own: int, said: str, where: str) -> None:
-    if said and names.setdefault(own, said) != said:
-        raise _error(f"{where} calls the id {own} {said!r}, and an earlier line calls it {names[own]!r}.")
 
 
 def _from_lines(lines: list[str], name: str) -> Poses:

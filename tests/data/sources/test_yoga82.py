@@ -72,8 +72,12 @@ def test_without_a_table_ids_are_the_names(place: Path) -> None:
         ("train.txt", "Boat/1.jpg,1,8,0\nBoat/2.jpg,1,9,0\n", r"form no tree.*l82 0 is under l20 \[8, 9\]"),
         ("test.txt", "Bow/2.jpg,0,9,1\n", r"form no tree.*l20 9 is under l6 \[0, 1\]"),
         ("test.txt", "Bow/2.jpg,1,9,5\n", "have the class 5, which it does not name"),
-        ("classes.csv", CLASSES.replace("1,8,0", "1,7,0"), r"\(1, 8\) in the lists, and \(1, 7\) there"),
-        ("classes.csv", CLASSES.replace("Boat", "X").replace("Bow", "Boat"), "images in 'Boat', and there .* class 1"),
+        ("classes.csv", CLASSES.replace("1,8,0", "1,7,0"), r"\(1, 8\) in the lists, and \(1, 7\) in the table"),
+        (
+            "classes.csv",
+            CLASSES.replace("Boat", "X").replace("Bow", "Boat"),
+            "images in 'Boat', and in .* class 1",
+        ),
     ],
 )
 def test_lists_that_cannot_be_meant_are_told(place: Path, file: str, text: str, match: str) -> None:

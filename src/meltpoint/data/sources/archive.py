@@ -6,8 +6,8 @@ from pathlib import Path
 from meltpoint.data.archive_download import fetch, plain_url
 from meltpoint.data.listing import Listing, SourceError, nearest, repository
 from meltpoint.data.read_source import read_source
-from meltpoint.data.unpack import Limits, unpack
-from meltpoint.params.data import ArchiveSource, CsvSource, FolderSource
+from meltpoint.data.unpack import unpack
+from meltpoint.params.data import ArchiveSource, FolderSource
 
 
 def read(source: ArchiveSource, work: Path) -> Listing:
@@ -18,21 +18,13 @@ def read(source: ArchiveSource, work: Path) -> Listing:
         ArchiveError: it is damaged or dangerous.
         SourceError: what is inside is not what params.yaml says.
     """
-    limits = Limits(source.max_members, round(source.max_gigabytes * 1e9))
-    archive = fetch(source.location, source.sha256, repository() / ".checkpoints" / "archives", limits.total)
-    root = unpack(archive, work.absolute() / "unpacked", limits)
-    listing = read_source(_rooted(source.inside, root), work)
+    max_bytes = round(source.max_gigabytes * 1e9)
+    archive = fetch(source.location, source.sha256, repository() / ".checkpoints" / "archives", max_bytes)
+    root = unpack(archive, work.absolute() / "unpacked", source.max_members, max_bytes)
+    keys = ("path",) if isinstance(source.inside, FolderSource) else ("table", "images")
+    places = {key: _below(root, getattr(source.inside, key), key) for key in keys}
+    listing = read_source(source.inside.model_copy(update=places), work)
     return replace(listing, title=f"archive {plain_url(source.location)}")
-
-
-def _rooted(inside: FolderSource | CsvSource, root: Path) -> FolderSource | CsvSource:
-    """The inner source with its paths below the unpacked archive."""
-    match inside:
-        case FolderSource():
-            return inside.model_copy(update={"path": _below(root, inside.path, "path")})
-        case CsvSource():
-            places = {"table": inside.table, "images": inside.images}
-            return inside.model_copy(update={key: _below(root, path, key) for key, path in places.items()})
 
 
 def _below(root: Path, path: str, key: str) -> str:
@@ -41,6 +33,6 @@ def _below(root: Path, path: str, key: str) -> str:
         return str(found)
     held = sorted(str(entry.relative_to(root)) for pattern in ("*", "*/*") for entry in root.glob(pattern))
     raise SourceError(
-        f"data.source.inside.{key} is {path!r}, and the archive holds no such thing; it holds {held[:20]}."
+        f"data.source.inside.{key} is {path!r}, which is not in the archive; it holds {held[:20]}."
         f"{nearest(path, held)} Correct it; it is relative to the archive's root, which is called '.'."
     )

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from meltpoint.data.class_folders import DEEP, find_class_warning, single_folder
-from meltpoint.data.directory import entries_of, is_folder, is_junk
+from meltpoint.data.class_folders import DEEP, entries_of, find_class_warning, is_folder, is_junk, single_folder
 from meltpoint.data.listing import (
     Listing,
     PathError,
@@ -26,7 +25,7 @@ from meltpoint.params.data import FolderSource
 
 @dataclass
 class Walk:
-    """What one walk over the folder has met so far; every entry ends up in exactly one of the lists."""
+    """What one walk over the folder has found so far; every entry ends up in exactly one of the lists."""
 
     root: Path
     rows: list[tuple[str, str, str | None, str]] = field(default_factory=list)  # path, origin, split, what it shows
@@ -97,12 +96,12 @@ def _class_folders(walk: Walk) -> list[tuple[str, str | None]]:
     if not splits:
         found: list[tuple[str, str | None]] = [(child, None) for child in children]
     else:
-        inner = [(_undoubled(child, split), split) for child, split in splits.items()]
+        inner = [(_split_root(child, split), split) for child, split in splits.items()]
         found = [(folder, split) for child, split in inner for folder in _folders(walk, child)]
     if not found:
         raise SourceError(
             f"The folder {walk.root.name!r} holds no class folders. Allowed is CLASS/IMAGE or SPLIT/CLASS/IMAGE, where "
-            "SPLIT is train, val or test. Sort the images into a folder per class, or use `kind: csv`."
+            "SPLIT is train, val or test. Sort the images into a folder for each class, or use `kind: csv`."
         )
     for folder, _ in found:
         if not is_text(Path(folder).name):
@@ -118,7 +117,7 @@ def _split_folders(root: Path, children: list[str]) -> dict[str, str]:
         if named and len(named) == len(children):
             raise SourceError(
                 f"{root.name!r} holds only {_names(named)}, and no class folders in them. Allowed is "
-                "SPLIT/CLASS/IMAGE. Sort the images into a folder per class, or use `kind: csv`."
+                "SPLIT/CLASS/IMAGE. Sort the images into a folder for each class, or use `kind: csv`."
             )
         return {}
     others = [child for child in children if child not in above]
@@ -136,14 +135,14 @@ def _split_folders(root: Path, children: list[str]) -> dict[str, str]:
     return above
 
 
-def _undoubled(folder: str, split: str) -> str:
-    """The folder that holds the classes of a split: itself, or the only one in it, called as the split again.
+def _split_root(folder: str, split: str) -> str:
+    """The folder that holds the classes of a split: itself, or the only one in it with the name of the split again.
 
-    So lie `train/train/CLASS` and `train/images/CLASS`, where an archive was unpacked into a folder of its name.
+    As in `train/train/CLASS` and `train/images/CLASS`, where an archive was unpacked into a folder of its name.
     """
     inner = folder
-    for _ in range(DEEP):  # a link may lead round in a circle
-        single = single_folder(inner)
+    for _ in range(DEEP):  # a link may lead into a circle
+        single = single_folder(entries_of(inner))
         name = Path(single).name if single else ""
         again = name.casefold() in (Path(inner).name.casefold(), *FILLERS) or split_in(name) == split
         if single is None or not again or not any(is_folder(entry) for entry in entries_of(single)):
@@ -153,7 +152,7 @@ def _undoubled(folder: str, split: str) -> str:
 
 
 def _folders(walk: Walk, folder: str) -> list[str]:
-    """The folders in a folder; what else lies there is in no class."""
+    """The folders in a folder; whatever else is there belongs to no class."""
     found = []
     for entry in entries_of(folder):
         if is_folder(entry):

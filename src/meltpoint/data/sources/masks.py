@@ -2,7 +2,6 @@
 
 import os
 from collections import Counter
-from collections.abc import Container
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -60,11 +59,19 @@ def read(source: MasksSource, work: Path) -> Listing:  # noqa: ARG001  (every so
     for file in sorted(unlisted | free):
         walk.ignore(file, ALONE if file in free else "in no list")
     if not walk.rows:
-        raise SourceError(_about_none(source, listed))
+        first = f"; {Path(listed[0].origin).name!r} needs the mask {listed[0].mask}" if listed else ""
+        raise SourceError(
+            f"None of the {len(listed):,} images of {source.path!r} has a mask{first}. Allowed is a mask for each"
+            " image, with the name that data.source.mask_name gives. Correct it, or data.source.masks, in params.yaml."
+        )
     paths, origins, splits, found = zip(*walk.rows, strict=True)
     columns = pd.DataFrame({"mask": found, "split": [split or "" for split in splits]}, dtype="string")
     files, title = files_table(paths, origins, splits), f"masks {source.path}"
-    return Listing(title, files, columns, walk.unusable + absent, walk.ignored, _notes(walk), stated=("mask",))
+    bare = [skipped.path for skipped in walk.unusable if skipped.reason == BARE]
+    alone = [skipped.path for skipped in walk.ignored if skipped.reason == ALONE]
+    counts = {"images have no mask": bare, "masks have no image": alone}
+    notes = [f"{len(paths):,} {what}: {shortened(paths)}" for what, paths in counts.items() if paths]
+    return Listing(title, files, columns, walk.unusable + absent, walk.ignored, notes, stated=("mask",))
 
 
 def _check_parts(source: MasksSource) -> None:
@@ -126,11 +133,12 @@ def _listed(source: MasksSource, images: list[_Image]) -> tuple[list[_Image], li
     splits: dict[str, str] = {}
     absent = []
     for split, path in source.lists.items():
-        text, _ = read_text(
-            locate(str(Path(source.path, path)), f"data.source.lists.{split}"), f"data.source.lists.{split}"
-        )
+        key = f"data.source.lists.{split}"
+        text, _ = read_text(locate(str(Path(source.path, path)), key), key)
         for line in filter(None, map(str.strip, text.splitlines())):
-            name = _name_in(line, known)
+            cells = [PurePosixPath(cell) for cell in (line, line.split()[0])]  # whole, or before other cells
+            names = [name for one in cells for name in (one, one.parent / one.stem, one.name, one.stem)]
+            name = next((str(name) for name in names if str(name) in known), None)
             if name is None:
                 absent.append(Skipped(printable(line), f"in the list of {split}, and no such image"))
             elif splits.setdefault(name, split) != split:
@@ -139,28 +147,3 @@ def _listed(source: MasksSource, images: list[_Image]) -> tuple[list[_Image], li
                     " to one split. Take it out of one of the lists."
                 )
     return [replace(known[name], split=split) for name, split in splits.items()], absent
-
-
-def _name_in(line: str, known: Container[str]) -> str | None:
-    """The name that a line of a list stands for: alone, with a suffix or folders, or before other cells."""
-    for cell in (line, line.split()[0]):
-        path = PurePosixPath(cell)
-        for name in (cell, str(path.parent / path.stem), path.name, path.stem):
-            if name in known:
-                return name
-    return None
-
-
-def _notes(walk: Walk) -> list[str]:
-    bare = [skipped.path for skipped in walk.unusable if skipped.reason == BARE]
-    alone = [skipped.path for skipped in walk.ignored if skipped.reason == ALONE]
-    counted = {"images have no mask": bare, "masks have no image": alone}
-    return [f"{len(paths):,} {what}: {shortened(paths)}" for what, paths in counted.items() if paths]
-
-
-def _about_none(source: MasksSource, images: list[_Image]) -> str:
-    first = f"; {Path(images[0].origin).name!r} was to have {images[0].mask}" if images else ""
-    return (
-        f"None of the {len(images):,} images of {source.path!r} has a mask{first}. Allowed is a mask for each image,"
-        " of the name that data.source.mask_name gives. Correct it, or data.source.masks, in params.yaml."
-    )

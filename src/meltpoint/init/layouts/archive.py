@@ -5,7 +5,7 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
-from meltpoint.data.unpack import Limits, unpack
+from meltpoint.data.unpack import unpack
 from meltpoint.files import sha256_of
 from meltpoint.init.found import SCRATCH, SPREADSHEETS, Found, InitError, data_name, shown_path
 
@@ -28,8 +28,8 @@ def find(root: Path, wanted: str | None) -> Found | None:
         start = file.read(262)
     if not start.startswith(STARTS) and start[257:262] != b"ustar":
         return None
-    limits = Limits(MEMBERS, shutil.disk_usage(Path()).free // 2)
-    inner = unpack(root, SCRATCH.absolute() / "unpacked" / data_name(root), limits)
+    max_bytes = shutil.disk_usage(Path()).free // 2
+    inner = unpack(root, SCRATCH.absolute() / "unpacked" / data_name(root), MEMBERS, max_bytes)
     for kind in INSIDE:
         found: Found | None = import_module(f"meltpoint.init.layouts.{kind}").find(inner, wanted)
         if found is None:
