@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+from statistics import median_high
 from typing import Literal, NamedTuple
 
 Kind = Literal["integer", "float"]
@@ -44,7 +47,7 @@ def choose_depths(ranges: Iterable[Range]) -> Depths:
     (zero at most) to the largest value.
     """
     found: Depths = {}
-    for kind, several in _by_kind(ranges).items():
+    for kind, several in _by_kind(ranges):
         low, high = min(one.low for one in several), max(one.high for one in several)
         whites = WHITES[kind] if low >= 0 else []
         found[kind] = (min(low, 0.0), float(next((white for white in whites if high <= white), high)))
@@ -61,22 +64,21 @@ def describe_depths(ranges: Iterable[Range], depths: Depths) -> dict[str, dict[s
             "black": depths[kind][0],
             "white": depths[kind][1],
         }
-        for kind, several in sorted(_by_kind(ranges).items())
+        for kind, several in _by_kind(ranges)
     }
 
 
 def note_depths(ranges: Iterable[Range], depths: Depths) -> list[str]:
     """What a person should know of it, in sentences."""
     notes = []
-    for kind, several in sorted(_by_kind(ranges).items()):
+    for kind, several in _by_kind(ranges):
         black, white = depths[kind]
         name = "whole numbers" if kind == "integer" else "fractions"
         notes.append(
             f"{len(several):,} images hold {name} of more than 8 bits, from {min(one.low for one in several):g} to "
             f"{max(one.high for one in several):g}: {black:g} is black and {white:g} white in all of them"
         )
-        highs = sorted(one.high for one in several)
-        middle = highs[len(highs) // 2]
+        middle = median_high(one.high for one in several)
         if (white - black) > DARK * max(middle - black, 1e-12):
             notes.append(
                 f"half of these images reach no more than {middle:g}, and will be dark beside white at {white:g}: look"
@@ -85,8 +87,5 @@ def note_depths(ranges: Iterable[Range], depths: Depths) -> list[str]:
     return notes
 
 
-def _by_kind(ranges: Iterable[Range]) -> dict[Kind, list[Range]]:
-    found: dict[Kind, list[Range]] = {}
-    for one in ranges:
-        found.setdefault(one.kind, []).append(one)
-    return found
+def _by_kind(ranges: Iterable[Range]) -> list[tuple[Kind, list[Range]]]:
+    return [(kind, list(several)) for kind, several in groupby(sorted(ranges), attrgetter("kind"))]

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -38,20 +40,25 @@ def whole_file(path: Path) -> Iterator[Path]:
 def whole_folder(path: Path) -> Iterator[Path]:
     """Yield an empty temporary folder beside `path`; on a clean exit it replaces `path`, on an error it is removed.
 
-    What a killed process left of its own is removed first: it may be as large as the folder.
+    What a killed process has left is removed first: it may be as large as the folder.
 
     Raises:
         OSError: it cannot be written, as when the disk is full; `filename` says which.
     """
     with _named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path)
+        ours = re.compile(rf"\.{re.escape(_short(path.name))}\.(\d+)\.[a-z0-9_]{{8}}")
+        for entry in list(path.parent.iterdir()):
+            if (found := ours.fullmatch(entry.name)) and not psutil.pid_exists(int(found[1])):
+                shutil.rmtree(entry, ignore_errors=True)
         prefix = f".{_short(path.name)}.{os.getpid()}."
         temporary, old = (Path(tempfile.mkdtemp(dir=path.parent, prefix=prefix)) for _ in range(2))
         try:
             yield temporary
             temporary.chmod(0o755)
-            _sync_files(temporary)
+            for written in temporary.rglob("*"):  # or a power cut could leave them with zero bytes
+                if not written.is_symlink():
+                    _sync(written)
             if path.is_dir() and not path.is_symlink():
                 path.replace(old / path.name)  # in one step: an old folder is never seen half removed
             temporary.replace(path)
@@ -87,34 +94,9 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _sync_files(folder: Path) -> None:
-    """Write the files of a folder through to the disk, or a power cut could leave them with zero bytes."""
-    for path in folder.rglob("*"):
-        if not path.is_symlink():
-            _sync(path)
-
-
 def _short(name: str) -> str:
     """As much of a name as leaves room for what makes it a temporary one: names have 255 bytes at most."""
     return name.encode()[:100].decode("utf-8", "ignore")
-
-
-def _sweep(path: Path) -> None:
-    """Remove the temporary folders of `path` whose processes are gone."""
-    ours = re.compile(rf"\.{re.escape(_short(path.name))}\.(\d+)\.[a-z0-9_]{{8}}")
-    for entry in list(path.parent.iterdir()):
-        if (found := ours.fullmatch(entry.name)) and not _is_alive(int(found[1])):
-            shutil.rmtree(entry, ignore_errors=True)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
@@ -87,7 +88,16 @@ def _attempt(session: requests.Session, url: str, target: Path, policy: RetryPol
     part = target.with_name(f"{target.name}.part")
     try:
         with session.get(url, stream=True, timeout=policy.timeout) as response:
-            _check(response, policy.max_bytes)
+            if response.status_code != requests.codes.ok:
+                after = None
+                if response.status_code in TRANSIENT:
+                    with suppress(urllib3.exceptions.InvalidHeader):  # Retry-After: a number or a date
+                        after = urllib3.Retry().get_retry_after(response.raw)  # RFC 9110, 10.2.3
+                    after = after or 0.0
+                raise DownloadError(f"{response.status_code} {response.reason}", after=after)
+            announced = response.headers.get("Content-Length", "")
+            if announced.isdecimal() and int(announced) > policy.max_bytes:
+                raise DownloadError(_too_large(policy.max_bytes))
             size = _write(response, part, policy, wait)
         part.replace(target)
         return size
@@ -105,24 +115,6 @@ def _attempt(session: requests.Session, url: str, target: Path, policy: RetryPol
         raise DownloadError("no valid address") from None
     finally:
         part.unlink(missing_ok=True)
-
-
-def _check(response: requests.Response, max_bytes: int) -> None:
-    if response.status_code in TRANSIENT:
-        raise DownloadError(f"{response.status_code} {response.reason}", after=_asked_pause(response))
-    if response.status_code != requests.codes.ok:
-        raise DownloadError(f"{response.status_code} {response.reason}")
-    announced = response.headers.get("Content-Length", "")
-    if announced.isdecimal() and int(announced) > max_bytes:
-        raise DownloadError(_too_large(max_bytes))
-
-
-def _asked_pause(response: requests.Response) -> float:
-    """The seconds that the header Retry-After asks for, as a number or a date (RFC 9110, 10.2.3)."""
-    try:
-        return urllib3.Retry().get_retry_after(response.raw) or 0.0
-    except urllib3.exceptions.InvalidHeader:
-        return 0.0
 
 
 def _write(response: requests.Response, part: Path, policy: RetryPolicy, wait: Wait) -> int:

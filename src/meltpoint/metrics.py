@@ -1,13 +1,14 @@
 """Metrics that are arithmetic on a confusion matrix, for one matrix or a stack of them."""
 
 import numpy as np
-from numpy.typing import NDArray
+
+from meltpoint.arrays import Floats, Ints
 
 LOWER_IS_BETTER = ("log_loss",)
 LEAST = 0.01  # of the probability that chance gives a class: log loss takes no true class for less likely than that
 
-Counts = NDArray[np.int64] | NDArray[np.float64]
-Scores = dict[str, NDArray[np.float64]]
+Counts = Ints | Floats
+Scores = dict[str, Floats]
 
 
 def sign_of(metric: str) -> int:
@@ -18,13 +19,13 @@ def sign_of(metric: str) -> int:
 def least_probability(n_classes: int) -> float:
     """The probability that log loss takes for any smaller one given to the true class: a hundredth of chance's.
 
-    So the loss of an image has an end. A mean of losses without one has no interval that holds: one image in a
-    thousand, of which a model is wrongly sure to sixteen digits, weighs as much as all others.
+    So the loss of an image is bounded. Without a bound the mean has no reliable interval: one image in a thousand, of
+    which a model is wrongly sure to sixteen digits, weighs as much as all others.
     """
     return LEAST / n_classes
 
 
-def confusion(true: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int) -> NDArray[np.int64]:
+def confusion(true: Ints, predicted: Ints, n_classes: int) -> Ints:
     """Count pairs: (n_classes, n_classes), row the true class, column the predicted one; true < 0 is left out."""
     known = true >= 0
     cells = true[known] * n_classes + predicted[known]
@@ -76,9 +77,7 @@ def from_pixels(tp: Counts, fp: Counts, fn: Counts) -> Scores:
     }
 
 
-def quadratic_kappa(
-    true: NDArray[np.float64], predicted: NDArray[np.float64], squares: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def quadratic_kappa(true: Floats, predicted: Floats, squares: Floats) -> Floats:
     """Cohen's kappa with squared distances as weights, for classes that are steps; arguments as in `from_margins`.
 
     1 less the squared distances over those that the same answers would have, were they dealt out by chance: Cohen,
@@ -90,12 +89,12 @@ def quadratic_kappa(
     return np.where(by_chance > 0, 1 - ratio(squares, by_chance), 0.0)
 
 
-def steps(n_classes: int) -> NDArray[np.int64]:
+def steps(n_classes: int) -> Ints:
     """The distances (C, C) between the ids of classes."""
     ids = np.arange(n_classes)
     return np.asarray(np.abs(ids[:, None] - ids))
 
 
-def ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+def ratio(part: Floats, whole: Floats) -> Floats:
     """Part / whole, and 0 where whole is 0."""
     return np.divide(part, whole, out=np.zeros(np.broadcast(part, whole).shape), where=whole > 0)

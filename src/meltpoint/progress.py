@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
+import psutil
 from tqdm import tqdm
 
 from meltpoint.files import write_json
@@ -16,12 +17,11 @@ from meltpoint.files import write_json
 Item = TypeVar("Item")
 UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # categories of Unicode: controls, marks of direction, halves, ends of lines
 JOINERS = "\u200c\u200d\u00ad"  # of the category Cf; letters of some scripts are joined by them
-TIMES = Path(".checkpoints/seconds")  # of stages: no out of any, ignored by git and DVC
 
 
 def timed_file(stage: str) -> Path:
-    """The file that holds how long a stage took here the last time."""
-    return TIMES / f"{stage}.json"
+    """The file that holds how long a stage took here the last time; it is ignored by git and DVC."""
+    return Path(".checkpoints/seconds") / f"{stage}.json"
 
 
 def track(items: Iterable[Item], what: str, total: int | None = None, unit: str = "image") -> "tqdm[Item]":
@@ -32,16 +32,17 @@ def track(items: Iterable[Item], what: str, total: int | None = None, unit: str 
 
 def plain(text: str) -> str:
     """Text of the data as one harmless line: control characters and marks of direction are escaped."""
-    return "".join(_escaped(letter) if unicodedata.category(letter) in UNSEEN else letter for letter in text)
+    return "".join(
+        letter.encode("unicode_escape").decode("ascii")
+        if unicodedata.category(letter) in UNSEEN and letter not in JOINERS
+        else letter
+        for letter in text
+    )
 
 
 def plain_lines(text: str) -> str:
     """The same for a text of ours that quotes the data: its line breaks and tabs stay."""
     return "".join(letter if letter in "\n\t" else plain(letter) for letter in text)
-
-
-def _escaped(letter: str) -> str:
-    return letter if letter in JOINERS else letter.encode("unicode_escape").decode("ascii")
 
 
 def say(text: str) -> None:
@@ -66,17 +67,14 @@ class Stopwatch:
         return {"seconds": round(self.seconds, 3), "peak_megabytes": round(peak_megabytes(), 1)}
 
     def close(self, made: str, *outputs: Path) -> None:
-        """Print what was made, how long it took, how much disk and memory it needed."""
+        """Print what was made, how long it took, how much disk and memory it needed.
+
+        How long the process has run, its start included, is kept for `meltpoint plan`, where that can be written.
+        """
         size = megabytes(*outputs)
         written = f", {size:,.1f} MB in {', '.join(str(output) for output in outputs)}" if outputs else ""
         needed = f"{self.seconds:.1f} s{written}, {peak_megabytes():,.0f} MB of memory at most"
         say(f"{self.stage}: {made.rstrip('.')}, {needed}")
-        self._remember()
-
-    def _remember(self) -> None:
-        """Keep how long the process has run, its start included, for `meltpoint plan`; never a reason to fail."""
-        import psutil
-
         seconds = time.time() - psutil.Process().create_time()
         with suppress(OSError):
             write_json(timed_file(self.stage), {"seconds": round(seconds, 1)})

@@ -25,7 +25,7 @@ METERS = (
     "latency_own_ms", "latency_p95_ms", "throughput_per_second",
 )  # fmt: skip
 SHOWN = 30  # lines of what differs
-TOLD = "sentence"  # of compare.json: quotes what was measured
+QUOTES = "sentence"  # of compare.json: quotes what was measured
 COPIED = ("src", "stages", "dvc.yaml", ".dvcignore", "presets")
 SHAPES, COLOURS = ("circle", "square"), {"red": (220, 60, 50), "green": (60, 170, 80), "blue": (60, 90, 210)}
 EACH, SIDE = 16, 40  # pictures of each shape and colour, and their pixels
@@ -51,14 +51,14 @@ def repeat(root: Path, threads: int) -> str:
         _dvc(folder, threads, "repro")
     differing = [*compare_locks(*folders), *compare_decisions(*folders)]
     if differing:
-        told = [*differing[:SHOWN], *([f"and {len(differing) - SHOWN} more"] if len(differing) > SHOWN else [])]
-        listed = "\n".join(f"  - {line}" for line in told)
+        more = [f"and {len(differing) - SHOWN} more"] if len(differing) > SHOWN else []
+        listed = "\n".join(f"  - {line}" for line in [*differing[:SHOWN], *more])
         raise RepeatError(
             f"Two runs from scratch on this machine differ in {len(differing)} place(s):\n{listed}\nOnly what is"
             f" measured may differ: {', '.join(MEASURED)}. Both runs are kept in {base}; compare their files, find what"
             " is not seeded or depends on the order of threads, and run again."
         )
-    equal = _count_outputs(folders[0])
+    equal = sum(": out " in place and fact != "measured" for place, fact in _facts(folders[0] / "dvc.lock").items())
     shutil.rmtree(base)
     return (
         f"Two runs from scratch give the same dvc.lock: {equal} outputs are equal to the byte, models and predictions"
@@ -75,7 +75,7 @@ def compare_locks(first: Path, second: Path) -> list[str]:
     """
     one, two = (_facts(folder / "dvc.lock") for folder in (first, second))
     return [
-        f"{place}: {_tell(one.get(place))} and {_tell(two.get(place))}"
+        f"{place}: {_describe(one.get(place))} and {_describe(two.get(place))}"
         for place in sorted(one.keys() | two.keys(), key=lambda place: (": out " not in place, place))
         if one.get(place) != two.get(place)
     ]
@@ -83,11 +83,13 @@ def compare_locks(first: Path, second: Path) -> list[str]:
 
 def compare_decisions(first: Path, second: Path) -> list[str]:
     """Which files of what was measured differ in more than the measures; a line for each."""
-    names = sorted(
-        {file.relative_to(folder).as_posix() for folder in (first, second) for file in _measured_files(folder)}
-    )
-    told = {name: [_without_meters(folder / name) for folder in (first, second)] for name in names}
-    return [f"{name}: differs in more than what was measured" for name, (one, two) in told.items() if one != two]
+    costs = {file.relative_to(folder) for folder in (first, second) for file in folder.glob("reports/costs/*.json")}
+    differing = []
+    for name in sorted([*costs, Path("reports/compare.json")]):  # the text and the page repeat what compare.json says
+        one, two = (folder / name for folder in (first, second))
+        if (_strip(read_json(one)) if one.exists() else None) != (_strip(read_json(two)) if two.exists() else None):
+            differing.append(f"{name.as_posix()}: differs in more than what was measured")
+    return differing
 
 
 def small_params(preset: dict[str, Any]) -> dict[str, Any]:
@@ -157,7 +159,7 @@ def _dvc(folder: Path, threads: int, *words: str) -> None:
     if done.returncode:
         raise RepeatError(
             f"`dvc {' '.join(words)}` failed in {folder}; the lines above say why. The pipeline has to run before it"
-            " can be repeated. Mend that, and run again."
+            " can be repeated. Correct that, and run again."
         )
 
 
@@ -168,16 +170,12 @@ def _facts(lock: Path) -> dict[str, object]:
         facts |= {f"{stage}: {field}": entry[field] for field in ("cmd", "params") if field in entry}
         for field in ("deps", "outs"):
             for file in entry.get(field, []):
-                is_measured = _is_measured(file["path"])
+                is_measured = any(Path(file["path"]).is_relative_to(name) for name in MEASURED)
                 facts[f"{stage}: {field[:-1]} {file['path']}"] = "measured" if is_measured else file
     return facts
 
 
-def _is_measured(path: str) -> bool:
-    return any(path == name or path.startswith(f"{name}/") for name in MEASURED)
-
-
-def _tell(fact: object) -> str:
+def _describe(fact: object) -> str:
     """What dvc.lock says of a place, in few words."""
     match fact:
         case None:
@@ -188,25 +186,12 @@ def _tell(fact: object) -> str:
             return str(fact)[:100]
 
 
-def _measured_files(folder: Path) -> list[Path]:
-    """The JSON files of what was measured; the text and the page say again what compare.json says."""
-    return [*(folder / "reports" / "costs").glob("*.json"), folder / "reports" / "compare.json"]
-
-
-def _without_meters(path: Path) -> object:
-    return _strip(read_json(path)) if path.exists() else None
-
-
 def _strip(value: object) -> object:
     """Plain values without the entries that are measured, or quote measures."""
     match value:
         case dict():
-            return {key: _strip(own) for key, own in value.items() if key not in METERS and key != TOLD}
+            return {key: _strip(own) for key, own in value.items() if key not in METERS and key != QUOTES}
         case list():
             return [_strip(own) for own in value]
         case _:
             return value
-
-
-def _count_outputs(folder: Path) -> int:
-    return sum(": out " in place and fact != "measured" for place, fact in _facts(folder / "dvc.lock").items())

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from meltpoint.arrays import Flags
 from meltpoint.errors import UserError
 from meltpoint.files import whole_file, whole_folder
 from meltpoint.params.model import Head
@@ -39,8 +39,8 @@ def check_samples(samples: pd.DataFrame, classes: Classes) -> pd.DataFrame:
     dtypes = RESERVED | MEASURED | dict.fromkeys([*classes, *map(mask_column, masked)], "string")
     missing = [column for column in columns if column not in samples.columns]
     if missing:
-        came = list(samples.columns)
-        raise TableError(f"The table of samples lacks {missing}; it has {came}. Run `dvc repro download` again.")
+        known = list(samples.columns)
+        raise TableError(f"The table of samples lacks {missing}; it has {known}. Run `dvc repro download` again.")
     table = samples[columns].astype({column: dtypes[column] for column in columns}).reset_index(drop=True)
     for column in ("id", "path"):
         if not table[column].is_unique:
@@ -74,7 +74,7 @@ def present_in(cells: Iterable[str]) -> set[str]:
     return {name for cell in cells for name in cell.split(PRESENT) if name}
 
 
-def memberships(samples: pd.DataFrame, label: str, names: list[str]) -> NDArray[np.bool_]:
+def memberships(samples: pd.DataFrame, label: str, names: list[str]) -> Flags:
     """Whether each sample belongs to each class, or shows it on its mask: (N, C)."""
     cells = samples[label].fillna("").to_numpy(dtype=object)
     if mask_column(label) not in samples:
@@ -150,13 +150,10 @@ def check_predictions(predictions: pd.DataFrame, classes: Classes) -> pd.DataFra
     Raises:
         TableError: a column is missing, or an image has no group.
     """
-    columns = list(IDENTITY)
+    columns = []
     for head, names in classes.items():
         columns += [label_column(head), answer_column(head), *probability_columns(head, names)]
-    missing = [column for column in columns if column not in predictions.columns]
-    if missing:
-        raise TableError(f"The table of predictions lacks {missing}. Run the evaluate stage again.")
-    return _with_groups(predictions[columns])
+    return _check_columns(predictions, columns)
 
 
 def write_predictions(predictions: pd.DataFrame, path: Path) -> None:
@@ -207,15 +204,12 @@ def check_counts(predictions: pd.DataFrame, classes: Classes) -> pd.DataFrame:
     Raises:
         TableError: a column is missing, or an image has no group.
     """
-    columns = list(IDENTITY)
+    columns = []
     for head, names in classes.items():
         columns += [pixel_column(head, count, name) for count in PIXELS for name in names]
         columns += [border_column(head, count, name) for count in BORDERS for name in names]
         columns.append(confusion_column(head))
-    missing = [column for column in columns if column not in predictions.columns]
-    if missing:
-        raise TableError(f"The table of predictions lacks {missing[:4]}. Run the evaluate stage again.")
-    return _with_groups(predictions[columns])
+    return _check_columns(predictions, columns)
 
 
 def read_counts(path: Path, classes: Classes) -> pd.DataFrame:
@@ -223,14 +217,18 @@ def read_counts(path: Path, classes: Classes) -> pd.DataFrame:
     return check_counts(pd.read_parquet(path), classes)
 
 
-def _with_groups(predictions: pd.DataFrame) -> pd.DataFrame:
-    """The rows numbered anew, `group` as pandas `string`, where each image has one."""
-    table = predictions.astype({"group": "string"}).reset_index(drop=True)
+def _check_columns(predictions: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """The columns of `IDENTITY` and these, rows numbered anew; `group` is a pandas `string` that each image has."""
+    wanted = [*IDENTITY, *columns]
+    missing = [column for column in wanted if column not in predictions.columns]
+    if missing:
+        raise TableError(f"The table of predictions lacks {missing[:4]}. Run the evaluate stage again.")
+    table = predictions[wanted].astype({"group": "string"}).reset_index(drop=True)
     alone = table["group"].isna() | (table["group"] == "")
     if alone.any():
         raise TableError(
             f"{int(alone.sum()):,} of {len(table):,} images of the table of predictions have no group, the first is "
-            f"{table['path'][alone].iloc[0]!r}. Each image is in a group, if only in one of its own, which the split "
-            "stage names. Run `dvc repro` from the split stage on."
+            f"{table['path'][alone].iloc[0]!r}. The split stage gives each image a group, if only one of its own. Run "
+            "`dvc repro` from the split stage on."
         )
     return table

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from meltpoint.arrays import Floats, Ints
 from meltpoint.errors import UserError
 
 SHOWN = 5  # classes with several parents that a message lists
@@ -25,7 +26,7 @@ class Tree:
     """Levels from the root's to the leaves', and `paths` int64 (P, L): the class ids of each leaf and its ancestors."""
 
     levels: tuple[str, ...]
-    paths: NDArray[np.int64]
+    paths: Ints
 
 
 def derive_parents(labels: Mapping[str, "pd.Series[str]"], levels: Sequence[str]) -> Parents:
@@ -40,7 +41,15 @@ def derive_parents(labels: Mapping[str, "pd.Series[str]"], levels: Sequence[str]
         found: dict[str, dict[str, int]] = {}
         for child, own in pairs.groupby("child")["parent"]:
             found[str(child)] = {str(parent): int(count) for parent, count in own.value_counts().items()}
-        _check_single(found, level, above)
+        several = [f"  {child!r} under {own}" for child, own in found.items() if len(own) > 1]
+        if several:
+            more = [f"  and {len(several) - SHOWN} more"] if len(several) > SHOWN else []
+            shown = "\n".join([*several[:SHOWN], *more])
+            raise TreeError(
+                f"The classes of {level!r} and {above!r} form no tree: each class needs one parent, and {len(several)}"
+                f" of {len(found)} have several (with counts of images):\n{shown}\n"
+                "Correct these labels in the source, give tree.parents by hand, or set tree: null."
+            )
         parents[level] = {child: next(iter(own)) for child, own in found.items()}
     return parents
 
@@ -56,14 +65,28 @@ def build_tree(levels: Sequence[str], parents: Parents, classes: Mapping[str, li
     for number, leaf in enumerate(classes[levels[-1]]):
         path, name = [number], leaf
         for level, above in pairwise(reversed(levels)):
-            name = _parent(parents, level, above, name, ids[above])
+            parent = parents.get(level, {}).get(name)
+            if parent not in ids[above]:
+                what = "has no parent" if parent is None else f"has the parent {parent!r}"
+                raise TreeError(
+                    f"The class {name!r} of {level!r} {what}; the classes of {above!r} are {list(ids[above])}. Every"
+                    f" class needs one of them: correct the labels, or tree.parents.{level}."
+                )
+            name = str(parent)
             path.append(ids[above][name])
         paths.append(path[::-1])
-    _check_leaves(levels, paths, classes)
+    for column, level in enumerate(levels):
+        used = {path[column] for path in paths}
+        bare = [name for number, name in enumerate(classes[level]) if number not in used]
+        if bare:  # it could never be the answer
+            raise TreeError(
+                f"No class of {levels[-1]!r} is below {bare} of {level!r}, which could never be the answer. Every class"
+                f" needs one: correct the labels, or tree.parents, or take {levels[-1]!r} out of tree.levels."
+            )
     return Tree(tuple(levels), np.asarray(paths, dtype=np.int64))
 
 
-def weigh_paths(tree: Tree, probabilities: Mapping[str, NDArray[np.floating]]) -> NDArray[np.float64]:
+def weigh_paths(tree: Tree, probabilities: Mapping[str, NDArray[np.floating]]) -> Floats:
     """The probability (N, P) of each path: the product of its classes' (N, C) on every level, over all paths 1.
 
     A head with a NaN in a row (no answer) gives a row of NaN.
@@ -75,9 +98,7 @@ def weigh_paths(tree: Tree, probabilities: Mapping[str, NDArray[np.floating]]) -
     return np.asarray(weights / weights.sum(1, keepdims=True))
 
 
-def weigh_classes(
-    tree: Tree, weights: NDArray[np.float64], n_classes: Mapping[str, int]
-) -> dict[str, NDArray[np.float64]]:
+def weigh_classes(tree: Tree, weights: Floats, n_classes: Mapping[str, int]) -> dict[str, Floats]:
     """The probability (N, C) of each class of each level: the sum over the paths (N, P) that it is on."""
     found = {}
     for column, level in enumerate(tree.levels):
@@ -89,7 +110,7 @@ def weigh_classes(
 
 def decide(
     probabilities: Mapping[str, NDArray[np.floating]], thresholds: Mapping[str, float | None], tree: Tree | None
-) -> dict[str, NDArray[np.int64]]:
+) -> dict[str, Ints]:
     """The answer int64 (N,) of each head to probabilities (N, C).
 
     Levels of a tree are decided together, by the most probable path. Else two classes go by the head's threshold, if it
@@ -106,7 +127,7 @@ def decide(
 
 
 def rate(
-    probabilities: Mapping[str, NDArray[np.floating]], answers: Mapping[str, NDArray[np.int64]], tree: Tree | None
+    probabilities: Mapping[str, NDArray[np.floating]], answers: Mapping[str, Ints], tree: Tree | None
 ) -> dict[str, NDArray[np.floating]]:
     """How probable the answer (N,) of each head is: on the levels of a tree, over all paths that agree with it."""
     shown = weigh(probabilities, tree)
@@ -119,39 +140,3 @@ def weigh(probabilities: Mapping[str, NDArray[np.floating]], tree: Tree | None) 
         return dict(probabilities)
     n_classes = {level: probabilities[level].shape[1] for level in tree.levels}
     return {**probabilities, **weigh_classes(tree, weigh_paths(tree, probabilities), n_classes)}
-
-
-def _check_single(found: Mapping[str, Mapping[str, int]], level: str, above: str) -> None:
-    several = {child: own for child, own in found.items() if len(own) > 1}
-    if not several:
-        return
-    shown = "\n".join(f"  {child!r} under {dict(own)}" for child, own in list(several.items())[:SHOWN])
-    more = f"\n  and {len(several) - SHOWN} more" if len(several) > SHOWN else ""
-    raise TreeError(
-        f"The classes of {level!r} and {above!r} form no tree: each class needs one parent, and {len(several)} of"
-        f" {len(found)} have several (with counts of images):\n{shown}{more}\n"
-        "Correct these labels in the source, give tree.parents by hand, or set tree: null."
-    )
-
-
-def _parent(parents: Parents, level: str, above: str, name: str, known: Mapping[str, int]) -> str:
-    parent = parents.get(level, {}).get(name)
-    if parent in known:
-        return str(parent)
-    what = "has no parent" if parent is None else f"has the parent {parent!r}"
-    raise TreeError(
-        f"The class {name!r} of {level!r} {what}; the classes of {above!r} are {list(known)}. Every class needs one of"
-        f" them: correct the labels, or tree.parents.{level}."
-    )
-
-
-def _check_leaves(levels: Sequence[str], paths: Sequence[Sequence[int]], classes: Mapping[str, list[str]]) -> None:
-    """A class that no path leads through could never be the answer."""
-    for column, level in enumerate(levels):
-        used = {path[column] for path in paths}
-        bare = [name for number, name in enumerate(classes[level]) if number not in used]
-        if bare:
-            raise TreeError(
-                f"No class of {levels[-1]!r} is below {bare} of {level!r}, which could never be the answer. Every class"
-                f" needs one: correct the labels, or tree.parents, or take {levels[-1]!r} out of tree.levels."
-            )

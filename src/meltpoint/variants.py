@@ -93,7 +93,18 @@ def _absolute(value: Any, root: Path) -> Any:
 def _run(name: str, params: dict[str, Any], root: Path) -> list[Trained]:
     """Bring the workspace of a variant to its decision; a model for each strategy."""
     folder = root / WORKSPACES / name
-    _prepare(folder, params, root)
+    folder.mkdir(parents=True, exist_ok=True)
+    for shared in SHARED:
+        if not (folder / shared).exists():
+            (folder / shared).symlink_to(os.path.relpath(root / shared, folder), target_is_directory=True)
+    for copied in COPIED:
+        shutil.copy(root / copied, folder / copied)
+    with whole_file(folder / "params.yaml") as temporary:
+        temporary.write_text(dump(params), encoding="utf-8")
+    if not (folder / ".dvc").exists():
+        _dvc(folder, name, "init", "--no-scm", "--quiet")
+        _dvc(folder, name, "config", "core.analytics", "false")
+        _dvc(folder, name, "cache", "dir", "--quiet", str((root / ".dvc" / "cache").absolute()))
     say(f"--- {name}: {folder}")
     _dvc(folder, name, "repro", "compare")
     winner = read_comparison(folder / "reports" / "compare.json").winner
@@ -109,28 +120,13 @@ def _run(name: str, params: dict[str, Any], root: Path) -> list[Trained]:
     ]
 
 
-def _prepare(folder: Path, params: dict[str, Any], root: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for shared in SHARED:
-        if not (folder / shared).exists():
-            (folder / shared).symlink_to(os.path.relpath(root / shared, folder), target_is_directory=True)
-    for copied in COPIED:
-        shutil.copy(root / copied, folder / copied)
-    with whole_file(folder / "params.yaml") as temporary:
-        temporary.write_text(dump(params), encoding="utf-8")
-    if not (folder / ".dvc").exists():
-        _dvc(folder, folder.name, "init", "--no-scm", "--quiet")
-        _dvc(folder, folder.name, "config", "core.analytics", "false")
-        _dvc(folder, folder.name, "cache", "dir", "--quiet", str((root / ".dvc" / "cache").absolute()))
-
-
 def _dvc(folder: Path, name: str, *words: str) -> None:
     environment = {key: value for key, value in os.environ.items() if key != "DVC_ROOT"}
     done = subprocess.run([sys.executable, "-m", "dvc", *words], cwd=folder, env=environment, check=False)
     if done.returncode:
         raise VariantError(
-            f"The variant {name!r} stopped: `dvc {' '.join(words)}` in {folder} failed; the lines above say why. Mend"
-            " that and run the same command again; what was done is kept."
+            f"The variant {name!r} stopped: `dvc {' '.join(words)}` in {folder} failed; the lines above say why."
+            " Correct that and run the same command again; what was done is kept."
         )
 
 
@@ -140,8 +136,16 @@ def _enlarged(files: Sequence[Path], trained: list[Trained], root: Path) -> list
     slowest, found = max(own), []
     for file in files:
         index = next(number for number, one in enumerate(trained) if one.variant == file.stem)
-        answerer = trained[index].answerer
-        size = _largest_size(answerer, slowest) if own[index] * SLACK < slowest else None
+        answerer, size = trained[index].answerer, None
+        if own[index] * SLACK < slowest:
+            for larger in range(answerer.card.images.side + STEP, LARGEST + 1, STEP):
+                try:
+                    resized = _resize(answerer, larger)
+                except BackboneError:  # the backbone does not take this size
+                    continue
+                if _latencies([resized])[0] > slowest * SLACK:
+                    break
+                size = larger
         if size is None:
             say(f"--- {file.stem}: no larger image is as fast as the slowest variant")
             continue
@@ -151,22 +155,8 @@ def _enlarged(files: Sequence[Path], trained: list[Trained], root: Path) -> list
     return found
 
 
-def _largest_size(answerer: Answerer, latency: float) -> int | None:
-    """The largest image size at which the model is no slower than `latency`; None where no larger one is."""
-    found = None
-    for size in range(answerer.card.images.side + STEP, LARGEST + 1, STEP):
-        try:
-            larger = _resize(answerer, size)
-        except BackboneError:  # no size of this backbone's
-            continue
-        if _latencies([larger])[0] > latency * SLACK:
-            break
-        found = size
-    return found
-
-
 def _resize(answerer: Answerer, size: int) -> Answerer:
-    """The same architecture for images of another size, its weights random: good for its latency alone."""
+    """The same architecture for images of another size, with random weights: it is good for measuring latency only."""
     from meltpoint.model.fuse import fuse
     from meltpoint.model.model import build_model
 
@@ -196,40 +186,21 @@ def _latencies(answerers: Sequence[Answerer]) -> list[float]:
 
 def _tabulate(trained: Sequence[Trained]) -> str:
     """A Markdown table: a row for each strategy of each variant, two columns for each class that all of them know."""
-    asked = _common_classes(trained)
-    latencies = _latencies([one.answerer for one in trained])
-    titles = ["variant", "strategy", "pixels"]
-    titles += [f"{markdown(name)} {score}" for name in asked for score in ("precision", "recall")] + [
-        "latency ms",
-        "MB",
-    ]
-    lines = [f"| {' | '.join(titles)} |", f"|---|---|{'---:|' * (len(titles) - 2)}"]
-    for one, latency in zip(trained, latencies, strict=True):
-        cells = [
-            markdown(one.variant),
-            f"**{one.strategy}**" if one.shipped else one.strategy,
-            str(one.answerer.card.images.side),
-        ]
-        cells += [_percent(_scores(one, name)[score]) for name in asked for score in ("precision", "recall")]
-        lines.append(f"| {' | '.join([*cells, f'{latency:.1f}', f'{megabytes(one.answerer.predictor.folder):.1f}'])} |")
-    return "\n".join([*lines, "", "Scores are of the test images; the strategy that its decision ships is bold.", ""])
-
-
-def _common_classes(trained: Sequence[Trained]) -> list[str]:
     known = [[name for head in one.scores.values() for name in head.get("classes", {})] for one in trained]
     common = [name for name in dict.fromkeys(known[0]) if all(name in own for own in known)]
     if not common:
         raise VariantError(f"The variants share no class; they have {known}. Call the classes alike in data.labels.")
-    return common
-
-
-def _scores(one: Trained, name: str) -> dict[str, float | None]:
-    """The scores of a class, by the main head if it knows the class."""
-    main = one.answerer.card.main_head
-    heads = [one.scores[main], *(head for key, head in one.scores.items() if key != main)]
-    found: dict[str, float | None] = next(head["classes"][name] for head in heads if name in head.get("classes", {}))
-    return found
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1%}"
+    columns = [(name, score) for name in common for score in ("precision", "recall")]
+    titles = ["variant", "strategy", "pixels", *(f"{markdown(name)} {score}" for name, score in columns)]
+    lines = [f"| {' | '.join([*titles, 'latency ms', 'MB'])} |", f"|---|---|{'---:|' * len(titles)}"]
+    for one, latency in zip(trained, _latencies([one.answerer for one in trained]), strict=True):
+        strategy = f"**{one.strategy}**" if one.shipped else one.strategy
+        cells = [markdown(one.variant), strategy, str(one.answerer.card.images.side)]
+        main = one.answerer.card.main_head  # the scores of a class are by the main head, if it knows the class
+        heads = [one.scores[main], *(head for key, head in one.scores.items() if key != main)]
+        classes = {name: own for head in reversed(heads) for name, own in head.get("classes", {}).items()}
+        scores = [classes[name][score] for name, score in columns]
+        cells += ["–" if score is None else f"{score:.1%}" for score in scores]
+        cells += [f"{latency:.1f}", f"{megabytes(one.answerer.predictor.folder):.1f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, "", "Scores are of the test images; the strategy that its decision ships is bold.", ""])

@@ -15,11 +15,10 @@ import yaml
 from meltpoint.cli import run
 from meltpoint.data.fingerprint import fingerprint
 from meltpoint.errors import UserError
-from meltpoint.forecast.counting import count_images
-from meltpoint.forecast.plan import Graph, find_steps, look_at_files
+from meltpoint.forecast.plan import Graph, count_images, find_steps, look_at_files
 from meltpoint.forecast.speeds import PLACE, USUAL, EncoderSpeed, Speeds, read_speeds, write_speeds
 from meltpoint.forecast.stages import Load, in_words, stage_seconds
-from meltpoint.params.data import FolderSource
+from meltpoint.params.data import ArchiveSource, FolderSource, MasksSource
 from meltpoint.params.read import Params, parse_params, read_params
 from meltpoint.progress import Stopwatch, timed_file
 
@@ -198,11 +197,22 @@ def test_speeds_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_images_are_counted_without_being_read(tmp_path: Path) -> None:
-    for name in ("a/1.jpg", "a/.hidden", "b/c/2.jpg"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    for name in ("images/1.jpg", "masks/1.png", "masks/2.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("")
-    assert count_images(FolderSource(kind="folder", path=str(tmp_path))) == 2
-    assert count_images(FolderSource(kind="folder", path=str(tmp_path / "none"))) is None
+    masks = MasksSource.model_validate(
+        {"kind": "masks", "path": str(tmp_path), "images": {"all": "images"}, "masks": {"all": "masks"},
+         "mask_name": "{stem}.png"}
+    )  # fmt: skip
+    assert count_images(masks, files=3) == 2
+    assert count_images(FolderSource(kind="folder", path=str(tmp_path)), files=3) == 3
+    packed = shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "masks")
+    for location, images in ((packed, 2), (str(tmp_path / "none.zip"), 0), ("https://x.org/a.zip", 0)):
+        archive = ArchiveSource(
+            kind="archive", location=location, sha256="0" * 64, max_members=9, max_gigabytes=1,
+            inside=FolderSource(kind="folder", path="."),
+        )  # fmt: skip
+        assert count_images(archive, files=1) == images
 
 
 @pytest.mark.parametrize(

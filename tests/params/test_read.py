@@ -142,7 +142,7 @@ def equal(label: str, *classes: str) -> dict[str, Any]:
         ({"heads.wafer.threshold": RECALL, "heads.wafer.target": "ordinal"}, "threshold: .* target is ordinal"),
         ({"heads.wafer.target": "ordinal", "data.labels.wafer.classes": None}, "ordinal needs an order of classes"),
         ({"task.tree": {**TREE, "levels": ["wafer", "waver"]}}, r"task\.tree\.levels: 'waver' is not in heads"),
-        ({"task.tree": {**TREE, "levels": ["wafer", "wafer"]}}, r"task\.tree\.levels: 'wafer' stands there 2 times"),
+        ({"task.tree": {**TREE, "levels": ["wafer", "wafer"]}}, r"task\.tree\.levels: 'wafer' is there 2 times"),
         ({"task.tree": TREE, "heads.wafer.threshold": RECALL}, r"heads\.wafer\.threshold: the levels of a tree"),
         (
             {"task.tree": {**TREE, "parents": {"wafer": {}}}},
@@ -235,7 +235,7 @@ def test_the_text_of_a_scalar_is_found_by_its_path() -> None:
     text = "a: {kind: names, classes: [007, b]}\nb:\n  - 1_0\n  -\n0x10: {c: d}\n"
     assert written_at(text, ("a", "names", "classes", 0)) == "007", "a schema puts in the name of the kind"
     assert written_at(text, ("b", 0)) == "1_0"
-    assert written_at(text, ("b", 1)) == "", "nothing stands there"
+    assert written_at(text, ("b", 1)) == "", "nothing is written there"
     assert written_at(text, ("16", "[key]")) == "0x10"
     assert written_at(text, ("a", "classes")) is None
     assert written_at("", ("a",)) is None

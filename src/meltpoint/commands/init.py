@@ -1,6 +1,7 @@
 """A params.yaml for somebody's own images."""
 
 import argparse
+import shutil
 from pathlib import Path
 
 from meltpoint.errors import CommandError
@@ -40,9 +41,13 @@ def run(asked: argparse.Namespace) -> None:
     Raises:
         UserError: there are no images that the pipeline reads, or the words make no sense.
     """
-    from meltpoint.init.make import Order, make_params
+    from meltpoint.init.found import SCRATCH
+    from meltpoint.init.make import make_params
 
     if not 0 < asked.minutes < float("inf"):
         raise CommandError(f"--minutes is {asked.minutes:g}. Give how long `dvc repro` may take, such as --minutes 30.")
-    for line in make_params(Order(asked.path, asked.label, asked.output, asked.minutes, asked.dry_run)):
-        say(line)
+    try:
+        for line in make_params(asked.path, asked.label, asked.output, asked.minutes, asked.dry_run):
+            say(line)
+    finally:
+        shutil.rmtree(SCRATCH, ignore_errors=True)

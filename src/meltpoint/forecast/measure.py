@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 
@@ -62,25 +61,18 @@ def _measure_encoder(recipe: Recipe, outputs: Mapping[str, int], device: torch.d
         "heads": lambda: _backward(model.outputs(features)),
     }
     timed = {name: _timed(run, device) for name, run in track(timings.items(), f"time {plain.name}", unit="part")}
+    used = {name: seconds for name, (_, seconds) in timed.items()}
     specs, cores, on_cpu = model.backbone.specs, os.cpu_count() or 1, device.type == "cpu"
     shared, trained = (cores, cores**TRAINED) if on_cpu else (1, 1)
     speed = EncoderSpeed(
         encoder=name_of(encoder),
         side=side,
-        forward=timed["forward"].used / BATCH["forward"] / shared,
-        step=timed["step"].used / BATCH["step"] / trained,
-        heads=timed["heads"].used / BATCH["step"] / trained,
+        forward=used["forward"] / BATCH["forward"] / shared,
+        step=used["step"] / BATCH["step"] / trained,
+        heads=used["heads"] / BATCH["step"] / trained,
         features=sum(value[0].numel() * (4 if specs[key].pooled else 2) for key, value in features.items()),
     )
-    return speed, timed["forward"].wall / timed["forward"].used if on_cpu else 1.0
-
-
-@dataclass(frozen=True)
-class _Timed:
-    """Seconds on the clock, and those that the processor or the accelerator was used."""
-
-    wall: float
-    used: float
+    return speed, timed["forward"][0] / used["forward"]
 
 
 def _backward(outputs: Mapping[str, torch.Tensor]) -> None:
@@ -88,12 +80,12 @@ def _backward(outputs: Mapping[str, torch.Tensor]) -> None:
     loss.backward()  # type: ignore[no-untyped-call]
 
 
-def _timed(run: Callable[[], object], device: torch.device) -> _Timed:
-    """The second of two runs."""
+def _timed(run: Callable[[], object], device: torch.device) -> tuple[float, float]:
+    """Seconds on the clock, and those that the processor or the accelerator was used: of the second of two runs."""
     for _ in range(2):
         start, used = time.perf_counter(), time.process_time()
         run()
         if device.type != "cpu":
             torch.accelerator.synchronize(device)
         wall = time.perf_counter() - start
-    return _Timed(wall, time.process_time() - used if device.type == "cpu" else wall)
+    return wall, time.process_time() - used if device.type == "cpu" else wall

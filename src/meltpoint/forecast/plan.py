@@ -1,19 +1,21 @@
 """Which stages `dvc repro` will run, why, and about how long each takes: as the last time, or estimated."""
 
 import gc
+import os
 import time
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from meltpoint.data.fingerprint import FINGERPRINT, Fingerprint, fingerprint
+from meltpoint.data.listing import SourceError, locate
 from meltpoint.errors import UserError
 from meltpoint.files import read_json
-from meltpoint.forecast.counting import count_images
 from meltpoint.forecast.speeds import Speeds, measure_speeds, read_speeds, write_speeds
 from meltpoint.forecast.stages import Load, in_words, stage_seconds
-from meltpoint.params.data import Data, Ratios
+from meltpoint.params.data import ArchiveSource, MasksSource, Ratios, Source
 from meltpoint.params.read import read_params
 from meltpoint.params.recipe import Recipe
 from meltpoint.progress import timed_file
@@ -64,8 +66,10 @@ def plan(measure: bool) -> list[str]:
         write_speeds(measure_speeds(list(own.values()), outputs, read_speeds().decode))
     graph, status = _ask_dvc()
     weights = {name: encoder.weights for name, encoder in params.encoders.items()}
-    look_at_files(graph, status, fingerprint(params.data, weights, params.taps))
-    load, speeds = _count(params.data, params.split.ratios, status), read_speeds()
+    found = fingerprint(params.data, weights, params.taps)
+    look_at_files(graph, status, found)
+    load = _count(params.data.source, found.parts["source"]["files"], params.split.ratios, status)
+    speeds = read_speeds()
     estimated = stage_seconds(recipes, params.embed.max_gb, params.evaluate, load, speeds) if load else {}
     steps = list(find_steps(graph.above, status, estimated))
     if not steps:
@@ -221,11 +225,27 @@ def _last(stage: str) -> tuple[float, str] | None:
     return None
 
 
-def _count(data: Data, ratios: Ratios, status: Mapping[str, Any]) -> Load | None:
+def _count(source: Source, files: int, ratios: Ratios, status: Mapping[str, Any]) -> Load | None:
     """The images as the split stage wrote them, or about as many as the source has; None if that is not known."""
     tables = [Path("data/splits") / f"{split}.csv" for split in ("train", "val", "test")]
     if not _changed_params(status.get("download", [])) and all(table.exists() for table in tables):
         train, val, test = (len(table.read_bytes().splitlines()) - 1 for table in tables)
         return Load(train + val + test, train, val, test)
-    images = count_images(data.source)
+    images = count_images(source, files)
     return Load.shared(images, ratios.model_dump()) if images else None
+
+
+def count_images(source: Source, files: int) -> int:
+    """About how many images a source of so many files has, without reading any; 0 if that is not known."""
+    match source:
+        case MasksSource():
+            folders = [locate(str(Path(source.path, folder))) for folder in source.masks.values()]
+            return sum(len(names) for folder in folders for _, _, names in os.walk(folder))
+        case ArchiveSource():
+            try:
+                with zipfile.ZipFile(locate(source.location)) as archive:
+                    return sum(not name.endswith(("/", ".csv", ".txt")) for name in archive.namelist())
+            except (OSError, ValueError, SourceError, zipfile.BadZipFile):
+                return 0
+        case _:
+            return files

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,11 @@ class Columns:
 
     labels: dict[str, dict[str, Any]]
     main: str
-    split: str | None
-    group: str | None
-    levels: list[str]
     rows: pd.DataFrame | None
-    notes: list[str] = field(default_factory=list)
+    notes: list[str]
+    levels: list[str] = field(default_factory=list)
+    split: str | None = None
+    group: str | None = None
 
 
 def read_columns(table: pd.DataFrame, wanted: str | None, title: str) -> Columns:
@@ -73,15 +73,20 @@ def read_columns(table: pd.DataFrame, wanted: str | None, title: str) -> Columns
     labels = [column for column in rest if column not in binary and _is_label(table[column], column)]
     tagged = next((column for column in rest if _holds_tags(table[column])), None)
     labels = [column for column in labels if column != group or wanted is not None]
+    beside = table[[one for one in (split, group) if one]]
     if tagged is not None and (tagged in labels or not labels) and (tagged in KNOWN or not binary):
-        return _of_tags(table, tagged, split, group)
+        separator = _separator(table[tagged])
+        cells = [_cut(str(cell), separator) for cell in table[tagged].fillna("")]
+        joined = {tag for tags in cells if len(tags) > 1 for tag in tags}  # a word for a missing cell is there alone
+        sets = [{tag for tag in tags if tag in joined or tag.casefold() not in NO_NAME} for tags in cells]
+        return replace(tag_columns(sets, beside, f"column {tagged!r}"), split=split, group=group)
     if len(binary) >= 3 and not any(column.casefold() in KNOWN for column in labels):
-        return _of_binaries(table, binary, split, group, label_name(Path(title).stem))
+        return replace(_of_binaries(table, binary, beside, label_name(Path(title).stem)), split=split, group=group)
     if not labels and not binary:
         which = f"column {wanted!r} is no" if wanted else "none of its columns is a"
-        cells = ", ".join(f"{column} ({table[column].nunique():,} different cells)" for column in list(table)[:12])
+        there = ", ".join(f"{column} ({table[column].nunique():,} different cells)" for column in list(table)[:12])
         raise InitError(
-            f"{title} names images, and {which} label: {cells or 'it has paths alone'}. The cells of a label repeat, on"
+            f"{title} names images, and {which} label: {there or 'it has paths alone'}. The cells of a label repeat, on"
             f" {OFTEN:g} images each or more. Add such a column, or name one with --label."
         )
     return _of_labels(table, labels, binary, split, group, wanted)
@@ -112,24 +117,15 @@ def _of_labels(
             for column, name in names.items()
         },
         main=names[main],
-        split=split,
-        group=group,
-        levels=[names[level] for level in levels],
         rows=None,
         notes=notes if wanted is None else [],
+        levels=[names[level] for level in levels],
+        split=split,
+        group=group,
     )
 
 
-def _of_tags(table: pd.DataFrame, column: str, split: str | None, group: str | None) -> Columns:
-    """A yes or no for each of the frequent tags of a column that holds several."""
-    separator = _separator(table[column])
-    cells = [_cut(str(cell), separator) for cell in table[column].fillna("")]
-    joined = {tag for tags in cells if len(tags) > 1 for tag in tags}  # a word for a missing cell stands there alone
-    sets = [{tag for tag in tags if tag in joined or tag.casefold() not in NO_NAME} for tags in cells]
-    return tag_columns(sets, table[[one for one in (split, group) if one]], split, group, f"column {column!r}")
-
-
-def tag_columns(sets: list[set[str]], beside: pd.DataFrame, split: str | None, group: str | None, what: str) -> Columns:
+def tag_columns(sets: list[set[str]], beside: pd.DataFrame, what: str) -> Columns:
     """A label `no`, `yes` for each tag that enough images have and lack; `sets` are the tags of each row.
 
     Raises:
@@ -154,20 +150,19 @@ def tag_columns(sets: list[set[str]], beside: pd.DataFrame, split: str | None, g
         left = [f"{tag} {count:,}" for tag, count in counts.most_common() if tag not in names]
         notes.append(f"tags left aside, as too rare, too frequent, or more than {TAGS}: {examples(left, 6)}")
     labels = {name: YES_OR_NO | {"column": name} for name in names.values()}
-    return Columns(labels, next(iter(labels)), split, group, [], rows.astype("string"), notes)
+    return Columns(labels, next(iter(labels)), rows.astype("string"), notes)
 
 
-def _of_binaries(table: pd.DataFrame, binary: list[str], split: str | None, group: str | None, name: str) -> Columns:
+def _of_binaries(table: pd.DataFrame, binary: list[str], beside: pd.DataFrame, name: str) -> Columns:
     """A column for each class: one label, if each row is of one class, else tags."""
-    beside = table[[one for one in (split, group) if one]]
     on = pd.DataFrame({column: table[column].str.casefold().isin(YES) for column in binary})
     if (on.sum(axis=1) != 1).any():
-        return tag_columns([set(on.columns[row]) for row in on.to_numpy()], beside, split, group, "the table")
+        return tag_columns([set(on.columns[row]) for row in on.to_numpy()], beside, "the table")
     rows = beside.assign(**{name: on.idxmax(axis=1)}).astype("string")
     check_alike(binary)
     label = stated_label(name, rows[name])
     notes = [f"{len(binary)} columns of 0 and 1, of which each row has one 1, are the classes of one label"]
-    return Columns({name: label}, name, split, group, [], rows, notes)
+    return Columns({name: label}, name, rows, notes)
 
 
 def stated_label(column: str, cells: Iterable[str]) -> dict[str, Any]:

@@ -1,9 +1,7 @@
 """Data at a path to a params.yaml that fits them and the machine."""
 
-import shutil
 import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,31 +22,13 @@ WIDTH = 112  # of lines for people
 MEGAPIXELS = 250.0  # larger pictures are reported as unusable
 
 
-@dataclass(frozen=True)
-class Order:
-    """What `meltpoint init` is asked."""
-
-    path: Path
-    label: str | None
-    output: Path
-    minutes: float
-    dry_run: bool
-
-
-def make_params(order: Order) -> Iterator[str]:
-    """Look, choose, write; lines for people, as they become known.
+def make_params(path: Path, label: str | None, output: Path, minutes: float, dry_run: bool) -> Iterator[str]:
+    """Look at the data at `path`, choose, write `output` unless `dry_run`; lines for people, as they become known.
 
     Raises:
         UserError: there are no data that the pipeline reads, or they have an error that it would refuse.
     """
-    try:
-        yield from _make(order)
-    finally:
-        shutil.rmtree(SCRATCH, ignore_errors=True)
-
-
-def _make(order: Order) -> Iterator[str]:
-    found = survey(order.path, order.label)
+    found = survey(path, label)
     files = found.listing.files
     pictures = look_at(list(files["path"]), list(files["origin"]), MEGAPIXELS, LOOK)
     splits = choose_splits(found)
@@ -66,9 +46,9 @@ def _make(order: Order) -> Iterator[str]:
     timed = parse_params(built(Plan(side, 0, 0)), "what init would write")
     outputs = {name: len(found.classes[head.label]) for name, head in timed.heads.items()}
     speeds = measure_speeds([timed.recipe("frozen")], outputs, pictures.seconds)
-    choice = choose(found, pictures, splits.ratios, speeds, order.minutes, built)
-    comments = describe_choices(found, pictures, splits, choice, order.minutes)
-    estimate = describe_estimate(choice, speeds, side, order.minutes)
+    choice = choose(found, pictures, splits.ratios, speeds, minutes, built)
+    comments = describe_choices(found, pictures, splits, choice, minutes)
+    estimate = describe_estimate(choice, speeds, side, minutes)
     yield f"chosen: {choice.params.recipe('frozen').encoder.name}, {choice.plan.words}"
     shown = ["views", "strategies", "encoders"]
     shown += ["compare.metric"] * (choice.params.compare.metric == "balanced_accuracy")
@@ -77,20 +57,20 @@ def _make(order: Order) -> Iterator[str]:
             yield f"  {'' if number else key:<16}{line}"
     yield from ["", *estimate, ""]
     title = [
-        f"{found.name}: written by `meltpoint init {order.path} --minutes {order.minutes:g}`.",
+        f"{found.name}: written by `meltpoint init {path} --minutes {minutes:g}`.",
         "Every key is explained in src/meltpoint/params/; edit any of them, and `dvc repro` runs what depends on it.",
         "",
         *(line[0].upper() + line[1:] if not line.startswith(" ") else line for line in estimate),
     ]
     text, table = render(choice.raw, title, comments), found.table
     check(text, choice.params, SCRATCH)
-    if order.dry_run:
+    if dry_run:
         beside = f" and {table.path} ({plural(len(table.rows), 'row')})" if table else ""
-        yield f"nothing is written: without --dry-run it would be {order.output}{beside}"
+        yield f"nothing is written: without --dry-run it would be {output}{beside}"
         return
-    kept = put(text, order.output, table)
+    kept = put(text, output, table)
     write_speeds(speeds)
     if table:
         yield f"{table.path} is written: {plural(len(table.rows), 'row')} that the pipeline reads"
-    yield f"{order.output} is written" + (f"; what was there is {kept} now" if kept else "")
+    yield f"{output} is written" + (f"; what was there is {kept} now" if kept else "")
     yield "next: make repro (or dvc repro, which does the same without the table at its end)"

@@ -66,7 +66,7 @@ def of_objects(
                     f" {shortened(known)}.{nearest(wanted, known)} Name one of them, or leave --label out for all."
                 )
             tags = [own & asked for own in tags]
-        columns = tag_columns(tags, beside, split, None, "an image")
+        columns = tag_columns(tags, beside, "an image")
     assert columns.rows is not None
     rows = columns.rows.assign(path=[image.path for image in images])
     rows = rows[["path", *(column for column in rows if column != "path")]]
@@ -115,4 +115,4 @@ def _of_one(
         levels = [SUPER, name]
     labels = {column: stated_label(column, cells) for column, cells in columns.items()}
     rows = beside.join(pd.DataFrame(columns)).astype("string")
-    return Columns(labels, name, "split" if "split" in rows else None, None, levels, rows, [])
+    return Columns(labels, name, rows, [], levels)

@@ -25,7 +25,14 @@ def choose_splits(found: Found) -> Splits:
     counts = {split: int((column == split).sum()) for split in SPLITS}
     many = len(column) >= MANY
     ratios = {"train": 0.8, "val": 0.1, "test": 0.1} if many else {"train": 0.6, "val": 0.15, "test": 0.25}
-    warnings = _warn_of_rare(found)
+    warnings = []
+    classes = [one for counts in found.counts.values() for one in counts.items()]
+    if few := [f"{name!r} ({count:,})" for name, count in classes if count < RARE]:
+        warnings.append(
+            f"{plural(len(few), 'class')} with fewer than {RARE} images: {examples(few)}. Each needs one in train, val"
+            " and test, or the split stage refuses: add images, merge it with another class, or remove it from the"
+            " data."
+        )
     brought = [split for split in SPLITS if counts[split]]
     if not brought:
         shares = ", ".join(f"{share:.0%} {split}" for split, share in ratios.items())
@@ -48,15 +55,3 @@ def choose_splits(found: Found) -> Splits:
     unnamed = int(column.isna().sum())
     more = f"; {plural(unnamed, 'image')} in no split count as train" if unnamed else ""
     return Splits(True, ratios, f"the data bring splits, and they are kept: {sizes}{rest}{more}", warnings)
-
-
-def _warn_of_rare(found: Found) -> list[str]:
-    few = [
-        f"{name!r} ({count:,})" for counts in found.counts.values() for name, count in counts.items() if count < RARE
-    ]
-    if not few:
-        return []
-    return [
-        f"{plural(len(few), 'class')} with fewer than {RARE} images: {examples(few)}. Each needs one in train, val and"
-        " test, or the split stage refuses: add images, merge it with another class, or remove it from the data."
-    ]

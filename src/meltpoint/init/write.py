@@ -28,7 +28,9 @@ def render(raw: Mapping[str, Any], title: list[str], comments: Comments) -> str:
 
 def _render(key: str, value: Any, path: str, comments: Comments) -> list[str]:
     """A key and its value: in one line where that is short and no key within has a comment."""
-    above = [f"# {line}" for line in _wrapped(comments[path])] if path in comments else []
+    comment = _harmless(comments.get(path, ""))
+    lines = textwrap.wrap(comment, WIDTH - 8, break_long_words=False, break_on_hyphens=False)
+    above = [f"# {line}" for line in lines]
     flow = f"{_flow(key)}: {_flow(value)}"
     inside = any(other.startswith(f"{path}.") for other in comments)
     if not isinstance(value, Mapping | list) or not value or (len(flow) <= WIDTH - 12 and not inside):
@@ -49,10 +51,6 @@ def _flow(value: Any) -> str:
 def _harmless(text: str) -> str:
     """Text for a comment: in one line, and without what controls a terminal or YAML does not allow."""
     return plain(text).translate(BARRED)
-
-
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(_harmless(text), WIDTH - 8, break_long_words=False, break_on_hyphens=False)
 
 
 def put(text: str, place: Path, table: Table | None) -> Path | None:

@@ -1,4 +1,4 @@
-"""What one section of params.yaml says of another: each error is a line, and none hides the others."""
+"""What one section of params.yaml says of another: each error is a line, and all are reported together."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -46,14 +46,14 @@ def check_keys(values: Any, where: str) -> Iterator[str]:
     for key, value in values.items():
         here = f"{where}.{key}" if where else str(key)
         if key in OVERLOOKED:
-            yield f"{here}: DVC keeps the words {' and '.join(OVERLOOKED)} for itself; call it otherwise"
+            yield f"{here}: DVC keeps the words {' and '.join(OVERLOOKED)} for itself; choose another name"
         yield from check_keys(value, here)
 
 
 def check_rows(
     views: Mapping[str, ViewRow], encoders: Mapping[str, Encoder], strategies: Mapping[str, Strategy]
 ) -> Iterator[str]:
-    """Rows that are named exist, and each is named by another: what nobody uses would still take its time."""
+    """Rows that are named exist, and each is named by another: what nothing uses would still take time."""
     for name, encoder in encoders.items():
         if encoder.views not in views:
             yield f"encoders.{name}.views: {encoder.views!r} is not in views {list(views)}"
@@ -121,7 +121,11 @@ def check_labels(data: Data) -> Iterator[str]:
     for name, label in data.labels.items():
         if isinstance(label, EqualsLabel):
             yield from _check_rows(f"data.labels.{name}", label.label, label.is_in, classes)
-            if _goes_in_circles(name, data.labels):
+            origin, seen = name, set[str]()  # the label that it is made of, through any number of others
+            while origin not in seen and isinstance(made := data.labels.get(origin), EqualsLabel):
+                seen.add(origin)
+                origin = made.label
+            if origin == name:
                 yield f"data.labels.{name}.label: {label.label!r} is made of {name!r} itself, in a circle"
     for name in data.names:
         if name not in classes:
@@ -150,9 +154,9 @@ def check_task(
 
     Pixels are counted in the views, so that only models of one geometry are judged on the same pixels.
     """
-    dense = task.kind == "segmentation"
+    dense = task.dense
     masks = [name for name, label in data.labels.items() if isinstance(label, MaskLabel)]
-    wrong = [name for name, head in heads.items() if head.kind.startswith("dense_") != dense]
+    wrong = [name for name, head in heads.items() if head.dense != dense]
     if wrong:
         allowed = "kinds that begin with dense_" if dense else "kinds that do not begin with dense_"
         yield f"heads: {wrong} do not fit task.kind {task.kind}, which takes {allowed}"
@@ -165,8 +169,8 @@ def check_task(
     if dense and task.tree is not None:
         yield "task.tree: pixels have none; leave it out"
     if dense and len({row.geometry for row in views.values()}) > 1:
-        told = ", ".join(f"{name} {row.side} px {row.resize} {row.interpolation}" for name, row in views.items())
-        yield f"views: masks are compared pixel by pixel, which needs one side, resize and interpolation: {told}"
+        rows = ", ".join(f"{name} {row.side} px {row.resize} {row.interpolation}" for name, row in views.items())
+        yield f"views: masks are compared pixel by pixel, which needs one side, resize and interpolation: {rows}"
     if dense and data.source.kind != "masks":
         yield f"data.source: segmentation needs the kind masks, and here is {data.source.kind}"
 
@@ -181,7 +185,7 @@ def check_tree(tree: Tree | None, heads: Mapping[str, Head]) -> Iterator[str]:
         elif heads[level].threshold is not None:
             yield f"heads.{level}.threshold: the levels of a tree are decided together; set it to null"
         if tree.levels.count(level) > 1:
-            yield f"task.tree.levels: {level!r} stands there {tree.levels.count(level)} times; name it once"
+            yield f"task.tree.levels: {level!r} is there {tree.levels.count(level)} times; name it once"
     wanted = tree.levels[1:]
     if tree.parents is not None and set(tree.parents) != set(wanted):
         yield f"task.tree.parents: needs the levels {wanted}, and has {list(tree.parents)}; without it the data say"
@@ -202,21 +206,16 @@ def _check_head(where: str, head: Head, classes: Classes) -> Iterator[str]:
         yield f"{where}.threshold: it parts two classes, and target is ordinal; set it to null, or target to nominal"
     elif head.threshold is not None and own is not None and len(own) != 2:
         yield f"{where}.threshold: it parts two classes, and {head.label!r} has {own}; set it to null"
-    yield from _check_promises(where, head)
-
-
-def _check_promises(where: str, head: Head) -> Iterator[str]:
-    """What is wished for new images lies between nothing and all."""
     wishes = {} if head.threshold is None else {"threshold.at_least": head.threshold.at_least}
     if isinstance(head.unknown, Coverage):
         wishes["unknown.coverage"] = head.unknown.coverage
     elif head.unknown is not None:
         wishes["unknown"] = head.unknown
-    for name, share in wishes.items():
+    for name, share in wishes.items():  # of new images
         if share == 1:
-            yield f"{where}.{name}: no number of images can promise 1 for new ones; want less, for example 0.95"
+            yield f"{where}.{name}: no number of images can promise 1 for new ones; take less, for example 0.95"
         elif share == 0:
-            yield f"{where}.{name}: 0 wants nothing; want more, or set {name.split('.')[0]} to null"
+            yield f"{where}.{name}: 0 asks for nothing; take more, or set {name.split('.')[0]} to null"
 
 
 def _check_rows(where: str, label: str, is_in: Iterable[str], classes: Classes) -> Iterator[str]:
@@ -230,12 +229,3 @@ def _check_known(where: str, names: Iterable[str], known: list[str] | None) -> I
     unknown = [name for name in names if known is not None and name not in known]
     if unknown:
         yield f"{where}: {unknown} are none of the classes {known}"
-
-
-def _goes_in_circles(start: str, labels: Mapping[str, Label]) -> bool:
-    """Whether a label is made of itself, through any number of others."""
-    name, seen = start, set[str]()
-    while name not in seen and isinstance(label := labels.get(name), EqualsLabel):
-        seen.add(name)
-        name = label.label
-    return bool(seen) and name == start

@@ -15,10 +15,9 @@ class FolderSource(Section):
     path: str
 
 
-class CsvSource(Section):
+class _TableSource(Section):
     """A table of relative image paths and label columns."""
 
-    kind: Literal["csv"]
     table: str
     images: str  # the folder that paths are relative to
     separator: str | None = None  # null: guessed from the first lines
@@ -27,17 +26,17 @@ class CsvSource(Section):
     split: str | None = None  # the column that holds train, val or test
 
 
-class PackageSource(Section):
+class CsvSource(_TableSource):
+    """A table and its images in files."""
+
+    kind: Literal["csv"]
+
+
+class PackageSource(_TableSource):
     """A table and its images inside an installed Python package; `table` and `images` are relative to the package."""
 
     kind: Literal["package"]
     package: str
-    table: str
-    images: str
-    separator: str | None = None
-    header: list[str] | None = None
-    path: str
-    split: str | None = None
 
 
 class ArchiveSource(Section):

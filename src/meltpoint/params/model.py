@@ -1,5 +1,6 @@
 """Encoders, where their weights come from, and the heads over them."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -7,7 +8,7 @@ from pydantic import BeforeValidator, Field
 
 from meltpoint.params.base import AtLeastOne, Fraction, Name, NonNegative, Positive, Section, Whole
 
-HUBS, OWNER = ("hf-hub", "hf_hub"), "timm/"  # a model hub writes timm's names so: hf-hub:timm/resnet18.a1_in1k
+HUBS = ("hf-hub", "hf_hub")  # how model hubs begin the names of their models
 
 
 class HubWeights(Section):
@@ -45,13 +46,8 @@ Weights = Annotated[HubWeights | FileWeights | PackageWeights | RandomWeights, F
 
 
 def plain_name(name: Any) -> Any:
-    """`timm/x`, `hf-hub:timm/x` and `hf_hub:timm/x` are how model hubs write timm's `x`."""
-    if not isinstance(name, str):
-        return name
-    source, separator, rest = name.partition(":")
-    on_hub = separator and source.lower() in HUBS
-    found = (rest if on_hub else name).strip()
-    return found.removeprefix(OWNER) if found.startswith(OWNER) else name
+    """`timm/x`, `hf-hub:timm/x` and `hf_hub:timm/x` are how model hubs write timm's `x`, as hf-hub:timm/resnet18."""
+    return re.sub(r"^\s*((?i:hf[-_]hub):\s*)?timm/(.*?)\s*$", r"\2", name) if isinstance(name, str) else name
 
 
 class Backbone(Section):

@@ -8,14 +8,14 @@ from meltpoint.params.yaml12 import dump
 SECTIONS = ("images", "augment", "backbone", "tree")  # that are elsewhere today
 
 
-def is_old(raw: Mapping[str, Any]) -> bool:
-    """Whether params.yaml has a section that became rows of others."""
-    return any(name in raw for name in SECTIONS)
+def show_new_form(raw: Mapping[str, Any]) -> str | None:
+    """What to put in place of old sections, made of their own values, as a message after the file's name; None: none.
 
-
-def show_new_form(raw: Mapping[str, Any]) -> str:
-    """What to put in place of the old sections, made of their own values; it follows the name of the file."""
+    Old are sections that became rows of others.
+    """
     there = [name for name in SECTIONS if name in raw]
+    if not there:
+        return None
     are = "are no sections" if len(there) > 1 else "is no section"
     lines = "\n".join(f"  {line}" for line in dump(_in_rows(raw), width=110).splitlines())
     return (

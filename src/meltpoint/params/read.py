@@ -24,7 +24,7 @@ from meltpoint.params.checks import (
 from meltpoint.params.data import Data, Split, ViewRow
 from meltpoint.params.judging import Compare, Evaluate, GateRules, Register
 from meltpoint.params.model import Encoder, Head, Reading, Task, main_of
-from meltpoint.params.old import is_old, show_new_form
+from meltpoint.params.old import show_new_form
 from meltpoint.params.recipe import Recipe, plain_readings, retap
 from meltpoint.params.training import Embed, Strategy, Train
 from meltpoint.params.yaml12 import load, written_at
@@ -57,7 +57,7 @@ class Params(Section):
     @model_validator(mode="after")
     def _fits_together(self) -> "Params":
         labels, metric = self.data.labels, self.compare.metric
-        slips = [
+        errors = [
             # The size of a crop may be overlooked: it is the side of its views, or refused.
             *check_keys(self.model_dump(exclude={"views": {"__all__": {"transforms"}}}), ""),
             *check_rows(self.views, self.encoders, self.strategies),
@@ -69,8 +69,8 @@ class Params(Section):
             *check_tree(self.task.tree, self.heads),
             *check_task(self.task, self.heads, self.data, metric, self.views),
         ]
-        if slips:
-            raise ValueError("\n".join(slips))
+        if errors:
+            raise ValueError("\n".join(errors))
         return self
 
     @property
@@ -145,67 +145,49 @@ def parse_params(raw: dict[str, Any], source: str, text: str = "") -> Params:
     Raises:
         ParamsError: it breaks the schema, or is of the form before views, encoders and strategies were named rows.
     """
-    if is_old(raw):
-        raise ParamsError(f"{source} {show_new_form(raw)}")
+    if new_form := show_new_form(raw):
+        raise ParamsError(f"{source} {new_form}")
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
-        errors = [line for slip in error.errors() for line in _explain(slip, text, raw).splitlines()]
+        errors = [line for found in error.errors() for line in _explain(found, text, raw).splitlines()]
         listed = "\n".join(f"  - {line}" for line in errors)
         count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
         raise ParamsError(f"{source} has {count}:\n{listed}") from None
 
 
-def _explain(slip: Any, text: str, raw: dict[str, Any]) -> str:
+def _explain(error: Any, text: str, raw: dict[str, Any]) -> str:
     """One error of pydantic in a line: where, what, and for an unknown key the nearest known one.
 
     Errors between sections come together, in a line each.
     """
-    where = ".".join(str(part) for part in slip["loc"])
-    match slip["type"]:
+    where = ".".join(str(part) for part in error["loc"])
+    match error["type"]:
         case "extra_forbidden":
-            return f"{where}: unknown key.{_nearest(str(slip['loc'][-1]))}"
+            sections: list[type[Section]] = Section.__subclasses__()
+            known = {field.alias or name for section in sections for name, field in section.model_fields.items()}
+            near = difflib.get_close_matches(str(error["loc"][-1]), sorted(known), n=1, cutoff=0.5)
+            return f"{where}: unknown key." + (f" Did you mean {near[0]!r}?" if near else "")
         case "missing":
-            rows = raw.get(REFERRED.get(str(slip["loc"][-1]), ""))
-            known = f"Name a row: {list(rows)}" if isinstance(rows, dict) else "presets/ show every key"
-            return f"{where}: missing. {known}"
+            rows = raw.get(REFERRED.get(str(error["loc"][-1]), ""))
+            hint = f"Name a row: {list(rows)}" if isinstance(rows, dict) else "presets/ show every key"
+            return f"{where}: missing. {hint}"
         case "value_error":
-            return f"{where}: {slip['ctx']['error']}" if where else str(slip["ctx"]["error"])
-        case "string_type" if not isinstance(slip["input"], dict | list):
-            return f"{where}: this is text, and {_say_read(slip['input'], written_at(text, slip['loc']))}"
+            return f"{where}: {error['ctx']['error']}" if where else str(error["ctx"]["error"])
+        case "string_type" if not isinstance(error["input"], dict | list):
+            return f"{where}: this is text, and {_explain_text(error['input'], written_at(text, error['loc']))}"
         case _:
-            return f"{where}: {slip['msg']}, and got {reprlib.repr(slip['input'])}"
+            return f"{where}: {error['msg']}, and got {reprlib.repr(error['input'])}"
 
 
-def _say_read(value: Any, written: str | None) -> str:
-    """What YAML made of text without quotes, and how to write it: as it stands there, for `007` is not `7`."""
+def _explain_text(value: Any, written: str | None) -> str:
+    """What YAML made of text without quotes, and how to write it: as it is in the file, for `007` is not `7`."""
+    kinds = ((bool, "true or false"), (int | float, "a number"), (type(None), "nothing"), (object, "a date"))
+    kind = next(name for known, name in kinds if isinstance(value, known))
     match written:
         case None:
-            return f"YAML reads it as {_kind(value)}; quote it as you wrote it, in '...'"
+            return f"YAML reads it as {kind}; quote it as you wrote it, in '...'"
         case "":
-            return "nothing stands there; write it"
+            return "nothing is written there; write it"
         case _:
-            return f"YAML reads {written} as {_kind(value)}; quote it: '{written}'"
-
-
-def _kind(value: Any) -> str:
-    """What YAML made of something that was meant as text."""
-    match value:
-        case bool():
-            return "true or false"
-        case int() | float():
-            return "a number"
-        case None:
-            return "nothing"
-        case _:
-            return "a date"
-
-
-def _nearest(key: str) -> str:
-    near = difflib.get_close_matches(key, sorted(_known_keys()), n=1, cutoff=0.5)
-    return f" Did you mean {near[0]!r}?" if near else ""
-
-
-def _known_keys() -> set[str]:
-    sections: list[type[Section]] = Section.__subclasses__()
-    return {field.alias or name for section in sections for name, field in section.model_fields.items()}
+            return f"YAML reads {written} as {kind}; quote it: '{written}'"

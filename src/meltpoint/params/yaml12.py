@@ -52,7 +52,7 @@ def _read_int(loader: Any, node: yaml.ScalarNode) -> int:
 
 
 class Loader(yaml.SafeLoader):
-    """YAML 1.2 without tags of Python and without keys that stand twice: PyYAML would keep the last in silence."""
+    """YAML 1.2 without tags of Python and without keys that occur twice: PyYAML would keep the last one silently."""
 
     yaml_implicit_resolvers = RESOLVERS
 
@@ -60,13 +60,15 @@ class Loader(yaml.SafeLoader):
         """A mapping; keys that come through `<<` may be said again."""
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
         if twice := sorted({key for key in keys if keys.count(key) > 1}):
-            told = f"{twice[0]!r} stands there twice; give it once"
-            raise yaml.constructor.ConstructorError("while reading a mapping", node.start_mark, told, node.start_mark)
+            message = f"{twice[0]!r} is there twice; give it once"
+            raise yaml.constructor.ConstructorError(
+                "while reading a mapping", node.start_mark, message, node.start_mark
+            )
         return super().construct_mapping(node, deep)
 
 
 class QuickLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # libyaml, where it is built
-    """The same ten times as quick; of keys that stand twice it keeps the last: for files that programs wrote."""
+    """The same ten times as quick; of keys that occur twice it keeps the last: for files that programs wrote."""
 
     yaml_implicit_resolvers = RESOLVERS
 
@@ -85,7 +87,7 @@ def load(text: str, loader: type[Loader | QuickLoader] = Loader) -> Any:
     """The value that a YAML text stands for.
 
     Raises:
-        yaml.YAMLError: it is none, or one key stands twice.
+        yaml.YAMLError: it is none, or one key occurs twice.
     """
     return yaml.load(text, loader)  # noqa: S506 - both are safe
 
@@ -93,22 +95,19 @@ def load(text: str, loader: type[Loader | QuickLoader] = Loader) -> Any:
 def written_at(text: str, path: Sequence[str | int]) -> str | None:
     """How the scalar at `path` is written in a YAML text, as `007`; None if none is found there.
 
-    Parts of the path that the text does not have are passed over: those that a schema puts in, as names of kinds. With
-    `[key]` at its end it is the key that is meant.
+    Parts of the path that the text does not have are ignored: a schema adds some, as names of kinds. `[key]` at the end
+    means the key itself.
     """
     node, key = yaml.compose(text, Loader), None
     for part in path:
         if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
             node, key = node.value[part], None
         elif isinstance(node, yaml.MappingNode):
-            pairs = ((one, value) for one, value in node.value if str(_value_of(one)) == str(part))
+            scalars = (pair for pair in node.value if isinstance(pair[0], yaml.ScalarNode))
+            pairs = (pair for pair in scalars if str(load(yaml.serialize(pair[0]))) == str(part))
             key, node = next(pairs, (key, node))
     found = key if path and path[-1] == "[key]" else node
     return found.value if isinstance(found, yaml.ScalarNode) else None
-
-
-def _value_of(key: yaml.Node) -> Any:
-    return load(yaml.serialize(key)) if isinstance(key, yaml.ScalarNode) else None
 
 
 def dump(value: Any, **options: Any) -> str:

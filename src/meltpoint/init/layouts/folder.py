@@ -17,6 +17,7 @@ from meltpoint.init.found import (
 from meltpoint.init.pictures import is_picture
 
 LOOKED = 200  # files of a folder that are looked at
+TABLES = {".csv", ".tsv", ".json", ".parquet"}
 
 
 def find(root: Path, wanted: str | None) -> Found | None:
@@ -29,7 +30,8 @@ def find(root: Path, wanted: str | None) -> Found | None:
     if not root.is_dir():
         return None
     inner = unwrapped(root)
-    if not any(holds_pictures(folder) for folder in folders_in(inner)):
+    files = (Path(at, one) for top in folders_in(inner) for at, _, names in os.walk(top) for one in names[:LOOKED])
+    if not any(is_picture(file) for file in files):
         return None
     source = {"kind": "folder", "path": shown_path(inner)}
     listing = read_listing(source)
@@ -58,9 +60,10 @@ def find(root: Path, wanted: str | None) -> Found | None:
 def unwrapped(root: Path) -> Path:
     """`root`, or what lies below it where each folder on the way holds one folder with folders, and no picture."""
     inside = folders_in(root)
-    if len(inside) == 1 and not has_files(root) and folders_in(inside[0]):
-        return unwrapped(inside[0])
-    return root
+    files = [path for path in root.iterdir() if is_text(path.name)]
+    if any(is_picture(path) or path.suffix.lower() in TABLES for path in files):
+        return root
+    return unwrapped(inside[0]) if len(inside) == 1 and folders_in(inside[0]) else root
 
 
 def folders_in(folder: Path) -> list[Path]:
@@ -71,14 +74,3 @@ def folders_in(folder: Path) -> list[Path]:
         raise SourceError(f"There is no permission to read the folder {str(folder)!r}. Grant it.") from None
     hidden = (".", "__MACOSX")
     return [Path(entry) for entry in entries if entry.is_dir() and not entry.name.startswith(hidden)]
-
-
-def has_files(folder: Path) -> bool:
-    """Whether pictures or tables lie in a folder itself."""
-    known = {".csv", ".tsv", ".json", ".parquet"}
-    return any(is_picture(path) or path.suffix.lower() in known for path in folder.iterdir() if is_text(path.name))
-
-
-def holds_pictures(folder: Path) -> bool:
-    """Whether a folder, or one below it, has a picture among its first files."""
-    return any(any(is_picture(Path(place, name)) for name in files[:LOOKED]) for place, _, files in os.walk(folder))
