@@ -67,10 +67,13 @@ def draw_confusion(judged: Mapping[str, Confused], tree: TreeCard | None, title:
 def _draw_small(part: SubFigure, row: Sequence[tuple[str, Confused]], columns: int, shares: bool) -> None:
     grid = part.subplots(1, columns, squeeze=False).ravel()
     for axes, (name, head) in zip(grid, row, strict=False):
-        _title(axes, name, head)
-        _matrix(axes, head.confusion)
-        _names(axes, head.classes)
-        if len(head.classes) <= 20:
+        size, longest = len(head.classes), max(map(len, head.classes))
+        _matrix(axes, name, head, np.arange(size))
+        names = [_short(label, 28) for label in head.classes]
+        small = 8 if size <= 12 else max(6, 8 - size // 16)
+        axes.set_xticks(range(size), names, fontsize=small, rotation=0 if size <= 2 and longest <= 16 else 90)
+        axes.set_yticks(range(size), names, fontsize=small)
+        if size <= 20:
             _counts(axes, head.confusion, shares)
     for axes in grid[len(row) :]:
         axes.set_axis_off()
@@ -80,13 +83,18 @@ def _draw_large(part: SubFigure, name: str, judged: Mapping[str, Confused], tree
     head = judged[name]
     matrix, told = part.subplots(1, 2, width_ratios=[1, 0.62])
     order, groups = arrange(name, {other: known.classes for other, known in judged.items()}, tree)
-    _title(matrix, name, head)
-    _matrix(matrix, head.confusion[np.ix_(order, order)])
+    _matrix(matrix, name, head, np.array(order))
+    matrix.set_xticks([])
+    matrix.set_yticks([])
     if groups and len(groups) <= GROUPS:
-        _groups(matrix, groups)
-    else:
-        matrix.set_xticks([])
-        matrix.set_yticks([])
+        sizes = np.array(list(groups.values()))
+        ends = np.cumsum(sizes)
+        for end in ends[:-1] - 0.5:
+            matrix.axhline(end, color=LINE, linewidth=0.5)
+            matrix.axvline(end, color=LINE, linewidth=0.5)
+        names = [_short(label, 28) for label in groups]
+        matrix.set_xticks(ends - sizes / 2 - 0.5, names, fontsize=6, rotation=90)
+        matrix.set_yticks(ends - sizes / 2 - 0.5, names, fontsize=6)
     what = "in the order of the tree" if groups else "in the order of their ids"
     matrix.set_xlabel(f"predicted: {len(order)} classes, {what}")
     _tell(told, head)
@@ -128,11 +136,9 @@ def commonest(head: Confused) -> list[tuple[str, str, int, float]]:
     ]
 
 
-def _title(axes: Axes, name: str, head: Confused) -> None:
+def _matrix(axes: Axes, name: str, head: Confused, order: NDArray[np.int64]) -> None:
     axes.set_title(f"{name}  ({head.images:,} images)")
-
-
-def _matrix(axes: Axes, counts: np.ndarray) -> None:
+    counts = head.confusion[np.ix_(order, order)]
     share, size = counts / np.maximum(counts.sum(1, keepdims=True), 1), len(counts)
     # among many classes single mistakes are faint: their colours are spread
     colours = LinearSegmentedColormap.from_list("ember", EMBER)
@@ -141,15 +147,6 @@ def _matrix(axes: Axes, counts: np.ndarray) -> None:
     axes.spines[:].set_visible(False)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-
-
-def _names(axes: Axes, classes: Sequence[str]) -> None:
-    size = len(classes)
-    small = 8 if size <= 12 else max(6, 8 - size // 16)
-    flat = size <= 2 and max(map(len, classes)) <= 16
-    names = [_short(name, 28) for name in classes]
-    axes.set_xticks(range(size), names, fontsize=small, rotation=0 if flat else 90)
-    axes.set_yticks(range(size), names, fontsize=small)
 
 
 def _counts(axes: Axes, counts: np.ndarray, shares: bool) -> None:
@@ -161,17 +158,6 @@ def _counts(axes: Axes, counts: np.ndarray, shares: bool) -> None:
         text = f"{share[row, column]:.0%}" if shares else text
         colour = "white" if share[row, column] > 0.55 else INK
         axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=10 if size <= 6 else 6)
-
-
-def _groups(axes: Axes, groups: dict[str, int]) -> None:
-    ends = np.cumsum(list(groups.values()))
-    middles = ends - np.array(list(groups.values())) / 2 - 0.5
-    for end in ends[:-1] - 0.5:
-        axes.axhline(end, color=LINE, linewidth=0.5)
-        axes.axvline(end, color=LINE, linewidth=0.5)
-    names = [_short(name, 28) for name in groups]
-    axes.set_xticks(middles, names, fontsize=6, rotation=90)
-    axes.set_yticks(middles, names, fontsize=6)
 
 
 def _tell(axes: Axes, head: Confused) -> None:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 from meltpoint.arrays import Floats, Ints
@@ -33,14 +32,23 @@ def rank_classes(true: Ints, probabilities: Floats, classes: list[str]) -> dict[
     for index, name in enumerate(classes):
         positive = true == index
         if 0 < positive.sum() < len(true):
-            rankings[name] = _rank(positive, probabilities[:, index])
+            scores = probabilities[:, index]
+            false_rate, true_rate, _ = roc_curve(positive, scores)
+            precision, recall, _ = precision_recall_curve(positive, scores, drop_intermediate=True)
+            area, average_precision = roc_auc_score(positive, scores), average_precision_score(positive, scores)
+            rankings[name] = Ranking(
+                roc=Curve(false_rate, true_rate, float(area)),
+                precision_recall=Curve(recall[::-1], precision[::-1], float(average_precision)),
+            )
     return rankings
 
 
 def average(curves: list[Curve], points: int) -> Curve:
     """The mean of several curves at `points` equally spaced x; one curve comes back thinned to about as many points."""
     if len(curves) == 1:
-        return _thin(curves[0], points)
+        curve = curves[0]
+        kept = np.union1d(np.arange(0, len(curve.x), max(1, len(curve.x) // points)), [len(curve.x) - 1])
+        return Curve(curve.x[kept], curve.y[kept], curve.area)
     x = np.linspace(0, 1, points)
     heights = [np.interp(x, curve.x, curve.y) for curve in curves]
     return Curve(x, np.mean(heights, axis=0), float(np.mean([curve.area for curve in curves])))
@@ -63,18 +71,3 @@ def expected_calibration_error(table: pd.DataFrame) -> float:
     """The mean distance of confidence and accuracy over images: Guo et al., On Calibration, ICML 2017, equation 3."""
     gaps = (table["confidence"] - table["accuracy"]).abs()
     return float((gaps * table["images"]).sum() / table["images"].sum())
-
-
-def _rank(positive: NDArray[np.bool_], probability: Floats) -> Ranking:
-    false_rate, true_rate, _ = roc_curve(positive, probability)
-    precision, recall, _ = precision_recall_curve(positive, probability, drop_intermediate=True)
-    return Ranking(
-        roc=Curve(false_rate, true_rate, float(roc_auc_score(positive, probability))),
-        precision_recall=Curve(recall[::-1], precision[::-1], float(average_precision_score(positive, probability))),
-    )
-
-
-def _thin(curve: Curve, points: int) -> Curve:
-    step = max(1, len(curve.x) // points)
-    kept = np.union1d(np.arange(0, len(curve.x), step), [len(curve.x) - 1])
-    return Curve(curve.x[kept], curve.y[kept], curve.area)

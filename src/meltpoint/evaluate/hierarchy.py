@@ -120,10 +120,11 @@ def judge_decoding(tree: Tree, true: Ints, said: Ints, sizes: list[int]) -> Deco
     """Judge answers (N, L) against true class ids (N, L) on levels with so many classes."""
     edges, counts = np.unique(leaf_distances(tree, true[:, -1], said[:, -1]), return_counts=True)
     hits, answered, there = count_ancestors(tree, true, said, sizes)
+    counts_of = [confusion(true[:, column], said[:, column], size) for column, size in enumerate(sizes)]
     return Decoding(
         levels={
-            level: _score(confusion(true[:, column], said[:, column], sizes[column]))
-            for column, level in enumerate(tree.levels)
+            level: {name: float(value) for name, value in scores.items() if name in LEVEL_SCORES}
+            for level, scores in zip(tree.levels, map(from_confusion, counts_of), strict=True)
         },
         distances={int(distance): int(count) for distance, count in zip(edges, counts, strict=True) if distance},
         precision=hits / answered,
@@ -168,11 +169,6 @@ def _with_ancestors(tree: Tree, answers: Ints, column: int, sizes: list[int]) ->
 
 def _columns(answers: Mapping[str, Ints]) -> Ints:
     return np.stack(list(answers.values()), axis=1)
-
-
-def _score(counts: Ints) -> dict[str, float]:
-    scores = from_confusion(counts)
-    return {name: float(scores[name]) for name in LEVEL_SCORES}
 
 
 def _rounded(scores: Mapping[str, float]) -> dict[str, float]:

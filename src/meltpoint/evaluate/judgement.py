@@ -1,6 +1,6 @@
 """What predictions are worth, in the same shape for every task: scores by split, head and class."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -103,8 +103,11 @@ class Judgement:
         judged, val, told = self.splits["test"][main_head], self.splits["val"][main_head], self.headline
         if not judged.images:
             return f"no test image has {told.labelled} for {main_head}, so nothing can be said of it"
-        lacking = f"; test has no {told.part} of {_some(judged.absent)}" if judged.absent else ""
-        score, other = _percent(judged.scores[told.score]), _percent(val.scores[told.score])
+        more = f" and {len(judged.absent) - MOST_NAMED} more classes" if len(judged.absent) > MOST_NAMED else ""
+        absent = ", ".join(judged.absent[:MOST_NAMED]) + more
+        lacking = f"; test has no {told.part} of {absent}" if absent else ""
+        values = (judged.scores[told.score], val.scores[told.score])
+        score, other = ("nothing" if value is None else f"{value:.1%}" for value in values)
         return f"{score} {told.name} on {main_head}, {judged.images:,} test images ({other} on val){lacking}"
 
 
@@ -144,12 +147,3 @@ def _plain(scores: Mapping[Any, Any]) -> dict[str, int | Score]:
         str(name): None if value is None or np.isnan(value) else value if name == "support" else round(float(value), 6)
         for name, value in scores.items()
     }
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MOST_NAMED} more classes" if len(names) > MOST_NAMED else ""
-    return ", ".join(names[:MOST_NAMED]) + more
-
-
-def _percent(value: Score) -> str:
-    return "nothing" if value is None else f"{value:.1%}"

@@ -1,8 +1,7 @@
 """What trainings of one recipe with other seeds answer and reach, beside the training whose model ships."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -47,7 +46,14 @@ def write_repeats(
             seeds.append(own.seed)
             metrics.append(judge(table, own).metrics)
     scores = {
-        split: {head: _gather(judged.scores, [one[split][head] for one in metrics]) for head, judged in heads.items()}
+        split: {
+            head: {
+                name: [one[split][head][name] for one in metrics]
+                for name in judged.scores
+                if all(one[split][head][name] is not None for one in metrics)
+            }
+            for head, judged in heads.items()
+        }
         for split, heads in judgement.splits.items()
     }
     write_json(folder / SCORES, {"repeats": len(seeds), "seeds": seeds, "scores": scores})
@@ -57,9 +63,3 @@ def _tabulate(number: int, table: pd.DataFrame) -> pa.Table:
     shown = table.copy(deep=False)
     shown.insert(0, REPEAT, number)
     return pa.Table.from_pandas(shown, preserve_index=False)
-
-
-def _gather(names: Iterable[str], found: list[Mapping[str, Any]]) -> dict[str, list[float]]:
-    """The values of each score in the order of the repeats; those that one of them lacks are left out."""
-    values = {name: [one[name] for one in found] for name in names}
-    return {name: own for name, own in values.items() if all(value is not None for value in own)}

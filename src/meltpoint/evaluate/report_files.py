@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from meltpoint.evaluate.curves import Curve, average
-from meltpoint.evaluate.judgement import HeadJudgement, Judgement
+from meltpoint.evaluate.judgement import Judgement
 from meltpoint.files import whole_file, write_json
 from meltpoint.progress import track
 from meltpoint.tables import write_predictions
@@ -34,22 +34,18 @@ def write_judgement(
     _write_curve(roc, "false_positive_rate", "true_positive_rate", folder / "roc.csv")
     _write_curve(precision_recall, "recall", "precision", folder / "precision_recall.csv")
     _write_table(judged.reliability[["confidence", "accuracy", "images", "low", "high"]], folder / "reliability.csv")
-    _write_table(_pairs(judged, most), folder / "confusion.csv")
+    names, size, counts = np.asarray(judged.classes, dtype=object), len(judged.classes), judged.confusion.ravel()
+    if most is not None:
+        counts = np.rint(counts * (most / max(1, counts.sum()))).astype(np.int64)
+    cells = np.repeat(np.arange(size**2), counts)  # as DVC's confusion template counts them: a row for each count
+    pairs = pd.DataFrame({"actual": names[cells // size], "predicted": names[cells % size]})
+    _write_table(pairs, folder / "confusion.csv")
 
 
 def draw_pictures(pictures: Mapping[str, Callable[[Path], None]], folder: Path) -> None:
     """Draw each picture, by name, into `folder`."""
     for name, draw in track(pictures.items(), "drawing", len(pictures), unit="picture"):
         draw(folder / f"{name}.png")
-
-
-def _pairs(judged: HeadJudgement, most: int | None) -> pd.DataFrame:
-    """Rows (actual, predicted), as DVC's confusion template counts them: one for each count, or `most` of them."""
-    names, size, counts = np.asarray(judged.classes, dtype=object), len(judged.classes), judged.confusion.ravel()
-    if most is not None:
-        counts = np.rint(counts * (most / max(1, counts.sum()))).astype(np.int64)
-    cells = np.repeat(np.arange(size**2), counts)
-    return pd.DataFrame({"actual": names[cells // size], "predicted": names[cells % size]})
 
 
 def _write_curve(curves: list[Curve], x: str, y: str, path: Path) -> None:

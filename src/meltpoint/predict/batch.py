@@ -5,7 +5,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TextIO, assert_never
@@ -13,7 +13,7 @@ from typing import Any, Literal, TextIO, assert_never
 from meltpoint.errors import UserError
 from meltpoint.predict.drawer import SIDE, Drawer, common_root
 from meltpoint.predict.folders import say_ignored, walk
-from meltpoint.predict.fonts import SIZES, Fonts, open_fonts
+from meltpoint.predict.fonts import SIZES, open_fonts
 from meltpoint.predict.inputs import Source, is_address
 from meltpoint.predict.predictor import BATCH
 from meltpoint.predict.records import DIGITS, Answer, Answering, DisplayPart, Question, check_question
@@ -92,24 +92,6 @@ class Summary:
         return ", ".join(part for part in parts if part)
 
 
-@dataclass
-class _Counts:
-    """What is counted on the way."""
-
-    reasons: Counter[str] = field(default_factory=Counter)
-    ignored: Counter[str] = field(default_factory=Counter)
-
-    def write(self, answers: Iterable[Answer], say: Callable[[Answer], str], out: TextIO) -> int:
-        """Write a line for each answer; how many are no error."""
-        good = 0
-        for answer in answers:
-            out.write(say(answer) + "\n")
-            good += answer.error is None
-            self.reasons.update([answer.error] if answer.error else [])
-        out.flush()
-        return good
-
-
 def run_batch(answerer: Answering, display: DisplayPart, asked: Batch, out: TextIO) -> Summary:
     """Answer for every picture, in order, and then for every frame, a line each to `out`; progress goes to stderr.
 
@@ -125,28 +107,34 @@ def run_batch(answerer: Answering, display: DisplayPart, asked: Batch, out: Text
     _check_masks(answerer, asked)
     featured = answerer.levels[-1] if answerer.levels else answerer.card.main_head
     header, say = _form(answerer, display, asked, featured)
-    drawer = _open_drawer(asked, display, featured)
-    counts = _Counts()
+    fonts = tuple(open_fonts(size, asked.font, asked.language) for size in SIZES) if asked.draw else ()
+    drawer = Drawer(display, featured, fonts, common_root(asked.given), asked.draw, asked.masks)
+    reasons, ignored = Counter[str](), Counter[str]()
+    silent = out.isatty() and asked.form == "lines"  # the lines are the progress
+
+    def write(answers: Iterable[Answer]) -> int:
+        """Write a line for each answer; how many are no error."""
+        good = 0
+        for answer in answers:
+            out.write(say(answer) + "\n")
+            good += answer.error is None
+            reasons.update([answer.error] if answer.error else [])
+        out.flush()
+        return good
+
     if header:
         out.write(header + "\n")
-    silent = out.isatty() and asked.form == "lines"  # the lines are the progress
-    answers = _answer_pictures(answerer, asked, question, drawer, counts.ignored)
-    good = counts.write(answers if silent or not total else track(answers, "predict", total), say, out)
-    films = (_answer_video(answerer, path, question, drawer, silent) for path in asked.videos)
-    frames = sum(counts.write(film, say, out) for film in films)
-    unwritten = _count_unwritten(answerer, asked, drawer.fonts[0]) if drawer.fonts else 0
-    return Summary(good, frames, counts.reasons, counts.ignored, asked.draw, unwritten)
-
-
-def _answer_pictures(
-    answerer: Answering, asked: Batch, question: Question, drawer: Drawer, ignored: Counter[str]
-) -> Iterator[Answer]:
-    """The answers; each comes once its drawing and its masks are on the disk."""
     side, batch = (SIDE, DRAWN_BATCH) if asked.draw else (None, BATCH)
     seen = answerer.look(_pictures(asked, ignored), question, batch, side)
-    if asked.draw is None and asked.masks is None:
-        return (answer for answer, _ in seen)
-    return map_ahead(drawer.keep, seen, DRAWN_AHEAD, None)
+    answers: Iterator[Answer] = (answer for answer, _ in seen)
+    if asked.draw or asked.masks:  # an answer comes once its drawing and its masks are on the disk
+        answers = map_ahead(drawer.keep, seen, DRAWN_AHEAD, None)
+    good = write(answers if silent or not total else track(answers, "predict", total))
+    frames = sum(write(_answer_video(answerer, path, question, drawer, silent)) for path in asked.videos)
+    heads = answerer.card.heads.values() if fonts else ()
+    names = [head.names.get(asked.language or "", {}).get(label, label) for head in heads for label in head.classes]
+    unwritten = sum(not fonts[0].has(name) for name in names)
+    return Summary(good, frames, reasons, ignored, asked.draw, unwritten)
 
 
 def _answer_video(
@@ -163,12 +151,6 @@ def _answer_video(
     place = drawer.place_of_video(path)
     answers = answer_frames(answerer, path, film, question, partial(drawer.draw, steady=True) if place else None, place)
     yield from answers if silent else track(answers, path.name, film.frames, unit="frame")
-
-
-def _open_drawer(asked: Batch, display: DisplayPart, featured: str) -> Drawer:
-    """What draws; fonts are opened if anything is drawn."""
-    fonts = tuple(open_fonts(size, asked.font, asked.language) for size in SIZES) if asked.draw else ()
-    return Drawer(display, featured, fonts, common_root(asked.given), asked.draw, asked.masks)
 
 
 def _form(
@@ -227,18 +209,16 @@ def _rounded(value: Any) -> Any:
             return value
 
 
-def _count_unwritten(answerer: Answering, asked: Batch, letters: Fonts) -> int:
-    heads = answerer.card.heads.values()
-    names = [head.names.get(asked.language or "", {}).get(label, label) for head in heads for label in head.classes]
-    return sum(not letters.has(name) for name in names)
-
-
 def _pictures(asked: Batch, ignored: Counter[str]) -> Iterator[Source]:
     for given in asked.given:
-        if not is_address(given) and Path(given).is_dir():
+        if _is_folder(given):
             yield from walk(Path(given), ignored)
         elif not _is_film(given):
             yield given
+
+
+def _is_folder(given: str) -> bool:
+    return not is_address(given) and Path(given).is_dir()
 
 
 def _is_film(given: str) -> bool:
@@ -254,19 +234,15 @@ def _count(asked: Batch) -> int:
             f"There are no pictures in {', '.join(asked.given)}{': only ' if ignored else ''}{say_ignored(ignored)}. "
             "Name pictures, folders of pictures, videos, or http(s) addresses."
         )
-    for into, option in ((asked.draw, "--draw"), (asked.masks, "--masks")):
-        if into is not None:
-            _check_place(asked.given, into, option)
+    places = [(into, option) for into, option in ((asked.draw, "--draw"), (asked.masks, "--masks")) if into]
+    for into, option in places:
+        for folder in filter(_is_folder, asked.given):
+            if into.resolve().is_relative_to(Path(folder).resolve()):
+                raise BatchError(
+                    f"Drawings would go to {into}, inside of {folder}, and be taken for pictures the next time. "
+                    f"Choose a folder elsewhere for {option}."
+                )
     return total
-
-
-def _check_place(given: list[str], into: Path, option: str) -> None:
-    for path in given:
-        if not is_address(path) and Path(path).is_dir() and into.resolve().is_relative_to(Path(path).resolve()):
-            raise BatchError(
-                f"Drawings would go to {into}, inside of {path}, and be taken for pictures the next time. "
-                f"Choose a folder elsewhere for {option}."
-            )
 
 
 def _check_masks(answerer: Answering, asked: Batch) -> None:

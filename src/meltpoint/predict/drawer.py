@@ -50,7 +50,11 @@ class Drawer:
             if self.into is not None and shown is not None:
                 write_drawing(self.draw(shown, answer), place_of(answer.source, self.root, self.into))
             if self.masks is not None:
-                self._write_masks(answer, answer.source, self.masks)
+                masks = self.display.masks(answer)
+                for head, content in masks.items():  # of several, each has a folder
+                    folder = self.masks / head if len(masks) > 1 else self.masks
+                    with whole_file(place_of(answer.source, self.root, folder, ".png")) as temporary:
+                        temporary.write_bytes(content)
         except OSError as error:
             raise PlaceError(
                 f"What was made of {answer.source} cannot be written: {error}. Choose other folders for --draw and "
@@ -65,14 +69,6 @@ class Drawer:
     def place_of_video(self, path: Path) -> Path | None:
         """Where the drawn video goes."""
         return place_of(str(path), self.root, self.into, VIDEO) if self.into else None
-
-    def _write_masks(self, answer: Answer, source: str, into: Path) -> None:
-        """A PNG for each head; of several, each has a folder."""
-        masks = self.display.masks(answer)
-        for head, content in masks.items():
-            place = place_of(source, self.root, into / head if len(masks) > 1 else into, ".png")
-            with whole_file(place) as temporary:
-                temporary.write_bytes(content)
 
 
 def write_drawing(drawing: Image.Image, path: Path) -> None:

@@ -100,8 +100,10 @@ def open_fonts(size: int, file: Path | None, language: str | None) -> Fonts:
     Raises:
         FontError: `file` is no font.
     """
+    asked = (language or "zh").lower().replace("_", "-")
+    han = FACES.get(asked, FACES.get(asked.split("-")[0], FACES["zh"]))  # of simplified Chinese for unknown languages
     own = [(file, 0)] if file else []
-    found = own + [(path, _face(language) if path.suffix == ".ttc" else 0) for path in map(_find, FONTS) if path]
+    found = own + [(path, han if path.suffix == ".ttc" else 0) for path in map(_find, FONTS) if path]
     fonts, plain = (
         tuple(_open(path, size, face, engine) for path, face in found) or (ImageFont.load_default(size),)
         for engine in (None, ImageFont.Layout.BASIC)
@@ -113,12 +115,6 @@ def has_letter(font: Font, letter: str) -> bool:
     """Whether the font draws the letter otherwise than one that does not exist."""
     drawn, missing = (font.getmask(text) for text in (letter, NOWHERE))
     return drawn.size != missing.size or bytes(drawn) != bytes(missing)
-
-
-def _face(language: str | None) -> int:
-    """The number of a language in a collection of fonts; simplified Chinese where it has none."""
-    asked = (language or "zh").lower().replace("_", "-")
-    return FACES.get(asked, FACES.get(asked.split("-")[0], FACES["zh"]))
 
 
 def _find(font: tuple[str, str]) -> Path | None:

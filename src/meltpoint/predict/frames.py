@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,24 +20,6 @@ BATCH, DRAWN_AHEAD = 8, 4  # few: frames are large
 Draw = Callable[[Pixels, Answer], Image.Image]
 
 
-@dataclass
-class _Clock:
-    """When the frames were that are on their way, and what went wrong at the end."""
-
-    path: Path
-    times: deque[float]
-    trouble: str | None = None
-
-    def frames(self) -> Iterator[Pixels]:
-        """The frames, as long as there are any."""
-        try:
-            for frame in read_frames(self.path):
-                self.times.append(frame.seconds)
-                yield frame.pixels
-        except VideoError as error:
-            self.trouble = error.reason
-
-
 def answer_frames(
     answerer: Answering, path: Path, film: Film, question: Question, draw: Draw | None, place: Path | None
 ) -> Iterator[Answer]:
@@ -45,27 +27,35 @@ def answer_frames(
 
     `draw` makes the frames of the video that is written to `place`. All are as large as the first one.
     """
-    clock = _Clock(path, deque())
-    seen = answerer.look(clock.frames(), question, BATCH, SIDE if draw else None)
-    drawn = map_ahead(lambda one: (one[0], _drawn(one, draw)), seen, DRAWN_AHEAD, None)
+    times, trouble = deque[float](), list[str]()  # of the frames on their way; what went wrong at the end
+
+    def frames() -> Iterator[Pixels]:
+        try:
+            for frame in read_frames(path):
+                times.append(frame.seconds)
+                yield frame.pixels
+        except VideoError as error:
+            trouble.append(error.reason)
+
+    def drawing_of(seen: tuple[Answer, Pixels | None]) -> tuple[Answer, Image.Image | None]:
+        answer, shown = seen
+        return answer, draw(shown, answer) if draw is not None and shown is not None else None
+
+    seen = answerer.look(frames(), question, BATCH, SIDE if draw else None)
+    drawn = map_ahead(drawing_of, seen, DRAWN_AHEAD, None)
     with ExitStack() as stack:
         write: Write | None = None
         size = (0, 0)
         for answer, drawing in drawn:
-            seconds = clock.times.popleft()
+            seconds = times.popleft()
             if drawing is not None and place is not None:
                 if write is None:
                     size = (drawing.width + drawing.width % 2, drawing.height + drawing.height % 2)
                     write = stack.enter_context(write_video(place, size[1], size[0], film.rate))
                 write(_fitted(drawing, size), seconds)
             yield replace(answer, source=f"{path}#t={seconds:.3f}")
-    if clock.trouble:
-        yield Answer(str(path), clock.trouble, {}, answerer.levels)
-
-
-def _drawn(seen: tuple[Answer, Pixels | None], draw: Draw | None) -> Image.Image | None:
-    answer, shown = seen
-    return draw(shown, answer) if draw is not None and shown is not None else None
+    for reason in trouble:
+        yield Answer(str(path), reason, {}, answerer.levels)
 
 
 def _fitted(drawing: Image.Image, size: tuple[int, int]) -> Pixels:

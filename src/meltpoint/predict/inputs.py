@@ -88,8 +88,13 @@ def read_picture(source: Source, card: Card, side: int | None, whole: bool) -> P
         image = _decode(source, card.max_megapixels, card.depths)
     except ImageError as error:
         return Picture(name, None, error.reason, (0, 0), None, None)
-    extent, shown = (image.shape[0], image.shape[1]), None if side is None else _fit(image, side)
-    return Picture(name, resize(image, card.images), None, extent, shown, image if whole else None)
+    height, width = image.shape[:2]
+    shown = None if side is None else image
+    scale = 1 if side is None else side / max(height, width)
+    if scale < 1:
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        shown = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return Picture(name, resize(image, card.images), None, (height, width), shown, image if whole else None)
 
 
 def stack_pixels(pictures: Iterable[Picture]) -> Pixels:
@@ -159,26 +164,14 @@ def _grab(address: str, most: int) -> bytes:
     """What is at an address: few redirects, few seconds, at most so many bytes."""
     from meltpoint.http import DownloadError, RetryPolicy, download_image, open_session  # a served model does without
 
+    def wait(seconds: float) -> bool:
+        time.sleep(seconds)
+        return False  # nothing tells it to stop
+
     with tempfile.TemporaryDirectory() as folder, open_session(1) as session:
         target = Path(folder) / "picture"
         try:
-            download_image(session, address, target, RetryPolicy(TIMEOUT, RETRIES, most), _never)
+            download_image(session, address, target, RetryPolicy(TIMEOUT, RETRIES, most), wait)
         except DownloadError as error:
             raise ImageError("of that address", error.reason, "from the web") from error
         return target.read_bytes()
-
-
-def _never(seconds: float) -> bool:
-    """Wait so long, and go on."""
-    time.sleep(seconds)
-    return False
-
-
-def _fit(image: Pixels, side: int) -> Pixels:
-    """The picture scaled down so that no side is longer than `side`."""
-    height, width = image.shape[:2]
-    scale = side / max(height, width)
-    if scale >= 1:
-        return image
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)

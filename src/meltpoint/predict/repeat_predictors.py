@@ -16,27 +16,13 @@ from meltpoint.progress import say
 MOST = 5 * 10**8  # bytes of features that are kept for the next repeat
 
 
-class Memory:
-    """Features of images, as far as they fit into `most` bytes, found by the images' own bytes."""
-
-    def __init__(self, most: int) -> None:
-        self.free, self.known = most, dict[bytes, dict[str, Tensor]]()
-
-    def keep(self, key: bytes, features: dict[str, Tensor]) -> None:
-        """Keep features unless they are too large."""
-        needed = sum(value.nbytes for value in features.values())
-        if needed <= self.free:
-            self.free -= needed
-            self.known[key] = features
-
-
 class Recalling(Model):
-    """A model whose backbone runs once over each image, together with all others that share the memory.
+    """A model whose backbone runs once over each image, together with all others that share `memory`.
 
-    Their backbones have to be equal.
+    Their backbones have to be equal. The memory has features by the images' own bytes, as far as they fit into `MOST`.
     """
 
-    def __init__(self, model: Model, memory: Memory) -> None:
+    def __init__(self, model: Model, memory: dict[bytes, dict[str, Tensor]]) -> None:
         nn.Module.__init__(self)
         self.backbone, self.heads, self.head_taps, self.memory = model.backbone, model.heads, model.head_taps, memory
 
@@ -46,10 +32,11 @@ class Recalling(Model):
         Computed features and those from memory are equal to the bit.
         """
         key = hashlib.sha256(images.cpu().contiguous().numpy().data).digest()
-        found = self.memory.known.get(key)
-        if found is None:
-            found = super().features(images)
-            self.memory.keep(key, found)
+        if key in self.memory:
+            return self.memory[key]
+        found = super().features(images)
+        if sum(value.nbytes for own in (found, *self.memory.values()) for value in own.values()) <= MOST:
+            self.memory[key] = found
         return found
 
 
@@ -61,7 +48,7 @@ def open_repeats(first: Predictor, folder: Path) -> Iterator[Predictor]:
     Raises:
         ModelError, ManifestError: a repeat is missing or damaged, or belongs to another model.
     """
-    repeats, memory = list_repeats(folder), Memory(MOST)
+    repeats, memory = list_repeats(folder), dict[bytes, dict[str, Tensor]]()
     for number, path in enumerate(repeats, start=2):
         say(f"repeat {number} of {len(repeats) + 1}")
         repeat = load_repeat(path, first.folder)

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from statistics import median
 from typing import Any, Protocol
 
@@ -25,6 +24,7 @@ CALM = 0.15  # spread of a model's rounds, as a share of their median, up to whi
 ATTEMPTS = 3  # measurements at most, where the machine is busy
 
 Seconds = NDArray[np.float64]
+Attempt = dict[str, Seconds]  # of single images, (ROUNDS, runs) of each model
 Clock = Callable[[], float]
 
 
@@ -40,24 +40,6 @@ class Timed(Protocol):
 
     def fit_batch(self, batch: int) -> int:
         """How many images go through the model at once where `batch` are asked for."""
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """Seconds of single images, float64 (ROUNDS, runs) of each model."""
-
-    seconds: dict[str, Seconds]
-
-    @property
-    def rounds(self) -> dict[str, Seconds]:
-        """The median (ROUNDS,) of each round."""
-        return {name: np.median(values, axis=1) for name, values in self.seconds.items()}
-
-    @property
-    def unrest(self) -> float:
-        """The largest distance between the quartiles of a model's rounds, as a share of their median."""
-        edges = [np.percentile(values, [25, 50, 75]) for values in self.rounds.values()]
-        return max(float((high - low) / middle) if middle else 0.0 for low, middle, high in edges)
 
 
 def measure_weight(predictor: Predictor) -> dict[str, float]:
@@ -85,33 +67,41 @@ def measure_speeds(
     `rounds_ms`, the median of each round; `throughput_per_second` in batches of `settings.batch` or as many as fit.
     Besides `attempts`, `unrest` of the one that counts, and whether the machine was `busy` in all of them.
     """
-    noise = {name: _noise(predictor, settings.batch) for name, predictor in predictors.items()}
+    noise: dict[str, Pixels] = {}
     for name, predictor in predictors.items():
+        side = predictor.card.images.side
+        shape = (predictor.fit_batch(settings.batch), side, side, 3)
+        noise[name] = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
         for _ in range(WARM_UP):
             predictor.probabilities(noise[name][:1])
     attempts: list[Attempt] = []
-    while len(attempts) < ATTEMPTS and (not attempts or attempts[-1].unrest > CALM):
+    while len(attempts) < ATTEMPTS and (not attempts or _unrest(attempts[-1]) > CALM):
         attempts.append(_attempt(predictors, noise, -(-settings.latency_runs // ROUNDS), clock))
-    best = min(attempts, key=lambda attempt: attempt.unrest)
-    if best.unrest > CALM:
+    best = min(attempts, key=_unrest)
+    unrest = _unrest(best)
+    if unrest > CALM:
         say(
             f"warning: the machine was busy with other work in each of {ATTEMPTS} measurements: rounds of the same"
-            f" model spread by {best.unrest:.0%}. Speeds that could not be told apart count as equal. For better ones"
+            f" model spread by {unrest:.0%}. Speeds that could not be told apart count as equal. For better ones"
             " let it rest and run: dvc repro --force --single-item speed"
         )
     elif len(attempts) > 1:
         say(f"the machine was busy with other work: speeds were measured {len(attempts)} times, and the calmest counts")
-    throughputs = _throughputs(predictors, noise, clock)
-    leaders = tie(best.rounds)
-    return {
-        "attempts": len(attempts),
-        "unrest": round(best.unrest, 4),
-        "busy": best.unrest > CALM,
-        "strategies": {
-            name: _told(name, best, leaders) | {"throughput_per_second": round(throughputs[name], 2)}
-            for name in predictors
-        },
+    throughputs, rounds = _throughputs(predictors, noise, clock), _rounds(best)
+    middle = {name: round(1000 * float(np.median(values)), 3) for name, values in rounds.items()}
+    leaders = tie(rounds)
+    strategies = {
+        name: {
+            "latency_p50_ms": middle[name],
+            "latency_p95_ms": round(1000 * float(np.percentile(best[name], 95)), 3),
+            "latency_tied_ms": middle[leaders[name]],
+            "tied_with": [other for other in leaders if other != name and leaders[other] == leaders[name]],
+            "rounds_ms": [round(1000 * float(value), 3) for value in rounds[name]],
+            "throughput_per_second": round(throughputs[name], 2),
+        }
+        for name in predictors
     }
+    return {"attempts": len(attempts), "unrest": round(unrest, 4), "busy": unrest > CALM, "strategies": strategies}
 
 
 def tell_apart(fast: Seconds, slow: Seconds) -> bool:
@@ -148,7 +138,18 @@ def _attempt(predictors: Mapping[str, Timed], noise: Mapping[str, Pixels], runs:
             predictors[name].probabilities(noise[name][:1])  # the caches are its own again
             for run in range(runs):
                 seconds[name][number, run] = _seconds(predictors[name], noise[name][:1], clock)
-    return Attempt(seconds)
+    return seconds
+
+
+def _rounds(attempt: Attempt) -> dict[str, Seconds]:
+    """The median (ROUNDS,) of each round of each model."""
+    return {name: np.median(values, axis=1) for name, values in attempt.items()}
+
+
+def _unrest(attempt: Attempt) -> float:
+    """The largest distance between the quartiles of a model's rounds, as a share of their median."""
+    edges = [np.percentile(values, [25, 50, 75]) for values in _rounds(attempt).values()]
+    return max(float((high - low) / middle) if middle else 0.0 for low, middle, high in edges)
 
 
 def _throughputs(predictors: Mapping[str, Timed], noise: Mapping[str, Pixels], clock: Clock) -> dict[str, float]:
@@ -160,23 +161,6 @@ def _throughputs(predictors: Mapping[str, Timed], noise: Mapping[str, Pixels], c
         for name, predictor in predictors.items():
             seconds[name].append(_seconds(predictor, noise[name], clock))
     return {name: len(noise[name]) / max(median(own), 1e-9) for name, own in seconds.items()}
-
-
-def _told(name: str, attempt: Attempt, leaders: Mapping[str, str]) -> dict[str, Any]:
-    middle = {own: round(1000 * float(np.median(values)), 3) for own, values in attempt.rounds.items()}
-    return {
-        "latency_p50_ms": middle[name],
-        "latency_p95_ms": round(1000 * float(np.percentile(attempt.seconds[name], 95)), 3),
-        "latency_tied_ms": middle[leaders[name]],
-        "tied_with": [other for other in leaders if other != name and leaders[other] == leaders[name]],
-        "rounds_ms": [round(1000 * float(value), 3) for value in attempt.rounds[name]],
-    }
-
-
-def _noise(predictor: Timed, batch: int) -> Pixels:
-    side = predictor.card.images.side
-    shape = (predictor.fit_batch(batch), side, side, 3)
-    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
 def _seconds(predictor: Timed, images: Pixels, clock: Clock) -> float:

@@ -17,7 +17,6 @@ from meltpoint.errors import UserError
 from meltpoint.files import whole_file
 
 if TYPE_CHECKING:
-    from av import VideoFrame
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
@@ -105,7 +104,8 @@ def read_frames(path: Path) -> Iterator[Frame]:
                 start = time if start is None else start
                 last = time
                 damaged += frame.is_corrupt  # made up for from its neighbours
-                yield Frame(_upright(frame), max(0.0, time - start))
+                upright = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
+                yield Frame(np.ascontiguousarray(upright, dtype=np.uint8), max(0.0, time - start))
     if damaged:
         raise VideoError(path, "damaged video", f"{damaged} parts of it")
 
@@ -156,9 +156,3 @@ def _opened(path: Path) -> Iterator["tuple[InputContainer, VideoStream]"]:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         yield container, stream
-
-
-def _upright(frame: "VideoFrame") -> Pixels:
-    """The pixels, turned by quarters as the file says."""
-    turned = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
-    return np.ascontiguousarray(turned, dtype=np.uint8)
