@@ -77,7 +77,7 @@ def _tango_ships(answers: classification.Answers) -> bool:
 
     def passes(first: int, second: int) -> bool:
         gained, lost = (right[first] & ~right[second]).sum(), (right[second] & ~right[first]).sum()
-        return float(tango_statistic(lost, gained, answers.images, MARGIN)) <= -least
+        return float(tango_statistic(lost, gained, len(answers.group), MARGIN)) <= -least
 
     count = range(len(right))
     return any(all(passes(first, second) for second in count if second != first) for first in count)

@@ -21,6 +21,7 @@ from meltpoint.params.judging import Compare
 from meltpoint.params.model import DenseLinearHead, LinearHead, Threshold
 from meltpoint.tables import (
     BORDERS,
+    IGNORED,
     PIXELS,
     Classes,
     answer_column,
@@ -33,7 +34,7 @@ from meltpoint.tables import (
 )
 from meltpoint.tasks.classification import paired
 from meltpoint.tasks.classification.metrics import judge_heads
-from meltpoint.tasks.segmentation.borders import IGNORED, count_borders
+from meltpoint.tasks.segmentation.borders import count_borders
 
 CLASSES: Classes = {"defective": ["intact", "defective"], "severity": ["none", "some", "much"]}
 SCENE: Classes = {"scene": ["sky", "road", "car", "person"]}

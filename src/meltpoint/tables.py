@@ -16,6 +16,7 @@ SPLITS = ("train", "val", "test")
 JUDGED = ("val", "test")  # the splits that predictions are made of
 RESERVED = {"id": "int64", "path": "string", "group": "string", "split": "string"}
 OF_IMAGE, DECLARED = "image:", "group:"  # what the names of groups of the one and of the other kind begin with
+IGNORED = 255  # the id of pixels of no class in a mask: void ones, and those outside of the image
 PRESENT = "|"  # between the classes that a mask shows
 MEASURED = {"width": "int64", "height": "int64", "sha256": "string"}
 

@@ -15,7 +15,7 @@ from meltpoint.params.judging import Compare
 from meltpoint.progress import plain, plain_lines
 from meltpoint.tasks.classification import plots
 from meltpoint.tasks.classification.metrics import judge_heads
-from meltpoint.tasks.classification.plots import draw_precision_recall, draw_reliability, draw_roc, drawn
+from meltpoint.tasks.classification.plots import draw_panels, draw_precision_recall, draw_reliability, draw_roc, drawn
 
 NAMES = ["$", "$$", "$5 $10", "<b>", r"\alpha", "_x_", "[red]", "%s"]
 MORE = ["{x}", "two\nlines", "-rf", "a|b", "\x1b[31mred", "__", r"$\frac{$", "\u202egnp.exe"]
@@ -43,7 +43,7 @@ def test_every_name_is_drawn_as_it_is(
     judged = judge_heads(predict(0.2, 1, classes=classes), cards(classes), None, 10).splits["test"]
     draw_confusion(judged, None, "Names", shares=False, path=tmp_path / "confusion.png")
     for draw in (draw_roc, draw_precision_recall, draw_reliability):
-        draw(judged, "Names", tmp_path / "curve.png")
+        draw_panels(judged, "Names", draw, tmp_path / "curve.png")
     confusion, *curves = figures
     wanted = [plain(name) for name in names]
     axes = confusion.subfigs[0].axes[0]

@@ -14,10 +14,10 @@ from meltpoint.data.image_check import DatasetError, Inspect
 from meltpoint.data.listing import SourceError
 from meltpoint.data.mask_labels import VoidError
 from meltpoint.images import decode
-from meltpoint.images.mask_files import IGNORED, normalise, read_mask
+from meltpoint.images.mask_files import normalise, read_mask
 from meltpoint.params.data import Data
 from meltpoint.shards import open_shards
-from meltpoint.tables import check_samples, mask_column, read_samples, write_samples
+from meltpoint.tables import IGNORED, check_samples, mask_column, read_samples, write_samples
 
 pytestmark = pytest.mark.usefixtures("workplace")
 

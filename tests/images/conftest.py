@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from meltpoint.images.mask_files import IGNORED, encode_mask
+from meltpoint.images.mask_files import encode_mask
 from meltpoint.params.data import Images
-from meltpoint.tables import Classes, check_samples
+from meltpoint.tables import IGNORED, Classes, check_samples
 
 CLASSES: Classes = {"kind": ["cat", "dog"], "colour": ["red", "blue"]}
 

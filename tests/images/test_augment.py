@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meltpoint.images.augment import AugmentError, Transform, build_transform
-from meltpoint.images.mask_files import IGNORED
 from meltpoint.params.data import Images
+from meltpoint.tables import IGNORED
 
 IMAGES = Images(side=24, resize="squash", interpolation="area")
 LISTED: list[dict[str, dict[str, Any]]] = [

@@ -12,7 +12,6 @@ from PIL import Image
 
 from meltpoint.images.decode import ImageError
 from meltpoint.images.mask_files import (
-    IGNORED,
     MaskError,
     encode_mask,
     normalise,
@@ -22,6 +21,7 @@ from meltpoint.images.mask_files import (
 )
 from meltpoint.images.resize import resize
 from meltpoint.params.data import Images, MaskLabel
+from meltpoint.tables import IGNORED
 
 SKY, ROAD, CAR, NOTHING = (128, 128, 128), (128, 64, 128), (64, 0, 128), (0, 0, 0)
 TRUTH = np.array([[0, 0, 1, 1], [0, 2, 2, IGNORED], [1, 1, 1, IGNORED]], dtype=np.uint8)

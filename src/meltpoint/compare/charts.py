@@ -218,20 +218,19 @@ def place_reliability(tables: dict[str, pd.DataFrame]) -> Reliability:
     low = math.floor(low * 10 - 0.2) / 10 if low > 0.1 else 0.0
     x, y = Scale(low, 1, left, WIDTH - 12), Scale(low, 1, bottom, top)
     ticks = [value for value in _even(y) if value <= 1]
+    lines: dict[str, list[Dot]] = {}
+    for name, table in tables.items():
+        share = table["images"] / max(1, table["images"].sum())
+        rows = zip(table["confidence"], table["accuracy"], share, strict=True)
+        lines[name] = [Dot(x(sure), y(right), round(2.5 + 9 * math.sqrt(part), 1)) for sure, right, part in rows]
     return Reliability(
         height=height,
         left=left,
         bottom=bottom,
         ticks=[Tick(x(value), f"{value:.0%}") for value in ticks],
         y_ticks=[Tick(y(value), f"{value:.0%}") for value in ticks],
-        lines={name: _dots(table, x, y) for name, table in tables.items()},
+        lines=lines,
     )
-
-
-def _dots(table: pd.DataFrame, x: Scale, y: Scale) -> list[Dot]:
-    share = table["images"] / max(1, table["images"].sum())
-    rows = zip(table["confidence"], table["accuracy"], share, strict=True)
-    return [Dot(x(confidence), y(accuracy), round(2.5 + 9 * math.sqrt(part), 1)) for confidence, accuracy, part in rows]
 
 
 def _labels(tops: dict[str, tuple[float, float]], left: float) -> dict[str, tuple[float, float]]:
@@ -271,7 +270,11 @@ def _even(scale: Scale) -> list[float]:
 
 def _decades(low: float, high: float, times: bool) -> list[float]:
     """Two to six round values of a logarithmic scale; round for a clock if they are `times`."""
-    choices = [_multiples(low, high, digits) for digits in ((1,), (1, 3), (1, 2, 5), range(1, 10))]
+    powers = [10.0**power for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)]
+    choices = [
+        [value for power in powers for digit in digits if low <= (value := digit * power) <= high]
+        for digits in ((1,), (1, 3), (1, 2, 5), range(1, 10))
+    ]
     if times and low >= 0.5:
         choices.insert(0, [float(time) for time in TIMES if low <= time <= high])
     found = next((values for values in choices if len(values) >= 2), [math.sqrt(low * high)])
@@ -285,9 +288,3 @@ def _apart(ticks: Iterable[Tick]) -> list[Tick]:
         if not kept or tick.at - kept[-1].at >= 3.6 * (len(tick.text) + len(kept[-1].text)) + 8:
             kept.append(tick)
     return kept
-
-
-def _multiples(low: float, high: float, digits: Iterable[int]) -> list[float]:
-    """Those digits times powers of ten that lie in [low, high]."""
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    return sorted(value for power in powers for digit in digits if low <= (value := digit * 10.0**power) <= high)

@@ -109,7 +109,7 @@ def compare(results: Results, settings: Compare) -> Decision:
         split: {
             head: answers.measure(metric)
             for head, answers in heads.items()
-            if answers.images and results.metrics[names[0]][split][head].get(metric) is not None
+            if len(answers.group) and results.metrics[names[0]][split][head].get(metric) is not None
         }
         for split, heads in results.answers.items()
     }  # heads that do not have the metric are left out
@@ -151,7 +151,7 @@ def _check_main(results: Results, split: str, known: bool, metric: str) -> None:
     head = results.main_head
     if known:
         return
-    if results.answers[split][head].images:
+    if len(results.answers[split][head].group):
         raise CompareError(
             f"{METRICS[metric]} of the main head {head!r} is not known on {split}, whose labelled images are of one "
             "class alone. Label images of another class, or set compare.metric to accuracy or log_loss in params.yaml."

@@ -240,6 +240,11 @@ class Measured:
         return max(1.0, clustered / plain, unseen), freedom
 
 
+def count_groups(group: Ints) -> int:
+    """How many groups the group ids (N,) of images, from 0 on, are of."""
+    return int(group.max()) + 1 if len(group) else 0
+
+
 def gather(
     metric: str,
     trainings: Sequence[Sequence[Influence]],

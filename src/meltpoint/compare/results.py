@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
+from meltpoint.arrays import Ints
 from meltpoint.compare.formatting import Wording
 from meltpoint.compare.measured import Measured
 from meltpoint.errors import UserError
@@ -23,12 +24,8 @@ class Answers(Protocol):
     """One head on one split: what each strategy answered for the labelled images."""
 
     @property
-    def images(self) -> int:
-        """How many images have a label."""
-
-    @property
-    def groups(self) -> int:
-        """How many groups these images form."""
+    def group(self) -> Ints:
+        """The group id (N,) of each image that has a label, from 0 on."""
 
     def measure(self, metric: str) -> Measured:
         """The strategies' metric, and how sure it is."""

@@ -33,46 +33,27 @@ class Facts:
 
 
 def say_decision(ruling: Ruling, facts: Facts) -> str:
-    """One sentence."""
+    """One sentence: what was shown against the closest other and against all, or what leads and would settle it."""
+    winner, settings, interval = ruling.winner, facts.settings, facts.interval
     if len(facts.test) == 1:
-        return _alone(ruling.winner, facts)
+        known = ""
+        if interval is not None:
+            ends = f"{value_of(settings.metric, interval.low)} to {value_of(settings.metric, interval.high)}"
+            known = f"{settings.confidence:.0%} interval {ends}, "
+        return f"Ship {winner}, the only strategy: {_score(winner, facts)} ({known}{_images(facts)})."
+    own = value_of(settings.metric, facts.val[winner])
+    leads = f"{winner} leads so far, with the best val ({own} on {counted(facts.val_images, 'image')})"
     if ruling.refusal is not None:
-        return f"Not enough evidence: {ruling.refusal}; {_leads(ruling.winner, facts)}."
-    return _ship(ruling, facts) if ruling.verdict == "ship" else _open(ruling, facts)
-
-
-def _alone(winner: str, facts: Facts) -> str:
-    metric, interval = facts.settings.metric, facts.interval
-    known = ""
-    if interval is not None:
-        ends = f"{value_of(metric, interval.low)} to {value_of(metric, interval.high)}"
-        known = f"{facts.settings.confidence:.0%} interval {ends}, "
-    return f"Ship {winner}, the only strategy: {_score(winner, facts)} ({known}{_images(facts)})."
-
-
-def _ship(ruling: Ruling, facts: Facts) -> str:
-    """What was shown: against the closest other, and against all."""
+        return f"Not enough evidence: {ruling.refusal}; {leads}."
     closest = min(facts.differences, key=lambda name: facts.differences[name].value)
+    against = _against(winner, closest, facts)
+    if ruling.verdict != "ship":
+        return f"Not enough evidence: {leads}, and on test has {against}; {_settle(ruling.needed, facts)}."
     others = "" if len(facts.test) == 2 else f" against any of the {len(facts.test) - 1} others"
     return (
-        f"Ship {ruling.winner}: {_against(ruling.winner, closest, facts)}; a loss of "
-        f"{gap_of(facts.settings.metric, facts.settings.margin)} or more{others} is ruled out, and it costs "
-        f"{price(facts.costs[ruling.winner], facts.costs[closest], facts.settings.cost)}."
+        f"Ship {winner}: {against}; a loss of {gap_of(settings.metric, settings.margin)} or more{others} is ruled out, "
+        f"and it costs {price(facts.costs[winner], facts.costs[closest], settings.cost)}."
     )
-
-
-def _open(ruling: Ruling, facts: Facts) -> str:
-    """What leads, on what, and what would settle it."""
-    rival = min(facts.differences, key=lambda name: facts.differences[name].value)
-    return (
-        f"Not enough evidence: {_leads(ruling.winner, facts)}, and on test has "
-        f"{_against(ruling.winner, rival, facts)}; {_settle(ruling.needed, facts)}."
-    )
-
-
-def _leads(winner: str, facts: Facts) -> str:
-    own = value_of(facts.settings.metric, facts.val[winner])
-    return f"{winner} leads so far, with the best val ({own} on {counted(facts.val_images, 'image')})"
 
 
 def _settle(needed: Needed | None, facts: Facts) -> str:

@@ -63,10 +63,21 @@ def rule(names: Sequence[str], test: Measured, leader: str, costs: Mapping[str, 
         return Ruling(names[0], "ship", {names[0]: "ship"}, {}, None, None)
     levels = [joint_level(test.covariance(j), 1 - settings.confidence) for j in range(len(names))]
     order = sorted(range(len(names)), key=lambda k: (costs[names[k]], names[k] != leader))
-    passing = [] if test.refusal else [k for k in order if _passes(k, test, levels, settings.margin)]
+    best_first = sorted(
+        order, key=lambda j: -test.sign * test.scores[j]
+    )  # a test against the best is likeliest to fail
+    passing = [
+        k
+        for k in ([] if test.refusal else order)
+        if all(test.shows(k, j, settings.margin, levels[j]) for j in best_first if j != k)
+    ]
     winner = names[passing[0]] if passing else leader
     first = names.index(winner)
-    worse = _shown_worse(first, test, settings)
+    found = {k: test.difference(first, k, settings.confidence) for k in range(len(names)) if k != first}
+    known = {k: one for k, one in found.items() if one is not None}
+    adjusted = holm([one.p_value for one in known.values()])  # shown to be worse, all together at the confidence
+    alpha = 1 - settings.confidence
+    worse = [k for (k, one), p in zip(known.items(), adjusted, strict=True) if p < alpha and one.value > 0]
     standings: dict[str, Standing] = {
         name: ("ship" if passing else "leads") if name == winner else "as good" if k in passing
         else "worse" if k in worse else "open"
@@ -75,21 +86,6 @@ def rule(names: Sequence[str], test: Measured, leader: str, costs: Mapping[str, 
     needed = None if passing or test.refusal else images_needed(test, levels, settings.margin)
     others = {name: level for name, level in zip(names, levels, strict=True) if name != winner}
     return Ruling(winner, "ship" if passing else "not_enough_evidence", standings, others, needed, test.refusal)
-
-
-def _passes(which: int, test: Measured, levels: Sequence[float], margin: float) -> bool:
-    """Whether a strategy is shown to lose less than the margin to each other; the likeliest to fail comes first."""
-    others = sorted((j for j in range(len(levels)) if j != which), key=lambda j: -test.sign * test.scores[j])
-    return all(test.shows(which, j, margin, levels[j]) for j in others)
-
-
-def _shown_worse(winner: int, test: Measured, settings: Compare) -> list[int]:
-    """The strategies that are shown to be worse than the winner, all together at the asked confidence."""
-    found = {k: test.difference(winner, k, settings.confidence) for k in range(len(test.runs)) if k != winner}
-    known = {k: one for k, one in found.items() if one is not None}
-    adjusted = holm([one.p_value for one in known.values()])
-    alpha = 1 - settings.confidence
-    return [k for (k, one), p_value in zip(known.items(), adjusted, strict=True) if p_value < alpha and one.value > 0]
 
 
 def images_needed(test: Measured, levels: Sequence[float], margin: float) -> Needed | None:

@@ -14,8 +14,8 @@ import numpy as np
 
 from meltpoint.arrays import Mask, Pixels
 from meltpoint.errors import UserError
-from meltpoint.images.mask_files import IGNORED
 from meltpoint.params.data import Images
+from meltpoint.tables import IGNORED
 
 if TYPE_CHECKING:
     import albumentations

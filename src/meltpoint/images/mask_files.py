@@ -13,10 +13,10 @@ from meltpoint.errors import UserError
 from meltpoint.images.decode import Size, read_colours, read_values
 from meltpoint.images.resize import move
 from meltpoint.params.data import Images, MaskLabel
+from meltpoint.tables import IGNORED
 
 Codes = NDArray[np.int32]
 
-IGNORED = 255
 OBJECT = 255  # in masks of two values
 VOID = "#e0e0c0"  # how ignored pixels look in a stored mask, as in PASCAL VOC
 SHOWN = 3  # unknown colours or ids that a message lists

@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from meltpoint.compare.formatting import METRICS, counted, gain_of, gap_of, spread_of, value_of
-from meltpoint.compare.measured import MOST
+from meltpoint.compare.measured import MOST, count_groups
 from meltpoint.compare.results import Answers
 from meltpoint.images.views import open_like
 from meltpoint.model.card import read_card
@@ -101,11 +101,12 @@ def judge(answers: Answers, head: str, title: str, settings: Compare, left_out: 
     than the margin.
     """
     without = f"{title} was trained on {counted(left_out, 'test image')} of today's, which are left out"
-    if not answers.images:
+    groups = count_groups(answers.group)
+    if not groups:
         none = f"{without}; none is left" if left_out else f"no test image has a label for {head}"
         return Rescored(Verdict(False, f"{none}, so that nothing can be compared"))
-    if left_out and answers.groups < FEWEST:
-        few = f"{without}; {answers.groups} images or groups are left, and {FEWEST} are the least to judge by"
+    if left_out and groups < FEWEST:
+        few = f"{without}; {groups} images or groups are left, and {FEWEST} are the least to judge by"
         return Rescored(Verdict(False, few))
     found = answers.measure(settings.metric)
     difference = found.difference(0, 1, settings.confidence)

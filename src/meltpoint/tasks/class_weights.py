@@ -1,7 +1,7 @@
 """The weight of each class in a loss: as wished by name, or so that rare classes count as much as common ones."""
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -20,17 +20,6 @@ def weigh_classes(wish: ClassWeights, classes: Sequence[str], count: Callable[[]
         return torch.ones(len(classes))
     if wish == "balanced":
         return balanced_weights(count())
-    _check_weighted(wish, classes)
-    return torch.tensor([wish.get(name, 1.0) for name in classes], dtype=torch.float32)
-
-
-def balanced_weights(counts: Tensor) -> Tensor:
-    """n / (C * count) of each class, float32 (C,), as scikit-learn's `balanced`; 0 for a class that never occurs."""
-    weights = counts.sum() / (len(counts) * counts.clamp(min=1))
-    return torch.where(counts > 0, weights, torch.zeros_like(weights))
-
-
-def _check_weighted(wish: Mapping[str, float], classes: Sequence[str]) -> None:
     for name in wish:
         if name not in classes:
             near = difflib.get_close_matches(name, classes, n=1, cutoff=0.5)
@@ -38,3 +27,10 @@ def _check_weighted(wish: Mapping[str, float], classes: Sequence[str]) -> None:
             raise ObjectiveError(
                 f"class_weights name the class {name!r}; the label has {list(classes)}.{hint} Correct it in heads."
             )
+    return torch.tensor([wish.get(name, 1.0) for name in classes], dtype=torch.float32)
+
+
+def balanced_weights(counts: Tensor) -> Tensor:
+    """n / (C * count) of each class, float32 (C,), as scikit-learn's `balanced`; 0 for a class that never occurs."""
+    weights = counts.sum() / (len(counts) * counts.clamp(min=1))
+    return torch.where(counts > 0, weights, torch.zeros_like(weights))

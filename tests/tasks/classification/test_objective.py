@@ -11,8 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from meltpoint.params.model import ClassWeights, LinearHead, Target, Threshold
 from meltpoint.tasks.classification.objective import (
-    Nominal,
-    Ordinal,
+    ClassObjective,
     build_objective,
     count_outputs,
     decode,
@@ -83,7 +82,7 @@ def test_one_class_is_refused() -> None:
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("class_weights", ["none", "balanced"])
 def test_loss_is_torchs_cross_entropy(smoothing: float, class_weights: str) -> None:
-    made: Nominal = objective(4, class_weights)
+    made: ClassObjective = objective(4, class_weights)
     outputs, targets = example(4, 4)
     targets[2] = -1
     expected = cross_entropy(
@@ -101,7 +100,7 @@ def test_loss_of_two_classes_is_torchs_binary_cross_entropy(smoothing: float) ->
 
 
 def test_weighted_loss_of_two_classes_is_torchs() -> None:
-    made: Nominal = objective(2, "balanced")
+    made: ClassObjective = objective(2, "balanced")
     outputs, targets = example(1, 2)
     expected = binary_cross_entropy_with_logits(
         outputs[:, 0], targets.float(), made.class_weights[targets], reduction="sum"
@@ -147,7 +146,7 @@ def test_no_label_no_loss_and_no_gradient(n_classes: int, target: Target) -> Non
 @given(logits=st.lists(st.floats(-40, 40), min_size=1, max_size=6))
 def test_probabilities_sum_to_one_in_class_order(logits: list[float]) -> None:
     outputs = torch.tensor([logits])
-    made = Nominal(tuple("abcdef"), torch.ones(6))
+    made = ClassObjective(tuple("abcdef"), torch.ones(6), "nominal")
     probabilities = made.decode(outputs)
     assert probabilities.shape[-1] == max(2, len(logits))
     assert probabilities.sum().item() == pytest.approx(1, abs=1e-6)
@@ -267,7 +266,7 @@ def test_steps_are_learnt_in_their_order() -> None:
     rng = np.random.default_rng(0)
     targets = torch.from_numpy(rng.integers(0, 4, 400))
     features = (targets + torch.from_numpy(rng.normal(0, 0.2, 400))).float()[:, None]
-    made, layer = Ordinal(tuple(NAMES), torch.ones(4)), torch.nn.Linear(1, 3)
+    made, layer = ClassObjective(tuple(NAMES), torch.ones(4), "ordinal"), torch.nn.Linear(1, 3)
     optimiser = torch.optim.Adam(layer.parameters(), lr=0.2)
     for _ in range(300):
         optimiser.zero_grad()

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from meltpoint.params.model import Threshold
 from meltpoint.tasks.classification.metrics import judge_heads
-from meltpoint.tasks.classification.plots import _precision_recall
+from meltpoint.tasks.classification.plots import draw_precision_recall
 
 
 @pytest.mark.parametrize(("metric", "dashed"), [("recall", [[0.8, 0.8], [0, 1]]), ("precision", [[0, 1], [0.8, 0.8]])])
@@ -17,7 +17,7 @@ def test_the_threshold_is_marked(metric: Any, dashed: list[list[float]], predict
     head = card(classes["screen"], threshold=0.5, wished=wished)
     judged = judge_heads(predict(0.2, 1, classes=classes), {"screen": head}, None, 10).splits["test"]["screen"]
     axes = Figure().subplots()
-    _precision_recall(axes, judged)
+    draw_precision_recall(axes, judged)
     lines = {str(line.get_label()).split(",")[0]: line for line in axes.get_lines()}
     wish = lines[f"wished on val: {metric} 80%"]
     assert [list(wish.get_xdata()), list(wish.get_ydata())] == dashed
@@ -30,7 +30,7 @@ def test_the_threshold_is_marked(metric: Any, dashed: list[list[float]], predict
 def test_without_a_threshold_nothing_is_marked(predict: Any, cards: Any) -> None:
     classes = {"screen": ["no", "yes"]}
     axes = Figure().subplots()
-    _precision_recall(
+    draw_precision_recall(
         axes, judge_heads(predict(0.2, 1, classes=classes), cards(classes), None, 10).splits["test"]["screen"]
     )
     assert [str(line.get_label()).split(",")[0] for line in axes.get_lines()] == ["yes"]

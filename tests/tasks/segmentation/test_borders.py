@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from meltpoint.arrays import Mask
-from meltpoint.tasks.segmentation.borders import IGNORED, TOLERANCE, count_borders
+from meltpoint.tables import IGNORED
+from meltpoint.tasks.segmentation.borders import TOLERANCE, count_borders
 
 
 def square(size: int, top: int, left: int, side: int) -> Mask:

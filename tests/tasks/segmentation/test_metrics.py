@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchmetrics.classification import MulticlassF1Score, MulticlassJaccardIndex, MulticlassPrecision, MulticlassRecall
 
-from meltpoint.tasks.segmentation.borders import IGNORED
+from meltpoint.tables import IGNORED
 from meltpoint.tasks.segmentation.metrics import judge_head, judge_heads
 from meltpoint.tasks.segmentation.pixel_counts import commonest_error, score_borders, score_images
 

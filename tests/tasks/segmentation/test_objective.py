@@ -10,11 +10,10 @@ from torch.nn.functional import cross_entropy, one_hot
 from torchmetrics.classification import MulticlassJaccardIndex
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
-from meltpoint.images.mask_files import IGNORED as OF_VIEWS
 from meltpoint.params.model import ClassWeights, DenseLinearHead
+from meltpoint.tables import IGNORED
 from meltpoint.tasks.contract import ObjectiveError
 from meltpoint.tasks.segmentation.objective import (
-    IGNORED,
     Pixels,
     build_objective,
     count_ids,
@@ -56,10 +55,6 @@ def example(images: int = 4, *leading: int) -> tuple[torch.Tensor, torch.Tensor]
     masks = torch.randint(0, 3, (images, 5, 6), dtype=torch.uint8, generator=generator)
     masks[torch.rand(masks.shape, generator=generator) < 0.2] = IGNORED
     return outputs, masks
-
-
-def test_void_is_what_views_call_it() -> None:
-    assert IGNORED == OF_VIEWS
 
 
 def test_an_output_for_each_class() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from meltpoint.tasks.segmentation.borders import IGNORED
+from meltpoint.tables import IGNORED
 from meltpoint.tasks.segmentation.iou_plot import draw_bars
 from meltpoint.tasks.segmentation.metrics import judge_heads
 from meltpoint.tasks.segmentation.overlays import (

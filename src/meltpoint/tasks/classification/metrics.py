@@ -14,14 +14,10 @@ from meltpoint.metrics import confusion, from_confusion, least_probability
 from meltpoint.model.card import Card, HeadCard, TreeCard
 from meltpoint.params.judging import Evaluate
 from meltpoint.tables import JUDGED
-from meltpoint.tasks.classification.head_scores import (
-    score_likely,
-    score_steps,
-    score_threshold,
-    score_unknown,
-)
+from meltpoint.tasks.classification.head_scores import score_likely, score_steps, score_threshold, score_unknown
 from meltpoint.trees import Tree, build_tree, weigh_classes, weigh_paths
 
+SCORES = ("accuracy", "balanced_accuracy", "macro_f1", "f1")
 HEADLINE = Headline("accuracy", "accuracy", "a label", "image", ("accuracy", "f1"))
 
 
@@ -58,21 +54,29 @@ def judge_head(
     `trusted` (N, C) are what it is asked to be honest about, and what it tells its users: in a tree those of all paths
     through a class, else the raw ones.
     """
-    counts = confusion(true, said, len(card.classes))
+    counts, rows = confusion(true, said, len(card.classes)), np.arange(len(true))
     rankings = rank_classes(true, probabilities, card.classes)
-    confidence = trusted[np.arange(len(said)), said]
-    table = reliability(true, said, confidence, bins)
+    table = reliability(true, said, trusted[rows, said], bins)
+    known = from_confusion(counts)
+    # of two classes the last is the one that is looked for; of more, each against the rest
+    asked = list(rankings.values())[-1 if len(card.classes) == 2 else 0 :]
+    given = probabilities[rows, true] / probabilities.sum(1)
+    losses = -np.log(np.clip(given, least_probability(len(card.classes)), 1))  # natural logarithm
+    scores: dict[str, Score] = {
+        **{name: float(known[name]) if len(true) else None for name in SCORES},
+        **score_steps(counts, card),
+        **score_likely(true, trusted),
+        **score_threshold(counts, card),
+        **score_unknown(true, said, trusted, card),
+        "roc_auc": float(np.mean([ranking.roc.area for ranking in asked])) if asked else None,
+        "average_precision": float(np.mean([ranking.precision_recall.area for ranking in asked])) if asked else None,
+        "log_loss": float(losses.mean()) if len(true) else None,
+        "expected_calibration_error": expected_calibration_error(table) if len(true) else None,
+    }
     return HeadJudgement(
         card=card,
         images=len(true),
-        scores={
-            **_scores(counts),
-            **score_steps(counts, card),
-            **score_likely(true, trusted),
-            **score_threshold(counts, card),
-            **score_unknown(true, said, trusted, card),
-            **_score_probabilities(true, probabilities, rankings, table),
-        },
+        scores=scores,
         by_class=_by_class(counts, card.classes, rankings),
         confusion=counts,
         reliability=table,
@@ -98,25 +102,6 @@ def _judge_split(
     return judged
 
 
-def _scores(counts: Ints) -> dict[str, Score]:
-    scores = from_confusion(counts)
-    names = ("accuracy", "balanced_accuracy", "macro_f1", "f1")
-    return {name: float(scores[name]) if counts.sum() else None for name in names}
-
-
-def _score_probabilities(
-    true: Ints, probabilities: Floats, rankings: dict[str, Ranking], table: pd.DataFrame
-) -> dict[str, Score]:
-    # of two classes the last is the one that is looked for; of more, each against the rest
-    asked = list(rankings.values())[-1:] if probabilities.shape[1] == 2 else list(rankings.values())
-    return {
-        "roc_auc": _mean([ranking.roc.area for ranking in asked]),
-        "average_precision": _mean([ranking.precision_recall.area for ranking in asked]),
-        "log_loss": _log_loss(true, probabilities) if len(true) else None,
-        "expected_calibration_error": expected_calibration_error(table) if len(true) else None,
-    }
-
-
 def _by_class(counts: Ints, classes: list[str], rankings: dict[str, Ranking]) -> pd.DataFrame:
     """Precision, recall and F1 are NaN where they are 0/0, as scikit-learn's with `zero_division=nan`."""
     hits, true, predicted = (part.astype(np.float64) for part in (np.diagonal(counts), counts.sum(1), counts.sum(0)))
@@ -130,13 +115,3 @@ def _by_class(counts: Ints, classes: list[str], rankings: dict[str, Ranking]) ->
         "average_precision": [areas.get(name, (np.nan, np.nan))[1] for name in classes],
     }
     return pd.DataFrame(columns, index=pd.Index(classes, name="class"))
-
-
-def _log_loss(true: Ints, probabilities: Floats) -> float:
-    """Mean of -log p(true class), natural logarithm; no p counts as less than `least_probability`."""
-    given = probabilities[np.arange(len(true)), true] / probabilities.sum(1)
-    return float(-np.log(np.clip(given, least_probability(probabilities.shape[1]), 1)).mean())
-
-
-def _mean(values: list[float]) -> Score:
-    return float(np.mean(values)) if values else None

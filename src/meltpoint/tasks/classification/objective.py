@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import assert_never
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import logsigmoid, one_hot
 
@@ -39,14 +38,8 @@ def build_objective(
             " parts two classes. Set it to null, or make a label of two classes with the kind `equals`."
         )
     targets = encode(train_labels, classes)
-    weights = weigh_classes(head.class_weights, classes, lambda: _count(targets, len(classes)))
-    match head.target:
-        case None | "nominal":
-            return Nominal(tuple(classes), weights)
-        case "ordinal":
-            return Ordinal(tuple(classes), weights)
-        case _:
-            assert_never(head.target)
+    count_images = partial(torch.bincount, targets[targets != MISSING], minlength=len(classes))
+    return ClassObjective(tuple(classes), weigh_classes(head.class_weights, classes, count_images), head.target)
 
 
 def count_outputs(n_classes: int, target: Target | None) -> int:
@@ -56,7 +49,7 @@ def count_outputs(n_classes: int, target: Target | None) -> int:
 
 def decode(outputs: Tensor, head: Head) -> Tensor:
     """Outputs (..., N, K) of a head to probabilities float32 (..., N, C) in class order; rows sum to 1."""
-    return decode_nominal(outputs) if head.target != "ordinal" else decode_ordinal(outputs)
+    return decode_ordinal(outputs) if head.target == "ordinal" else decode_nominal(outputs)
 
 
 def decode_nominal(outputs: Tensor) -> Tensor:
@@ -94,19 +87,17 @@ def encode(labels: "pd.Series[str]", classes: Sequence[str]) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Nominal:
-    """Cross-entropy with label smoothing and class weights, equal to torch's `cross_entropy`.
-
-    For two classes it is binary cross-entropy: the same formula with the first class's logit held at 0.
-    """
+class ClassObjective:
+    """A class of each image: nominal ones are learnt by `nominal_loss`, ordinal ones by `ordinal_loss`."""
 
     classes: tuple[str, ...]
     class_weights: Tensor  # float32 (C,)
+    target: Target | None
 
     @property
     def n_outputs(self) -> int:
-        """1 for two classes, else C."""
-        return count_outputs(len(self.classes), "nominal")
+        """Nominal: 1 for two classes, else C. Ordinal: C - 1."""
+        return count_outputs(len(self.classes), self.target)
 
     def encode(self, labels: "pd.Series[str]") -> Tensor:
         """Class names (N,) to class ids int64 (N,); -1 where the label is missing."""
@@ -118,71 +109,51 @@ class Nominal:
 
     def loss(self, outputs: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
         """Outputs (..., N, K) and targets int64 (N,) to the mean loss (...,), weighted by class."""
-        log_probabilities = _logits(outputs).log_softmax(-1)  # (..., N, C)
-        n_classes = len(self.classes)
-        weights = self.class_weights.to(log_probabilities.device)
-        known = (targets != MISSING).to(log_probabilities.dtype)  # (N,)
-        rows = targets.clamp(min=0)
-        wanted = one_hot(rows, n_classes) * (1 - label_smoothing) + label_smoothing / n_classes  # (N, C)
-        losses = -(log_probabilities * wanted * weights).sum(-1) * known  # (..., N)
-        return _mean(losses.sum(-1), (weights[rows] * known).sum())
+        loss = ordinal_loss if self.target == "ordinal" else nominal_loss
+        return loss(outputs, targets, self.class_weights.to(outputs.device), label_smoothing)
 
     def decode(self, outputs: Tensor) -> Tensor:
         """Outputs (..., N, K) to probabilities float32 (..., N, C) in class order."""
-        return decode_nominal(outputs)
+        return decode_ordinal(outputs) if self.target == "ordinal" else decode_nominal(outputs)
 
     def tally(self) -> "OutputTally":
         """An empty tally."""
         return OutputTally(self)
 
 
-@dataclass(frozen=True, eq=False)
-class Ordinal:
+def nominal_loss(outputs: Tensor, targets: Tensor, class_weights: Tensor, label_smoothing: float) -> Tensor:
+    """Cross-entropy with label smoothing and class weights (C,), equal to torch's `cross_entropy`.
+
+    For two classes it is binary cross-entropy: the same formula with the first class's logit held at 0.
+    """
+    log_probabilities = _logits(outputs).log_softmax(-1)  # (..., N, C)
+    n_classes = len(class_weights)
+    known = (targets != MISSING).to(log_probabilities.dtype)  # (N,)
+    rows = targets.clamp(min=0)
+    wanted = one_hot(rows, n_classes) * (1 - label_smoothing) + label_smoothing / n_classes  # (N, C)
+    losses = -(log_probabilities * wanted * class_weights).sum(-1) * known  # (..., N)
+    return _mean(losses.sum(-1), (class_weights[rows] * known).sum())
+
+
+def ordinal_loss(outputs: Tensor, targets: Tensor, class_weights: Tensor, label_smoothing: float) -> Tensor:
     """CORN's loss: of each step k, binary cross-entropy of `y > k` over the images with y >= k, all in one mean.
 
     A row weighs as its class does. Label smoothing smooths each of these yes-or-no questions. With two classes there is
     one question, and this is the nominal loss (but for smoothing and unequal weights together).
     """
-
-    classes: tuple[str, ...]
-    class_weights: Tensor  # float32 (C,)
-
-    @property
-    def n_outputs(self) -> int:
-        """C - 1."""
-        return count_outputs(len(self.classes), "ordinal")
-
-    def encode(self, labels: "pd.Series[str]") -> Tensor:
-        """Class names (N,) to class ids int64 (N,); -1 where the label is missing."""
-        return encode(labels, self.classes)
-
-    def wanted(self, labels: Tensor, masks: Tensor | None, /) -> Tensor:  # noqa: ARG002
-        """The class ids (N,) as they are."""
-        return labels
-
-    def loss(self, outputs: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
-        """Outputs (..., N, K) and targets int64 (N,) to the mean loss (...,), weighted by class."""
-        outputs = outputs.float()
-        steps = torch.arange(self.n_outputs, device=outputs.device)
-        asked = targets[:, None] >= steps  # (N, K); never for a missing label
-        wanted = (targets[:, None] > steps) * (1 - label_smoothing) + label_smoothing / 2
-        losses = -(wanted * logsigmoid(outputs) + (1 - wanted) * logsigmoid(-outputs))  # (..., N, K)
-        weights = asked * self.class_weights.to(outputs.device)[targets.clamp(min=0)][:, None]
-        return _mean((losses * weights).sum((-2, -1)), weights.sum())
-
-    def decode(self, outputs: Tensor) -> Tensor:
-        """Outputs (..., N, K) to probabilities float32 (..., N, C) in class order."""
-        return decode_ordinal(outputs)
-
-    def tally(self) -> "OutputTally":
-        """An empty tally."""
-        return OutputTally(self)
+    outputs = outputs.float()
+    steps = torch.arange(outputs.shape[-1], device=outputs.device)
+    asked = targets[:, None] >= steps  # (N, K); never for a missing label
+    wanted = (targets[:, None] > steps) * (1 - label_smoothing) + label_smoothing / 2
+    losses = -(wanted * logsigmoid(outputs) + (1 - wanted) * logsigmoid(-outputs))  # (..., N, K)
+    weights = asked * class_weights[targets.clamp(min=0)][:, None]
+    return _mean((losses * weights).sum((-2, -1)), weights.sum())
 
 
 class OutputTally:
     """Keeps what a head gives of all images, a few numbers each, and looks at them together."""
 
-    def __init__(self, objective: Nominal | Ordinal) -> None:
+    def __init__(self, objective: ClassObjective) -> None:
         self.objective = objective
         self.outputs: list[Tensor] = []
         self.targets: list[Tensor] = []
@@ -205,17 +176,11 @@ class OutputTally:
         counts = np.stack([confusion(targets.numpy(), row, n_classes) for row in predicted.reshape(-1, len(targets))])
         counts = counts.reshape(*predicted.shape[:-1], n_classes, n_classes)
         loss = self.objective.loss(outputs, targets, 0.0).double().numpy()
-        return {LOSS: loss, **from_confusion(counts), "log_loss": _log_loss(probabilities, targets)}
-
-
-def _log_loss(probabilities: Tensor, targets: Tensor) -> NDArray[np.float64]:
-    """Mean of -log of the probability (..., N, C) that each labelled target (N,) was given: (...)."""
-    known = targets != MISSING
-    own = targets[known].expand(*probabilities.shape[:-2], -1).unsqueeze(-1)
-    given = probabilities[..., known, :].double().gather(-1, own).squeeze(-1)
-    return np.asarray(
-        -given.clamp(least_probability(probabilities.shape[-1]), 1).log().mean(-1).numpy(), dtype=np.float64
-    )
+        known = targets != MISSING
+        own = targets[known].expand(*probabilities.shape[:-2], -1).unsqueeze(-1)
+        given = probabilities[..., known, :].double().gather(-1, own).squeeze(-1)  # to the true class, (..., N)
+        log_loss = -given.clamp(least_probability(n_classes), 1).log().mean(-1)
+        return {LOSS: loss, **from_confusion(counts), "log_loss": np.asarray(log_loss.numpy(), dtype=np.float64)}
 
 
 def _logits(outputs: Tensor) -> Tensor:
@@ -227,8 +192,3 @@ def _logits(outputs: Tensor) -> Tensor:
 def _mean(total: Tensor, weight: Tensor) -> Tensor:
     """Total / weight, and 0 where there is none."""
     return total / torch.where(weight > 0, weight, torch.ones_like(weight))
-
-
-def _count(targets: Tensor, n_classes: int) -> Tensor:
-    """How many of targets (N,) are of each class, int64 (C,)."""
-    return torch.bincount(targets[targets != MISSING], minlength=n_classes)

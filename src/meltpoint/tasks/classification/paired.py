@@ -12,7 +12,7 @@ from meltpoint.arrays import Flags, Floats, Ints
 from meltpoint.compare import influence
 from meltpoint.compare.formatting import METRICS, Wording
 from meltpoint.compare.influence import Influence, groups_of
-from meltpoint.compare.measured import Measured, gather, say_few, say_rare
+from meltpoint.compare.measured import Measured, count_groups, gather, say_few, say_rare
 from meltpoint.evaluate.predictions import answers_of, codes_of, probabilities_of
 from meltpoint.metrics import least_probability
 from meltpoint.tables import Classes, answer_column, label_column, probability_columns, read_predictions
@@ -48,25 +48,14 @@ class Answers:
     classes: list[str]
     probabilities: Sequence[Floats] | None = None
 
-    @property
-    def images(self) -> int:
-        """How many images have a label."""
-        return len(self.true)
-
-    @property
-    def groups(self) -> int:
-        """How many groups these images form."""
-        return int(self.group.max()) + 1 if len(self.group) else 0
-
     def measure(self, metric: str) -> Measured:
         """The predictors' metric, and how sure it is."""
         trainings = [list(self._trainings(metric, which)) for which in range(len(self.predicted))]
         single = metric == "accuracy" and all(len(own) == 1 for own in trainings)
-        counted = self._needed(metric)[self._counted(metric)] if metric in BY_CLASS else np.array([self.groups])
+        counted = self._needed(metric)[self._counted(metric)] if metric in BY_CLASS else np.empty(0, np.int64)
         right = np.stack([own[0] for own in self.predicted]) == self.true if single else None
-        counted = counted if len(counted) else np.array([self.groups])
-        reach = self._reach(metric)
-        return gather(metric, trainings, self.group, counted, self._refuse(metric), right, reach)
+        counted = counted if len(counted) else np.array([count_groups(self.group)])
+        return gather(metric, trainings, self.group, counted, self._refuse(metric), right, self._reach(metric))
 
     @cached_property
     def shown(self) -> Ints:
@@ -76,9 +65,9 @@ class Answers:
     @cached_property
     def others(self) -> Ints:
         """How many groups have an image of another class than each (C,)."""
-        group, kind = self._cells
-        alone = (np.bincount(group, minlength=self.groups) == 1)[group]
-        return self.groups - np.bincount(kind[alone], minlength=len(self.classes)).astype(np.int64)
+        (group, kind), groups = self._cells, count_groups(self.group)
+        alone = (np.bincount(group, minlength=groups) == 1)[group]
+        return groups - np.bincount(kind[alone], minlength=len(self.classes)).astype(np.int64)
 
     @cached_property
     def _cells(self) -> tuple[Ints, Ints]:
@@ -89,25 +78,24 @@ class Answers:
         """The groups (C,) that measure each class: for an area those of the rarer side."""
         return np.minimum(self.shown, self.others) if metric == "roc_auc" else self.shown
 
-    def _by_chance(self, said: Ints) -> float:
-        """The mean squared distance that answers have by chance, by which kappa divides."""
-        true, said = self.true.astype(np.float64), said.astype(np.float64)
-        return float((true**2 + said**2).mean() - 2 * true.mean() * said.mean())
-
     def _reach(self, metric: str) -> float:
         """The most that an image may cost its class."""
         match metric:
             case "log_loss":
                 return -float(np.log(least_probability(len(self.classes))))
             case "quadratic_kappa":
-                by_chance = [self._by_chance(said) for own in self.predicted for said in own]
+                true = self.true.astype(np.float64)
+                by_chance = [  # the mean squared distance that answers have by chance, by which kappa divides
+                    float((true**2 + said**2).mean() - 2 * true.mean() * said.mean())
+                    for said in (said.astype(np.float64) for own in self.predicted for said in own)
+                ]
                 return max(1.0, 1 / max(min(by_chance), 1e-9))
             case _:
                 return 1.0
 
     def _trainings(self, metric: str, which: int) -> Iterator[Influence]:
         """Each training of a predictor, measured by itself."""
-        n, kept = self.groups, self._counted(metric)
+        n, kept = count_groups(self.group), self._counted(metric)
         for run, said in enumerate(self.predicted[which]):
             match metric:
                 case "accuracy":
@@ -119,8 +107,9 @@ class Answers:
                 case "quadratic_kappa":
                     yield influence.quadratic_kappa(self.true, said, self.group, n)
                 case "log_loss":
-                    least = least_probability(len(self.classes))
-                    yield influence.log_loss(self._given(which, run), least, self.group, n)
+                    own = self._probabilities(which, run)
+                    given = own[np.arange(len(own)), self.true] / own.sum(1)  # to the true class (N,)
+                    yield influence.log_loss(given, least_probability(len(self.classes)), self.group, n)
                 case "roc_auc":
                     asked = np.flatnonzero(kept).tolist()
                     yield influence.roc_auc(self.true, self._probabilities(which, run), self.group, n, asked)
@@ -141,16 +130,13 @@ class Answers:
         if single or (metric in BY_CLASS and not self._counted(metric).any()):
             lacking = "has images of one class alone" if metric != "f1" else f"shows no {self.classes[-1]}"
             return f"{METRICS[metric]} cannot decide, for test {lacking}; {' and '.join(others)} can"
-        return say_few(self.images, self.groups) or say_rare(METRICS[metric], needed, self.classes, others)
+        return say_few(len(self.group), count_groups(self.group)) or say_rare(
+            METRICS[metric], needed, self.classes, others
+        )
 
     def _probabilities(self, which: int, run: int) -> Floats:
         assert self.probabilities is not None, "`read` keeps them for the metrics that ask for them"
         return np.asarray(self.probabilities[which][run], dtype=np.float64)
-
-    def _given(self, which: int, run: int) -> Floats:
-        """What the true class was given (N,)."""
-        own = self._probabilities(which, run)
-        return np.asarray(own[np.arange(len(own)), self.true] / own.sum(1))
 
 
 def read(path: Path, classes: Classes, metric: str) -> pd.DataFrame:

@@ -26,19 +26,14 @@ class Row:
 
 def draw_answer(shown: Pixels, answer: Answer, featured: str, letters: Fonts) -> Image.Image:
     """The picture uint8 (H, W, 3), and below it a row for each head; the head `featured` tells its alternatives too."""
-    rows = [row for head, said in _ordered(answer) for row in _rows(head, said, head == featured, letters)]
+    order = [*answer.levels, *(head for head in answer.heads if head not in answer.levels)]
+    rows = [row for head in order for row in _rows(head, answer.heads[head], head == featured, letters)]
     height, width = shown.shape[:2]
     line = round(letters.size * 1.5)
     canvas = Image.new("RGB", (max(width, NARROWEST), height + len(rows) * line + letters.size), PAPER)
     canvas.paste(Image.fromarray(shown), ((canvas.width - width) // 2, 0))
     _draw_rows(ImageDraw.Draw(canvas), rows, letters, canvas.width, height + letters.size // 2, line)
     return canvas
-
-
-def _ordered(answer: Answer) -> list[tuple[str, HeadAnswer]]:
-    """Levels of the tree from its root on, then the other heads."""
-    names = [*answer.levels, *(head for head in answer.heads if head not in answer.levels)]
-    return [(name, answer.heads[name]) for name in names]
 
 
 def _rows(head: str, said: HeadAnswer, featured: bool, letters: Fonts) -> list[Row]:

@@ -19,22 +19,8 @@ Corner = Literal["lower left", "lower right"]
 Panel = Callable[[Axes, HeadJudgement], None]
 
 COLOURS = ["#d9480f", "#1769aa", "#2b8a3e", "#7048a8", "#b8860b", "#0b7285", "#a61e4d", "#495057"]
+SIDE = 3.9  # inches of a panel
 NAMED = 8  # classes that get a colour and a line of the legend; of more, the mean is named
-
-
-def draw_reliability(judged: Judged, title: str, path: Path) -> None:
-    """Accuracy over confidence with the calibration error, above how many images had which confidence."""
-    _draw(judged, title, _reliability, side=3.9, path=path)
-
-
-def draw_roc(judged: Judged, title: str, path: Path) -> None:
-    """True positive rate over false positive rate, each class against the rest."""
-    _draw(judged, title, _roc, side=3.9, path=path)
-
-
-def draw_precision_recall(judged: Judged, title: str, path: Path) -> None:
-    """Precision over recall, each class against the rest; a threshold is marked where it puts the head."""
-    _draw(judged, title, _precision_recall, side=3.9, path=path)
 
 
 def draw_hierarchy(judged: TreeJudgement, title: str, path: Path) -> None:
@@ -53,12 +39,12 @@ def draw_hierarchy(judged: TreeJudgement, title: str, path: Path) -> None:
         figure.savefig(temporary, metadata={"Software": None})
 
 
-def _draw(judged: Judged, title: str, panel: Panel, side: float, path: Path) -> None:
-    """A row of up to three panels, then the next row."""
+def draw_panels(judged: Judged, title: str, panel: Panel, path: Path) -> None:
+    """A panel for each head, up to three in a row: `draw_reliability`, `draw_roc` or `draw_precision_recall`."""
     columns = min(3, len(judged))
     rows = -(-len(judged) // columns)
     with rc_context(STYLE), whole_file(path) as temporary:
-        figure = Figure(figsize=(columns * side + 0.6, rows * (side + 0.5) + 0.4), layout="constrained")
+        figure = Figure(figsize=(columns * SIDE + 0.6, rows * (SIDE + 0.5) + 0.4), layout="constrained")
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
         grid = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes, (name, head) in zip(grid, judged.items(), strict=False):
@@ -69,7 +55,8 @@ def _draw(judged: Judged, title: str, panel: Panel, side: float, path: Path) -> 
         figure.savefig(temporary, metadata={"Software": None})
 
 
-def _reliability(axes: Axes, head: HeadJudgement) -> None:
+def draw_reliability(axes: Axes, head: HeadJudgement) -> None:
+    """Accuracy over confidence with the calibration error, above how many images had which confidence."""
     _diagonal(axes, "confidence in the answer", "accuracy")
     table, error = head.reliability, head.scores["expected_calibration_error"]
     if error is None:
@@ -84,12 +71,14 @@ def _reliability(axes: Axes, head: HeadJudgement) -> None:
     return None
 
 
-def _roc(axes: Axes, head: HeadJudgement) -> None:
+def draw_roc(axes: Axes, head: HeadJudgement) -> None:
+    """True positive rate over false positive rate, each class against the rest."""
     _diagonal(axes, "false positive rate", "true positive rate")
     _curves(axes, head, lambda ranking: ranking.roc, "AUC", "lower right")
 
 
-def _precision_recall(axes: Axes, head: HeadJudgement) -> None:
+def draw_precision_recall(axes: Axes, head: HeadJudgement) -> None:
+    """Precision over recall, each class against the rest; a threshold is marked where it puts the head."""
     _square(axes, "recall", "precision")
     _operating_point(axes, head)
     _curves(axes, head, lambda ranking: ranking.precision_recall, "AP", "lower left")
@@ -126,10 +115,8 @@ def _levels(axes: Axes, alone: Decoding, together: Decoding) -> None:
 def _distances(axes: Axes, alone: Decoding, together: Decoding) -> None:
     edges = sorted(alone.distances.keys() | together.distances.keys())
     for side, (decoding, _, colour) in enumerate(_ways(alone, together)):
-        counts, at = (
-            [decoding.distances.get(edge, 0) for edge in edges],
-            [i + 0.4 * (side - 0.5) for i in range(len(edges))],
-        )
+        counts = [decoding.distances.get(edge, 0) for edge in edges]
+        at = [place + 0.4 * (side - 0.5) for place in range(len(edges))]
         mean = "none" if decoding.tree_distance is None else f"{decoding.tree_distance:.2f} on average"
         bars = axes.bar(at, counts, 0.38, color=colour, label=mean)
         axes.bar_label(bars, [f"{count:,}" for count in counts], fontsize=8, padding=2)

@@ -5,8 +5,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meltpoint.arrays import Flags, Mask
+from meltpoint.tables import IGNORED
 
-IGNORED = 255
 TOLERANCE = 0.0075  # of the diagonal: how far off a border may lie and still be met
 
 

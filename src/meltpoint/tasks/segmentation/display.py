@@ -21,7 +21,12 @@ LARGEST = 5  # areas of a mask that a line tells
 
 def line(answer: Answer, featured: str) -> str:  # noqa: ARG001 - masks tell no alternatives
     """The largest areas of each head."""
-    return "; ".join(_say(head, said) for head, said in answer.masks.items())
+    lines = []
+    for head, said in answer.masks.items():
+        told = [f"{area.name} {area.share:.1%}" for area in said.areas[:LARGEST]]
+        more = [f"{len(said.areas) - LARGEST} more"] if len(said.areas) > LARGEST else []
+        lines.append(plain(f"{head} {', '.join([*told, *more])}"))
+    return "; ".join(lines)
 
 
 def describe(answer: Answer) -> dict[str, Any]:
@@ -82,9 +87,3 @@ def flatten(answer: Answer) -> dict[str, float | str]:
 
 def _encode(said: MaskAnswer) -> bytes:
     return encode_mask(said.mask, [area.colour for area in said.legend])
-
-
-def _say(head: str, said: MaskAnswer) -> str:
-    told = [f"{area.name} {area.share:.1%}" for area in said.areas[:LARGEST]]
-    more = [f"{len(said.areas) - LARGEST} more"] if len(said.areas) > LARGEST else []
-    return plain(f"{head} {', '.join([*told, *more])}")

@@ -46,7 +46,8 @@ def _panel(axes: Axes, name: str, head: HeadJudgement) -> None:
     if mean is not None:
         axes.axvline(mean, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label=f"mean IoU {mean:.1%}")
     share = table["support"] / max(1, head.by_class["support"].sum())
-    names = [f"{drawn(head.classes[code])}  {_share(part)}" for code, part in zip(order, share, strict=True)]
+    shares = [f"{part:.1%}" if part >= 0.0005 or part == 0 else "<0.1%" for part in share]
+    names = [f"{drawn(head.classes[code])}  {part}" for code, part in zip(order, shares, strict=True)]
     axes.set_yticks(rows, names, fontsize=8, color=INK)
     axes.set(xlim=(0, 1), ylim=(len(order) - 0.4, -0.6), xlabel="IoU; beside a name: the class's share of the pixels")
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100%"])
@@ -54,7 +55,3 @@ def _panel(axes: Axes, name: str, head: HeadJudgement) -> None:
     axes.tick_params(axis="y", length=0)
     axes.legend(loc="lower left", bbox_to_anchor=(0.42, 1.0), ncols=2, borderaxespad=0.2)
     return None
-
-
-def _share(part: float) -> str:
-    return f"{part:.1%}" if part >= 0.0005 or part == 0 else "<0.1%"

@@ -70,7 +70,11 @@ def draw_overlay(shown: Pixels, said: MaskAnswer, letters: Sequence[Fonts]) -> I
     """
     height, width = shown.shape[:2]
     mask = np.asarray(cv2.resize(said.mask, (width, height), interpolation=cv2.INTER_NEAREST), dtype=np.uint8)
-    canvas = Image.fromarray(_colour(shown, mask, said.legend))
+    blended = cv2.addWeighted(shown, 1 - OPACITY, paint(mask, [area.colour for area in said.legend]), OPACITY, 0)
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    edges = cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, cross) > 0
+    blended[edges] = blended[edges] // 3  # edges of regions are dark, and what was not seen is as it was
+    canvas = Image.fromarray(np.asarray(np.where((mask == UNSEEN)[..., None], shown, blended), dtype=np.uint8))
     pen = ImageDraw.Draw(canvas)
     for number, area in enumerate(said.legend):
         for left, top, region in _regions(mask == number, letters[-1].size):
@@ -91,16 +95,6 @@ def find_room(region: NDArray[np.bool_], aspect: float) -> tuple[float, float, f
     row, column = np.unravel_index(int(distance.argmax()), distance.shape)
     x = (float(column) - 0.5) * width / columns
     return x, float(row) - 0.5, max(0.0, 2 * float(distance.max()) - 1)
-
-
-def _colour(shown: Pixels, mask: Mask, legend: Sequence[Area]) -> Pixels:
-    """The picture in the colours of its mask; edges of regions are dark, and what was not seen is as it was."""
-    colours = paint(mask, [area.colour for area in legend])
-    blended = cv2.addWeighted(shown, 1 - OPACITY, colours, OPACITY, 0)
-    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
-    edges = cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, cross) > 0
-    blended[edges] = blended[edges] // 3
-    return np.asarray(np.where((mask == UNSEEN)[..., None], shown, blended), dtype=np.uint8)
 
 
 def _regions(mask: NDArray[np.bool_], least: int) -> Iterator[tuple[int, int, NDArray[np.bool_]]]:

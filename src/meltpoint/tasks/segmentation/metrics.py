@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from meltpoint.arrays import Floats, Ints
 from meltpoint.evaluate.judgement import HeadJudgement, Headline, Judgement, Score, share_of
 from meltpoint.metrics import from_pixels
 from meltpoint.model.card import Card, HeadCard
@@ -42,18 +41,7 @@ def judge_head(table: pd.DataFrame, head: str, card: HeadCard) -> HeadJudgement:
     known = from_pixels(tp, fp, fn)
     scores: dict[str, Score] = {name: float(value) if counts.sum() else None for name, value in known.items()}
     drawn = boundaries[~np.isnan(boundaries)]
-    return HeadJudgement(
-        card=card,
-        images=int(((pixels[0] + pixels[2]).sum(1) > 0).sum()),
-        scores={**scores, "boundary_f1": float(drawn.mean()) if len(drawn) else None},
-        by_class=_by_class(tp, fp, fn, boundaries, card.classes),
-        confusion=counts,
-    )
-
-
-def _by_class(tp: Ints, fp: Ints, fn: Ints, boundaries: Floats, classes: list[str]) -> pd.DataFrame:
-    """Scores are NaN where they are 0/0: of a class that no one saw, nothing is known."""
-    columns = {
+    columns = {  # NaN where it is 0/0: of a class that no one saw, nothing is known
         "iou": share_of(tp, tp + fp + fn),
         "dice": share_of(2 * tp, 2 * tp + fp + fn),
         "precision": share_of(tp, tp + fp),
@@ -61,4 +49,10 @@ def _by_class(tp: Ints, fp: Ints, fn: Ints, boundaries: Floats, classes: list[st
         "boundary_f1": boundaries,
         "support": tp + fn,
     }
-    return pd.DataFrame(columns, index=pd.Index(classes, name="class"))
+    return HeadJudgement(
+        card=card,
+        images=int(((pixels[0] + pixels[2]).sum(1) > 0).sum()),
+        scores={**scores, "boundary_f1": float(drawn.mean()) if len(drawn) else None},
+        by_class=pd.DataFrame(columns, index=pd.Index(card.classes, name="class")),
+        confusion=counts,
+    )

@@ -12,11 +12,9 @@ from torch.nn.functional import cross_entropy
 
 from meltpoint.metrics import from_pixels
 from meltpoint.params.model import DenseConvHead, DenseLinearHead, DensePyramidHead, Head, Target
-from meltpoint.tables import present_in
+from meltpoint.tables import IGNORED, present_in
 from meltpoint.tasks.class_weights import weigh_classes
 from meltpoint.tasks.contract import LOSS, MISSING, Gather, Objective, ObjectiveError, Scores
-
-IGNORED = 255  # the class id of void pixels, and of those outside an image
 
 DenseHead = DenseLinearHead | DenseConvHead | DensePyramidHead
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib import rc_context
-from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -19,7 +18,7 @@ from meltpoint.evaluate.style import ACCENT, LINE, MUTED, STYLE, drawn
 from meltpoint.files import whole_file
 from meltpoint.images.views import Views
 from meltpoint.model.card import Card, HeadCard
-from meltpoint.tasks.segmentation.borders import IGNORED
+from meltpoint.tables import IGNORED
 from meltpoint.tasks.segmentation.pixel_counts import score_images
 
 PANELS = ("image", "truth", "answer", "errors")
@@ -96,7 +95,12 @@ def draw_overlays(shown: Sequence[Shown], head: HeadCard, title: str, path: Path
         for axes in grid.ravel():
             axes.set_axis_off()
         for line, own in zip(grid, shown, strict=False):
-            _row(line, own, colours)
+            truth, said = (paint(own.image, mask, colours) for mask in (own.truth, own.said))
+            painted = (own.image, truth, said, paint_errors(own.image, own.truth, own.said))
+            for axes, pixels, name in zip(line, painted, PANELS, strict=True):
+                axes.imshow(pixels)
+                axes.text(0.5, -0.02, name, transform=axes.transAxes, ha="center", va="top", color=MUTED, fontsize=8)
+            line[0].set_title(own.caption, fontsize=9, loc="left")
         if not shown:
             grid[0, 0].text(0, 0.5, "no labelled images\nto draw from", va="center", color=MUTED)
         figure.savefig(temporary, metadata={"Software": None})
@@ -128,19 +132,6 @@ def _stripes(image: Pixels) -> Floats:
     down, across = np.indices(image.shape[:2])
     light = np.where((down + across) // STRIPE % 2, 235.0, 205.0)[..., None]
     return np.asarray(0.25 * image + 0.75 * light)
-
-
-def _row(line: Sequence[Axes], own: Shown, colours: Floats) -> None:
-    painted = (
-        own.image,
-        paint(own.image, own.truth, colours),
-        paint(own.image, own.said, colours),
-        paint_errors(own.image, own.truth, own.said),
-    )
-    for axes, pixels, name in zip(line, painted, PANELS, strict=True):
-        axes.imshow(pixels)
-        axes.text(0.5, -0.02, name, transform=axes.transAxes, ha="center", va="top", color=MUTED, fontsize=8)
-    line[0].set_title(own.caption, fontsize=9, loc="left")
 
 
 def _legend(shown: Sequence[Shown], head: HeadCard) -> list[Patch]:

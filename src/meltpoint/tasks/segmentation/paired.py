@@ -10,7 +10,7 @@ import pandas as pd
 from meltpoint.arrays import Ints
 from meltpoint.compare.formatting import METRICS, Wording
 from meltpoint.compare.influence import groups_of, pixel_ratio
-from meltpoint.compare.measured import Measured, gather, say_few, say_rare
+from meltpoint.compare.measured import Measured, count_groups, gather, say_few, say_rare
 from meltpoint.tables import PIXELS, Classes, pixel_column, read_counts
 from meltpoint.tasks.segmentation.pixel_counts import pixels_of
 
@@ -38,34 +38,20 @@ class Answers:
     group: Ints
     classes: list[str]
 
-    @property
-    def images(self) -> int:
-        """How many images have a labelled pixel."""
-        return len(self.group)
-
-    @property
-    def groups(self) -> int:
-        """How many groups these images form."""
-        return int(self.group.max()) + 1 if len(self.group) else 0
-
     def measure(self, metric: str) -> Measured:
         """The predictors' metric, and how sure it is."""
-        shown = self._shown()
+        (tp, _, fn), groups = self.pixels[0][0], count_groups(self.group)
+        there = np.zeros((groups, len(self.classes)), np.int64)
+        np.add.at(there, self.group, (tp + fn > 0).astype(np.int64))
+        shown = np.asarray((there > 0).sum(0), dtype=np.int64)  # groups with a pixel of each class in the truth (C,)
         trainings = [
-            [pixel_ratio(pixels, metric, self.group, self.groups, shown > 0) for pixels in own] for own in self.pixels
+            [pixel_ratio(pixels, metric, self.group, groups, shown > 0) for pixels in own] for own in self.pixels
         ]
         whole = metric == WITHOUT_CLASSES
         needed, others = (np.zeros_like(shown), []) if whole else (shown, [METRICS[WITHOUT_CLASSES]])
-        refusal = say_few(self.images, self.groups) or say_rare(METRICS[metric], needed, self.classes, others)
-        counted = np.array([self.groups]) if whole else shown[shown > 0]
+        refusal = say_few(len(self.group), groups) or say_rare(METRICS[metric], needed, self.classes, others)
+        counted = np.array([groups]) if whole else shown[shown > 0]
         return gather(metric, trainings, self.group, counted, refusal)
-
-    def _shown(self) -> Ints:
-        """How many groups have a pixel of each class in their true masks (C,)."""
-        tp, _, fn = self.pixels[0][0]
-        there = np.zeros((self.groups, len(self.classes)), np.int64)
-        np.add.at(there, self.group, (tp + fn > 0).astype(np.int64))
-        return np.asarray((there > 0).sum(0), dtype=np.int64)
 
 
 def read(path: Path, classes: Classes, metric: str) -> pd.DataFrame:  # noqa: ARG001 - all metrics ask for the same

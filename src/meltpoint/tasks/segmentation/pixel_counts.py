@@ -10,12 +10,12 @@ from meltpoint.tables import BORDERS, PIXELS, border_column, confusion_column, p
 
 def pixels_of(table: pd.DataFrame, head: str, classes: list[str]) -> Ints:
     """Pixels (3, N, C) of a head: tp, fp and fn of each image and class."""
-    return np.stack([_columns(table, [pixel_column(head, count, name) for name in classes]) for count in PIXELS])
+    return np.stack([table[[pixel_column(head, one, name) for name in classes]].to_numpy(np.int64) for one in PIXELS])
 
 
 def borders_of(table: pd.DataFrame, head: str, classes: list[str]) -> Ints:
     """Border pixels (4, N, C) of a head: said, said_near, true and true_near of each image and class."""
-    return np.stack([_columns(table, [border_column(head, count, name) for name in classes]) for count in BORDERS])
+    return np.stack([table[[border_column(head, one, name) for name in classes]].to_numpy(np.int64) for one in BORDERS])
 
 
 def confusion_of(table: pd.DataFrame, head: str, classes: list[str]) -> Ints:
@@ -43,17 +43,16 @@ def score_images(predictions: pd.DataFrame, head: str, classes: list[str]) -> pd
 def commonest_error(predictions: pd.DataFrame, head: str, classes: list[str]) -> dict[int, str]:
     """The pair of classes that most wrong pixels of each image of test are of, in words, by id."""
     table = predictions[predictions["split"] == "test"]
-    found = zip(table["id"], table[confusion_column(head)], strict=True)
-    return {int(number): _say_error(np.asarray(cells, np.int64), classes) for number, cells in found}
-
-
-def _say_error(cells: Ints, classes: list[str]) -> str:
-    counts = cells.reshape(len(classes), len(classes)).copy()
-    total = max(1, int(counts.sum()))
-    np.fill_diagonal(counts, 0)
-    true, said = divmod(int(counts.argmax()), len(classes))
-    share = counts[true, said] / total
-    return f"{classes[true]} read as {classes[said]}, {share:.1%} of the pixels" if share else "none"
+    errors: dict[int, str] = {}
+    for number, cells in zip(table["id"], table[confusion_column(head)], strict=True):
+        counts = np.array(cells, np.int64).reshape(len(classes), len(classes))
+        total = max(1, int(counts.sum()))
+        np.fill_diagonal(counts, 0)
+        true, said = divmod(int(counts.argmax()), len(classes))
+        share = counts[true, said] / total
+        words = f"{classes[true]} read as {classes[said]}, {share:.1%} of the pixels"
+        errors[int(number)] = words if share else "none"
+    return errors
 
 
 def score_borders(counts: Ints) -> Floats:
@@ -64,7 +63,3 @@ def score_borders(counts: Ints) -> Floats:
     said, said_near, true, true_near = counts.astype(np.float64)
     precision, recall = ratio(said_near, said), ratio(true_near, true)
     return np.where(said + true > 0, ratio(2 * precision * recall, precision + recall), np.nan)
-
-
-def _columns(table: pd.DataFrame, names: list[str]) -> Ints:
-    return table[names].to_numpy(np.int64)

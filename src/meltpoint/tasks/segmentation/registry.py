@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from meltpoint.arrays import Mask
 from meltpoint.images.mask_files import resize_mask
 from meltpoint.images.views import Views, open_like
+from meltpoint.metrics import confusion
 from meltpoint.model.card import Card
 from meltpoint.params.data import Images, ViewRow
 from meltpoint.progress import track
@@ -77,20 +77,15 @@ def _from_pictures(
         if answer.error is None:
             counted: dict[str, Any] = {"id": number, "group": group}
             for head, own in answer.masks.items():
-                counted |= _count(head, champion.card.classes[head], masks[row], resize_mask(own.mask, images))
+                names, true, said = champion.card.classes[head], masks[row], resize_mask(own.mask, images)
+                size = len(names)  # an answer that is no class meets none
+                known = np.where(true < size, true.astype(np.int64), -1).ravel()
+                counts = confusion(known, np.minimum(said, size).astype(np.int64).ravel(), size + 1)[:size]
+                hits = np.diagonal(counts)
+                pixels = {"tp": hits, "fp": counts.sum(0)[:size] - hits, "fn": counts.sum(1) - hits}
+                counted |= {
+                    pixel_column(head, count, name): int(value)
+                    for count, values in pixels.items()
+                    for name, value in zip(names, values, strict=True)
+                }
             yield counted
-
-
-def _count(head: str, names: list[str], true: Mask, said: Mask) -> dict[str, int]:
-    """Pixels of each class; ignored ones are left out, and an answer that is no class meets none."""
-    size = len(names)
-    known = true < size
-    cells = true[known].astype(np.int64) * (size + 1) + np.minimum(said[known], size)
-    counts = np.bincount(cells, minlength=size * (size + 1)).reshape(size, size + 1)
-    hits = np.diagonal(counts)
-    found = {"tp": hits, "fp": counts.sum(0)[:size] - hits, "fn": counts.sum(1) - hits}
-    return {
-        pixel_column(head, count, name): int(value)
-        for count, values in found.items()
-        for name, value in zip(names, values, strict=True)
-    }
