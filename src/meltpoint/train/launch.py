@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -20,7 +20,7 @@ WORKER = "meltpoint.train.worker"
 ADDRESS = "127.0.0.1"
 JOB = "job.json"  # in the checkpoint folder: what the workers train
 LOGS = "workers"  # a folder beside it, for what the agent notes of their errors
-AGENT = "torch.distributed.elastic.multiprocessing.api"
+TORCH_LOGGERS = ("multiprocessing.api", "agent.server.api")  # of torch.distributed.elastic
 USER_ERROR = 3  # exit code of a worker that ends with a message for the user
 
 
@@ -43,7 +43,10 @@ def launch(job: Job[Any]) -> None:
 
 
 def run_workers(job: Path, processes: int) -> None:
-    """Run `processes` workers on the job described in a file, as `launch` says; they meet on a free port of ours."""
+    """Run `processes` workers on the job described in a file, as `launch` says; they meet on a free port of ours.
+
+    SIGTERM stops them, and then ends this process as Ctrl-C does.
+    """
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -57,9 +60,12 @@ def run_workers(job: Path, processes: int) -> None:
         logs_specs=DefaultLogsSpecs(log_dir=str(job.parent / LOGS)),
     )
     before = signal.getsignal(signal.SIGTERM)
-    logging.getLogger(AGENT).setLevel(logging.CRITICAL)  # what it would print of a failed worker is told below
+    for name in TORCH_LOGGERS:  # what they would print of a worker that failed or was stopped is printed once, by us
+        logging.getLogger(f"torch.distributed.elastic.{name}").setLevel(logging.CRITICAL)
     try:
         elastic_launch(config, sys.executable)("-m", WORKER, str(job))
+    except SignalException:
+        raise KeyboardInterrupt from None
     except ChildFailedError as error:
         for failure in error.failures.values():
             if failure.exitcode == USER_ERROR:
