@@ -7,6 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 from statistics import mean, median
+from typing import Any
 
 from reporting import Row
 from stage_set import generated, preset
@@ -58,13 +59,15 @@ class Scene:
 
     def train(self) -> float:
         """Seconds for each 10,000 images."""
+        from meltpoint.train.checkpoint import Checkpoint
+        from meltpoint.train.job import Job
         from meltpoint.train.probe import probe
         from meltpoint.train.problem import build_problem
 
-        problem = build_problem(self.views, self.params.recipe("frozen"))
-        settings = self.params.strategies["frozen"].probe
-        probed = probe(problem, self.features, self.backbone, settings, self.params.seed, None, 1, "shuffled")
-        return probed.seconds / self.share
+        recipe = self.params.recipe("frozen")
+        problem = build_problem(self.views, recipe)
+        job: Job[Any] = Job(recipe, self.views, self.features, problem, Checkpoint(self.folder))
+        return probe(job, self.backbone, None).seconds / self.share
 
 
 def _measure_here() -> dict[str, object]:

@@ -3,6 +3,7 @@
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,9 @@ from torch import nn
 from meltpoint.images.views import Views
 from meltpoint.model.backbones import Backbone, build_backbone
 from meltpoint.params.read import Params
+from meltpoint.train.checkpoint import Checkpoint
 from meltpoint.train.embed import embed
+from meltpoint.train.job import Job
 from meltpoint.train.probe import probe
 from meltpoint.train.problem import Problem, build_problem
 from reporting import Row, Timed, side_by_side
@@ -41,8 +44,8 @@ def _ours(backbone: Backbone, views: Views, problem: Problem, params: Params) ->
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         features = embed(backbone, views, params.embed, Path(folder) / "features")
-        settings = params.strategies["frozen"].probe
-        fitted = probe(problem, features, backbone, settings, params.seed, None, 1, "shuffled")
+        job: Job[Any] = Job(params.recipe("frozen"), views, features, problem, Checkpoint(Path(folder)))
+        fitted = probe(job, backbone, None)
         return Timed(time.perf_counter() - start, fitted.scores[HEAD]["accuracy"])
 
 

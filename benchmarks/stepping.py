@@ -17,7 +17,6 @@ from meltpoint.train.job import Job
 from meltpoint.train.loop import Loop
 from meltpoint.train.problem import Problem, build_problem
 from meltpoint.train.strategies.finetune import unfreeze
-from meltpoint.train.tuning import join
 from reporting import Row, Timed, side_by_side
 from stage_set import photographs, preset
 
@@ -49,10 +48,10 @@ def _our_loop(params: Params, problem: Problem, views: Views, folder: Path) -> C
     unread: Any = None  # features: the loop trains from images
     job: Job[FinetuneStrategy] = Job(params.recipe("finetune"), views, unread, problem, checkpoint)
     model = job.build_model()
-    parts = join(job, model, unfreeze(model, job.settings), build_accelerator(params.train))
+    scales, accelerator = unfreeze(model, job.settings), build_accelerator(params.train)
 
     def run() -> Timed:
-        loop = Loop(parts, START)
+        loop = Loop(job, model, scales, accelerator, START)
         start = time.perf_counter()
         loop.run_epoch(0)
         return Timed(time.perf_counter() - start, loop.loss)

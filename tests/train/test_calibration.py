@@ -103,7 +103,7 @@ def test_too_few_images_promise_no_recall(scene: Any, capsys: pytest.CaptureFixt
     learnt = learn(scene, wishing(threshold={"metric": "recall", "at_least": wish}), LIGHT, SAID)
     assert learnt["shade"] == NOTHING
     output = capsys.readouterr().out
-    assert f"warning: heads.shade.threshold wants a recall of {wish:g}, and val has 10 images of 'light'" in output
+    assert f"warning: heads.shade.threshold asks for a recall of {wish:g}, and val has 10 images of 'light'" in output
     assert f"can be promised from {11 if wish == 0.75 else 59} on; 10 can promise 0.74." in output
     assert "The more probable class is the answer." in output
 
@@ -112,7 +112,7 @@ def test_a_precision_that_val_does_not_show_is_told(scene: Any, capsys: pytest.C
     wish = {"metric": "precision", "at_least": 0.7}
     assert learn(scene, wishing(threshold=wish), LIGHT, SAID)["shade"] == NOTHING
     output = capsys.readouterr().out
-    assert "warning: heads.shade.threshold wants a precision of 0.7, which val does not show" in output
+    assert "warning: heads.shade.threshold asks for a precision of 0.7, which val does not show" in output
     assert "takes 9 images that are called 'light', all of them rightly" in output
     assert "Of the 9 that look most like it 0.889 are" in output
 
@@ -170,7 +170,7 @@ def test_never_right_enough_is_told(scene: Any, capsys: pytest.CaptureFixture[st
     turned: list[str | None] = ["dark" if shade == "light" else "light" for shade in LIGHT]
     assert learn(scene, wishing(unknown=0.7), turned, SAID)["shade"] == NOTHING
     output = capsys.readouterr().out
-    assert "warning: heads.shade.unknown wants 0.7 of the answers to be right, which val does not show" in output
+    assert "warning: heads.shade.unknown asks for 0.7 of the answers to be right, which val does not show" in output
     assert "No answer is called unknown" in output
 
 
@@ -184,7 +184,7 @@ def test_a_set_is_learnt_from_the_true_classes(scene: Any, capsys: pytest.Captur
 def test_too_few_images_promise_no_coverage(scene: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert learn(scene, wishing(unknown={"coverage": 0.9}), LIGHT, SAID)["shade"] == NOTHING
     output = capsys.readouterr().out
-    assert "warning: heads.shade.unknown wants a coverage of 0.9, and val has 19 images" in output
+    assert "warning: heads.shade.unknown asks for a coverage of 0.9, and val has 19 images" in output
     assert "can be promised from 29 on; 19 can promise 0.85." in output
 
 

@@ -117,9 +117,9 @@ def course(scene: Any, family: Any, tmp_path_factory: pytest.TempPathFactory) ->
         problem = build_problem(views, recipe)
         model = build_model(recipe.encoder, recipe.heads, problem.n_outputs, family.size)
         features = embed(model.backbone, views, Embed(batch=8, max_gb=1), folder / "features")
-        settings = params.strategies["frozen"].probe
         checkpoint = Checkpoint(folder / "frozen")
-        fitted = probe(problem, features, model.backbone, settings, 1, checkpoint, 100, "shuffled")
+        job: Job[Any] = Job(params.recipe("frozen"), views, features, problem, checkpoint)
+        fitted = probe(job, model.backbone, checkpoint)
         yield Course(recipe, views, problem, model, features, fitted, checkpoint.history.path)
 
 

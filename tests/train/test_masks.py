@@ -31,6 +31,7 @@ from meltpoint.train.batches import choose_views
 from meltpoint.train.checkpoint import Checkpoint
 from meltpoint.train.embed import embed
 from meltpoint.train.history_file import read_history
+from meltpoint.train.job import Job
 from meltpoint.train.losses import Losses
 from meltpoint.train.probe import Fit, probe
 from meltpoint.train.problem import build_problem
@@ -160,6 +161,11 @@ def train(shapes: Shapes, name: str, folder: str = "model", change: Change = lam
     return train_strategy(shapes.recipe(name, change), shapes.inputs, Path(folder), Path("others"))
 
 
+def frozen_job(shapes: Shapes, change: Change = lambda raw: None) -> Job[Any]:
+    recipe, inputs = shapes.recipe("frozen", change), shapes.inputs
+    return Job(recipe, inputs.views, inputs.features, build_problem(inputs.views, recipe), Checkpoint(Path("probed")))
+
+
 def history(folder: str = "model") -> list[dict[str, Any]]:
     return list(read_history(Path(folder) / "history.jsonl"))
 
@@ -285,39 +291,28 @@ def test_features_that_are_not_stored_are_computed_and_learn_the_same(shapes: Sh
     settings = params.embed.model_copy(update={"max_gb": 1e-9})
     features = embed(backbone, open_views(live / "views" / "s128"), settings, live / "features" / "lite0")
     assert not features.stored
-    problem, learning = (
-        build_problem(shapes.inputs.views, params.recipe("finetune")),
-        params.strategies["frozen"].probe,
-    )
-    learning = learning.model_copy(update={"epochs": 2})
-    stored = probe(problem, shapes.inputs.features, backbone, learning, 3, None, 0, "shuffled")
-    computed = probe(problem, features, backbone, learning, 3, None, 0, "shuffled")
+    job = frozen_job(shapes, lambda raw: raw["strategies"]["frozen"]["probe"].update(epochs=2))
+    stored, computed = (probe(one, backbone, None) for one in (job, replace(job, features=features)))
     assert computed.scores["scene"] == pytest.approx(stored.scores["scene"], rel=1e-2)
     for name, value in stored.heads.state_dict().items():
         torch.testing.assert_close(computed.heads.state_dict()[name], value, rtol=0.01, atol=0.01)
 
 
 def test_grids_are_standardised_by_the_training_images(shapes: Shapes) -> None:
-    params, features = shapes.params(), shapes.inputs.features
-    problem = build_problem(shapes.inputs.views, params.recipe("finetune"))
-    tap = params.heads["scene"].reads
-    backbone = build_backbone(params.encoders["lite0"], {tap}, SIZE)
-    learning = params.strategies["frozen"].probe
-    fit = Fit(problem, features, backbone, learning, 3, "shuffled")
-    layer = fit.stacked.heads["scene"][0]  # type: ignore[index]
-    plain = np.array(features.plain(tap), np.float64)[problem.train.rows]
+    job = frozen_job(shapes)
+    features, tap = job.features, job.problem.heads["scene"].reads
+    layer = Fit(job, build_backbone(job.recipe.encoder, {tap}, SIZE)).stacked.heads["scene"][0]  # type: ignore[index]
+    plain = np.array(features.plain(tap), np.float64)[job.problem.train.rows]
     assert features.plain(tap).dtype == np.float16
     np.testing.assert_allclose(layer.mean.numpy(), plain.mean((0, 2, 3)), atol=1e-5)
     np.testing.assert_allclose(layer.std.numpy(), plain.std((0, 2, 3)), rtol=1e-4)
 
 
 def test_the_probe_sees_masks_in_the_view_of_their_features(shapes: Shapes) -> None:
-    params, views = shapes.params(), shapes.inputs.views
-    problem = build_problem(views, params.recipe("finetune"))
-    tap = params.heads["scene"].reads
-    learning = params.strategies["frozen"].probe
-    features, backbone = shapes.inputs.features, build_backbone(params.encoders["lite0"], {tap}, SIZE)
-    fit = Fit(problem, features, backbone, learning, 3, "shuffled")
+    job = frozen_job(shapes)
+    views, problem, features = job.views, job.problem, job.features
+    tap = problem.heads["scene"].reads
+    fit = Fit(job, build_backbone(job.recipe.encoder, {tap}, SIZE))
     augmented, plain = features.augmented(tap), features.plain(tap)
     assert augmented is not None
     assert views.masks is not None
@@ -325,14 +320,14 @@ def test_the_probe_sees_masks_in_the_view_of_their_features(shapes: Shapes) -> N
     seen = set()
     for epoch in range(2):
         for batch in fit.batches(epoch):
-            chosen = choose_views(3, epoch, problem.train.ids[batch.numbers], VIEWS)
+            chosen = choose_views(5, epoch, problem.train.ids[batch.numbers], VIEWS)
             seen |= set(chosen.tolist())
             assert batch.masks is not None
             for place, (number, view) in enumerate(zip(batch.numbers, chosen, strict=True)):
                 row = problem.train.rows[number]
                 mask = views.augmented_masks[number, 0] if view else views.masks[row]
                 given = augmented[number, 0] if view else plain[row]
-                assert (batch.masks[place] == mask).all()
+                assert (batch.masks[place].numpy() == mask).all()
                 assert (next(iter(batch.features.values()))[place].numpy() == given).all()
     assert seen == {0, 1}
 

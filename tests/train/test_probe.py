@@ -15,7 +15,8 @@ from meltpoint.params.training import Embed, Probe
 from meltpoint.train.checkpoint import Checkpoint
 from meltpoint.train.embed import Features, embed
 from meltpoint.train.history_file import read_history
-from meltpoint.train.nan_check import TrainingError
+from meltpoint.train.job import Job
+from meltpoint.train.losses import TrainingError
 from meltpoint.train.probe import Fitted, probe, use_threads
 from meltpoint.train.problem import Problem, build_problem
 
@@ -27,8 +28,14 @@ def problem(scene: Any) -> Problem:
     return build_problem(scene.inputs.views, scene.recipe("finetune"))
 
 
+def make_job(scene: Any, problem: Problem, settings: Probe = SETTINGS, features: Features | None = None) -> Job[Any]:
+    recipe, inputs = scene.recipe("frozen"), scene.inputs
+    recipe = recipe.model_copy(update={"settings": recipe.settings.model_copy(update={"probe": settings})})
+    return Job(recipe, inputs.views, features or inputs.features, problem, Checkpoint(Path("unused")))
+
+
 def fit(scene: Any, problem: Problem, settings: Probe = SETTINGS, checkpoint: Checkpoint | None = None) -> Fitted:
-    return probe(problem, scene.inputs.features, backbone(scene), settings, 3, checkpoint, 1, "shuffled")
+    return probe(make_job(scene, problem, settings), backbone(scene), checkpoint)
 
 
 def backbone(scene: Any, *taps: Reading) -> Backbone:
@@ -125,7 +132,7 @@ def test_nan_features_stop_with_their_images(scene: Any, problem: Problem, tmp_p
     with pytest.raises(
         TrainingError, match="The loss is nan in step 1, epoch 1, with the learning rate 0.01"
     ) as caught:
-        probe(problem, bad, backbone(scene), SETTINGS, 3, None, 1, "shuffled")
+        probe(make_job(scene, problem, features=bad), backbone(scene), None)
     assert ".png" in str(caught.value)
 
 
@@ -150,7 +157,7 @@ def convolved(scene: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pro
         features = embed(
             whole, scene.inputs.views, Embed(batch=16, max_gb=1), tmp_path_factory.mktemp("maps") / "features"
         )
-        return problem, features, probe(problem, features, whole, settings, 3, None, 1, "shuffled")
+        return problem, features, probe(make_job(scene, problem, settings, features), whole, None)
 
 
 def test_a_head_with_a_convolution_learns_from_stored_maps(

@@ -20,8 +20,7 @@ from meltpoint.model.trained_on import read_trained_on
 from meltpoint.params.read import Params
 from meltpoint.train.embed import embed
 from meltpoint.train.history_file import read_history, write_curves
-from meltpoint.train.losses import Losses
-from meltpoint.train.nan_check import TrainingError
+from meltpoint.train.losses import Losses, TrainingError
 from meltpoint.train.probe import Fit
 from meltpoint.train.problem import build_problem
 from meltpoint.train.strategies.finetune import unfreeze

@@ -17,7 +17,7 @@ DOUBLE = """
 import json, os, time
 from types import SimpleNamespace
 from meltpoint.train import worker
-from meltpoint.train.nan_check import TrainingError
+from meltpoint.train.losses import TrainingError
 
 def work(job):
     rank = int(os.environ["RANK"])

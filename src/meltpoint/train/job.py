@@ -50,7 +50,11 @@ class Outcome:
 
 
 class Strategy(Protocol):
-    """A file in train/strategies, named as its kind in params.yaml."""
+    """A file in train/strategies, named as its kind in params.yaml.
+
+    One that can train in several processes also has `work(job)`: `launch(job)` calls it in each of them, to take the
+    training in the job's checkpoint to its end together with the others.
+    """
 
     def train(self, job: Job[Any]) -> Outcome:
         """Train, or continue from the job's checkpoint; the same job gives the same weights, to the bit.
@@ -58,14 +62,6 @@ class Strategy(Protocol):
         Raises:
             UserError: the settings do not fit the backbone, the data or the machine.
         """
-        ...
-
-
-class SharedStrategy(Strategy, Protocol):
-    """One that can train in several processes: `launch(job)` calls `work` in each of them."""
-
-    def work(self, job: Job[Any]) -> None:
-        """Take the training in the job's checkpoint to its end, together with the other processes."""
         ...
 
 

@@ -4,33 +4,29 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from meltpoint.arrays import Ints
 from meltpoint.model.backbones import Backbone, tap_key
 from meltpoint.model.model import build_heads
-from meltpoint.params.training import Probe, Sampling
 from meltpoint.progress import Stopwatch, peak_megabytes, say, track
+from meltpoint.tasks.contract import Scores
 from meltpoint.train.batches import choose_views, cut, mix_one, spread_epochs
 from meltpoint.train.checkpoint import Checkpoint
 from meltpoint.train.device import device_type
-from meltpoint.train.embed import Features
 from meltpoint.train.feature_source import FeatureSource, MeanStd, open_source, part_at_standardise
 from meltpoint.train.history_file import TRAIN_LOSS, History
-from meltpoint.train.losses import choose_best, name_scores, own_rows
-from meltpoint.train.nan_check import check_finite
+from meltpoint.train.job import Job
+from meltpoint.train.losses import Losses, Validation, check_finite, choose_best, name_scores
 from meltpoint.train.optimiser import build_adamw, fill_state, ramp, read_state, set_rate
 from meltpoint.train.problem import Problem
 from meltpoint.train.stacked_heads import StackedHeads
 
 EMPTY = 0x5EED  # tells the seed of the weights from that of the views
-
-Scores = dict[str, dict[str, NDArray[np.float64]]]  # of each head, with each weight decay (R,)
 
 
 @dataclass(frozen=True)
@@ -49,33 +45,25 @@ class FeatureBatch(NamedTuple):
 
     numbers: Ints
     features: dict[str, Tensor]
-    masks: NDArray[np.uint8] | None
+    masks: Tensor | None
 
 
-def probe(
-    problem: Problem,
-    features: Features,
-    backbone: Backbone,
-    settings: Probe,
-    seed: int,
-    checkpoint: Checkpoint | None,
-    every: int,
-    sampling: Sampling | None,
-) -> Fitted:
-    """Fit the heads of `problem` on features of every view; the backbone runs only where these are not stored.
+def probe(job: Job[Any], backbone: Backbone, checkpoint: Checkpoint | None) -> Fitted:
+    """Fit the heads as the job's `probe` says, on features of every view; the backbone runs only if none are stored.
 
-    Heads of kind conv begin with a copy of the backbone's last convolution. `seed` decides on weights, order and views,
-    `sampling` how often each image is drawn. The fit continues from the `checkpoint`, and writes its curves and each
-    `every` steps, at the end of an epoch, its state there; without one an interrupted fit starts over.
+    Heads of kind conv begin with a copy of the backbone's last convolution. The fit continues from the `checkpoint`,
+    and writes its curves there and, at the first end of an epoch after `checkpoint_steps` steps, its state; without a
+    checkpoint an interrupted fit starts again.
 
     Raises:
         TrainingError: the loss is not a number.
     """
+    problem, settings = job.problem, job.settings.probe
     torch.backends.cudnn.deterministic = True  # a continued fit ends with the same weights
     # steps on vectors take a millisecond: more threads would mostly wait for each other
     only_vectors = all(backbone.specs[tap_key(head.reads)].pooled for head in problem.heads.values())
     with use_threads(1 if only_vectors else torch.get_num_threads()):
-        watch, fit = Stopwatch("probe"), Fit(problem, features, backbone, settings, seed, sampling)
+        watch, fit = Stopwatch("probe"), Fit(job, backbone)
         history = checkpoint.history if checkpoint else History(None)
         saved = checkpoint.resume() if checkpoint else None
         first, before = (int(saved.facts["epoch"]), float(saved.facts["seconds"])) if saved else (0, 0.0)
@@ -93,13 +81,9 @@ def probe(
             curves = {TRAIN_LOSS: loss, **name_scores(_at(scores, chosen), problem.weights)}
             history.log({"epoch": epoch + 1, **curves}, (epoch + 1) * fit.epoch_steps)
             bar.set_postfix_str(f"{problem.main} {problem.metric} {curves[problem.curve]:.3f}", refresh=False)
-            if checkpoint and (epoch + 1 - last_saved) * fit.epoch_steps >= every:
+            if checkpoint and (epoch + 1 - last_saved) * fit.epoch_steps >= job.recipe.machine.checkpoint_steps:
                 facts = {"epoch": epoch + 1, "seconds": before + watch.seconds, "peak_megabytes": peak_megabytes()}
-                tensors: dict[str, Mapping[str, Tensor]] = {
-                    "stacked": fit.stacked.parameters,
-                    "optimiser": read_state(fit.optimiser),
-                }
-                checkpoint.write(tensors, facts)
+                checkpoint.write({"stacked": fit.stacked.parameters, "optimiser": read_state(fit.optimiser)}, facts)
                 last_saved = epoch + 1
         chosen = {head: choose_best(own, problem.metric) for head, own in scores.items()}
         return Fitted(
@@ -114,24 +98,23 @@ def probe(
 class Fit:
     """Heads with each weight decay, at some epoch."""
 
-    def __init__(
-        self,
-        problem: Problem,
-        features: Features,
-        backbone: Backbone,
-        settings: Probe,
-        seed: int,
-        sampling: Sampling | None,
-    ) -> None:
-        self.problem, self.settings, self.seed, self.sampling = problem, settings, seed, sampling
+    def __init__(self, job: Job[Any], backbone: Backbone) -> None:
+        problem, settings = job.problem, job.settings.probe
+        self.problem, self.settings, self.seed, self.sampling = (
+            problem,
+            settings,
+            job.recipe.seed,
+            job.settings.sampling,
+        )
         taps = {name: tap_key(head.reads) for name, head in problem.heads.items()}
         readings = {tap_key(head.reads): head.reads for head in problem.heads.values()}
-        self.source = open_source(problem, readings, features, backbone)
+        self.source = open_source(problem, readings, job.features, backbone)
         # a class of an image is little work
         self.device = torch.device("cpu" if problem.masks is None else device_type())
-        heads = _start_heads(problem, backbone, taps, self.source, seed).to(self.device)
+        heads = _start_heads(problem, backbone, taps, self.source, self.seed).to(self.device)
         self.stacked = StackedHeads(heads, taps, settings.weight_decays)
-        self.targets = {head: values.to(self.device) for head, values in problem.train.targets.items()}
+        targets = {head: values.to(self.device) for head, values in problem.train.targets.items()}
+        self.losses = Losses(problem.objectives, problem.weights, targets, settings.label_smoothing)
         self.optimiser = build_adamw(self.stacked.parameters, dict.fromkeys(self.stacked.parameters, 1.0), 0.0)
         self.epoch_steps = math.ceil(len(problem.train.ids) / settings.batch)
         self.n_steps = self.epoch_steps * settings.epochs
@@ -146,11 +129,8 @@ class Fit:
             rate = settings.lr * ramp(step, self.n_steps, 0.0, settings.schedule)
             torch.manual_seed(mix_one(self.seed, epoch, step))  # dropout
             outputs = self.stacked.outputs(self._move(batch.features))
-            masks = None if batch.masks is None else torch.from_numpy(batch.masks).to(self.device)
-            losses = {}
-            for head, objective in problem.objectives.items():
-                targets = objective.wanted(self.targets[head][batch.numbers], masks)
-                losses[head] = objective.loss(outputs[head], targets, settings.label_smoothing)
+            masks = None if batch.masks is None else batch.masks.to(self.device)
+            losses = self.losses.of_heads(outputs, batch.numbers, masks)
             total = torch.stack([loss.sum() for loss in losses.values()]).sum()  # each decay has gradients of its own
             check_finite(total.item(), step + 1, epoch, rate, problem.train, batch.numbers.tolist())
             self.optimiser.zero_grad()
@@ -162,21 +142,16 @@ class Fit:
                 totals[head] += loss.detach().cpu() * (len(batch.numbers) / len(problem.train.ids))
         return totals
 
-    def judge(self) -> Scores:
-        """Loss and metrics on val with each weight decay, for each head."""
+    def judge(self) -> dict[str, Scores]:
+        """Loss and metrics on val with each weight decay (R,), for each head."""
         self.stacked.heads.eval()
-        tallies = {head: objective.tally() for head, objective in self.problem.objectives.items()}
-        val, masks = self.problem.val, self.problem.masks
-        size = self.block if masks is None else self.settings.batch  # as large as masks are what heads then give
-        for numbers in cut(np.arange(len(val.rows)), size):
-            features = self._move(self.source.read_plain(val.rows[numbers]))
-            true = None if masks is None else torch.from_numpy(masks.read_plain(val.rows[numbers])).to(self.device)
+        validation, rows = Validation(self.problem, self.device), self.problem.val.rows
+        size = self.block if self.problem.masks is None else self.settings.batch  # as large as masks are heads' outputs
+        for numbers in cut(np.arange(len(rows)), size):
+            features = self._move(self.source.read_plain(rows[numbers]))
             with torch.no_grad():
-                outputs = self.stacked.outputs(features)
-            for head, tally in tallies.items():
-                labels = val.targets[head][numbers].to(self.device)
-                tally.add(outputs[head], self.problem.objectives[head].wanted(labels, true))
-        return {head: tally.scores(own_rows) for head, tally in tallies.items()}
+                validation.add(self.stacked.outputs(features), numbers)
+        return validation.scores()
 
     def batches(self, epoch: int) -> Iterator[FeatureBatch]:
         """An epoch's images in its order."""
@@ -186,7 +161,7 @@ class Fit:
         for block, epochs in blocks:
             views = choose_views(self.seed, epochs, ids[block], self.problem.images.count)
             features = self.source.read_train(block, views)
-            shown = None if masks is None else masks.read_train(block, views)
+            shown = None if masks is None else torch.from_numpy(masks.read_train(block, views))
             for start in range(0, len(block), size):
                 own = slice(start, start + size)
                 part = {tap: values[own] for tap, values in features.items()}
@@ -207,7 +182,7 @@ def use_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _at(scores: Scores, chosen: Mapping[str, int]) -> dict[str, dict[str, float]]:
+def _at(scores: Mapping[str, Scores], chosen: Mapping[str, int]) -> dict[str, dict[str, float]]:
     """The scores of each head at its chosen place."""
     return {head: {name: float(values[chosen[head]]) for name, values in own.items()} for head, own in scores.items()}
 

@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import distributed
@@ -18,7 +18,7 @@ from meltpoint.params.recipe import Recipe
 from meltpoint.train.checkpoint import Checkpoint
 from meltpoint.train.device import device_type
 from meltpoint.train.embed import open_features
-from meltpoint.train.job import Job, SharedStrategy, load_strategy
+from meltpoint.train.job import Job, load_strategy
 from meltpoint.train.launch import USER_ERROR
 from meltpoint.train.problem import build_problem
 
@@ -35,7 +35,7 @@ def work(path: Path, facts: dict[str, Any]) -> None:
     distributed.init_process_group("nccl" if on_gpu else "gloo")
     recipe, views = Recipe.model_validate(facts["recipe"]), open_views(Path(facts["views"]))
     problem, features = build_problem(views, recipe), open_features(Path(facts["features"]))
-    strategy = cast(SharedStrategy, load_strategy(recipe.settings.kind))
+    strategy: Any = load_strategy(recipe.settings.kind)  # one with `work`
     strategy.work(Job(recipe, views, features, problem, Checkpoint(path.parent)))
     distributed.destroy_process_group()
 

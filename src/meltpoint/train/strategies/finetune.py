@@ -10,7 +10,7 @@ from meltpoint.train.job import Job, Outcome
 from meltpoint.train.launch import launch
 from meltpoint.train.optimiser import scale_stages
 from meltpoint.train.probe import probe
-from meltpoint.train.tuning import BACKBONE, HEADS, fill_model, start_from, tune
+from meltpoint.train.tuning import HEADS, fill_model, start_from, tune
 
 
 def train(job: Job[FinetuneStrategy]) -> Outcome:
@@ -19,9 +19,7 @@ def train(job: Job[FinetuneStrategy]) -> Outcome:
     check_processes(machine, settings.batch, len(problem.train.ids))
     model, saved = job.build_model(), checkpoint.resume()
     if saved is None:
-        probed = probe(
-            problem, job.features, model.backbone, settings.probe, job.recipe.seed, None, 0, settings.sampling
-        )
+        probed = probe(job, model.backbone, None)
         say(f"Heads on frozen features: {problem.describe(probed.scores)} on val. Now the backbone learns too.")
         start_from(probed, checkpoint)
         saved = checkpoint.read()
@@ -59,7 +57,7 @@ def unfreeze(model: Model, strategy: FinetuneStrategy) -> dict[str, float]:
     """
     stages = scale_stages(model.backbone.stages(), strategy.unfreeze, strategy.layer_decay or 1.0)
     slower = strategy.backbone_lr / strategy.lr
-    scales = {f"{BACKBONE}.{name}": slower * scale for name, scale in stages.items()}
+    scales = {f"backbone.{name}": slower * scale for name, scale in stages.items()}
     scales |= {f"{HEADS}.{name}": 1.0 for name, _ in model.heads.named_parameters()}
     parameters = dict(model.named_parameters())
     for name, parameter in parameters.items():

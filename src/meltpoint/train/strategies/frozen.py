@@ -7,25 +7,15 @@ from meltpoint.train.probe import probe
 
 def train(job: Job[FrozenStrategy]) -> Outcome:
     """Fit the heads with each weight decay at once, and take for each head the one that is best on val."""
-    recipe, problem, settings = job.recipe, job.problem, job.settings
     model = job.build_model()
-    fitted = probe(
-        problem,
-        job.features,
-        model.backbone,
-        settings.probe,
-        recipe.seed,
-        job.checkpoint,
-        recipe.machine.checkpoint_steps,
-        settings.sampling,
-    )
+    fitted = probe(job, model.backbone, job.checkpoint)
     model.heads = fitted.heads
     decays = ", ".join(f"{head} {decay:g}" for head, decay in fitted.weight_decays.items())
     return Outcome(
         model=model,
         trainable=count_parameters(model.heads),
-        epochs=settings.probe.epochs,
+        epochs=job.settings.probe.epochs,
         seconds=fitted.seconds,
         peak_megabytes=fitted.peak_megabytes,
-        sentence=f"{problem.describe(fitted.scores)} on val, with the weight decays {decays}",
+        sentence=f"{job.problem.describe(fitted.scores)} on val, with the weight decays {decays}",
     )
