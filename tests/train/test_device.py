@@ -5,7 +5,7 @@ import torch
 
 from meltpoint.params.training import Train
 from meltpoint.train import device as module
-from meltpoint.train.device import DeviceError, check_processes, choose_precision, device_type, share_threads
+from meltpoint.train.device import DeviceError, check_processes, choose_precision, device_type
 
 TRAIN = Train(processes=1, workers=0, threads=0, precision="auto", checkpoint_steps=5)
 
@@ -16,7 +16,7 @@ TRAIN = Train(processes=1, workers=0, threads=0, precision="auto", checkpoint_st
 def test_auto_is_bf16_only_where_hardware_has_it(
     amx: bool, device: str, chosen: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_has_amx", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": amx})
     assert choose_precision("auto", device) == chosen
 
 
@@ -49,8 +49,3 @@ def test_a_process_takes_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         DeviceError, match=r"train.processes is 2, and this machine has 1 device.*ACCELERATE_USE_CPU=true"
     ):
         check_processes(TRAIN.model_copy(update={"processes": 2}), 32, 100)
-
-
-def test_threads_are_shared_out() -> None:
-    assert share_threads(TRAIN.model_copy(update={"processes": 2, "threads": 8})) == 4
-    assert share_threads(TRAIN.model_copy(update={"processes": 16})) == 1

@@ -39,7 +39,7 @@ def run(job: Job[Any], monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
 
 @pytest.fixture
 def job(tmp_path: Path, scene: Any) -> Job[Any]:
-    recipe = scene.recipe("finetune", lambda raw: raw["train"].update(processes=2))
+    recipe = scene.recipe("finetune", lambda raw: raw["train"].update(processes=2, threads=8))
     views = scene.inputs.views
     return Job(recipe, views, scene.inputs.features, build_problem(views, recipe), Checkpoint(tmp_path))
 
@@ -50,10 +50,11 @@ def test_a_worker_gets_what_its_parent_has(job: Job[Any], monkeypatch: pytest.Mo
         job,
         monkeypatch,
         "seen = [job.recipe.model_dump(mode='json', by_alias=True), job.problem.main, len(job.problem.train.ids)]",
-        "seen += [job.views.fingerprint, job.features.fingerprint]",
+        "import torch; seen += [job.views.fingerprint, job.features.fingerprint, torch.get_num_threads()]",
         "(job.checkpoint.folder / f'seen-{rank}').write_text(json.dumps(seen))",
     )
     wanted = [job.recipe.model_dump(mode="json", by_alias=True), "shade", 41, "some views", job.features.fingerprint]
+    wanted.append(4)  # threads: an even share
     for rank in range(2):
         assert json.loads((job.checkpoint.folder / f"seen-{rank}").read_text()) == json.loads(json.dumps(wanted))
 

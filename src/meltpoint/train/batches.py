@@ -140,6 +140,16 @@ class Store:
         return result
 
 
+def open_store(plain: NDArray[Any], augmented: NDArray[Any] | None, count: int, train: Ints) -> Store:
+    """A Store of arrays that are mapped from files, as those of views and features are."""
+
+    def file_of(array: NDArray[Any]) -> Path:
+        assert isinstance(array, np.memmap)
+        return Path(str(array.filename))
+
+    return Store(file_of(plain), None if augmented is None else file_of(augmented), count, train)
+
+
 def _read(file: "np.memmap[Any, Any]", rows: Ints, result: NDArray[Any], places: Ints) -> None:
     """Read rows (n,) of a file, each as large as one of `result`, into `result` at `places` (n,), in disk order."""
     if not len(rows):
@@ -183,21 +193,20 @@ class TrainImages:
     def load(self, epoch: int, start: int, pin: bool) -> Iterator[Batch]:
         """The batches of an epoch from number `start`; `pin` speeds the way to a GPU."""
         order = draw_order(self.seed, epoch, len(self.ids) if self.chances is None else self.chances)
-        numbers, epochs = (self._own(values)[start:] for values in (order, spread_epochs(epoch, order)))
-        own = list(zip(numbers, epochs, strict=True))
+        own = []  # what this process has of each batch: image numbers, and the epochs as which they are shown
+        for numbers, epochs in zip(
+            cut_batches(order, self.batch), cut_batches(spread_epochs(epoch, order), self.batch), strict=True
+        ):
+            size = len(numbers) // self.shares
+            part = slice(self.share * size, (self.share + 1) * size)
+            own.append((numbers[part], epochs[part]))
         loader: DataLoader[Batch] = DataLoader(
-            _Epoch(self, own),
+            _Epoch(self, own[start:]),
             batch_size=None,
-            num_workers=min(self.workers, len(own), os.cpu_count() or 1),
+            num_workers=min(self.workers, len(own) - start, os.cpu_count() or 1),
             pin_memory=pin,
         )
         return iter(loader)
-
-    def _own(self, order: Ints) -> list[Ints]:
-        """What this process has of each batch of an epoch's order."""
-        batches = cut_batches(order, self.batch)
-        size = len(batches[0]) // self.shares
-        return [batch[self.share * size : (self.share + 1) * size] for batch in batches]
 
     def read(self, epoch: int | Ints, numbers: Ints) -> tuple[Pixels, Pixels | None]:
         """Training images by number (B,) as an epoch, or each its own, shows them: uint8 (B, S, S, 3), and masks."""

@@ -51,7 +51,7 @@ def calibrate(model: Model, problem: Problem, views: Views) -> dict[str, Calibra
     """
     if not any(head.threshold or head.unknown is not None for head in problem.heads.values()):
         return dict.fromkeys(problem.heads, Calibration(None, None))
-    probabilities = predict_val(model, problem, views)
+    probabilities = predict_val(model, problem)
     true = {name: targets.numpy() for name, targets in problem.val.targets.items()}
     groups = views.samples["group"].to_numpy()[problem.val.rows]
     thresholds = {
@@ -67,13 +67,13 @@ def calibrate(model: Model, problem: Problem, views: Views) -> dict[str, Calibra
     }
 
 
-def predict_val(model: Model, problem: Problem, views: Views) -> Mapping[str, Numbers]:
+def predict_val(model: Model, problem: Problem) -> Mapping[str, Numbers]:
     """Probabilities float32 (n_val, C) of each head, as the saved model will give them."""
     device = torch.device(device_type())
-    fused, store = fuse(model).to(device), problem.store(views.plain, None, 0)
+    fused = fuse(model).to(device)
     parts: dict[str, list[Numbers]] = {name: [] for name in problem.heads}
     for start in track(range(0, len(problem.val.rows), BATCH), "answers on val", unit="batch"):
-        images = torch.from_numpy(store.read_plain(problem.val.rows[start : start + BATCH]))
+        images = torch.from_numpy(problem.images.read_plain(problem.val.rows[start : start + BATCH]))
         for name, outputs in infer(fused, images, device).items():
             parts[name].append(problem.objectives[name].decode(outputs).cpu().numpy())
     return {name: np.concatenate(own) for name, own in parts.items()}

@@ -31,13 +31,12 @@ def choose_precision(precision: Literal["auto", "fp32", "bf16"] | None, device: 
     fp32 (EfficientNet-Lite0, 128 px), and without either 8 to 14 times.
     """
     if precision in (None, "auto"):
-        able = torch.cuda.is_bf16_supported(including_emulation=False) if device == "cuda" else _has_amx()
-        return "bf16" if able and device in {"cuda", "cpu"} else "no"
+        able = {
+            "cuda": lambda: torch.cuda.is_bf16_supported(including_emulation=False),
+            "cpu": lambda: torch.cpu.get_capabilities().get("amx_bf16", False),
+        }
+        return "bf16" if device in able and able[device]() else "no"
     return "bf16" if precision == "bf16" else "no"
-
-
-def _has_amx() -> bool:
-    return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
 
 
 def build_accelerator(train: Train) -> Accelerator:
@@ -67,8 +66,3 @@ def check_processes(train: Train, batch: int, n_images: int) -> None:
             f"train.processes is {processes}, and this machine has {available} device(s) of the kind {device}; each"
             f" process takes one. Give at most {available}, or train on the CPU: {ON_CPU}=true dvc repro"
         )
-
-
-def share_threads(train: Train) -> int:
-    """Threads of torch in each process: an even share of `train.threads`, or of what torch would take for one."""
-    return max(1, (train.threads or torch.get_num_threads()) // (train.processes or 1))

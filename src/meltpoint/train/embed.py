@@ -6,12 +6,13 @@ import math
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
-from typing import IO, Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 from torch import Tensor
 from tqdm import tqdm
 
@@ -32,7 +33,7 @@ Values = NDArray[np.float32] | NDArray[np.float16]
 
 
 class FeaturesError(UserError, RuntimeError):
-    """There are no features, none of that tap, none is stored, or the backbone gave some that are no numbers."""
+    """There are no features, none of that tap, none is stored, or the backbone gave some that are not numbers."""
 
 
 @dataclass(frozen=True)
@@ -92,17 +93,41 @@ class Features:
 def embed(backbone: Backbone, views: Views, settings: Embed, folder: Path) -> Features:
     """Run the backbone once over each stored view; `folder` appears whole or not at all. Memory does not grow with N.
 
-    What would be larger than `settings.max_gb` (of 10**9 bytes) is not written, but for the description.
+    What would be larger than `settings.max_gb` (of 10**9 bytes) is not written, only its description is.
 
     Raises:
         FeaturesError: the backbone gives NaN or infinity, or more than a stored number can be.
     """
     stores = {"plain": views.plain} if views.augmented is None else {"plain": views.plain, "augmented": views.augmented}
-    stored = _announce(sum(_count(store) for store in stores.values()), backbone.specs, settings.max_gb)
+    count, specs = sum(_count(store) for store in stores.values()), backbone.specs
+    sizes = {key: np.dtype(spec.dtype).itemsize * count * math.prod(spec.shape) for key, spec in specs.items()}
+    total, parts = sum(sizes.values()), ", ".join(f"{size / 1e6:,.1f} MB of tap {key}" for key, size in sizes.items())
+    stored = total <= settings.max_gb * 1e9
+    if stored:
+        say(f"embed: writing {total:,} bytes of features ({parts}); with fewer `copies` of the views there are fewer")
+    else:
+        say(
+            f"embed: writing nothing: {total:,} bytes of features ({parts}) are more than embed.max_gb"
+            f" {settings.max_gb:g}. The encoder will run in each epoch. To avoid that, raise max_gb, or give its views"
+            " smaller images or fewer `copies`"
+        )
+    index = {
+        "specs": {key: asdict(spec) for key, spec in specs.items()},
+        "images": len(views.plain),
+        "training": int((views.samples["split"] == "train").sum()),
+        "views": 0 if views.augmented is None else views.augmented.shape[1],
+        "stored": stored,
+        "fingerprint": _fingerprint(backbone, views.fingerprint, stored),
+    }
     with whole_folder(folder) as temporary:
         if stored:
-            _embed_stores(backbone, stores, settings.batch, temporary)
-        write_json(temporary / INDEX, _index(backbone, views, stored))
+            device = inference_device()
+            fast = fuse(backbone).to(device)
+            with track(range(0), "embed", total=count) as bar:
+                for which, store in stores.items():
+                    paths = {key: _file(temporary, key, which) for key in specs}
+                    _embed_store(fast, device, store, settings.batch, paths, bar)
+        write_json(temporary / INDEX, index)
     return open_features(folder)
 
 
@@ -116,45 +141,12 @@ def open_features(folder: Path) -> Features:
         index = read_json(folder / INDEX)
     except FileNotFoundError:
         raise FeaturesError(f"There are no features in {folder}: {INDEX} is missing. Run `dvc repro embed`.") from None
-    specs = {key: _spec(**spec) for key, spec in index.pop("specs").items()}
+    specs = TypeAdapter(dict[str, FeatureSpec]).validate_python(index.pop("specs"))
     return Features(folder=folder, specs=specs, **index)
-
-
-def _spec(
-    channels: int, stride: int, grid: list[int] | None, pooled: bool, dtype: Literal["float32", "float16"]
-) -> FeatureSpec:
-    return FeatureSpec(channels, stride, (grid[0], grid[1]) if grid else None, pooled, dtype)
-
-
-def _announce(count: int, specs: dict[str, FeatureSpec], max_gb: float) -> bool:
-    """Whether it is to be written; says how much it is: maps that are not pooled are large."""
-    sizes = {key: np.dtype(spec.dtype).itemsize * count * math.prod(spec.shape) for key, spec in specs.items()}
-    total, parts = sum(sizes.values()), ", ".join(f"{size / 1e6:,.1f} MB of tap {key}" for key, size in sizes.items())
-    stored = total <= max_gb * 1e9
-    if stored:
-        say(f"embed: writing {total:,} bytes of features ({parts}); fewer `copies` of the views make it less")
-    else:
-        say(
-            f"embed: writing nothing: {total:,} bytes of features ({parts}) are more than embed.max_gb {max_gb:g}. The"
-            " encoder will run in each epoch; a larger max_gb, smaller images or fewer `copies` of its views spare it"
-        )
-    return stored
 
 
 def _file(folder: Path, key: str, which: str) -> Path:
     return folder / f"{key}.{which}.npy"
-
-
-def _index(backbone: Backbone, views: Views, stored: bool) -> dict[str, Any]:
-    """features.json: the fields of Features without its folder."""
-    return {
-        "specs": {key: asdict(spec) for key, spec in backbone.specs.items()},
-        "images": len(views.plain),
-        "training": int((views.samples["split"] == "train").sum()),
-        "views": 0 if views.augmented is None else views.augmented.shape[1],
-        "stored": stored,
-        "fingerprint": _fingerprint(backbone, views.fingerprint, stored),
-    }
 
 
 def _fingerprint(backbone: Backbone, views: str, stored: bool) -> str:
@@ -176,16 +168,6 @@ def _fingerprint(backbone: Backbone, views: str, stored: bool) -> str:
     return digest.hexdigest()
 
 
-def _embed_stores(backbone: Backbone, stores: dict[str, NDArray[np.uint8]], batch: int, folder: Path) -> None:
-    """Features of all stores of views, by name, into the folder."""
-    device = inference_device()
-    fast = fuse(backbone).to(device)
-    with track(range(0), "embed", total=sum(_count(store) for store in stores.values())) as bar:
-        for which, store in stores.items():
-            paths = {key: _file(folder, key, which) for key in fast.specs}
-            _embed_store(fast, device, store, batch, paths, bar)
-
-
 def _embed_store(
     backbone: Backbone,
     device: torch.device,
@@ -194,34 +176,28 @@ def _embed_store(
     paths: dict[str, Path],
     bar: "tqdm[int]",
 ) -> None:
-    """Features of one .npy of views (..., S, S, 3) into one .npy (..., *spec.shape) for each tap."""
+    """Features of one .npy of views (..., S, S, 3) into one .npy (..., *spec.shape) for each tap.
+
+    An accelerator works on the next batch while the last one is fetched and written.
+    """
     with ExitStack() as stack:
         files = {key: stack.enter_context(path.open("wb")) for key, path in paths.items()}
+        dtypes = {key: DTYPES[spec.dtype] for key, spec in backbone.specs.items()}
         for key, file in files.items():
-            spec = backbone.specs[key]
-            _write_header(file, (*store.shape[:-3], *spec.shape), DTYPES[spec.dtype])
-        for features in _run(backbone, device, _read_batches(store, batch)):
-            for key, values in features.items():
-                files[key].write(_checked(values, key, DTYPES[backbone.specs[key].dtype]).tobytes())
-            bar.update(len(values))
-
-
-def _run(
-    backbone: Backbone, device: torch.device, batches: Iterator[Tensor]
-) -> Iterator[dict[str, NDArray[np.float32]]]:
-    """Features of each batch; an accelerator works on the next one while the last is fetched and written."""
-    waiting: dict[str, Tensor] | None = None
-    for batch in batches:
-        started = infer(lambda images: backbone(backbone.prepare(images)), batch, device)
-        if waiting is not None:
-            yield _fetch(waiting)
-        waiting = started
-    if waiting is not None:
-        yield _fetch(waiting)
-
-
-def _fetch(features: dict[str, Tensor]) -> dict[str, NDArray[np.float32]]:
-    return {key: values.float().cpu().numpy() for key, values in features.items()}
+            header = {
+                "descr": dtypes[key],
+                "fortran_order": False,
+                "shape": store.shape[:-3] + backbone.specs[key].shape,
+            }
+            np.lib.format.write_array_header_1_0(file, header)
+        running: dict[str, Tensor] | None = None
+        for images in chain(_read_batches(store, batch), [None]):
+            started = None if images is None else infer(lambda part: backbone(backbone.prepare(part)), images, device)
+            for key, values in (running or {}).items():
+                numbers = values.float().cpu().numpy()
+                files[key].write(_checked(numbers, key, dtypes[key]).tobytes())
+            bar.update(len(next(iter(running.values()))) if running else 0)
+            running = started
 
 
 def _read_batches(store: NDArray[np.uint8], batch: int) -> Iterator[Tensor]:
@@ -235,15 +211,11 @@ def _read_batches(store: NDArray[np.uint8], batch: int) -> Iterator[Tensor]:
 
 def _count(store: NDArray[np.uint8]) -> int:
     """How many images there are in an array (..., S, S, 3)."""
-    return int(np.prod(store.shape[:-3]))
-
-
-def _write_header(file: IO[bytes], shape: tuple[int, ...], dtype: str) -> None:
-    np.lib.format.write_array_header_1_0(file, {"descr": dtype, "fortran_order": False, "shape": shape})
+    return math.prod(store.shape[:-3])
 
 
 def _checked(values: NDArray[np.float32], key: str, dtype: str) -> NDArray[np.floating]:
-    """The values in the dtype that they are stored with, as numbers all."""
+    """The values in the dtype that they are stored with; refused if one is not a finite number."""
     with np.errstate(over="ignore"):
         stored: NDArray[np.floating] = values.astype(dtype, copy=False)
     if np.isfinite(stored).all():

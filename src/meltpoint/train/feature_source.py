@@ -2,20 +2,20 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from meltpoint.arrays import Ints
+from meltpoint.arrays import Ints, Pixels
 from meltpoint.model.backbones import Backbone
 from meltpoint.model.fuse import fuse
 from meltpoint.model.inference import infer, inference_device
 from meltpoint.model.standardise import Standardise
 from meltpoint.params.model import Reading
 from meltpoint.progress import say, track
-from meltpoint.train.batches import Store, cut
+from meltpoint.train.batches import Store, cut, open_store
 from meltpoint.train.embed import Features
 from meltpoint.train.problem import Problem
 
@@ -26,61 +26,30 @@ LIVE = 16  # images that the backbone sees at once when mean and deviation are m
 MeanStd = tuple[Tensor, Tensor]  # mean and standard deviation, each float32 (D,)
 
 
-class FeatureSource(Protocol):
-    """Frozen features of the images of a problem."""
-
-    @property
-    def at_once(self) -> int:
-        """How many images' features are best read at once; 1 where it does not matter."""
-        ...
-
-    def read_train(self, numbers: Ints, views: Ints) -> dict[str, Tensor]:
-        """Features (B, *spec.shape) for each tap key, of training images by number (B,), each in its view (B,)."""
-        ...
-
-    def read_plain(self, rows: Ints) -> dict[str, Tensor]:
-        """Features (B, *spec.shape) for each tap key, of rows (B,) of the plain views."""
-        ...
-
-    def measure(self, tap: str, rows: Ints, before: nn.Sequential) -> MeanStd:
-        """Mean and deviation of what the layers `before` make of a tap's features of some rows' plain views."""
-        ...
-
-
-def open_source(problem: Problem, taps: Mapping[str, Reading], features: Features, backbone: Backbone) -> FeatureSource:
-    """Features of the taps, by tap key: the stored ones, or those that `backbone` gives."""
-    if features.stored:
-        stores = {
-            key: problem.store(features.plain(tap), features.augmented(tap), features.views)
-            for key, tap in taps.items()
-        }
-        return StoredFeatures(stores)
-    say("features are not stored: the backbone runs over the images in each epoch of the probe, and for validation")
-    device = inference_device()
-    return LiveFeatures(problem.images, fuse(backbone).to(device), device)
-
-
 @dataclass(frozen=True)
 class StoredFeatures:
-    """Reads features from files."""
+    """Frozen features of the images of a problem, from files."""
 
     stores: Mapping[str, Store]  # by tap key
 
     @property
     def at_once(self) -> int:
-        """As many as fill a block."""
+        """How many images' features are best read at once: as many as fill a block."""
         return max(1, BLOCK_BYTES // sum(map(_row_bytes, self.stores.values())))
 
     def read_train(self, numbers: Ints, views: Ints) -> dict[str, Tensor]:
-        """As FeatureSource says."""
+        """Features (B, *spec.shape) for each tap key, of training images by number (B,), each in its view (B,)."""
         return {key: torch.from_numpy(store.read_train(numbers, views)) for key, store in self.stores.items()}
 
     def read_plain(self, rows: Ints) -> dict[str, Tensor]:
-        """As FeatureSource says."""
+        """Features (B, *spec.shape) for each tap key, of rows (B,) of the plain views."""
         return {key: torch.from_numpy(store.read_plain(rows)) for key, store in self.stores.items()}
 
     def measure(self, tap: str, rows: Ints, before: nn.Sequential) -> MeanStd:
-        """As FeatureSource says; it reads only this tap."""
+        """Mean and deviation of what the layers `before` make of a tap's features of some rows' plain views.
+
+        It reads only this tap.
+        """
         store = self.stores[tap]
         pieces = list(cut(rows, max(1, BLOCK_BYTES // _row_bytes(store))))
         is_long = len(before) > 0 or len(rows) * _row_bytes(store) > LONG
@@ -93,37 +62,50 @@ class StoredFeatures:
 
 @dataclass(frozen=True)
 class LiveFeatures:
-    """Runs the backbone over views of the images. Features are rounded as stored ones would be."""
+    """The same, but the backbone runs over views of the images. Features are rounded as stored ones would be."""
 
     images: Store
     backbone: Backbone
     device: torch.device
-
-    @property
-    def at_once(self) -> int:
-        """One: nothing is read ahead."""
-        return 1
+    at_once: int = 1  # nothing is read ahead
 
     def read_train(self, numbers: Ints, views: Ints) -> dict[str, Tensor]:
-        """As FeatureSource says."""
-        return self._run(torch.from_numpy(self.images.read_train(numbers, views)))
+        """As StoredFeatures."""
+        return self._run(self.images.read_train(numbers, views))
 
     def read_plain(self, rows: Ints) -> dict[str, Tensor]:
-        """As FeatureSource says."""
-        return self._run(torch.from_numpy(self.images.read_plain(rows)))
+        """As StoredFeatures."""
+        return self._run(self.images.read_plain(rows))
 
     def measure(self, tap: str, rows: Ints, before: nn.Sequential) -> MeanStd:
-        """As FeatureSource says."""
+        """As StoredFeatures."""
         pieces = track(list(cut(rows, LIVE)), "mean and deviation", unit="piece")
         with torch.no_grad():
             return join_statistics(before(self.read_plain(piece)[tap].cpu()) for piece in pieces)
 
-    def _run(self, images: Tensor) -> dict[str, Tensor]:
+    def _run(self, images: Pixels) -> dict[str, Tensor]:
         backbone, forward = self.backbone, cast(Callable[[Tensor], dict[str, Tensor]], self.backbone)
-        features = infer(lambda part: forward(backbone.prepare(part)), images, self.device)
+        features = infer(lambda part: forward(backbone.prepare(part)), torch.from_numpy(images), self.device)
         return {
             key: values.to(getattr(torch, backbone.specs[key].dtype), copy=True) for key, values in features.items()
         }
+
+
+FeatureSource = StoredFeatures | LiveFeatures
+
+
+def open_source(problem: Problem, taps: Mapping[str, Reading], features: Features, backbone: Backbone) -> FeatureSource:
+    """Features of the taps, by tap key: the stored ones, or those that `backbone` gives."""
+    if features.stored:
+        rows = problem.train.rows
+        stores = {
+            key: open_store(features.plain(tap), features.augmented(tap), features.views, rows)
+            for key, tap in taps.items()
+        }
+        return StoredFeatures(stores)
+    say("features are not stored: the backbone runs over the images in each epoch of the probe, and for validation")
+    device = inference_device()
+    return LiveFeatures(problem.images, fuse(backbone).to(device), device)
 
 
 def part_at_standardise(head: nn.Module) -> tuple[nn.Sequential, Standardise]:

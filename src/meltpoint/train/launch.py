@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from meltpoint.errors import UserError
 from meltpoint.files import write_json
-from meltpoint.train.device import share_threads
 from meltpoint.train.job import Job
 
 WORKER = "meltpoint.train.worker"
@@ -29,17 +29,23 @@ class LaunchError(UserError, RuntimeError):
 
 
 def launch(job: Job[Any]) -> None:
-    """Call `work` of the job's strategy in `train.processes` at once, until all have ended well.
+    """Call `work` of the job's strategy in `train.processes` processes at once, and wait for all of them.
 
     Raises:
         LaunchError: a worker ended with a message for the user; the others are stopped.
         RuntimeError: a worker crashed; the others are stopped.
     """
     path, machine = job.checkpoint.folder / JOB, job.recipe.machine
-    recipe = job.recipe.model_dump(mode="json", by_alias=True)
-    folders = {"views": str(job.views.folder.absolute()), "features": str(job.features.folder.absolute())}
-    write_json(path, {"recipe": recipe, **folders, "threads": share_threads(machine), "parent": os.getpid()})
-    run_workers(path, machine.processes or 1)
+    processes = machine.processes or 1
+    facts = {
+        "recipe": job.recipe.model_dump(mode="json", by_alias=True),
+        "views": str(job.views.folder.absolute()),
+        "features": str(job.features.folder.absolute()),
+        "threads": max(1, (machine.threads or torch.get_num_threads()) // processes),  # of torch, an even share
+        "parent": os.getpid(),
+    }
+    write_json(path, facts)
+    run_workers(path, processes)
 
 
 def run_workers(job: Path, processes: int) -> None:
@@ -69,8 +75,8 @@ def run_workers(job: Path, processes: int) -> None:
     except ChildFailedError as error:
         for failure in error.failures.values():
             if failure.exitcode == USER_ERROR:
-                told: str = failure.error_file_data["message"]["message"]  # "TrainingError: The loss ..."
-                raise LaunchError(told.partition(": ")[2]) from None
+                message: str = failure.error_file_data["message"]["message"]  # "TrainingError: The loss ..."
+                raise LaunchError(message.partition(": ")[2]) from None
         rank, _ = error.get_first_failure()
         raise RuntimeError(f"Training process {rank + 1} of {processes} crashed; its traceback is above.") from None
     finally:

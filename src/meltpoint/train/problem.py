@@ -1,13 +1,10 @@
-"""What is to be learnt: the images of train and val, the targets of every head, and the metric that chooses."""
+"""What is to be learned: the images of train and val, the targets of every head, and the metric that chooses."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -17,19 +14,19 @@ from meltpoint.errors import UserError
 from meltpoint.images.views import Views
 from meltpoint.model.card import TreeCard
 from meltpoint.params.judging import Metric
-from meltpoint.params.model import Head, Tree
+from meltpoint.params.model import Head
 from meltpoint.params.recipe import Recipe
 from meltpoint.params.training import Sampling
 from meltpoint.progress import track
-from meltpoint.tables import Classes, labels_of
+from meltpoint.tables import labels_of
 from meltpoint.tasks.contract import Objective, load_objective
-from meltpoint.train.batches import Store, balance, draw_order
+from meltpoint.train.batches import Store, balance, draw_order, open_store
 from meltpoint.trees import build_tree, derive_parents
 
 MASKS = 64  # in memory at once
-INSTEAD: dict[Metric, Metric] = {"roc_auc": "log_loss"}  # of a metric too dear for every epoch: what chooses on val
-
-Labels = Mapping[str, "pd.Series[str]"]  # by head, of some images
+INSTEAD: dict[Metric, Metric] = {
+    "roc_auc": "log_loss"
+}  # of a metric that takes too long for every epoch: what chooses on val
 
 
 class ProblemError(UserError, ValueError):
@@ -50,7 +47,7 @@ class Part:
 class Problem:
     """Targets, objectives and loss weights by head; `metric` of the head `main` on val chooses.
 
-    A target is missing where an image has no label, and where the head is not about it: such rows count for nothing.
+    A target is missing where an image has no label, and where the head is not about it: such rows do not count.
     """
 
     heads: Mapping[str, Head]
@@ -92,10 +89,6 @@ class Problem:
         chances = self.chances(sampling)
         return draw_order(seed, epoch, len(self.train.ids) if chances is None else chances)
 
-    def store(self, plain: NDArray[Any], augmented: NDArray[Any] | None, count: int) -> Store:
-        """Arrays with a row for each image of the views, mapped from files, as something that batches are read from."""
-        return _store(plain, augmented, count, self.train.rows)
-
 
 def build_problem(views: Views, recipe: Recipe) -> Problem:
     """What the images of `views` show of what the recipe is about.
@@ -105,39 +98,46 @@ def build_problem(views: Views, recipe: Recipe) -> Problem:
         ObjectiveError: labels or classes that a head cannot learn.
         TreeError: classes that form no tree.
     """
-    heads, samples = recipe.heads, views.samples
-    task = load_objective(recipe.task.kind)
+    heads, samples, trained = recipe.heads, views.samples, views.rows("train")
     classes = {name: views.classes[head.label] for name, head in heads.items()}
     labels = {name: labels_of(samples, head) for name, head in heads.items()}
-    train, val = views.rows("train"), views.rows("val")
-    for split, rows in (("train", train), ("val", val)):
-        _check_labelled(split, _take(labels, rows), heads)
-    masks = None if views.masks is None else _store(views.masks, views.augmented_masks, views.count, train)
-    count = partial(_count_pixels, masks, train)
+    for split in ("train", "val"):
+        for name, head in heads.items():
+            values, where = labels[name].iloc[views.rows(split)], head.where
+            if not values.notna().any():
+                condition = f" where {where.label!r} is one of {where.is_in}" if where else ""
+                raise ProblemError(
+                    f"The head {name!r} has nothing to learn: none of the {len(values):,} images of {split} has a label"
+                    f" {head.label!r}{condition}. Each head needs some in train and in val. Label more images, change"
+                    f" `split` so that they fall into {split}, or correct heads.{name}."
+                )
+    masks = None if views.masks is None else open_store(views.masks, views.augmented_masks, views.count, trained)
+    task, count = load_objective(recipe.task.kind), partial(_count_pixels, masks, trained)
     objectives: dict[str, Objective] = {
-        name: task.build_objective(head, classes[name], labels[name].iloc[train], count) for name, head in heads.items()
+        name: task.build_objective(head, classes[name], labels[name].iloc[trained], count)
+        for name, head in heads.items()
     }
+    parts = []
+    for rows in (trained, views.rows("val")):
+        targets = {name: objective.encode(labels[name].iloc[rows]) for name, objective in objectives.items()}
+        images = samples.iloc[rows]
+        parts.append(Part(rows, images["id"].to_numpy(np.int64), tuple(images["path"]), targets))
+    tree = recipe.task.tree
+    if tree is not None:  # as params give it, or as all labelled images have it; checked before anything is trained
+        parents = derive_parents(labels, tree.levels) if tree.parents is None else tree.parents
+        build_tree(tree.levels, parents, classes)
     return Problem(
         heads=heads,
         objectives=objectives,
         classes=classes,
-        train=_part(train, samples, labels, objectives),
-        val=_part(val, samples, labels, objectives),
-        images=_store(views.plain, views.augmented, views.count, train),
+        train=parts[0],
+        val=parts[1],
+        images=open_store(views.plain, views.augmented, views.count, trained),
         masks=masks,
         main=recipe.main_head,
         metric=INSTEAD.get(recipe.metric, recipe.metric),
-        tree=None if recipe.task.tree is None else _plant(recipe.task.tree, labels, classes),
+        tree=None if tree is None else TreeCard(levels=tree.levels, parents=parents),
     )
-
-
-def _store(plain: NDArray[Any], augmented: NDArray[Any] | None, count: int, train: Ints) -> Store:
-    return Store(_file_of(plain), None if augmented is None else _file_of(augmented), count, train)
-
-
-def _file_of(array: NDArray[Any]) -> Path:
-    assert isinstance(array, np.memmap), "views and features are read from the files they are mapped from"
-    return Path(str(array.filename))
 
 
 def _count_pixels(masks: Store | None, rows: Ints) -> Tensor:
@@ -147,34 +147,3 @@ def _count_pixels(masks: Store | None, rows: Ints) -> Tensor:
     for start in track(range(0, len(rows), MASKS), "pixels of the classes", unit="piece"):
         counts += np.bincount(masks.read_plain(rows[start : start + MASKS]).ravel(), minlength=256)
     return torch.from_numpy(counts)
-
-
-def _part(rows: NDArray[np.int64], samples: pd.DataFrame, labels: Labels, objectives: Mapping[str, Objective]) -> Part:
-    own = _take(labels, rows)
-    targets = {name: objective.encode(own[name]) for name, objective in objectives.items()}
-    images = samples.iloc[rows]
-    return Part(rows, images["id"].to_numpy(np.int64), tuple(images["path"]), targets)
-
-
-def _take(labels: Labels, rows: NDArray[np.int64]) -> dict[str, "pd.Series[str]"]:
-    return {name: values.iloc[rows] for name, values in labels.items()}
-
-
-def _check_labelled(split: str, labels: Labels, heads: Mapping[str, Head]) -> None:
-    for name, values in labels.items():
-        if values.notna().any():
-            continue
-        where = heads[name].where
-        about = f" where {where.label!r} is one of {where.is_in}" if where else ""
-        raise ProblemError(
-            f"The head {name!r} has nothing to learn: none of the {len(values):,} images of {split} has a label"
-            f" {heads[name].label!r}{about}. Each head needs some in train and in val. Label more images, change"
-            f" `split` so that they fall into {split}, or correct heads.{name}."
-        )
-
-
-def _plant(tree: Tree, labels: Labels, classes: Classes) -> TreeCard:
-    """The tree as params give it, or as all labelled images have it; checked before anything is trained."""
-    parents = derive_parents(labels, tree.levels) if tree.parents is None else tree.parents
-    build_tree(tree.levels, parents, classes)
-    return TreeCard(levels=tree.levels, parents=parents)
