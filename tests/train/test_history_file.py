@@ -32,13 +32,6 @@ def test_cutting_never_lengthens(tmp_path: Path) -> None:
     assert history.offset == size
 
 
-def test_without_a_path_nothing_is_kept() -> None:
-    history = History(None)
-    history.cut(0)
-    history.log({"epoch": 1}, 1)
-    assert history.offset == 0
-
-
 def test_curves_have_a_row_a_validation(tmp_path: Path) -> None:
     history = History(tmp_path / "history.jsonl")
     history.log({"epoch": 0, "val/loss": 3.0, "val/a/f1": 0.25}, 0)

@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,27 +105,21 @@ def open_checkpoint(root: Path, strategy: str, key: str) -> Iterator[Checkpoint]
     Raises:
         CheckpointError: another process is training the same.
     """
-    folder = root / f"{strategy}-{key[:16]}"
+    folder, pattern = root / f"{strategy}-{key[:16]}", re.compile(re.escape(strategy) + r"-[0-9a-f]{1,16}")
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / LOCK, timeout=0):
             write_json(folder / RUN, {"strategy": strategy, "key": key})
-            _remove_stale(root, strategy, folder)
+            others = [path for path in root.iterdir() if path.is_dir() and pattern.fullmatch(path.name)]
+            others = sorted(set(others) - {folder}, key=lambda path: path.stat().st_mtime, reverse=True)
+            for stale in others[KEPT:]:
+                with suppress(Timeout):  # in use
+                    with FileLock(stale / LOCK, timeout=0):
+                        shutil.rmtree(stale, ignore_errors=True)
+                    say(f"Removed {stale}: an interrupted training of {strategy} with older settings.")
             yield Checkpoint(folder)
     except Timeout:
         raise CheckpointError(
             f"{strategy} is being trained with the same settings by another process, which holds {folder / LOCK}."
-            " One may do so at a time. Wait for it, or stop it; it can be continued."
+            " Only one can do so at a time. Wait for it, or stop it; it can be continued."
         ) from None
-
-
-def _remove_stale(root: Path, strategy: str, current: Path) -> None:
-    pattern = re.compile(re.escape(strategy) + r"-[0-9a-f]{1,16}")
-    others = [path for path in root.iterdir() if path.is_dir() and pattern.fullmatch(path.name) and path != current]
-    for folder in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True)[KEPT:]:
-        try:
-            with FileLock(folder / LOCK, timeout=0):
-                shutil.rmtree(folder, ignore_errors=True)
-        except Timeout:
-            continue  # in use
-        say(f"Removed {folder}: an interrupted training of {strategy} with other settings; newer ones are kept.")

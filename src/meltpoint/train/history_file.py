@@ -15,28 +15,24 @@ TRAIN_LOSS = "train/loss"
 
 
 class History:
-    """Appends lines `{"step": 3, "epoch": 0.1, "train/loss": ...}` to a file, each written at once; None keeps none."""
+    """Appends lines `{"step": 3, "epoch": 0.1, "train/loss": ...}` to a file, each written at once."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
 
     @property
     def offset(self) -> int:
         """Bytes written so far; a checkpoint notes it, so that a continued training does not repeat lines."""
-        return self.path.stat().st_size if self.path and self.path.exists() else 0
+        return self.path.stat().st_size if self.path.exists() else 0
 
     def cut(self, offset: int) -> None:
         """Remove what was written after `offset` bytes."""
-        if self.path is None:
-            return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab") as file:
             file.truncate(min(offset, file.tell()))
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         """Append a line; numbers that are not finite are left out, since JSON cannot hold them."""
-        if self.path is None:
-            return
         line = {"step": step, **{name: value for name, value in metrics.items() if math.isfinite(value)}}
         with self.path.open("ab") as file:  # in one write: a crash leaves no half line
             file.write((json.dumps(line) + "\n").encode())

@@ -19,7 +19,7 @@ from meltpoint.progress import Stopwatch, peak_megabytes, say, track
 from meltpoint.train.batches import Batch, TrainImages, Transform, mix_one
 from meltpoint.train.checkpoint import Saved
 from meltpoint.train.fused_network import FusedNetwork
-from meltpoint.train.history_file import TRAIN_LOSS, History
+from meltpoint.train.history_file import TRAIN_LOSS
 from meltpoint.train.job import Job
 from meltpoint.train.losses import Losses, TrainingError, Validation, check_finite, name_scores
 from meltpoint.train.optimiser import Average, build_adamw, fill_state, ramp, read_state, set_rate
@@ -89,7 +89,6 @@ class Loop:
         )
         self.checkpoint = job.checkpoint if accelerator.is_main_process else None
         self.save_every = job.recipe.machine.checkpoint_steps
-        self.history = self.checkpoint.history if self.checkpoint else History(None)
         self.optimiser = build_adamw(self.parameters, scales, settings.weight_decay)
         fill_state(self.optimiser, saved.part("optimiser"))
         self.average = Average(self.parameters, settings.ema)
@@ -131,7 +130,8 @@ class Loop:
         batches = self.images.load(epoch, done * self.accumulate, pin=self.device.type == "cuda")
         self.network.train()
         title = f"epoch {epoch + 1} of {settings.epochs}"
-        for group in self._track(_group(batches, self.accumulate), title, self.epoch_steps - done):
+        groups = iter(lambda: tuple(islice(batches, self.accumulate)), ())  # of a step; the last one may be smaller
+        for group in self._track(groups, title, self.epoch_steps - done):
             rate = settings.lr * ramp(self.step, self.n_steps, settings.warmup, settings.schedule)
             torch.manual_seed(mix_one(self.seed, epoch, self.step, accelerator.process_index))  # dropout
             total = torch.zeros((), device=self.device)
@@ -171,7 +171,7 @@ class Loop:
         mean = torch.tensor(self.loss_sum / max(1, self.loss_count), dtype=torch.float32, device=self.device)
         mean = self.accelerator.reduce(mean, "mean")
         rate = max(group["lr"] for group in self.optimiser.param_groups)
-        self.history.log({"epoch": self._epochs, TRAIN_LOSS: mean.item(), "train/lr": rate}, self.step)
+        self._log({TRAIN_LOSS: mean.item(), "train/lr": rate})
         self.loss_sum, self.loss_count = 0.0, 0
 
     def _validate(self, epoch: int) -> Best:
@@ -192,7 +192,7 @@ class Loop:
             if best is None or (-sign * metric, loss) < (-sign * best.metric, best.loss):
                 self.best = best = Best(epoch, metric, loss)
                 self.best_weights = {name: value.detach().cpu().clone() for name, value in self.parameters.items()}
-        self.history.log({"epoch": self._epochs, **scores}, self.step)
+        self._log(scores)
         heads = ", ".join(f"{head} {scores[f'val/{head}/{problem.metric}']:.3f}" for head in problem.heads)
         self._say(
             f"epoch {epoch} of {self.settings.epochs}: val loss {loss:.3f}, {problem.metric} {heads};"
@@ -258,6 +258,10 @@ class Loop:
                 yield group
                 bar.set_postfix_str(f"loss {self.loss:.3f}", refresh=False)
 
+    def _log(self, metrics: Mapping[str, float]) -> None:
+        if self.checkpoint:
+            self.checkpoint.history.log({"epoch": self._epochs, **metrics}, self.step)
+
     def _say(self, text: str) -> None:
         if self.accelerator.is_main_process:
             say(text)
@@ -272,9 +276,3 @@ def _build_transform(job: Job[Any]) -> Transform:
 
     transform: Transform = build_transform(job.recipe.views.transforms, job.recipe.views.geometry)
     return transform
-
-
-def _group(batches: Iterator[Batch], size: int) -> Iterator[tuple[Batch, ...]]:
-    """The batches that make a step, `size` at a time; the last group may be smaller."""
-    while group := tuple(islice(batches, size)):
-        yield group

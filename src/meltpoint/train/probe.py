@@ -19,7 +19,7 @@ from meltpoint.train.batches import choose_views, cut, mix_one, spread_epochs
 from meltpoint.train.checkpoint import Checkpoint
 from meltpoint.train.device import device_type
 from meltpoint.train.feature_source import FeatureSource, MeanStd, open_source, part_at_standardise
-from meltpoint.train.history_file import TRAIN_LOSS, History
+from meltpoint.train.history_file import TRAIN_LOSS
 from meltpoint.train.job import Job
 from meltpoint.train.losses import Losses, Validation, check_finite, choose_best, name_scores
 from meltpoint.train.optimiser import build_adamw, fill_state, ramp, read_state, set_rate
@@ -64,7 +64,6 @@ def probe(job: Job[Any], backbone: Backbone, checkpoint: Checkpoint | None) -> F
     only_vectors = all(backbone.specs[tap_key(head.reads)].pooled for head in problem.heads.values())
     with use_threads(1 if only_vectors else torch.get_num_threads()):
         watch, fit = Stopwatch("probe"), Fit(job, backbone)
-        history = checkpoint.history if checkpoint else History(None)
         saved = checkpoint.resume() if checkpoint else None
         first, before = (int(saved.facts["epoch"]), float(saved.facts["seconds"])) if saved else (0, 0.0)
         if saved:
@@ -79,7 +78,8 @@ def probe(job: Job[Any], backbone: Backbone, checkpoint: Checkpoint | None) -> F
             chosen = {head: choose_best(own, problem.metric) for head, own in scores.items()}
             loss = sum(problem.weights[head] * float(own[chosen[head]]) for head, own in losses.items())
             curves = {TRAIN_LOSS: loss, **name_scores(_at(scores, chosen), problem.weights)}
-            history.log({"epoch": epoch + 1, **curves}, (epoch + 1) * fit.epoch_steps)
+            if checkpoint:
+                checkpoint.history.log({"epoch": epoch + 1, **curves}, (epoch + 1) * fit.epoch_steps)
             bar.set_postfix_str(f"{problem.main} {problem.metric} {curves[problem.curve]:.3f}", refresh=False)
             if checkpoint and (epoch + 1 - last_saved) * fit.epoch_steps >= job.recipe.machine.checkpoint_steps:
                 facts = {"epoch": epoch + 1, "seconds": before + watch.seconds, "peak_megabytes": peak_megabytes()}

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -17,20 +18,14 @@ class Wide(nn.Linear):
         return product if self.bias is None else product + self.bias
 
 
-def widen(heads: nn.ModuleDict) -> nn.ModuleDict:
-    """A copy with every linear layer as a `Wide` one, under the same names; without the weights."""
-    heads = copy.deepcopy(heads)
-    for name, layer in list(heads.named_modules()):
-        if type(layer) is nn.Linear:
-            heads.set_submodule(name, Wide(layer.in_features, layer.out_features, layer.bias is not None))
-    return heads
-
-
 class StackedHeads:
     """Copies of every head, one for each weight decay, stacked: a parameter of shape (...) is one of shape (R, ...)."""
 
     def __init__(self, heads: nn.ModuleDict, taps: Mapping[str, str], decays: Sequence[float]) -> None:
-        self.originals, self.heads = heads, widen(heads)
+        self.originals, self.heads = heads, copy.deepcopy(heads)
+        for name, layer in list(heads.named_modules()):
+            if type(layer) is nn.Linear:
+                self.heads.set_submodule(name, Wide(layer.in_features, layer.out_features, layer.bias is not None))
         self.taps, self.decays = taps, torch.tensor(decays)
         self.parameters = {
             f"{head}.{name}": nn.Parameter(value.detach().expand(len(decays), *value.shape).clone())
@@ -46,9 +41,12 @@ class StackedHeads:
 
     def outputs(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Features (N, D) for each tap to outputs (R, N, K) of each head."""
-        return {
-            head: self._run(module, self._of(head), features[self.taps[head]]) for head, module in self.heads.items()
-        }
+
+        def run(parameters: dict[str, Tensor], head: str) -> Tensor:
+            output: Tensor = functional_call(self.heads[head], parameters, (features[self.taps[head]],))
+            return output
+
+        return {head: vmap(partial(run, head=head), randomness="different")(self._of(head)) for head in self.heads}
 
     def decay(self, rate: float) -> None:
         """Decoupled weight decay (Loshchilov and Hutter, ICLR 2019): w -= rate * decay * w; biases keep their size."""
@@ -69,10 +67,3 @@ class StackedHeads:
     def _of(self, head: str) -> dict[str, Tensor]:
         start = f"{head}."
         return {name.removeprefix(start): value for name, value in self.parameters.items() if name.startswith(start)}
-
-    def _run(self, module: nn.Module, stacked: dict[str, Tensor], features: Tensor) -> Tensor:
-        def run(parameters: dict[str, Tensor]) -> Tensor:
-            output: Tensor = functional_call(module, parameters, (features,))
-            return output
-
-        return vmap(run, randomness="different")(stacked)

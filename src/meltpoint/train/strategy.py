@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,8 +56,14 @@ class Inputs:
         Raises:
             ViewsError, FeaturesError, InputsError: one of them is missing.
         """
-        views, features = data / "views" / recipe.encoder.views, data / "features" / recipe.settings.encoder
-        return cls(open_views(views), open_features(features), _read_names(data / "names.json"))
+        views = open_views(data / "views" / recipe.encoder.views)
+        features, path = open_features(data / "features" / recipe.settings.encoder), data / "names.json"
+        try:
+            return cls(views, features, read_json(path))
+        except FileNotFoundError:
+            raise InputsError(
+                f"There is no {path}, which holds the names of classes for people. Make it: dvc repro download"
+            ) from None
 
 
 @dataclass(frozen=True)
@@ -76,12 +82,12 @@ def train_strategy(recipe: Recipe, inputs: Inputs, folder: Path, others: Path) -
     """Train a strategy as often as its `repeats` say, or continue where a killed training stopped.
 
     `folder` then holds the first one's model.safetensors, card.json, history.jsonl, trained_on.parquet and the manifest
-    of them; `others` repeats.json, and what differs in the others' models (see `model.repeats`). Curves of the first
-    appear in MLflow meanwhile. Thresholds in a card are learnt at the end, on val. The costs are those of the first,
-    and besides `seconds_all_repeats`.
+    of them; `others` has repeats.json, and for repeats 2 to n, in folders 2 ... n, what differs in their models (see
+    `model.repeat_delta`). Curves of the first appear in MLflow meanwhile. Thresholds in a card are learned at the end,
+    on val. The costs are those of the first, and `seconds_all_repeats`.
 
     Raises:
-        TrainingError: the loss is no number.
+        TrainingError: the loss is not a finite number.
         CheckpointError: another process trains the same.
         UserError: params do not fit the backbone, the data or the machine.
     """
@@ -92,11 +98,17 @@ def train_strategy(recipe: Recipe, inputs: Inputs, folder: Path, others: Path) -
     key = fingerprint_training(recipe, views.fingerprint, features.fingerprint)
     with open_checkpoint(root, recipe.strategy, key) as checkpoint:
         problem, done = build_problem(views, recipe), []
-        for number, seed in enumerate(seeds, start=1):
-            own = recipe.model_copy(update={"seed": seed})
-            job: Job[Any] = Job(own, views, features, problem, _place_of(checkpoint, number))
+        places = [Checkpoint(checkpoint.folder / f"repeat-{number}") for number in range(2, len(seeds) + 1)]
+        for number, (seed, place) in enumerate(zip(seeds, [checkpoint, *places], strict=True), start=1):
+            job: Job[Any] = Job(recipe.model_copy(update={"seed": seed}), views, features, problem, place)
             done.append(_repeat(job, inputs.names, number, checkpoint))
-        _lay_out(checkpoint, seeds, folder, others)
+        # Copied, not moved: DVC removes what an interrupted run wrote, and then all of it is found in the checkpoint.
+        with whole_folder(others) as temporary:
+            write_index(seeds, temporary)
+            for number, place in enumerate(places, start=2):
+                shutil.copytree(place.folder / TRAINED / MODEL, temporary / str(number))
+        with whole_folder(folder) as temporary:
+            shutil.copytree(checkpoint.folder / TRAINED / MODEL, temporary, dirs_exist_ok=True)
         checkpoint.remove()
     first = done[0]
     costs = {**first.costs, "seconds_all_repeats": round(sum(trained.costs["seconds"] for trained in done), 3)}
@@ -145,24 +157,6 @@ def _repeat(job: Job[Any], names: Names, number: int, first: Checkpoint) -> Trai
     return Trained(outcome.sentence, costs)
 
 
-def _place_of(checkpoint: Checkpoint, number: int) -> Checkpoint:
-    """Where the repeat of that number is trained: the first in the folder itself, the others in folders below."""
-    return checkpoint if number == 1 else Checkpoint(checkpoint.folder / f"repeat-{number}")
-
-
-def _lay_out(checkpoint: Checkpoint, seeds: Sequence[int], folder: Path, others: Path) -> None:
-    """Copy the first model to `folder`, and to `others` repeats.json and the repeats 2 to n, each in a folder 2 ... n.
-
-    Copied, not moved: an interrupted run finds all of them in the checkpoint again, since DVC removes what it wrote.
-    """
-    with whole_folder(others) as temporary:
-        write_index(seeds, temporary)
-        for number in range(2, len(seeds) + 1):
-            shutil.copytree(_place_of(checkpoint, number).folder / TRAINED / MODEL, temporary / str(number))
-    with whole_folder(folder) as temporary:
-        shutil.copytree(checkpoint.folder / TRAINED / MODEL, temporary, dirs_exist_ok=True)
-
-
 def _make_card(job: Job[Any], names: Names, outcome: Outcome, found: Mapping[str, Calibration]) -> Card:
     recipe, problem, backbone = job.recipe, job.problem, outcome.model.backbone
     heads = {
@@ -200,13 +194,3 @@ def _make_card(job: Job[Any], names: Names, outcome: Outcome, found: Mapping[str
         trainable_parameters=outcome.trainable,
         versions=list_versions(),
     )
-
-
-def _read_names(path: Path) -> Names:
-    try:
-        names: Names = read_json(path)
-    except FileNotFoundError:
-        raise InputsError(
-            f"There is no {path}, which holds the names of classes for people. Make it: dvc repro download"
-        ) from None
-    return names

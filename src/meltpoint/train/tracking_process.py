@@ -24,8 +24,21 @@ def follow(folder: Path) -> Iterator[None]:
     The subprocess holds the other end of a pipe: `done` in it means that the training is complete, its end without that
     word that the training died.
     """
-    process = None if os.environ.get(SWITCH) == "off" else _start(folder)
-    if process is None:
+    if os.environ.get(SWITCH) == "off":
+        yield
+        return
+    try:
+        with (folder / LOG).open("wb") as log:
+            # A session of its own: Ctrl-C and a killed process group end the training, and the follower still says so.
+            process = subprocess.Popen(
+                [sys.executable, "-m", FOLLOWER, str(folder)],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+    except OSError as error:
+        _warn(str(error))
         yield
         return
     finishing = threading.Event()
@@ -38,22 +51,15 @@ def follow(folder: Path) -> Iterator[None]:
     finally:
         finishing.set()
         _tell(process, None)
-        _end(process, watch)
-
-
-def _start(folder: Path) -> "subprocess.Popen[bytes] | None":
-    command = [sys.executable, "-m", FOLLOWER, str(folder)]
-    try:
-        with (folder / LOG).open("wb") as log:
-            # A session of its own: Ctrl-C and a killed process group end the training, and the follower still says so.
-            return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True)
-    except OSError as error:
-        _warn(str(error))
-        return None
+        watch.join(PATIENCE)
+        if watch.is_alive():
+            say(f"The last curves were not in MLflow after {PATIENCE:.0f} s; continuing without them.")
+            process.kill()
+            watch.join()
 
 
 def _watch(process: "subprocess.Popen[bytes]", finishing: threading.Event, folder: Path) -> None:
-    """Warn once: of what the follower complains of, or that it died, or that it ended before it was told to."""
+    """Warn once: what the follower complains of, or that it died, or that it ended before training did."""
     reason = ""
     while process.poll() is None and not reason:
         with suppress(subprocess.TimeoutExpired):
@@ -85,11 +91,3 @@ def _tell(process: "subprocess.Popen[bytes]", word: bytes | None) -> None:
         else:
             process.stdin.write(word)
             process.stdin.flush()
-
-
-def _end(process: "subprocess.Popen[bytes]", watch: threading.Thread) -> None:
-    watch.join(PATIENCE)
-    if watch.is_alive():
-        say(f"The last curves were not in MLflow after {PATIENCE:.0f} s; going on without.")
-        process.kill()
-        watch.join()

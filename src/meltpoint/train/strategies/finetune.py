@@ -8,9 +8,10 @@ from meltpoint.progress import say
 from meltpoint.train.device import check_processes
 from meltpoint.train.job import Job, Outcome
 from meltpoint.train.launch import launch
+from meltpoint.train.loop import HEADS
 from meltpoint.train.optimiser import scale_stages
 from meltpoint.train.probe import probe
-from meltpoint.train.tuning import HEADS, fill_model, start_from, tune
+from meltpoint.train.tuning import fill_model, start_from, tune
 
 
 def train(job: Job[FinetuneStrategy]) -> Outcome:
