@@ -31,7 +31,7 @@ def test_strata_are_everything_each_class_and_each_frequent_combination() -> Non
     assert strata.kind.tolist() == [0, 1, 1, 1, 1, 2, 2, 2, 2]
     assert strata.sizes.tolist() == [1] * 19 + [2, 1]
     assert strata.finest_first == [5, 6, 2, 3, 4, 1, 0]  # the combination of two images is too rare
-    members, counts = strata.members_of(0)
+    members, counts = strata.members[0]
     assert members.tolist() == list(range(21))
     assert counts.tolist() == [1] * 19 + [2, 1]
     assert strata.column[strata.cells_of(19)].tolist() == [0, 1, 2, 4, 6]

@@ -98,7 +98,7 @@ def _open_ledger(strata: Strata, shares: Shares, parts: Ints, distance: Floats) 
 
 def _settle(strata: Strata, ledger: _Ledger, stratum: int) -> None:
     """Move groups until a stratum is within its bounds, or none can be moved to bring it nearer to them."""
-    members, counts = strata.members_of(stratum)
+    members, counts = strata.members[stratum]
     nearest: dict[int, Ints] = {}  # places of the members by their distance from a part
 
     def find_move() -> tuple[int, int] | None:
@@ -125,10 +125,9 @@ def _fill_gaps(strata: Strata, shares: Shares, ledger: _Ledger) -> None:
     """Move the smallest group that can be spared to each part that lacks a class, where there is one."""
     sizes = strata.sizes
     for part, stratum in np.argwhere((ledger.groups == 0) & (shares > 0)[:, None] & (strata.kind < 2)):
-        members, _ = strata.members_of(stratum)
         spared = [
             int(group)
-            for group in members
+            for group in strata.members[stratum][0]
             if ledger.groups[part, stratum] == 0
             and (ledger.groups[ledger.parts[group], strata.column[strata.cells_of(group)]] > 1).all()
         ]

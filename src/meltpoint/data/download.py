@@ -194,8 +194,8 @@ def _stored(
                 yield files
 
     write_shards(usable(), folder)
-    cells = {place: one.measured for place, one in images.items()}
-    measured = pd.DataFrame.from_dict(cells, orient="index", columns=["width", "height", "sha256", "bytes"])
+    rows = [(one.seen.width, one.seen.height, one.sha256, one.bytes) for one in images.values()]
+    measured = pd.DataFrame(rows, index=list(images), columns=["width", "height", "sha256", "bytes"])
     samples = table.drop(columns="origin").join(measured, how="inner").reset_index(drop=True)
     samples.insert(0, "id", range(len(samples)))
     if masked:

@@ -1,4 +1,4 @@
-"""Reads one image of a source and decodes it, and its mask; or says why it cannot be used."""
+"""Reads one image of a source and decodes it, and its mask; or gives the reason why it cannot be used."""
 
 import hashlib
 from collections.abc import Callable
@@ -32,12 +32,6 @@ class CheckedImage:
     sha256: str
     bytes: int
     pixels: tuple[int, ...]  # empty without a mask
-
-    @property
-    def measured(self) -> dict[str, int | str]:
-        """The cells of its row."""
-        size = {"width": self.seen.width, "height": self.seen.height}
-        return {**size, "sha256": self.sha256, "bytes": self.bytes}
 
 
 Checked = tuple[CheckedImage, dict[str, bytes]]  # with the content of its files by path

@@ -1,4 +1,4 @@
-"""What a source holds, said before any image is opened: files, their raw text columns, and what was skipped."""
+"""What a source holds, known before any image is opened: files, their raw text columns, and what was skipped."""
 
 import difflib
 import os
@@ -48,16 +48,16 @@ class Coverage:
 class Listing:
     """A source, read.
 
-    title: what was read, for people; it names no place outside the repository.
+    title: the name of the source for people; it names no place outside the repository.
     files: columns path (posix, relative; the picture's name in data/raw), origin (the absolute path to read from, which
         may not exist) and split (train, val, test or missing), all pandas strings.
     columns: the raw columns as stripped text, row by row with `files`; empty text where a cell is empty.
     unusable: files that cannot even be named in a table.
     ignored: files that are no samples by their place or name.
-    notes: what a reader of the report should know.
+    notes: for readers of the report.
     coverage: by class, where the source has a published list; lines without an image are in none of the others.
     stated: columns whose cells are names of folders or files, and never missing: a folder may be called `nan`.
-    class_warning: why `columns` are most likely not the classes that are meant; an error, unless params list classes.
+    class_warning: why `columns` are most likely not the classes; an error, unless params list classes.
     """
 
     title: str
@@ -79,7 +79,7 @@ def files_table(paths: Sequence[str], origins: Sequence[str], splits: Sequence[s
 
 
 def repository() -> Path:
-    """The real repository: `dvc exp run --temp` works in a throw-away copy, and names the original in DVC_ROOT."""
+    """The real repository: `dvc exp run --temp` works in a temporary copy, and names the original in DVC_ROOT."""
     return Path(os.environ.get("DVC_ROOT") or Path.cwd()).absolute()
 
 
@@ -163,8 +163,17 @@ def plain_path(name: str) -> str:
     """
     slashed = name.replace("\\", "/")
     parts = [part for part in slashed.split("/") if part not in ("", ".")]
-    flaw = _flaw(slashed, parts)
-    if flaw:
+    flaws = {
+        "is empty": not parts,
+        "is absolute": slashed.startswith("/"),
+        "leaves its folder": ".." in parts,
+        "has a drive letter": any(re.match(r"[A-Za-z]:", part) for part in parts),
+        "holds a NUL character": "\0" in slashed,
+        "is not UTF-8": not is_text(slashed),
+        "is too long": len(slashed.encode("utf-8", "replace")) > LONGEST_PATH
+        or any(len(part.encode("utf-8", "replace")) > LONGEST_NAME for part in parts),
+    }
+    if flaw := next((flaw for flaw, found in flaws.items() if found), None):
         raise PathError(f"the path {printable(name)!r} {flaw}; only relative paths inside the dataset are allowed")
     return str(PurePosixPath(*parts))
 
@@ -177,18 +186,3 @@ def is_text(name: str) -> bool:
 def printable(name: str) -> str:
     """The name with each byte that is no UTF-8 as an escape."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _flaw(slashed: str, parts: list[str]) -> str | None:
-    """What forbids a path, in a few words; None for a good one."""
-    flaws = {
-        "is empty": not parts,
-        "is absolute": slashed.startswith("/"),
-        "leaves its folder": ".." in parts,
-        "has a drive letter": any(re.match(r"[A-Za-z]:", part) for part in parts),
-        "holds a NUL character": "\0" in slashed,
-        "is not UTF-8": not is_text(slashed),
-        "is too long": len(slashed.encode("utf-8", "replace")) > LONGEST_PATH
-        or any(len(part.encode("utf-8", "replace")) > LONGEST_NAME for part in parts),
-    }
-    return next((flaw for flaw, found in flaws.items() if found), None)

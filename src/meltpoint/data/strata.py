@@ -62,16 +62,12 @@ class Strata:
         """The cells of a group."""
         return slice(int(self.starts[group]), int(self.starts[group + 1]))
 
-    def members_of(self, stratum: int) -> tuple[Ints, Ints]:
-        """The groups of a stratum, in the order of their numbers, and how many images of it each has."""
-        order, ends = self._by_stratum
-        cells = order[ends[stratum] : ends[stratum + 1]]
-        return self.owner[cells], self.count[cells]
-
     @cached_property
-    def _by_stratum(self) -> tuple[Ints, Ints]:
+    def members(self) -> list[tuple[Ints, Ints]]:
+        """Of each stratum its groups, in the order of their numbers, and how many images of it each has."""
         order = np.argsort(self.column, kind="stable")
-        return order, np.searchsorted(self.column[order], np.arange(len(self.total) + 1)).astype(np.int64)
+        ends = np.searchsorted(self.column[order], np.arange(1, len(self.total)))
+        return [(self.owner[cells], self.count[cells]) for cells in np.split(order, ends)]
 
     @property
     def finest_first(self) -> list[int]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import albumentations
 
 LISTED = 12  # arguments that a message names
+ABSTRACT = ("BasicTransform", "DualTransform", "ImageOnlyTransform", "Transform3D")  # not to be used by themselves
 # What pydantic puts around its reasons.
 PYDANTIC = re.compile(r"^\d+ validation errors? for InitSchema|\[type=.*\]|For further information visit \S+")
 
@@ -83,56 +84,44 @@ def build_transform(transforms: Sequence[Mapping[str, Mapping[str, Any]]], image
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # or its import asks the network for a newer release
     import albumentations
 
-    known = _known(albumentations)
+    base: Any = albumentations.BasicTransform
+    named = {name: getattr(albumentations, name) for name in dir(albumentations) if name not in ABSTRACT}
+    known: dict[str, Any] = {
+        one: value for one, value in named.items() if inspect.isclass(value) and base in value.__mro__
+    }
     steps = []
     for name, arguments in [(name, dict(arguments)) for step in transforms for name, arguments in step.items()]:
-        _check_names(name, arguments, known)
+        if name not in known:
+            raise AugmentError(
+                f"transforms: {name!r} is not a transform.{_nearest(name, known)} Allowed are the {len(known)}"
+                " transforms of albumentations 2 (https://albumentations.ai/docs); correct the name in params.yaml."
+            )
+        # albumentations itself only warns of an unknown argument, and then leaves it out.
+        allowed = list(inspect.signature(known[name].__init__).parameters)[1:]
+        if unknown := [argument for argument in arguments if argument not in allowed]:
+            raise AugmentError(
+                f"transforms: {name} has no argument {unknown[0]!r}.{_nearest(unknown[0], allowed)}"
+                f" Allowed are {', '.join(allowed[:LISTED])}; correct the name in params.yaml."
+            )
         if isinstance(filled := arguments.get("fill_mask"), int):
             arguments["fill_mask"] = (filled + 1) % 256  # as `pair` shifts masks
-        steps.append(_build(name, arguments, known))
-        surely = {key: 0 if key == "fill_mask" else value for key, value in arguments.items()} | {"p": 1.0}
-        _try(Transform(albumentations.Compose([_build(name, surely, known)]), images.side))
+        steps.append(_build(known[name], arguments))
+        always = {key: 0 if key == "fill_mask" else value for key, value in arguments.items()} | {"p": 1.0}
+        _try(Transform(albumentations.Compose([_build(known[name], always)]), images.side))
     return Transform(albumentations.Compose(steps), images.side)
 
 
-def _known(library: Any) -> dict[str, Any]:
-    """The transforms of albumentations by name; its abstract classes are none."""
-    abstract = {"BasicTransform", "DualTransform", "ImageOnlyTransform", "Transform3D"}
-    named = {name: getattr(library, name) for name in dir(library) if name not in abstract}
-    return {
-        name: value
-        for name, value in named.items()
-        if isinstance(value, type) and issubclass(value, library.BasicTransform)
-    }
-
-
-def _check_names(name: str, arguments: Mapping[str, Any], known: Mapping[str, Any]) -> None:
-    """albumentations itself only warns of an unknown argument, and then leaves it out."""
-    if name not in known:
-        raise AugmentError(
-            f"transforms: {name!r} is not a transform.{_nearest(name, known)} Allowed are the {len(known)}"
-            " transforms of albumentations 2 (https://albumentations.ai/docs); correct the name in params.yaml."
-        )
-    allowed = list(inspect.signature(known[name].__init__).parameters)[1:]
-    for argument in arguments:
-        if argument not in allowed:
-            raise AugmentError(
-                f"transforms: {name} has no argument {argument!r}.{_nearest(argument, allowed)}"
-                f" Allowed are {', '.join(allowed[:LISTED])}; correct the name in params.yaml."
-            )
-
-
-def _build(name: str, arguments: Mapping[str, Any], known: Mapping[str, Any]) -> Any:
-    maker = next(base for base in known[name].__mro__ if "__init__" in vars(base))
+def _build(transform: Any, arguments: Mapping[str, Any]) -> Any:
+    maker = next(base for base in transform.__mro__ if "__init__" in vars(base))
     strict = {"strict": True} if "InitSchema" in vars(maker) else {}  # or errors are only warnings
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # advice on other transforms
-            return known[name](**arguments, **strict)
+            return transform(**arguments, **strict)
     except (ValueError, TypeError) as error:
         reason = " ".join(PYDANTIC.sub("", str(error)).split())
         raise AugmentError(
-            f"transforms: {name} refuses {dict(arguments)}: {reason}. Correct the value in params.yaml."
+            f"transforms: {transform.__name__} refuses {dict(arguments)}: {reason}. Correct the value in params.yaml."
         ) from error
 
 
@@ -153,7 +142,7 @@ def _try(transform: Transform) -> None:
     if not np.array_equal(first, second):
         raise AugmentError(
             f"transforms: {_named(transform.compose)} gives two views for one seed. Allowed are transforms"
-            " that follow their seed, or no training could be repeated; leave it out."
+            " that depend on their seed alone, or no training could be repeated; leave it out."
         )
     invented = sorted(set(np.unique(mask).tolist()) - {0, 100, IGNORED})
     if invented:

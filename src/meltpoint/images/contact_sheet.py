@@ -1,4 +1,4 @@
-"""Contact sheets: pictures in a grid with captions, as one would show them to a colleague."""
+"""Contact sheets: pictures in a grid with captions."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,19 +28,16 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 class Cell:
     """Pictures side by side and the lines below them; the last line is set in a warm colour if `marked`."""
 
-    images: tuple[Image.Image, ...]
-    lines: tuple[str, ...]
-    marked: bool
+    images: list[Pixels]
+    lines: list[str]
+    marked: bool = False
 
 
 def draw_sheet(
     images: Sequence[Pixels], captions: Sequence[str], columns: int, title: str, path: Path, subtitle: str = ""
 ) -> None:
     """Draw uint8 (H, W, 3) pictures of any size in a grid, each above its caption (lines parted by a line feed)."""
-    cells = [
-        Cell((Image.fromarray(np.asarray(image)),), tuple(caption.split("\n")), marked=False)
-        for image, caption in zip(images, captions, strict=True)
-    ]
+    cells = [Cell([image], caption.split("\n")) for image, caption in zip(images, captions, strict=True)]
     _draw(cells, columns, title, subtitle, path)
 
 
@@ -59,26 +56,21 @@ def draw_pairs(
     """
     order = sorted(range(len(pairs)), key=lambda place: (not pairs[place].exact, -pairs[place].correlation))
     shown = [order[place] for place in np.unique(np.linspace(0, len(order) - 1, min(PAIRS, len(order))).astype(int))]
-    names = samples["path"].tolist()
-    cells = [_pair_cell(read, names, pairs[place], parted[place], depths) for place in shown]
+    names, cells = samples["path"].tolist(), []
+    for place in shown:
+        pair = pairs[place]
+        both = names[pair.first], names[pair.second]
+        first, second = (decode(read(name), float("inf"), depths, name) for name in both)
+        second = np.rot90(second, pair.quarters)
+        second = second[:, ::-1] if pair.mirrored else second
+        kind = "the same pixels" if pair.exact else f"correlation {pair.correlation:.2f}, {pair.turn}"
+        lines = ["  |  ".join(Path(name).name for name in both), kind]
+        lines += ["a random split would part them"] if parted[place] else []
+        cells.append(Cell([first, np.ascontiguousarray(second)], lines, parted[place]))
     title = f"{len(pairs):,} pairs of duplicates" if pairs else "No duplicates"
     text = f"A plain random split would part {sum(parted):,} of them. The second picture is turned to match the first."
     more = f" Shown are {len(shown)}, from the surest to the least sure … and {len(pairs) - len(shown):,} more."
     _draw(cells, 4, title, (text + more if len(shown) < len(pairs) else text) if pairs else "", path)
-
-
-def _pair_cell(
-    read: Callable[[str], bytes], names: list[str], pair: Duplicate, parted: bool, depths: Depths | None
-) -> Cell:
-    both = (names[pair.first], names[pair.second])
-    first, second = (decode(read(name), float("inf"), depths, name) for name in both)
-    second = np.rot90(second, pair.quarters)
-    second = second[:, ::-1] if pair.mirrored else second
-    kind = "the same pixels" if pair.exact else f"correlation {pair.correlation:.2f}, {pair.turn}"
-    lines = ["  |  ".join(Path(name).name for name in both), kind]
-    lines += ["a random split would part them"] if parted else []
-    images = (Image.fromarray(first), Image.fromarray(np.ascontiguousarray(second)))
-    return Cell(images, tuple(lines), marked=parted)
 
 
 def _draw(cells: list[Cell], columns: int, title: str, subtitle: str, path: Path) -> None:
@@ -98,40 +90,26 @@ def _draw(cells: list[Cell], columns: int, title: str, subtitle: str, path: Path
     pen.text((MARGIN, MARGIN + TITLE + 8), subtitle, QUIET, font)
     for place, cell in enumerate(cells):
         row, column = divmod(place, columns)
-        _draw_cell(sheet, pen, cell, (MARGIN + column * (width + GAP), top + row * (height + GAP)), width)
+        left, y = MARGIN + column * (width + GAP), top + row * (height + GAP)
+        for number, pixels in enumerate(cell.images):
+            image = Image.fromarray(np.asarray(pixels)).convert("RGB")
+            scale = EDGE / max(image.size)
+            size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+            image = image.resize(size, Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC)
+            inner = left + number * (EDGE + 4) + (EDGE - image.width) // 2, y + (EDGE - image.height) // 2
+            sheet.paste(image, inner)
+            pen.rectangle((inner[0] - 1, inner[1] - 1, inner[0] + image.width, inner[1] + image.height), outline=FRAME)
+        for number, text in enumerate(cell.lines):
+            last = number == len(cell.lines) - 1
+            colour = ACCENT if cell.marked and last else QUIET if number else INK
+            font = _font(text, CAPTION)
+            if font.getlength(text) > width:
+                while text and font.getlength(text + "…") > width:
+                    text = text[:-1]
+                text = text.rstrip() + "…"
+            pen.text((left, y + EDGE + 6 + number * line), text, colour, font)
     with whole_file(path) as temporary:
         sheet.save(temporary, "PNG")
-
-
-def _draw_cell(sheet: Image.Image, pen: ImageDraw.ImageDraw, cell: Cell, corner: tuple[int, int], width: int) -> None:
-    left, top = corner
-    for number, image in enumerate(cell.images):
-        fitted = _fitted(image)
-        x, y = left + number * (EDGE + 4), top
-        inner = (x + (EDGE - fitted.width) // 2, y + (EDGE - fitted.height) // 2)
-        sheet.paste(fitted, inner)
-        pen.rectangle((inner[0] - 1, inner[1] - 1, inner[0] + fitted.width, inner[1] + fitted.height), outline=FRAME)
-    for number, text in enumerate(cell.lines):
-        last = number == len(cell.lines) - 1
-        colour = ACCENT if cell.marked and last else QUIET if number else INK
-        font = _font(text, CAPTION)
-        pen.text((left, top + EDGE + 6 + number * (CAPTION + 5)), _shortened(text, font, width), colour, font)
-
-
-def _fitted(image: Image.Image) -> Image.Image:
-    """The picture scaled to fit into a square of EDGE pixels."""
-    scale = EDGE / max(image.size)
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    return image.convert("RGB").resize(size, Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC)
-
-
-def _shortened(text: str, font: Font, width: int) -> str:
-    """The text, or as much of its start as fits into `width` pixels, with an ellipsis."""
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "…") > width:
-        text = text[:-1]
-    return text.rstrip() + "…"
 
 
 def _font(text: str, height: int) -> Font:

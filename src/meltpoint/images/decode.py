@@ -43,7 +43,7 @@ TRANSPOSED = {
 
 
 class ImageError(UserError, ValueError):
-    """A picture that cannot be used; `reason` says why in a few words: "truncated", "not an image", "empty file" ..."""
+    """A picture that cannot be used; `reason` is a few words: "truncated", "not an image", "empty file" ..."""
 
     def __init__(self, name: str, reason: str, detail: str) -> None:
         self.reason = reason
@@ -71,7 +71,7 @@ def decode(
 
 
 def inspect(source: Path | bytes, max_megapixels: float) -> Inspected:
-    """Decode a picture fully and say what it is; raises ImageError as `decode` does."""
+    """Decode a picture fully and describe it; raises ImageError as `decode` does."""
     with _opened(source, partial(_check_size, max_megapixels=max_megapixels)) as loaded:
         values = loaded.deep.range if loaded.deep else None
         height, width = _rgb_of(loaded, {}).shape[:2]
@@ -108,7 +108,14 @@ def read_colours(path: Path, size: Size) -> Pixels:
         if not loaded.image.has_transparency_data:
             return np.asarray(loaded.image.convert("RGB"))
         stored = np.asarray(loaded.image.convert("RGBA"))
-        _check_opaque(stored)
+        # Most programs store plain black for what is transparent; then it is known what is meant.
+        hidden = (stored[..., 3] < 255) & ((stored[..., 3] > 0) | stored[..., :3].any(axis=2))
+        if hidden.any():
+            example = "#{:02x}{:02x}{:02x} at alpha {}".format(*stored[tuple(np.argwhere(hidden)[0])])
+            raise RefusedError(
+                f"{hidden.sum():,} pixels are transparent and not black, as {example}: save the mask without alpha",
+                "it is not known whether their colour counts",
+            )
         return stored[..., :3]
 
 
@@ -150,7 +157,14 @@ def _opened(source: Path | bytes, check: Callable[[Size], None], name: str | Non
             with Image.open(file, formats=readable()) as image:
                 check(image.size)
                 check_raw(image)
-                yield _load(image, file)
+                # Some libraries switch it on for the whole process, and then half of a picture passes.
+                ImageFile.LOAD_TRUNCATED_IMAGES = False
+                is_deep, before = is_deep_colour(image), _orientation(image)
+                image.load()
+                after = _orientation(image)  # a TIFF has turned itself now, and that of a PNG is known from here on
+                upright = image.transpose(TRANSPOSED[after]) if after in TRANSPOSED else image
+                deep = read_deep_colour(file, after) if is_deep else deep_grey(upright)
+                yield _Loaded(upright, before in TRANSPOSED or after in TRANSPOSED, deep)
     except Exception as error:  # Pillow raises nearly every built-in kind for damaged files
         raise ImageError(called, *_explain(error)) from error
 
@@ -185,7 +199,7 @@ def _check_sums(file: BinaryIO) -> None:
             if len(stated) < 4:
                 raise RefusedError("truncated", f"it ends in its part {name!r}")
             if found != int.from_bytes(stated):
-                raise RefusedError("damaged", f"its part {name!r} has another checksum than it says")
+                raise RefusedError("damaged", f"the checksum of its part {name!r} is wrong")
         if name != b"IEND":
             raise RefusedError("truncated", "its end is missing")
     file.seek(0)
@@ -204,28 +218,6 @@ def _check_shape(size: Size, allowed: Collection[Size]) -> None:
         width, height = next(iter(allowed))
         detail = "the pixels of a mask are those of its image, as EXIF turns it upright"
         raise RefusedError(f"it has {size[0]}x{size[1]} pixels and its image {width}x{height}", detail)
-
-
-def _check_opaque(stored: Pixels) -> None:
-    """Refuse pixels (H, W, 4) that are not opaque, unless they store plain black, as most programs do for nothing."""
-    hidden = (stored[..., 3] < 255) & ((stored[..., 3] > 0) | stored[..., :3].any(axis=2))
-    if hidden.any():
-        first = stored[tuple(np.argwhere(hidden)[0])]
-        example = "#{:02x}{:02x}{:02x} at alpha {}".format(*first)
-        raise RefusedError(
-            f"{int(hidden.sum()):,} pixels are transparent and not black, as {example}: save the mask without alpha",
-            "it is not known whether their colour counts",
-        )
-
-
-def _load(image: Image.Image, file: BinaryIO) -> _Loaded:
-    ImageFile.LOAD_TRUNCATED_IMAGES = False  # some libraries switch it on for the whole process, and grey halves pass
-    is_deep, before = is_deep_colour(image), _orientation(image)
-    image.load()
-    after = _orientation(image)  # a TIFF has turned itself upright now, and that of a PNG is known from here on
-    upright = image.transpose(TRANSPOSED[after]) if after in TRANSPOSED else image
-    deep = read_deep_colour(file, after) if is_deep else deep_grey(upright)
-    return _Loaded(upright, before in TRANSPOSED or after in TRANSPOSED, deep)
 
 
 def _orientation(image: Image.Image) -> int:

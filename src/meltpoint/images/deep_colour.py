@@ -56,7 +56,10 @@ def read_deep_colour(file: BinaryIO, orientation: int) -> DeepPixels:
         raise RefusedError(
             "unsupported depth", "16 bits a channel, in an order that is not read; save 8 bits a channel"
         )
-    upright = _turned(read, orientation)
+    # Upright, as EXIF 2.32, section 4.6.5.1 has it: transposed, and flipped along rows and columns.
+    across = read.transpose(1, 0, 2) if orientation >= 5 else read
+    rows, columns = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
+    upright = across[:: -1 if rows else 1, :: -1 if columns else 1]
     opacity = upright[..., 3].astype(np.float64) / 65535 if read.shape[2] == 4 else None
     return DeepPixels("integer", upright[..., 2::-1], opacity)  # OpenCV has blue first
 
@@ -81,18 +84,16 @@ def to_eight_bits(deep: DeepPixels, depths: Depths) -> Pixels:
     Raises:
         RefusedError: there is NaN or infinity in it.
     """
-    scale = depths.get(deep.kind) or _own_scale(deep)
+    scale = depths.get(deep.kind)
+    if scale is None:
+        _, low, high = deep.range
+        whites = (65535.0,) if deep.kind == "integer" else (1.0, 255.0, 65535.0)
+        scale = next(((0.0, white) for white in whites if low >= 0 and high <= white), (low, high))
     shown = _scaled(deep.values, scale)
     if deep.opacity is not None:
         opacity = deep.opacity[..., None] if shown.ndim == 3 else deep.opacity
         shown = np.round(shown * opacity + 255 * (1 - opacity)).astype(np.uint8)
     return shown if shown.ndim == 3 else np.repeat(shown[..., None], 3, axis=2)
-
-
-def _own_scale(deep: DeepPixels) -> Scale:
-    _, low, high = deep.range
-    whites = (65535.0,) if deep.kind == "integer" else (1.0, 255.0, 65535.0)
-    return next(((0.0, white) for white in whites if low >= 0 and high <= white), (low, high))
 
 
 def _scaled(values: NDArray[Any], scale: Scale) -> Pixels:
@@ -109,10 +110,3 @@ def _scaled(values: NDArray[Any], scale: Scale) -> Pixels:
 def _check_finite(values: NDArray[Any]) -> None:
     if not np.isfinite(values).all():
         raise RefusedError("unsupported depth", "some of its values are not finite numbers")
-
-
-def _turned(values: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """(H, W, C) upright, as EXIF 2.32, section 4.6.5.1 has it."""
-    across = values.transpose(1, 0, 2) if orientation >= 5 else values
-    rows, columns = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
-    return across[:: -1 if rows else 1, :: -1 if columns else 1]

@@ -1,4 +1,4 @@
-"""Which formats of pictures are read, and what is said of files of others: their name, and how to convert them."""
+"""Which formats of pictures are read, and what messages say about others: their name, and how to convert them."""
 
 from functools import cache
 from importlib import import_module
@@ -17,7 +17,7 @@ AS_PNG = "convert it to PNG"
 
 
 class RefusedError(Exception):
-    """A reason and a detail, on their way to the border where the picture's name is known."""
+    """A reason and a detail; `decode` makes an ImageError of it, with the picture's name."""
 
 
 class Format(NamedTuple):
@@ -95,8 +95,7 @@ def check_start(start: bytes) -> None:
     """
     if not start:
         raise RefusedError("empty file", "zero bytes")
-    found = next((one for one in KNOWN if start.startswith(one.signature, one.offset)), None)
-    found = found or _dicom(start) or _by_content(start)
+    found = next((one for one in KNOWN if start.startswith(one.signature, one.offset)), None) or _by_content(start)
     if found and not (found.name == "HEIC" and "HEIF" in readable()):
         raise RefusedError(f"format not allowed: {found.name}; {found.fix}", "its first bytes say so")
 
@@ -116,6 +115,12 @@ def check_raw(image: Image.Image) -> None:
 
 def _by_content(start: bytes) -> Format | None:
     """Formats whose signature takes more than a comparison."""
+    if is_dicom(start) and not has_dicom():
+        return Format(128, b"DICM", "DICOM", EXTRA.format(package=DICOM, other="a 16-bit PNG"))
+    # Without its preamble DICOM begins with an element of group 2 or 8 (PS3.5, section 7.1), of a known or no type.
+    group, element = start[:2] in (b"\x02\x00", b"\x08\x00"), start[2:4] in BARE_ELEMENTS
+    if group and element and (start[4:6] in BARE_TYPES or int.from_bytes(start[4:8], "little") <= 64):
+        return Format(0, start[:4], "DICOM without its preamble", "add one, as dcmconv FILE NEW.dcm does")
     brand = brand_of(start)
     if brand in HEIC_BRANDS:
         return Format(4, brand, "HEIC", EXTRA.format(package="pillow-heif", other="JPEG"))
@@ -124,21 +129,5 @@ def _by_content(start: bytes) -> Format | None:
     if brand or start[4:8] in (b"moov", b"mdat", b"wide"):
         return Format(4, brand, "video (MP4 or QuickTime)", VIDEO)
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if text.startswith(b"<svg") or (text.startswith((b"<?xml", b"<!doctype svg", b"<!--")) and b"<svg" in text):
-        return Format(0, b"<svg", "SVG", "draw it as PNG: rsvg-convert FILE -o PICTURE.png")
-    return None
-
-
-def _dicom(start: bytes) -> Format | None:
-    """DICOM that is not read: without the extra, or without the preamble by which it is known for sure."""
-    if is_dicom(start) and not has_dicom():
-        return Format(128, b"DICM", "DICOM", EXTRA.format(package=DICOM, other="a 16-bit PNG"))
-    if _is_bare_dicom(start):
-        return Format(0, start[:4], "DICOM without its preamble", "add one, as dcmconv FILE NEW.dcm does")
-    return None
-
-
-def _is_bare_dicom(start: bytes) -> bool:
-    """Whether a file begins with an element of DICOM's group 2 or 8 (PS3.5, section 7.1), of a known or no type."""
-    group, element = start[:2] in (b"\x02\x00", b"\x08\x00"), start[2:4] in BARE_ELEMENTS
-    return group and element and (start[4:6] in BARE_TYPES or int.from_bytes(start[4:8], "little") <= 64)
+    drawing = text.startswith(b"<svg") or (text.startswith((b"<?xml", b"<!doctype svg", b"<!--")) and b"<svg" in text)
+    return Format(0, b"<svg", "SVG", "draw it as PNG: rsvg-convert FILE -o PICTURE.png") if drawing else None

@@ -15,8 +15,6 @@ from meltpoint.images.resize import move
 from meltpoint.params.data import Images, MaskLabel
 from meltpoint.tables import IGNORED
 
-Codes = NDArray[np.int32]
-
 OBJECT = 255  # in masks of two values
 VOID = "#e0e0c0"  # how ignored pixels look in a stored mask, as in PASCAL VOC
 SHOWN = 3  # unknown colours or ids that a message lists
@@ -36,26 +34,34 @@ class MaskError(UserError, ValueError):
 def normalise(origin: Path, label: MaskLabel, size: Size) -> tuple[bytes, Ints]:
     """A mask as an 8-bit palette PNG of class ids, in the order of the label's classes; void is `IGNORED`.
 
-    With it comes the number of pixels of each class (C + 1,), the last of ignored ones. `size` is the image's (width,
+    Also returns the number of pixels of each class (C + 1,), the last of ignored ones. `size` is the image's (width,
     height).
 
     Raises:
         ImageError: no picture, another size, or none of the values that `label.pixels` promises.
         MaskError: pixels of a colour or an id that the label does not name.
     """
-    codes, known, places = _read_codes(origin, label, size), *_known_codes(label)
+    ids = label.pixels == "ids"
+    if ids:
+        codes = read_values(origin, size).astype(np.int32)
+    else:  # 0xRRGGBB
+        red, green, blue = (channel.astype(np.int32) for channel in np.moveaxis(read_colours(origin, size), 2, 0))
+        codes = red << 16 | green << 8 | blue
+    places = {_code(one.id if ids else one.colour): place for place, one in enumerate(label.classes.values())}
+    places |= {_code(one): IGNORED for one in label.void}
+    known = np.array(sorted(places), dtype=np.int32)
     found = np.searchsorted(known, codes).clip(max=len(known) - 1)
-    strange = codes[known[found] != codes]
-    if strange.size:
-        raise MaskError(origin.name, _unknown(strange, label), ", ".join(_named(code, label) for code in known))
-    mask = places[found]
+    unknown = codes[known[found] != codes]
+    if unknown.size:
+        raise MaskError(origin.name, _about_unknown(unknown, ids), ", ".join(_named(code, ids) for code in known))
+    mask = np.array([places[int(code)] for code in known], dtype=np.uint8)[found]
     counts = np.bincount(mask.ravel(), minlength=256)
     content = encode_mask(mask, [one.colour for one in label.classes.values()])
     return content, np.append(counts[: len(label.classes)], counts[IGNORED]).astype(np.int64)
 
 
 def encode_mask(mask: Mask, palette: Sequence[str]) -> bytes:
-    """Class ids (H, W) as an 8-bit palette PNG that is coloured to people and ids to programs.
+    """Class ids (H, W) as an 8-bit palette PNG: people see colours, programs read ids.
 
     `palette` has a colour "#rrggbb" for each class.
     """
@@ -93,38 +99,20 @@ def rgb(colour: str) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def _read_codes(origin: Path, label: MaskLabel, size: Size) -> Codes:
-    """What each pixel holds, as one number: an id, or a colour as 0xRRGGBB, (H, W)."""
-    if label.pixels == "ids":
-        return read_values(origin, size).astype(np.int32)
-    red, green, blue = (channel.astype(np.int32) for channel in np.moveaxis(read_colours(origin, size), 2, 0))
-    codes: Codes = red << 16 | green << 8 | blue
-    return codes
-
-
-def _known_codes(label: MaskLabel) -> tuple[Codes, Mask]:
-    """The codes that a label names, ascending, and what each becomes in a stored mask."""
-    ids = label.pixels == "ids"
-    codes = {_code(one.id if ids else one.colour): place for place, one in enumerate(label.classes.values())}
-    codes |= {_code(one): IGNORED for one in label.void}
-    known = np.array(sorted(codes), dtype=np.int32)
-    return known, np.array([codes[int(code)] for code in known], dtype=np.uint8)
-
-
 def _code(value: int | str | None) -> int:
     return int(value[1:], 16) if isinstance(value, str) else int(value or 0)
 
 
-def _named(code: int, label: MaskLabel) -> str:
-    return str(code) if label.pixels == "ids" else f"#{code:06x}"
+def _named(code: int, ids: bool) -> str:
+    return str(code) if ids else f"#{code:06x}"
 
 
-def _unknown(strange: Codes, label: MaskLabel) -> str:
-    codes, counts = np.unique(strange, return_counts=True)
+def _about_unknown(unknown: NDArray[np.int32], ids: bool) -> str:
+    codes, counts = np.unique(unknown, return_counts=True)
     order = np.argsort(-counts, kind="stable")
-    shown = [f"{_named(int(codes[one]), label)} on {counts[one]:,} pixels" for one in order[:SHOWN]]
+    shown = [f"{_named(int(codes[one]), ids)} on {counts[one]:,} pixels" for one in order[:SHOWN]]
     more = f" and {len(codes) - SHOWN:,} more" if len(codes) > SHOWN else ""
-    ids = label.pixels == "ids"
-    fix = f"give it to a class as its `{'id' if ids else 'colour'}`, or list it in `void`"
+    what = "id" if ids else "colour"
+    fix = f"give it to a class as its `{what}`, or list it in `void`"
     fix = f"{OBJECT} is what many tools paint an object with: {fix}" if ids and OBJECT in codes else fix
-    return f"the unknown {'id' if ids else 'colour'} {', '.join(shown)}{more}; {fix}"
+    return f"the unknown {what} {', '.join(shown)}{more}; {fix}"

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from meltpoint.arrays import Pixels
 from meltpoint.images.augment import Transform
 from meltpoint.images.contact_sheet import draw_sheet
 from meltpoint.images.mask_files import paint
@@ -23,32 +22,23 @@ def draw_augmented(views: Views, transform: Transform, seed: int, path: Path) ->
     training = views.rows("train")
     images, captions = [], []
     for place in _varied(views.samples.iloc[training], labels, views.masks is None):
-        sample, plain = views.samples.iloc[training[place]], _plain(views, training[place])
+        row, masks, stored = training[place], views.masks, views.augmented_masks
+        sample = views.samples.iloc[row]
+        plain: MaskedView = np.asarray(views.plain[row]), None if masks is None else np.asarray(masks[row])
         named = [str(sample[label]).replace(PRESENT, ", ") for label in labels if pd.notna(sample[label])]
-        images.append(_masked(plain, views))
+        pairs = [plain]
         captions.append("\n".join(["as it is", *named[:LABELS]]))
         for number in range(shown):
-            made = None if views.count else augment(transform, plain, view_seed(seed, int(sample["id"]), number))
-            images.append(_masked(made or _stored(views, place, number), views))
             captions.append(f"view {number + 1}")
+            if views.augmented is None:
+                pairs.append(augment(transform, plain, view_seed(seed, int(sample["id"]), number)))
+            else:
+                pairs.append((views.augmented[place, number], None if stored is None else stored[place, number]))
+        for view, mask in pairs:  # a view under the colours of its mask, if it has one
+            palette = next(iter(views.palettes.values()), [])
+            images.append(view if mask is None else paint(view, mask, palette, STRENGTH))
     kept = f"{views.count} stored views of each training image" if views.count else "new views in each epoch"
     draw_sheet(images, captions, 1 + shown, "Augmentation", path, f"What training sees: {kept}")
-
-
-def _plain(views: Views, row: int) -> MaskedView:
-    return np.asarray(views.plain[row]), None if views.masks is None else np.asarray(views.masks[row])
-
-
-def _stored(views: Views, place: int, number: int) -> MaskedView:
-    assert views.augmented is not None, "a store with a count of views has them"
-    masks = views.augmented_masks
-    return np.asarray(views.augmented[place, number]), None if masks is None else np.asarray(masks[place, number])
-
-
-def _masked(pair: MaskedView, views: Views) -> Pixels:
-    """A view under the colours of its mask, if it has one."""
-    view, mask = pair
-    return view if mask is None else paint(view, mask, next(iter(views.palettes.values())), STRENGTH)
 
 
 def _varied(samples: pd.DataFrame, labels: list[str], by_class: bool) -> NDArray[np.int64]:

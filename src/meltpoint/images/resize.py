@@ -30,15 +30,21 @@ def resize(image: Pixels, images: Images) -> Pixels:
 def move(image: Pixels, images: Images, interpolation: Interpolation, bars: int) -> Pixels:
     """A picture of any number of channels, or a mask (H, W), as `resize` brings it to S; `bars` fills letterboxes."""
     size, way = images.side, INTERPOLATIONS[interpolation]
+    height, width = image.shape[:2]
     match images.resize:
         case "squash":
             return _scaled(image, size, size, way)
         case "crop":
-            return _scaled(_centre_square(image), size, size, way)
+            # The middle of the long side; cut before scaling, or 1x10000 pixels would grow without bound.
+            side = min(height, width)
+            top, left = (height - side) // 2, (width - side) // 2
+            return _scaled(image[top : top + side, left : left + side], size, size, way)
         case "letterbox":
-            height, width = image.shape[:2]
             rows, columns = (max(1, round(side * size / max(height, width))) for side in (height, width))
-            return _padded(_scaled(image, rows, columns, way), size, bars)
+            padded = np.full((size, size, *image.shape[2:]), bars, dtype=np.uint8)
+            top, left = (size - rows) // 2, (size - columns) // 2
+            padded[top : top + rows, left : left + columns] = _scaled(image, rows, columns, way)
+            return padded
         case _:
             assert_never(images.resize)
 
@@ -47,19 +53,3 @@ def _scaled(image: Pixels, rows: int, columns: int, interpolation: int) -> Pixel
     if image.shape[:2] == (rows, columns):
         return image
     return np.asarray(cv2.resize(image, (columns, rows), interpolation=interpolation), dtype=np.uint8)
-
-
-def _centre_square(image: Pixels) -> Pixels:
-    """The middle of the long side; cut before scaling, or a picture of 1x10000 pixels would grow without bound."""
-    height, width = image.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return image[top : top + side, left : left + side]
-
-
-def _padded(image: Pixels, size: int, bars: int) -> Pixels:
-    rows, columns = image.shape[:2]
-    padded = np.full((size, size, *image.shape[2:]), bars, dtype=np.uint8)
-    top, left = (size - rows) // 2, (size - columns) // 2
-    padded[top : top + rows, left : left + columns] = image
-    return padded

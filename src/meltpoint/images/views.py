@@ -98,7 +98,12 @@ def write_views(
         for number, split in zip(samples["id"], samples["split"], strict=True)
     ]
     cv2.setNumThreads(1)  # our threads are enough
-    plain = map_ahead(lambda paths: _decoded(read, paths, images, depths), files, AHEAD, None)
+
+    def decoded(paths: list[str]) -> MaskedView:
+        view = resize(decode(read(paths[0]), float("inf"), depths, paths[0]), images)
+        return view, resize_mask(read_mask(read(paths[1])), images) if masked else None
+
+    plain = map_ahead(decoded, files, AHEAD, None)
     with whole_folder(folder) as new:
         _write_arrays(new, track(plain, "augment", len(files)), transform, seeds, bool(masked))
         write_samples(samples, new / "samples.csv")
@@ -155,12 +160,6 @@ def view_seed(seed: int, *numbers: int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 
-def _decoded(read: Callable[[str], bytes], paths: Sequence[str], images: Images, depths: Depths | None) -> MaskedView:
-    """The plain view of an image, and that of its mask if there is a second path."""
-    view = resize(decode(read(paths[0]), float("inf"), depths, paths[0]), images)
-    return view, resize_mask(read_mask(read(paths[1])), images) if paths[1:] else None
-
-
 def _write_arrays(
     folder: Path, plain: Iterable[MaskedView], transform: Transform, seeds: Sequence[Sequence[int]], masked: bool
 ) -> None:
@@ -174,18 +173,14 @@ def _write_arrays(
         _appended(folder / AUGMENTED_MASKS, made) as augmented_masks,
     ):
         for pair, numbers in zip(plain, seeds, strict=True):
-            _append(pair, images, masks)
-            for number in numbers:
-                _append(augment(transform, pair, number), augmented, augmented_masks)
+            written = [(pair, images, masks)]
+            written += [(augment(transform, pair, number), augmented, augmented_masks) for number in numbers]
+            for (view, mask), view_file, mask_file in written:
+                view_file.write(view.tobytes())
+                mask_file.write(b"" if mask is None else mask.tobytes())
     empty = {MASKS: not masked, AUGMENTED: not views, AUGMENTED_MASKS: not (masked and views)}
     for name in [name for name, unneeded in empty.items() if unneeded]:
         (folder / name).unlink()
-
-
-def _append(pair: MaskedView, images: BinaryIO, masks: BinaryIO) -> None:
-    view, mask = pair
-    images.write(view.tobytes())
-    masks.write(b"" if mask is None else mask.tobytes())
 
 
 def _mapped_file(path: Path) -> Pixels | None:
