@@ -19,7 +19,7 @@ from meltpoint.images import decode
 from meltpoint.images.mask_files import normalise
 from meltpoint.params.data import Data
 from meltpoint.shards import open_shards
-from meltpoint.tables import check_samples, read_samples, write_samples
+from meltpoint.tables import check_samples
 
 Draw = Callable[..., Path]
 RAW, REPORT = Path("data/raw"), Path("reports/data.json")
@@ -93,15 +93,6 @@ def test_splits_groups_and_missing_labels_arrive(photos: Path, inspect: Inspect)
     assert report()["unlabelled"] == {"y": 1}
     assert report()["splits"] == {"train": 1, "val": 1, "test": 1}
     assert report()["groups"] == 1
-
-
-def test_a_folder_called_nan_is_a_class(workplace: Path, draw: Draw, inspect: Inspect) -> None:
-    for number, name in enumerate(("nan/1.png", "roti/2.png", "puri/3.png", "null/4.png", "NA/5.png")):
-        draw(workplace / "photos" / name, number)
-    collected = download_dataset(folder(), RAW, REPORT, inspect, normalise)
-    assert collected.report["labels"] == {"y": {"NA": 1, "nan": 1, "null": 1, "puri": 1, "roti": 1}}
-    write_samples(collected.samples, Path("samples.csv"))
-    assert sorted(read_samples(Path("samples.csv"), collected.classes)["y"]) == ["NA", "nan", "null", "puri", "roti"]
 
 
 def test_rows_without_a_label_are_said(

@@ -1,8 +1,6 @@
 """What a person sees in a picture is what the decoder gives; what is no whole picture is refused with a reason."""
 
 import io
-import struct
-import zlib
 from contextlib import suppress
 from pathlib import Path
 
@@ -61,11 +59,6 @@ def test_plain_pixels_come_back_as_they_are(height: int, width: int, seed: int) 
     np.testing.assert_array_equal(decode(as_png(pixels), 1), pixels)
 
 
-def test_sixteen_bits_are_scaled_not_clipped() -> None:
-    ramp = np.linspace(0, 65535, 256, dtype=np.uint16).reshape(1, 256)
-    np.testing.assert_array_equal(decode(as_png(ramp), 1)[0, :, 0], np.arange(256))
-
-
 @pytest.mark.parametrize(
     ("low", "high", "black", "white"),
     [(0.0, 1.0, 0, 255), (0.0, 0.5, 0, 128), (0.0, 255.0, 0, 255), (0.0, 65535.0, 0, 255), (-3.0, 9.0, 0, 255)],
@@ -77,26 +70,11 @@ def test_floats_are_scaled_by_the_first_range_that_holds_them(low: float, high: 
     assert len(np.unique(pixels)) > 40
 
 
-def test_values_that_are_not_finite_are_refused() -> None:
-    values = np.array([[0.0, np.nan]], dtype=np.float32)
-    with pytest.raises(ImageError, match="not finite") as error:
-        decode(encoded(Image.fromarray(values), "TIFF"), 1)
-    assert error.value.reason == "unsupported depth"
-
-
 def test_transparent_pixels_are_white_and_half_transparent_ones_half_white() -> None:
     hidden = np.array([[[200, 0, 0, 0], [200, 0, 0, 255], [0, 0, 0, 128]]], dtype=np.uint8)
     np.testing.assert_array_equal(decode(as_png(hidden), 1)[0], [[255] * 3, [200, 0, 0], [127] * 3])
     grey = np.array([[[9, 0], [9, 255]]], dtype=np.uint8)
     np.testing.assert_array_equal(decode(as_png(grey), 1)[0], [[255] * 3, [9] * 3])
-
-
-def test_a_palette_is_expanded_with_its_transparency() -> None:
-    image = Image.new("P", (2, 1))
-    image.putpalette([10, 20, 30, 40, 50, 60])
-    image.putpixel((1, 0), 1)
-    np.testing.assert_array_equal(decode(encoded(image, "PNG"), 1)[0], [[10, 20, 30], [40, 50, 60]])
-    np.testing.assert_array_equal(decode(encoded(image, "PNG", transparency=1), 1)[0], [[10, 20, 30], [255] * 3])
 
 
 def test_cmyk_bilevel_and_grey_become_rgb() -> None:
@@ -111,28 +89,6 @@ def test_of_an_animation_the_first_frame_is_taken(kind: str) -> None:
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("#ff0000", "#0000ff")]
     content = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
     np.testing.assert_allclose(decode(content, 1)[4, 4], [255, 0, 0], atol=4)
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (1, 9000), (9000, 1)])
-def test_pictures_of_one_pixel_in_width_are_pictures(shape: tuple[int, int]) -> None:
-    assert decode(as_png(np.full((*shape, 3), 5, dtype=np.uint8)), 1).shape == (*shape, 3)
-
-
-def bomb(width: int, height: int) -> bytes:
-    """A PNG whose header promises many pixels and whose data hold none."""
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
-    chunks = [
-        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in parts
-    ]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
-
-
-@pytest.mark.parametrize("size", [(2000, 1000), (60000, 60000)])
-def test_bombs_are_refused_from_their_header(size: tuple[int, int]) -> None:
-    with pytest.raises(ImageError) as error:
-        decode(bomb(*size), 1.5)
-    assert error.value.reason == "too many pixels"
 
 
 def noise() -> Image.Image:
@@ -151,17 +107,11 @@ def test_a_truncated_picture_is_refused_in_every_format(
     assert error.value.reason in ("truncated", "damaged")
 
 
-EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n"
-
-
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
         (b"", "empty file"),
         (b"<!DOCTYPE html><html><body>404</body></html>", "not an image"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "format not allowed: SVG"),
-        (EPS, "format not allowed: PostScript"),
-        (b"%PDF-1.7\n", "format not allowed: PDF"),
         (b"\xd7\xcd\xc6\x9a" + bytes(60), "format not allowed: WMF"),
         (bytes(100), "not an image"),
         (b"\x89PNG\r\n\x1a\n", "truncated"),

@@ -50,47 +50,55 @@ def as_palette(values: np.ndarray) -> Image.Image:
     return image
 
 
-def as_coloured_palette(truth: np.ndarray) -> Image.Image:
+def as_coloured_palette(truth: np.ndarray, **info: int) -> Image.Image:
     image = Image.fromarray(truth)
     image.putpalette(COLOURS.ravel().tolist())
+    image.info |= info
     return image
 
 
-ID_MASKS: dict[str, Any] = {
-    "grey": lambda: Image.fromarray(IDS[TRUTH]),
-    "palette": lambda: as_palette(IDS[TRUTH]),
-    "sixteen bits": lambda: Image.fromarray(IDS[TRUTH].astype(np.uint16)),
-}
-COLOUR_MASKS: dict[str, Any] = {
-    "rgb": lambda: Image.fromarray(COLOURS[TRUTH]),
-    "rgba": lambda: Image.fromarray(COLOURS[TRUTH]).convert("RGBA"),
-    "palette": lambda: as_coloured_palette(TRUTH),
-}
+def transparent(alpha: int, colour: tuple[int, int, int]) -> Image.Image:
+    """The truth as RGBA, whose void is of that alpha and stores that colour."""
+    rgba = np.dstack([COLOURS[TRUTH], np.full(TRUTH.shape, 255, dtype=np.uint8)])
+    rgba[TRUTH == IGNORED] = (*colour, alpha)
+    return Image.fromarray(rgba)
+
+
+GREY, RGB = Image.fromarray(IDS[TRUTH]), Image.fromarray(COLOURS[TRUTH])
 
 
 def written(image: Image.Image, pixels: Literal["ids", "colours"], folder: Path) -> tuple[np.ndarray, list[int]]:
-    image.save(folder / "origin.png")
-    content, counts = normalise(folder / "origin.png", label(pixels), (4, 3))
+    path = folder / ("origin.tif" if image.mode in ("CMYK", "F") else "origin.png")
+    image.save(path)
+    content, counts = normalise(path, label(pixels), (4, 3))
     assert counts.dtype == np.int64
     return read_mask(content), counts.tolist()
 
 
-@pytest.mark.parametrize("kind", ID_MASKS)
-def test_ids_become_places_of_classes(kind: str, tmp_path: Path) -> None:
-    mask, counts = written(ID_MASKS[kind](), "ids", tmp_path)
-    np.testing.assert_array_equal(mask, TRUTH)
-    assert counts == [3, 5, 2, 2]
-
-
-@pytest.mark.parametrize("kind", COLOUR_MASKS)
-def test_colours_become_places_of_classes(kind: str, tmp_path: Path) -> None:
-    mask, counts = written(COLOUR_MASKS[kind](), "colours", tmp_path)
+@pytest.mark.parametrize(
+    ("image", "pixels"),
+    [
+        (Image.fromarray(IDS[TRUTH]), "ids"),
+        (as_palette(IDS[TRUTH]), "ids"),
+        (Image.fromarray(IDS[TRUTH].astype(np.uint16)), "ids"),
+        (Image.fromarray(COLOURS[TRUTH]), "colours"),
+        (Image.fromarray(COLOURS[TRUTH]).convert("RGBA"), "colours"),
+        (as_coloured_palette(TRUTH), "colours"),
+        (transparent(0, NOTHING), "colours"),
+        (as_coloured_palette(TRUTH, transparency=IGNORED), "colours"),
+    ],
+    ids=["grey", "palette", "16 bits", "rgb", "rgba", "colours", "transparent black", "transparent in a palette"],
+)
+def test_masks_of_every_kind_become_places_of_classes(
+    image: Image.Image, pixels: Literal["ids", "colours"], tmp_path: Path
+) -> None:
+    mask, counts = written(image, pixels, tmp_path)
     np.testing.assert_array_equal(mask, TRUTH)
     assert counts == [3, 5, 2, 2]
 
 
 def test_a_stored_mask_is_coloured_to_people(tmp_path: Path) -> None:
-    ID_MASKS["grey"]().save(tmp_path / "origin.png")
+    GREY.save(tmp_path / "origin.png")
     content, _ = normalise(tmp_path / "origin.png", label("ids"), (4, 3))
     with Image.open(BytesIO(content)) as image:
         assert (image.mode, image.format) == ("P", "PNG")
@@ -141,71 +149,25 @@ def test_the_255_of_a_mask_of_two_values_is_to_be_given_to_the_class(tmp_path: P
 @pytest.mark.parametrize(
     ("image", "pixels", "reason"),
     [
-        (ID_MASKS["grey"]().resize((8, 6)), "ids", "it has 8x6 pixels and its image 4x3"),
-        (ID_MASKS["grey"]().transpose(Image.Transpose.ROTATE_90), "ids", "it has 3x4 pixels and its image 4x3"),
-        (COLOUR_MASKS["rgb"]().resize((8, 6)), "colours", "it has 8x6 pixels and its image 4x3"),
-        (COLOUR_MASKS["rgb"](), "ids", "no ids in it"),
+        (GREY.resize((8, 6)), "ids", "it has 8x6 pixels and its image 4x3"),
+        (GREY.transpose(Image.Transpose.ROTATE_90), "ids", "it has 3x4 pixels and its image 4x3"),
+        (RGB.resize((8, 6)), "colours", "it has 8x6 pixels and its image 4x3"),
+        (RGB, "ids", "no ids in it"),
         (Image.fromarray(np.full((3, 4), 256, dtype=np.uint16)), "ids", "ids over 255"),
+        *[(Image.new(mode, (4, 3)), "colours", "no colours of 8 bits in it") for mode in ("CMYK", "I;16", "F")],
+        *[
+            (transparent(alpha, tuple(bytes.fromhex(colour))), "colours", "2 pixels are transparent and not black, as "
+             f"#{colour} at alpha {alpha}: save the mask without alpha")
+            for alpha, colour in ((0, "804080"), (0, "ffffff"), (128, "000000"), (254, "804080"))
+        ],
     ],
-)
+)  # fmt: skip
 def test_what_cannot_be_a_mask_of_the_image_is_refused(
     image: Image.Image, pixels: Literal["ids", "colours"], reason: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(ImageError, match=r"origin\.png") as caught:
+    with pytest.raises(ImageError, match=r"origin\.") as caught:
         written(image, pixels, tmp_path)
     assert caught.value.reason == reason
-
-
-def transparent(alpha: int, colour: tuple[int, int, int]) -> Image.Image:
-    """The truth as RGBA, whose void is of that alpha and stores that colour."""
-    rgba = np.dstack([COLOURS[TRUTH], np.full(TRUTH.shape, 255, dtype=np.uint8)])
-    rgba[TRUTH == IGNORED] = (*colour, alpha)
-    return Image.fromarray(rgba)
-
-
-def palette_with_transparency() -> Image.Image:
-    image = as_coloured_palette(TRUTH)
-    image.info["transparency"] = IGNORED
-    return image
-
-
-@pytest.mark.parametrize("image", [transparent(0, NOTHING), palette_with_transparency()], ids=["rgba", "palette"])
-def test_transparent_black_is_black_and_no_background_shines_through(image: Image.Image, tmp_path: Path) -> None:
-    mask, counts = written(image, "colours", tmp_path)
-    np.testing.assert_array_equal(mask, TRUTH)
-    assert counts == [3, 5, 2, 2]
-
-
-@pytest.mark.parametrize(
-    ("image", "told"),
-    [
-        (transparent(0, ROAD), "2 pixels are transparent and not black, as #804080 at alpha 0"),
-        (transparent(0, (255, 255, 255)), "2 pixels are transparent and not black, as #ffffff at alpha 0"),
-        (transparent(128, NOTHING), "2 pixels are transparent and not black, as #000000 at alpha 128"),
-        (transparent(254, ROAD), "2 pixels are transparent and not black, as #804080 at alpha 254"),
-    ],
-)
-def test_pixels_that_show_what_they_do_not_store_are_refused(image: Image.Image, told: str, tmp_path: Path) -> None:
-    with pytest.raises(ImageError) as caught:
-        written(image, "colours", tmp_path)
-    assert caught.value.reason == f"{told}: save the mask without alpha"
-
-
-@pytest.mark.parametrize("mode", ["CMYK", "I;16", "F"])
-def test_colours_of_other_modes_are_refused(mode: str, tmp_path: Path) -> None:
-    path = tmp_path / "origin.tif"
-    Image.new(mode, (4, 3)).save(path)
-    with pytest.raises(ImageError) as caught:
-        normalise(path, label("colours"), (4, 3))
-    assert caught.value.reason == "no colours of 8 bits in it"
-
-
-def test_no_mask_and_no_picture_are_told(tmp_path: Path) -> None:
-    (tmp_path / "text.png").write_text("no picture")
-    for name, reason in (("text.png", "not an image"), ("gone.png", "unreadable file")):
-        with pytest.raises(ImageError) as caught:
-            normalise(tmp_path / name, label("ids"), (4, 3))
-        assert caught.value.reason == reason
 
 
 def test_a_mask_is_turned_as_its_file_says(tmp_path: Path) -> None:

@@ -94,19 +94,6 @@ def test_each_view_has_its_mask(scenery: "Gallery", transform: Transform, tmp_pa
             np.testing.assert_array_equal(views.augmented_masks[place, number], mask)
 
 
-def test_masks_on_the_fly_are_stored_plain_alone(scenery: "Gallery", transform: Transform, tmp_path: Path) -> None:
-    views = written(scenery, transform, tmp_path / "views", count=0, palettes=PALETTES)
-    assert views.masks is not None
-    assert views.augmented_masks is None
-    assert not list((tmp_path / "views").glob("augmented*"))
-
-
-def test_images_without_masks_have_none(gallery: "Gallery", transform: Transform, tmp_path: Path) -> None:
-    views = written(gallery, transform, tmp_path / "views")
-    assert (views.masks, views.augmented_masks, views.palettes) == (None, None, {})
-    assert not list((tmp_path / "views").glob("*masks*"))
-
-
 def test_the_fingerprint_follows_the_masks(scenery: "Gallery", transform: Transform, tmp_path: Path) -> None:
     before = written(scenery, transform, tmp_path / "views", palettes=PALETTES).fingerprint
     assert written(scenery, transform, tmp_path / "views", palettes=PALETTES).fingerprint == before
@@ -124,17 +111,18 @@ def test_the_splits_part_the_rows(gallery: "Gallery", transform: Transform, tmp_
     assert "12 images at 16 px, 3 augmented views of each of 6 training images" in views.sentence
 
 
-def test_no_views_are_stored_if_they_are_made_on_the_fly(
-    gallery: "Gallery", transform: Transform, tmp_path: Path
+@pytest.mark.parametrize("count", [0, 3])
+@pytest.mark.parametrize("name", ["gallery", "scenery"])
+def test_only_arrays_that_are_needed_are_stored(
+    name: str, count: int, transform: Transform, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    views = written(gallery, transform, tmp_path / "views", count=0)
-    assert views.augmented is None
-    assert sorted(path.name for path in (tmp_path / "views").iterdir()) == [
-        "classes.json",
-        "plain.npy",
-        "samples.csv",
-        "views.json",
-    ]
+    views = written(request.getfixturevalue(name), transform, tmp_path / "views", count=count)
+    arrays = {kind: getattr(views, kind) is not None for kind in ("augmented", "masks", "augmented_masks")}
+    assert arrays == {
+        "augmented": count > 0, "masks": name == "scenery", "augmented_masks": count > 0 and name == "scenery"
+    }  # fmt: skip
+    stored = {path.stem for path in (tmp_path / "views").glob("*.npy")}
+    assert stored == {"plain", *(kind for kind, is_there in arrays.items() if is_there)}
 
 
 def test_the_same_input_gives_the_same_bytes(gallery: "Gallery", transform: Transform, tmp_path: Path) -> None:
