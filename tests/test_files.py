@@ -55,6 +55,11 @@ def test_json_is_readable_and_has_no_nan(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"name": "树式", "value": 1.5})
     assert "树式" in (tmp_path / "a.json").read_text(encoding="utf-8")
     assert read_json(tmp_path / "a.json") == {"name": "树式", "value": 1.5}
+    (tmp_path / "deep.json").write_text("[" * 200_000)
+    (tmp_path / "device.json").symlink_to("/dev/null")
+    for name, told in (("deep", "nested too deeply"), ("device", "not a regular file")):
+        with pytest.raises(ValueError, match=told):
+            read_json(tmp_path / f"{name}.json")
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "b.json", float("nan"))
     assert not (tmp_path / "b.json").exists()

@@ -76,8 +76,17 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file in UTF-8."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read a JSON file in UTF-8.
+
+    Raises:
+        ValueError: it is not a regular file, is not JSON, or is nested too deeply.
+    """
+    if path.exists() and not path.is_file():  # reading a pipe or a device may never end
+        raise ValueError("it is not a regular file")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("its brackets are nested too deeply") from None
 
 
 def sha256_of(path: Path) -> str:

@@ -91,7 +91,7 @@ def test_no_card_is_no_model(tmp_path: Path) -> None:
 
 def test_no_json_is_told(tmp_path: Path) -> None:
     (tmp_path / CARD).write_text("{half")
-    with pytest.raises(ModelError, match="is not JSON"):
+    with pytest.raises(ModelError, match="cannot be read as JSON"):
         read_card(tmp_path)
 
 

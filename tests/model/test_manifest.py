@@ -1,6 +1,8 @@
 """A manifest finds every difference of a folder, and names the file."""
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,27 @@ def test_a_link_to_nowhere_has_changed(folder: Path) -> None:
         check_manifest(folder)
 
 
+@pytest.mark.parametrize(
+    "add", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/null"), lambda path: path.symlink_to("below")]
+)
+def test_what_is_not_a_regular_file_is_found_and_never_saved(folder: Path, add: Callable[[Path], None]) -> None:
+    add(folder / "below" / "more")
+    with pytest.raises(ManifestError, match="added: below/more"):
+        check_manifest(folder)
+    with pytest.raises(ManifestError, match="not a regular file: below/more"):
+        write_manifest(folder)
+
+
+def test_a_device_is_never_read(folder: Path) -> None:
+    (folder / "weights").write_bytes(b"")
+    write_manifest(folder)
+    check_manifest(folder)
+    (folder / "weights").unlink()
+    (folder / "weights").symlink_to("/dev/null")  # its bytes are those that were saved; others would never end
+    with pytest.raises(ManifestError, match="changed: weights"):
+        check_manifest(folder)
+
+
 def test_a_link_to_the_same_bytes_is_as_good(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     kept = tmp_path_factory.mktemp("cache") / "kept"
     (folder / "weights").rename(kept)
@@ -63,7 +86,16 @@ def test_a_link_to_the_same_bytes_is_as_good(folder: Path, tmp_path_factory: pyt
 
 @pytest.mark.parametrize(
     "content",
-    ["", "[]", "{", '{"files": []}', '{"files": {"weights": "short"}}', '{"files": {"weights": 1}}', "\ud83d"],
+    [
+        "",
+        "[]",
+        "{",
+        "[" * 200_000,
+        '{"files": []}',
+        '{"files": {"weights": "short"}}',
+        '{"files": {"weights": 1}}',
+        "\ud83d",
+    ],
 )
 def test_what_is_no_manifest_is_told(folder: Path, content: str) -> None:
     (folder / MANIFEST).write_bytes(content.encode("utf-16", "surrogatepass"))
@@ -75,6 +107,11 @@ def test_what_is_no_manifest_is_told(folder: Path, content: str) -> None:
 
 
 def test_a_folder_without_one(tmp_path: Path) -> None:
+    (tmp_path / MANIFEST).symlink_to("/dev/null")
+    assert not has_manifest(tmp_path)
+    with pytest.raises(ManifestError, match="not a regular file"):
+        check_manifest(tmp_path)
+    (tmp_path / MANIFEST).unlink()
     assert not has_manifest(tmp_path)
     with pytest.raises(ManifestError, match="cannot be read"):
         check_manifest(tmp_path)

@@ -121,7 +121,9 @@ def read_card(folder: Path) -> Card:
             f"{folder} holds no model: there is no {CARD} in it. Give a folder that training wrote, as models/frozen."
         ) from None
     except ValueError as error:
-        raise ModelError(f"{path} is not JSON: {error}. Train again, or restore it with `dvc checkout`.") from None
+        raise ModelError(
+            f"{path} cannot be read as JSON: {error}. Train again, or restore it with `dvc checkout`."
+        ) from None
     written = raw.get("format") if isinstance(raw, dict) else None
     if written not in READABLE:
         raise ModelError(

@@ -18,22 +18,31 @@ class ManifestError(UserError, RuntimeError):
 
 
 def write_manifest(folder: Path) -> None:
-    """Write `manifest.json` over every other file that lies in `folder` or below it."""
-    write_json(
-        folder / MANIFEST, {"algorithm": "sha256", "files": {name: sha256_of(folder / name) for name in _names(folder)}}
-    )
+    """Write `manifest.json` over every other file that lies in `folder` or below it.
+
+    Raises:
+        ManifestError: something there is not a regular file.
+    """
+    names = _names(folder)
+    if others := [name for name in names if not (folder / name).is_file()]:
+        raise ManifestError(
+            f"{folder} holds what is not a regular file: {_shorten(others)}. A model consists of regular files only."
+            " Remove the others, and train again."
+        )
+    write_json(folder / MANIFEST, {"algorithm": "sha256", "files": {name: sha256_of(folder / name) for name in names}})
 
 
 def has_manifest(folder: Path) -> bool:
-    """Whether the folder has a manifest: those that older versions wrote have none."""
-    return (folder / MANIFEST).exists()
+    """Whether the folder has a manifest, a regular file: those that older versions wrote have none."""
+    return (folder / MANIFEST).is_file()
 
 
 def check_manifest(folder: Path) -> None:
     """Compare every file of `folder` with its manifest.
 
     Raises:
-        ManifestError: a file has changed, is missing or was added, all are named; or the manifest cannot be read.
+        ManifestError: a file has changed, is missing or was added, all are named; or the manifest cannot be read. A
+            pipe, a device, a link to one, and an empty folder are never as they were saved.
     """
     listed, there = _read(folder / MANIFEST), set(_names(folder))
     changed = [name for name in sorted(listed.keys() & there) if _digest(folder / name) != listed[name]]
@@ -47,15 +56,16 @@ def check_manifest(folder: Path) -> None:
 
 
 def _names(folder: Path) -> list[str]:
-    """The files of a folder but its manifest, as paths with slashes, sorted."""
-    names = (file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file() or file.is_symlink())
-    return sorted(name for name in names if name != MANIFEST)
+    """All that is in a folder but its manifest, as paths with slashes, sorted; of folders only those that are empty."""
+    inside = list(folder.rglob("*"))
+    filled = {above for path in inside for above in path.parents}
+    return sorted({path.relative_to(folder).as_posix() for path in inside if path not in filled} - {MANIFEST})
 
 
 def _digest(path: Path) -> str:
-    """The sha256 of a file; nothing where it cannot be read, which is no digest."""
+    """The sha256 of a regular file, or of one behind a link; no digest of what is none, or cannot be read."""
     try:
-        return sha256_of(path)
+        return sha256_of(path) if path.is_file() else ""
     except OSError:
         return ""
 

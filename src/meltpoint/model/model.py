@@ -127,12 +127,13 @@ def _read_checked(folder: Path) -> Card:
 
 
 def _fill(model: Model, path: Path) -> None:
+    if not path.is_file():
+        raise ModelError(
+            f"There is no {path} beside the card, or it is not a regular file. Restore it with `dvc checkout`, or train"
+            " again."
+        )
     try:
         tensors = load_file(path)
-    except FileNotFoundError:
-        raise ModelError(
-            f"There is no {path} beside the card. Restore it with `dvc checkout`, or train again."
-        ) from None
     except SafetensorError as error:
         raise ModelError(
             f"{path} is not a safetensors file: {error}. Restore it with `dvc checkout`, or train again."
