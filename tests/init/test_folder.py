@@ -47,11 +47,7 @@ def test_class_folders(place: Path, fill: Fill, init: Init) -> None:
     assert "15 images" in ran.out
     assert "dog 9, cat 6" in ran.out
     assert "bring no splits" in ran.out
-
-
-def test_comments_explain_the_choices(place: Path, fill: Fill, init: Init) -> None:
-    fill(place / "pets", {"cat": 6, "dog": 6})
-    text = init("pets").path.read_text()
+    text = ran.path.read_text()
     lines = text.splitlines()
     for key in ("split:", "views:", "encoders:", "heads:", "strategies:", "  source:", "  metric:"):
         at = next(number for number, line in enumerate(lines) if line.startswith(key))
@@ -72,41 +68,35 @@ def test_splits_are_kept(place: Path, fill: Fill, init: Init, train: str, val: s
     assert list(ran.raw["data"]["labels"]) == ["pets"]
 
 
-def test_a_missing_val_is_cut_from_train(place: Path, fill: Fill, init: Init) -> None:
-    for split in ("train", "test"):
-        fill(place / "pets" / split, {"cat": 5, "dog": 5})
-    ran = init("pets")
-    assert ran.params.split.official
-    assert "val is cut from train" in ran.out
-
-
-def test_a_split_that_lacks_a_class_is_not_kept(place: Path, fill: Fill, init: Init) -> None:
+@pytest.mark.parametrize(("lacking", "note"), [((), "val is cut from train"), (("dog",), "'dog' of test")])
+def test_a_missing_val_is_cut_from_train_and_a_split_that_lacks_a_class_is_not_kept(
+    place: Path, fill: Fill, init: Init, lacking: tuple[str, ...], note: str
+) -> None:
     fill(place / "pets" / "train", {"cat": 5, "dog": 5})
-    fill(place / "pets" / "test", {"cat": 5})
+    fill(place / "pets" / "test", {name: 5 for name in ("cat", "dog") if name not in lacking})
     ran = init("pets")
-    assert not ran.params.split.official
-    assert "'dog' of test" in ran.out
+    assert ran.params.split.official == (not lacking)
+    assert note in ran.out
 
 
-def test_a_folder_around_it_is_looked_through(place: Path, fill: Fill, init: Init) -> None:
-    fill(place / "download" / "flowers", {"rose": 4, "tulip": 4})
-    ran = init("download")
-    assert ran.raw["data"]["source"]["path"] == "download/flowers"
-    assert ran.params.main_head == "flowers"
-
-
-def test_a_folder_that_says_nothing_is_called_as_the_one_above(place: Path, fill: Fill, init: Init) -> None:
-    fill(place / "flowers" / "images", {"rose": 4, "tulip": 4})
-    assert init("flowers/images").params.main_head == "flowers"
-
-
-def test_the_label_can_be_named(place: Path, fill: Fill, init: Init) -> None:
-    fill(place / "x", {"rose": 4, "tulip": 4})
-    assert init("x", "--label", "kind of flower").params.main_head == "kind_of_flower"
+@pytest.mark.parametrize(
+    ("folder", "words", "path", "label"),
+    [
+        ("download/flowers", ["download"], "download/flowers", "flowers"),
+        ("flowers/images", ["flowers/images"], "flowers/images", "flowers"),
+        ("x", ["x", "--label", "kind of flower"], "x", "kind_of_flower"),
+    ],
+)
+def test_the_label_is_called_as_asked_for_or_as_the_folder_that_says_most(
+    place: Path, fill: Fill, init: Init, folder: str, words: list[str], path: str, label: str
+) -> None:
+    fill(place / folder, {"rose": 4, "tulip": 4})
+    ran = init(*words)
+    assert (ran.raw["data"]["source"]["path"], ran.params.main_head) == (path, label)
 
 
 def test_data_outside_are_named_by_their_whole_path(
-    place: Path, fill: Fill, init: Init, tmp_path_factory: pytest.TempPathFactory
+    fill: Fill, init: Init, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     outside = fill(tmp_path_factory.mktemp("far") / "pets", {"cat": 4, "dog": 4})
     assert init(outside).raw["data"]["source"]["path"] == str(outside)
@@ -131,17 +121,13 @@ def test_many_bad_files_are_not_tolerated(place: Path, fill: Fill, init: Init) -
     assert "look here: 3 files of 15 cannot be used" in ran.out
 
 
-def test_rare_classes_are_told(place: Path, fill: Fill, init: Init) -> None:
-    fill(place / "pets", {"cat": 6, "dog": 6, "emu": 2})
-    assert "look here: 1 class with fewer than 3 images: 'emu' (2)" in init("pets").out
-
-
-def test_copies_with_two_labels_are_told(place: Path, fill: Fill, init: Init) -> None:
-    root = fill(place / "pets", {"cat": 6, "dog": 6})
+def test_rare_classes_and_copies_with_two_labels_are_told(place: Path, fill: Fill, init: Init) -> None:
+    root = fill(place / "pets", {"cat": 6, "dog": 6, "emu": 2})
     shutil.copy(root / "cat" / "0.png", root / "dog" / "copy.png")
-    out = init("pets").out
+    out = " ".join(init("pets").out.split())
+    assert "look here: 1 class with fewer than 3 images: 'emu' (2)" in out
     assert "exact copies: 1, as cat/0.png and dog/copy.png" in out
-    assert "1 picture of equal bytes with different labels" in " ".join(out.split())
+    assert "1 picture of equal bytes with different labels" in out
 
 
 def test_one_class_with_nearly_all_images_changes_the_metric(place: Path, fill: Fill, init: Init) -> None:

@@ -77,20 +77,24 @@ def label_of(ran: Any) -> dict[str, Any]:
     return label
 
 
-def test_0_and_255_are_background_and_object(street: Path, init: Init) -> None:
+@pytest.mark.parametrize(
+    ("values", "listed", "ids", "void"),
+    [
+        ([0, 255], None, {"background": 0, "object": 255}, []),
+        ([0, 1, 255], None, {"background": 0, "object": 1}, [255]),
+        ([0, 2], "sky\nroad\ncar\n", {"sky": 0, "car": 2}, []),
+    ],
+)
+def test_ids_are_named_and_255_is_void_beside_two_others(
+    street: Path, init: Init, values: list[int], listed: str | None, ids: dict[str, int], void: list[int]
+) -> None:
+    if listed:
+        (street / "classes.txt").write_text(listed)
     for number in range(6):
-        mask(street / "masks" / f"{number}.png", [0, 255])
+        mask(street / "masks" / f"{number}.png", values)
     label = label_of(init("street"))
-    assert {name: one["id"] for name, one in label["classes"].items()} == {"background": 0, "object": 255}
-    assert label["void"] == []
-
-
-def test_255_beside_others_is_void(street: Path, init: Init) -> None:
-    for number in range(6):
-        mask(street / "masks" / f"{number}.png", [0, 1, 255])
-    label = label_of(init("street"))
-    assert [one["id"] for one in label["classes"].values()] == [0, 1]
-    assert label["void"] == [255]
+    assert {name: one["id"] for name, one in label["classes"].items()} == ids
+    assert label["void"] == void
 
 
 def test_colours_and_their_names(street: Path, init: Init) -> None:
@@ -106,14 +110,6 @@ def test_colours_and_their_names(street: Path, init: Init) -> None:
     assert {name: one["colour"] for name, one in label["classes"].items()} == {"sky": "#000080", "road": "#804080"}
     assert "those of class_dict.csv" in ran.out
     assert "nothing names" not in ran.out
-
-
-def test_a_list_of_names_goes_by_id(street: Path, init: Init) -> None:
-    (street / "classes.txt").write_text("sky\nroad\ncar\n")
-    for number in range(6):
-        mask(street / "masks" / f"{number}.png", [0, 2])
-    label = label_of(init("street"))
-    assert {name: one["id"] for name, one in label["classes"].items()} == {"sky": 0, "car": 2}
 
 
 def test_faces_with_and_without_masks_are_classes(place: Path, draw: Draw, init: Init) -> None:

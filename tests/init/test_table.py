@@ -14,6 +14,7 @@ from meltpoint.errors import UserError
 
 Draw = Callable[..., Path]
 Init = Callable[..., Any]
+Survey = Callable[..., Any]
 KINDS = ("cat", "dog", "emu")
 
 
@@ -31,10 +32,23 @@ def photos(place: Path, draw: Draw) -> list[str]:
     return names
 
 
-def test_a_label_column(place: Path, photos: list[str], init: Init) -> None:
-    rows = [f"{name},{KINDS[number % 3]},a note on {name}" for number, name in enumerate(photos)]
-    write(place / "pets" / "list.csv", "file,species,remark", rows)
-    ran = init("pets")
+@pytest.fixture
+def survey(place: Path, photos: list[str], init: Init) -> Callable[..., Any]:
+    """survey(header, row, words): `init` on a table whose row of each photo is `row` of its number and name."""
+
+    def _survey(header: str, row: Callable[[int, str], str], *words: str) -> Any:
+        write(place / "pets" / "list.csv", header, [row(number, name) for number, name in enumerate(photos)])
+        return init("pets", *words)
+
+    return _survey
+
+
+def kind(number: int, name: str) -> str:
+    return f"{name},{KINDS[number % 3]}"
+
+
+def test_a_label_column(place: Path, survey: Survey) -> None:
+    ran = survey("file,species,remark", lambda number, name: f"{kind(number, name)},a note on {name}")
     assert ran.raw["data"]["source"] == {
         "kind": "csv", "table": "pets/list.csv", "images": "pets/photos", "separator": None, "header": None,
         "path": "file", "split": None,
@@ -46,61 +60,59 @@ def test_a_label_column(place: Path, photos: list[str], init: Init) -> None:
     assert not (place / "data").exists()
 
 
-def test_the_label_is_the_column_that_is_asked_for(place: Path, photos: list[str], init: Init) -> None:
-    rows = [f"{name},{KINDS[number % 3]},{'ab'[number % 2]}" for number, name in enumerate(photos)]
-    table = write(place / "pets" / "list.csv", "file,species,Coat", rows)
-    assert list(init(table).raw["heads"]) == ["species", "coat"]
-    assert list(init(table, "--label", "coat").raw["heads"]) == ["coat"]
+def test_the_label_is_the_column_that_is_asked_for(survey: Survey, init: Init) -> None:
+    ran = survey("file,species,Coat", lambda number, name: f"{kind(number, name)},{'ab'[number % 2]}")
+    assert list(ran.raw["heads"]) == ["species", "coat"]
+    assert list(init("pets/list.csv", "--label", "coat").raw["heads"]) == ["coat"]
     with pytest.raises(UserError, match="Did you mean 'species'"):
-        init(table, "--label", "specie")
+        init("pets/list.csv", "--label", "specie")
 
 
-def test_splits_and_groups_are_columns(place: Path, photos: list[str], init: Init) -> None:
+def test_splits_and_groups_are_columns(survey: Survey) -> None:
     split = ["train"] * 12 + ["Validation"] * 6 + ["test"] * 6
-    rows = [f"{name};{KINDS[number % 3]};{split[number]};p{number // 2}" for number, name in enumerate(photos)]
-    write(place / "pets" / "list.csv", "file;label;subset;patient_id", rows)
-    ran = init("pets")
+    ran = survey("file;label;subset;patient_id", lambda n, name: f"{name};{KINDS[n % 3]};{split[n]};p{n // 2}")
     assert ran.params.data.source.split == "subset"
     assert ran.params.data.group == "patient_id"
     assert ran.params.main_head == "label"
     assert "train 12, val 6, test 6" in ran.out
 
 
-def test_no_line_of_names(place: Path, photos: list[str], init: Init) -> None:
-    write(
-        place / "pets" / "list.tsv", "", [f"photos/{name}\t{KINDS[number % 3]}" for number, name in enumerate(photos)]
-    )
-    ran = init("pets/list.tsv")
+def test_no_line_of_names(survey: Survey) -> None:
+    ran = survey("", lambda number, name: f"photos/{name}\t{KINDS[number % 3]}")
     assert ran.raw["data"]["source"]["header"] == ["column_1", "column_2"]
     assert ran.raw["data"]["source"]["images"] == "pets"
     assert ran.params.main_head == "column_2"
     assert "24 images" in ran.out
 
 
-def test_a_tree(place: Path, photos: list[str], init: Init) -> None:
+def test_a_tree(survey: Survey) -> None:
     fine = ["tabby", "siamese", "poodle", "beagle"]
-    rows = [f"{name},{fine[number % 4]},{'cat' if number % 4 < 2 else 'dog'}" for number, name in enumerate(photos)]
-    write(place / "pets" / "list.csv", "file,breed,kind", rows)
-    ran = init("pets")
+    ran = survey("file,breed,kind", lambda n, name: f"{name},{fine[n % 4]},{'cat' if n % 4 < 2 else 'dog'}")
     assert ran.raw["task"].get("tree") == {"levels": ["kind", "breed"]}
     assert ran.params.main_head == "breed"
 
 
-def test_an_id_beside_a_name_is_no_label_of_its_own(place: Path, photos: list[str], init: Init) -> None:
-    rows = [f"{name},{number % 3},{KINDS[number % 3]}" for number, name in enumerate(photos)]
-    write(place / "pets" / "list.csv", "file,kind_id,kind", rows)
-    ran = init("pets")
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("file,kind_id,kind", lambda n, name: f"{name},{n % 3},{KINDS[n % 3]}"),
+        ("file,weight,kind", lambda n, name: f"{name},{n % 4 + 0.5},{KINDS[n % 3]}"),
+        ("note,file,kind", lambda n, name: f"{'x' * 300}{n},{name},{KINDS[n % 3]}"),
+    ],
+    ids=["id beside a name", "measurement", "too long for a path"],
+)
+def test_columns_that_are_no_labels(survey: Survey, header: str, row: Callable[[int, str], str]) -> None:
+    ran = survey(header, row)
     assert list(ran.raw["heads"]) == ["kind"]
+    assert ran.raw["data"]["source"]["path"] == "file"
     assert ran.raw["task"].get("tree") is None
 
 
-def test_tags_in_a_cell(place: Path, photos: list[str], init: Init) -> None:
-    rows = [
-        f"{name},{'|'.join([*['indoor'] * (number % 2), *['at night'] * (number % 3 == 0), *['red'] * (number == 1)])}"
-        for number, name in enumerate(photos)
-    ]
-    write(place / "pets" / "list.csv", "file,tags", rows)
-    ran = init("pets")
+def test_tags_in_a_cell(place: Path, survey: Survey) -> None:
+    def row(n: int, name: str) -> str:
+        return f"{name},{'|'.join([*['indoor'] * (n % 2), *['at night'] * (n % 3 == 0), *['red'] * (n == 1)])}"
+
+    ran = survey("file,tags", row)
     table = pd.read_csv(place / "data" / "list-table.csv", dtype=str)
     assert list(table) == ["file", "indoor", "at_night"]
     assert table["at_night"].tolist() == ["1" if number % 3 == 0 else "0" for number in range(24)]
@@ -112,41 +124,41 @@ def test_tags_in_a_cell(place: Path, photos: list[str], init: Init) -> None:
     assert "red 1" in ran.out
 
 
+def binary(on: Callable[[int, int], Any]) -> Callable[[int, str], str]:
+    """A row with 1.0 in those of three columns that are on."""
+    return lambda number, name: ",".join([name, *(str(float(bool(on(number, column)))) for column in range(3))])
+
+
 @pytest.mark.parametrize("one_each", [True, False])
-def test_a_column_for_each_class(place: Path, photos: list[str], init: Init, one_each: bool) -> None:
-    rows = []
-    for number, name in enumerate(photos):
-        on = [number % 3 == kind or (not one_each and number % 2 == 0 and kind == 0) for kind in range(3)]
-        rows.append(",".join([name, *(str(float(one)) for one in on)]))
-    write(place / "pets" / "truth.csv", "image,MEL,NV,BCC", rows)
-    ran = init("pets")
+def test_a_column_for_each_class(survey: Survey, one_each: bool) -> None:
+    ran = survey("image,MEL,NV,BCC", binary(lambda n, one: n % 3 == one or (not one_each and n % 2 == one == 0)))
     if one_each:
-        assert ran.params.main_head == "truth"
+        assert ran.params.main_head == "list"
         assert "BCC 8, MEL 8, NV 8" in ran.out
     else:
         assert set(ran.raw["heads"]) == {"mel", "nv", "bcc"}
 
 
-def test_names_without_suffix(place: Path, photos: list[str], init: Init) -> None:
-    write(place / "pets" / "list.csv", "id,dx", [f"{name[:-4]},{KINDS[n % 3]}" for n, name in enumerate(photos)])
-    ran = init("pets")
-    table = pd.read_csv(place / "data" / "list-table.csv", dtype=str)
-    assert table["id"].tolist() == photos
-    assert ".png is added" in ran.out
-    assert ran.params.main_head == "dx"
+@pytest.mark.parametrize("names", [("nan", "roti", "puri"), ("T-shirt", "T\u2011shirt", "puri")])
+def test_columns_may_be_called_as_a_missing_cell_is_written_and_not_look_the_same(
+    survey: Survey, names: tuple[str, ...]
+) -> None:
+    header, row = ",".join(["image", *names]), binary(lambda n, one: n % 3 == one)
+    if "nan" not in names:
+        with pytest.raises(UserError, match="no person can tell apart"):
+            survey(header, row)
+        return
+    ran = survey(header, row)
+    assert ran.params.data.labels[ran.params.main_head].classes == ["nan", "puri", "roti"]
+    assert "nan 8, puri 8, roti 8" in ran.out
 
 
-def test_a_name_that_has_its_suffix_gets_no_second_one(place: Path, photos: list[str], init: Init) -> None:
-    names = [name if number % 6 == 0 else name[:-4] for number, name in enumerate(photos)]
-    write(place / "pets" / "list.csv", "id,dx", [f"{name},{KINDS[n % 3]}" for n, name in enumerate(names)])
-    assert init("pets").params.data.max_bad == 0
+@pytest.mark.parametrize("some_whole", [True, False])
+def test_names_without_suffix_get_one(place: Path, photos: list[str], survey: Survey, some_whole: bool) -> None:
+    ran = survey("id,dx", lambda n, name: kind(n, name if some_whole and n % 6 == 0 else name[:-4]))
     assert pd.read_csv(place / "data" / "list-table.csv", dtype=str)["id"].tolist() == photos
-
-
-def test_a_cell_that_no_file_can_be_called_is_no_path(place: Path, photos: list[str], init: Init) -> None:
-    rows = [f"{'x' * 300}{number},{name},{KINDS[number % 3]}" for number, name in enumerate(photos)]
-    write(place / "pets" / "list.csv", "note,file,kind", rows)
-    assert init("pets").raw["data"]["source"]["path"] == "file"
+    assert ".png is added" in ran.out
+    assert (ran.params.main_head, ran.params.data.max_bad) == ("dx", 0)
 
 
 def test_tables_of_splits_are_joined(place: Path, photos: list[str], init: Init) -> None:
@@ -155,7 +167,11 @@ def test_tables_of_splits_are_joined(place: Path, photos: list[str], init: Init)
     ran = init("pets")
     assert "train 15, test 9; val is cut from train" in ran.out
     assert ran.params.data.source.split == "split"
-    assert len(pd.read_csv(place / "data" / "pets-table.csv")) == 24
+    table = place / "data" / "pets-table.csv"
+    assert len(pd.read_csv(table)) == 24
+    table.write_text("corrected")
+    init("pets")
+    assert table.with_name("pets-table.csv.bak").read_text() == "corrected", "it is kept when another is written"
 
 
 def test_parquet_becomes_a_table_of_text(place: Path, photos: list[str], init: Init) -> None:
@@ -192,12 +208,6 @@ def test_a_table_without_labels_leaves_the_folders_to_say(place: Path, draw: Dra
     assert init("pets").raw["data"]["source"]["kind"] == "folder"
 
 
-def test_measurements_are_no_labels(place: Path, photos: list[str], init: Init) -> None:
-    rows = [f"{name},{number % 4 + 0.5},{KINDS[number % 3]}" for number, name in enumerate(photos)]
-    write(place / "pets" / "list.csv", "file,weight,kind", rows)
-    assert list(init("pets").raw["heads"]) == ["kind"]
-
-
 def test_refusals_say_what_to_do(place: Path, photos: list[str], init: Init) -> None:
     write(place / "far.csv", "file,kind", [f"x/{name},cat" for name in photos])
     write(place / "web.csv", "url,kind", [f"https://example.org/{name},cat" for name in photos])
@@ -215,68 +225,31 @@ def test_refusals_say_what_to_do(place: Path, photos: list[str], init: Init) -> 
         assert told in " ".join(str(error.value).split())
 
 
-def test_a_column_may_be_called_as_a_table_writes_a_missing_cell(place: Path, photos: list[str], init: Init) -> None:
-    rows = [
-        ",".join([name, *(str(int(number % 3 == kind)) for kind in range(3))]) for number, name in enumerate(photos)
-    ]
-    write(place / "pets" / "food.csv", "image,nan,roti,puri", rows)
-    ran = init("pets")
-    assert ran.params.data.labels["food"].classes == ["nan", "puri", "roti"]
-    assert "nan 8, puri 8, roti 8" in ran.out
-
-
-def test_columns_that_look_the_same_are_refused(place: Path, photos: list[str], init: Init) -> None:
-    rows = [
-        ",".join([name, *(str(int(number % 3 == kind)) for kind in range(3))]) for number, name in enumerate(photos)
-    ]
-    write(place / "pets" / "food.csv", "image,T-shirt,T\u2011shirt,puri", rows)
-    with pytest.raises(UserError, match="no person can tell apart"):
-        init("pets")
-
-
-def test_words_for_a_missing_cell_are_told(place: Path, photos: list[str], init: Init) -> None:
-    rows = [f"{name},{('nan', 'roti', 'puri')[number % 3]}" for number, name in enumerate(photos)]
-    write(place / "pets" / "list.csv", "file,food", rows)
-    out = " ".join(init("pets").out.split())
+def test_words_for_a_missing_cell_are_told(survey: Survey) -> None:
+    ran = survey("file,food", lambda number, name: f"{name},{('nan', 'roti', 'puri')[number % 3]}")
+    out = " ".join(ran.out.split())
     assert "8 rows of 'food' hold a word for a missing cell, and have no 'food': {'nan': 8}" in out
     assert "a class is listed in data.labels.food.classes" in out
 
 
 @pytest.mark.parametrize("start", ["/home/ann/pets/", "D:\\\\pets\\\\", "old/"])
 def test_the_end_of_a_path_that_is_there_is_named(place: Path, photos: list[str], init: Init, start: str) -> None:
-    write(place / "pets" / "list.csv", "file,kind", [f"{start}{name},{KINDS[n % 3]}" for n, name in enumerate(photos)])
+    rows = [kind(number, f"{start}{name}") for number, name in enumerate(photos)]
     with pytest.raises(UserError, match="In pets/photos there is '00.png': take '.*' off the paths") as error:
-        init("pets/list.csv")
+        init(write(place / "pets" / "list.csv", "file,kind", rows))
     assert "max_bad" not in str(error.value)
 
 
 @pytest.mark.parametrize("joined", [True, False])
-def test_a_word_for_a_missing_cell_is_a_tag_where_it_stands_beside_others(
-    place: Path, photos: list[str], init: Init, joined: bool
-) -> None:
+def test_a_word_for_a_missing_cell_is_a_tag_where_it_stands_beside_others(survey: Survey, joined: bool) -> None:
     cells = ["nan"] * 3 + ["roti|puri", "nan|roti" if joined else "roti", "puri|rice", "rice", "puri"]
-    write(place / "pets" / "list.csv", "file,tags", [f"{name},{cells[n % 8]}" for n, name in enumerate(photos)])
-    assert ("nan" in init("pets").raw["heads"]) == joined
+    assert ("nan" in survey("file,tags", lambda n, name: f"{name},{cells[n % 8]}").raw["heads"]) == joined
 
 
 @pytest.mark.slow
-def test_the_download_stage_reads_a_table_that_was_written(place: Path, photos: list[str], init: Init) -> None:
-    rows = [f"{name[:-4]},{'|'.join([*['a'] * (n % 2), *['b'] * (n % 3 == 0)])}" for n, name in enumerate(photos)]
-    write(place / "pets" / "list.csv", "id,tags", rows)
-    init("pets")
+def test_the_download_stage_reads_a_table_that_was_written(place: Path, survey: Survey) -> None:
+    survey("id,tags", lambda n, name: f"{name[:-4]},{'|'.join([*['a'] * (n % 2), *['b'] * (n % 3 == 0)])}")
     script = Path(__file__).parents[2] / "stages" / "download.py"
     subprocess.run([sys.executable, str(script)], cwd=place, check=True, timeout=300)
     samples = pd.read_csv(place / "data" / "samples.csv", dtype=str)
     assert samples["a"].tolist() == ["yes" if number % 2 else "no" for number in range(24)]
-
-
-def test_a_table_that_was_corrected_is_kept_when_init_writes_another(
-    place: Path, photos: list[str], init: Init
-) -> None:
-    for split in ("train", "test"):
-        write(place / "pets" / f"{split}.csv", "file,kind", [f"{name},{KINDS[n % 3]}" for n, name in enumerate(photos)])
-    init("pets")
-    (table,) = (place / "data").glob("*-table.csv")
-    table.write_text("mine")
-    init("pets")
-    assert table.with_name(f"{table.name}.bak").read_text() == "mine"

@@ -1,7 +1,7 @@
 """params.yaml: complete, checked whole, every key used, every slip told with the nearest known name."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import yaml
 
 from meltpoint.params.base import Section
 from meltpoint.params.checks import OVERLOOKED
-from meltpoint.params.read import ParamsError, parse_params, read_params
+from meltpoint.params.read import Params, ParamsError, parse_params, read_params
 from meltpoint.params.yaml12 import load, written_at
 
 ROOT = Path(__file__).parents[2]
@@ -51,12 +51,6 @@ def test_no_key_is_one_that_dvc_overlooks(section: type[Section]) -> None:
     assert set(OVERLOOKED) & set(section.model_fields) == set()
 
 
-def test_names_that_dvc_overlooks_are_refused(raw: dict[str, Any]) -> None:
-    raw["data"]["labels"]["size"] = raw["data"]["labels"]["wafer"]
-    with pytest.raises(ParamsError, match=r"data\.labels\.size: DVC keeps the words size and nfiles for itself"):
-        parse_params(raw, "params.yaml")
-
-
 def test_what_dvc_overlooks_is_known() -> None:
     """Should it one day look at them, or away from others, `OVERLOOKED` is to be corrected."""
     from dvc.stage.cache import _get_cache_hash
@@ -76,12 +70,6 @@ def test_every_key_is_used() -> None:
     assert known - used - {"kind"} == set(), "a knob that turns nothing"
 
 
-def test_an_unknown_key_names_the_nearest(raw: dict[str, Any]) -> None:
-    raw["views"]["s128"]["sied"] = 64
-    with pytest.raises(ParamsError, match=r"views\.s128\.sied: unknown key\. Did you mean 'side'\?"):
-        parse_params(raw, "params.yaml")
-
-
 def test_all_slips_are_told_at_once(raw: dict[str, Any]) -> None:
     del raw["seed"]
     raw["strategies"]["frozen"]["probe"]["lr"] = -1
@@ -95,24 +83,6 @@ def test_all_slips_are_told_at_once(raw: dict[str, Any]) -> None:
     assert "train + val + test is 1.39" in message
 
 
-def test_a_wrong_kind_lists_the_known(raw: dict[str, Any]) -> None:
-    raw["data"]["source"] = {"kind": "foldr", "path": "x"}
-    with pytest.raises(ParamsError, match="'folder'"):
-        parse_params(raw, "params.yaml")
-
-
-def test_exactly_one_main_head(raw: dict[str, Any]) -> None:
-    raw["heads"]["wafer"]["main"] = True
-    with pytest.raises(ParamsError, match="exactly one"):
-        parse_params(raw, "params.yaml")
-
-
-def test_a_head_needs_a_label(raw: dict[str, Any]) -> None:
-    raw["heads"]["wafer"]["label"] = "waver"
-    with pytest.raises(ParamsError, match=r"heads\.wafer\.label: 'waver'"):
-        parse_params(raw, "params.yaml")
-
-
 def test_slips_between_sections_are_told_at_once(raw: dict[str, Any]) -> None:
     raw["heads"]["wafer"]["label"] = "waver"
     raw["heads"]["severity"]["main"] = True
@@ -122,6 +92,7 @@ def test_slips_between_sections_are_told_at_once(raw: dict[str, Any]) -> None:
 
 
 RECALL = {"metric": "recall", "at_least": 0.9}
+NAMES = {"package": None, "table": "x", "separator": None, "header": None, "key": "a", "languages": {"en": "b"}}
 TREE = {"levels": ["wafer", "severity"], "parents": None}
 
 
@@ -152,31 +123,29 @@ def equal(label: str, *classes: str) -> dict[str, Any]:
         ({"data.labels.odd": equal("wafer", "x")}, r"data\.labels\.odd\.is_in: \['x'\] are none"),
         ({"data.labels.odd": equal("odd", "yes")}, r"data\.labels\.odd\.label: 'odd' is made of 'odd' itself"),
         ({"data.labels.odd": equal("even", "yes"), "data.labels.even": equal("odd", "no")}, "'even' is made of 'odd'"),
+        ({"data.labels.size": equal("wafer", "poly")}, r"data\.labels\.size: DVC keeps the words size and nfiles for"),
+        ({"data.names.waver": NAMES}, r"data\.names: 'waver' is not in data\.labels"),
+        ({"data.source": {"kind": "foldr", "path": "x"}}, "'folder'"),
+        ({"heads.wafer.main": True}, "exactly one has `main: true`"),
+        ({"heads.wafer.label": "waver"}, r"heads\.wafer\.label: 'waver'"),
+        ({"views.s128.sied": 64}, r"views\.s128\.sied: unknown key\. Did you mean 'side'\?"),
         ({"compare.metric": "quadratic_kappa"}, r"compare\.metric: quadratic_kappa needs classes that are steps"),
     ],
     ids=lambda value: ", ".join(value) if isinstance(value, dict) else "",
 )
-def test_a_slip_between_sections_is_told(raw: dict[str, Any], change: dict[str, Any], message: str) -> None:
+def test_an_error_is_told(raw: dict[str, Any], change: dict[str, Any], message: str) -> None:
     for path, value in change.items():
         *above, last = path.split(".")
         section = raw
         for key in above:
-            section = section[key]
+            section = section.setdefault(key, {})
         section[last] = value
     with pytest.raises(ParamsError, match=message):
         parse_params(raw, "params.yaml")
 
 
-def test_names_are_of_labels(raw: dict[str, Any]) -> None:
-    table = {"package": None, "table": "x", "separator": None, "header": None, "key": "a", "languages": {"en": "b"}}
-    raw["data"]["names"] = {"wafer": table}
-    assert "wafer" in parse_params(raw, "params.yaml").data.names
-    raw["data"]["names"] = {"waver": table}
-    with pytest.raises(ParamsError, match=r"data\.names: 'waver' is not in data\.labels"):
-        parse_params(raw, "params.yaml")
-
-
 def test_what_fits_together_is_accepted(raw: dict[str, Any]) -> None:
+    raw["data"]["names"] = {"wafer": NAMES}
     raw["data"]["labels"] |= {"poly": equal("wafer", "poly"), "not_poly": equal("poly", "no")}
     raw["heads"]["defective"] |= {"threshold": RECALL, "where": {"label": "not_poly", "is_in": ["yes"]}}
     raw["heads"]["severity"] |= {"target": "ordinal", "class_weights": {"broken": 2.0}}
@@ -184,20 +153,32 @@ def test_what_fits_together_is_accepted(raw: dict[str, Any]) -> None:
     assert parse_params(raw, "params.yaml").task.tree is not None
 
 
-@pytest.mark.parametrize(("text", "message"), [("a: [", "not YAML"), ("- 1", "no mapping"), ("", "no mapping")])
-def test_a_broken_file_is_told(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "params.yaml").write_text(text)
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("a: [", "not YAML"), ("- 1", "no mapping"), ("", "no mapping"), (None, "Put a preset in place: make preset")],
+)
+def test_a_broken_or_missing_file_is_told(tmp_path: Path, text: str | None, message: str) -> None:
+    if text is not None:
+        (tmp_path / "params.yaml").write_text(text)
     with pytest.raises(ParamsError, match=message):
         read_params(tmp_path / "params.yaml")
 
 
-def test_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
-    with pytest.raises(ParamsError, match="make preset"):
-        read_params(tmp_path / "params.yaml")
+@pytest.fixture
+def read_edited(tmp_path: Path) -> Callable[[str, str], Params]:
+    """read_edited(old, new): the default with a part of its text replaced."""
+
+    def _read(old: str, new: str) -> Params:
+        text = (ROOT / "presets" / "elpv.yaml").read_text()
+        assert old in text
+        (tmp_path / "params.yaml").write_text(text.replace(old, new))
+        return read_params(tmp_path / "params.yaml")
+
+    return _read
 
 
 @pytest.mark.parametrize(
-    ("classes", "said"),
+    ("classes", "message"),
     [
         ("[true, false]", r"classes\.0: this is text, and YAML reads true as true or false; quote it: 'true'"),
         ("[a, 3]", r"classes\.1: this is text, and YAML reads 3 as a number; quote it: '3'"),
@@ -212,23 +193,16 @@ def test_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
         ("[True, a]", r"reads True as true or false; quote it: 'True'"),
     ],
 )
-def test_a_class_that_yaml_takes_for_something_else(tmp_path: Path, classes: str, said: str) -> None:
-    text = (ROOT / "presets" / "elpv.yaml").read_text()
-    assert "classes: [mono, poly]" in text
-    (tmp_path / "params.yaml").write_text(text.replace("classes: [mono, poly]", f"classes: {classes}"))
-    with pytest.raises(ParamsError, match=said):
-        read_params(tmp_path / "params.yaml")
+def test_a_class_that_yaml_takes_for_something_else(
+    read_edited: Callable[[str, str], Params], classes: str, message: str
+) -> None:
+    with pytest.raises(ParamsError, match=message):
+        read_edited("classes: [mono, poly]", f"classes: {classes}")
 
 
-def test_a_class_as_key_is_told_as_it_is_written(tmp_path: Path) -> None:
-    text = (
-        (ROOT / "presets" / "elpv.yaml")
-        .read_text()
-        .replace("{label: wafer}", "{label: wafer, class_weights: {007: 1.0}}")
-    )
-    (tmp_path / "params.yaml").write_text(text)
+def test_a_class_as_key_is_told_as_it_is_written(read_edited: Callable[[str, str], Params]) -> None:
     with pytest.raises(ParamsError, match=r"reads 007 as a number; quote it: '007'"):
-        read_params(tmp_path / "params.yaml")
+        read_edited("{label: wafer}", "{label: wafer, class_weights: {007: 1.0}}")
 
 
 def test_the_text_of_a_scalar_is_found_by_its_path() -> None:
@@ -248,10 +222,8 @@ def test_without_the_text_nothing_is_guessed() -> None:
 
 
 @pytest.mark.parametrize("classes", ["[no, yes]", "['no', 'yes']", "[off, on]", "[y, n]", "['1', '2']"])
-def test_classes_that_are_called_yes_and_no(tmp_path: Path, classes: str) -> None:
-    text = (ROOT / "presets" / "elpv.yaml").read_text().replace("classes: [mono, poly]", f"classes: {classes}")
-    (tmp_path / "params.yaml").write_text(text)
-    label = read_params(tmp_path / "params.yaml").data.labels["wafer"]
+def test_classes_that_are_called_yes_and_no(read_edited: Callable[[str, str], Params], classes: str) -> None:
+    label = read_edited("classes: [mono, poly]", f"classes: {classes}").data.labels["wafer"]
     assert label.classes == [name.strip("' ") for name in classes.strip("[]").split(",")]
 
 

@@ -85,30 +85,27 @@ def test_so_does_one_of_pixels() -> None:
     assert params.readings("lite0") == {GridTap(at=(1, 2, 3, 4)), GridTap(at=(3, 4))}
 
 
-def set_at(raw: dict[str, Any], path: str, value: Any) -> None:
-    *above, last = path.split(".")
-    for key in above:
-        raw = raw[key]
-    raw[last] = value
-
-
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("section", "row", "change", "message"),
     [
-        ({"strategies.third.encoder": "othr"}, r"third\.encoder: 'othr' is not in encoders \['lite0', 'other'\]"),
-        ({"encoders.other.views": "lage"}, r"encoders\.other\.views: 'lage' is not in views \['s128', 'large'\]"),
-        ({"encoders.other.views": "s128"}, r"views\.large: no encoder uses it"),
-        ({"strategies.third.encoder": "lite0"}, r"encoders\.other: no strategy uses it"),
-        ({"strategies.third.taps": {"wefer": -1}}, r"strategies\.third\.taps\.wefer: 'wefer' is not in heads"),
-        ({"strategies.third.taps": {"wafer": [1, 2]}}, r"taps\.wafer: \(1, 2\) is no tap of a head of kind linear"),
-        ({"encoders.other.args": {"num_classes": 3}}, r"encoders\.other\.args\.num_classes: that is for heads"),
+        ("strategies", "third", {"encoder": "othr"}, r"third\.encoder: 'othr' is not in encoders \['lite0', 'other'\]"),
+        ("encoders", "other", {"views": "lage"}, r"encoders\.other\.views: 'lage' is not in views \['s128', 'large'\]"),
+        ("encoders", "other", {"views": "s128"}, r"views\.large: no encoder uses it"),
+        ("strategies", "third", {"encoder": "lite0"}, r"encoders\.other: no strategy uses it"),
+        ("strategies", "third", {"taps": {"wefer": -1}}, r"strategies\.third\.taps\.wefer: 'wefer' is not in heads"),
+        (
+            "strategies",
+            "third",
+            {"taps": {"wafer": [1, 2]}},
+            r"taps\.wafer: \(1, 2\) is no tap of a head of kind linear",
+        ),
+        ("encoders", "other", {"args": {"num_classes": 3}}, r"encoders\.other\.args\.num_classes: that is for heads"),
     ],
-)  # fmt: skip
-def test_rows_that_do_not_fit_are_told(changes: dict[str, Any], told: str) -> None:
+)
+def test_rows_that_do_not_fit_are_told(section: str, row: str, change: dict[str, Any], message: str) -> None:
     raw = rows()
-    for path, value in changes.items():
-        set_at(raw, path, value)
-    with pytest.raises(ParamsError, match=told):
+    raw[section][row] |= change
+    with pytest.raises(ParamsError, match=message):
         read(raw)
 
 
