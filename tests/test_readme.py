@@ -11,7 +11,7 @@ from meltpoint.params.read import parse_params
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-MAP = README.split("## The map of the house")[1].split("```")[1]
+MAP = README.split("## Map of the repository")[1].split("```")[1]
 
 
 def test_the_map_shows_every_room() -> None:

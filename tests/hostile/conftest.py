@@ -52,7 +52,7 @@ def read_rows() -> list[Row]:
     for line in PAGE.read_text(encoding="utf-8").splitlines():
         if line.startswith("## "):
             section = line.removeprefix("## ")
-        elif section != "Fates" and line.startswith("| ") and not line.startswith("| what comes"):
+        elif section != "Outcomes" and line.startswith("| ") and not line.startswith("| what comes"):
             cells = [cell.strip() for cell in line.strip("|").split("|")]
             rows.append(Row(section, *cells))
     return rows
