@@ -1,24 +1,32 @@
 """Downloads one image: whole, or not at all, with a short reason that many links can share."""
 
+import http.client
+import io
+import math
 import os
+import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import requests
 import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from meltpoint.signatures import is_image, what_it_is
 
 TRANSIENT = (408, 425, 429, 500, 502, 503, 504)  # answers that may be another one later
 CHUNK = 65_536  # bytes
 REDIRECTS = 5
-WHOLE = 10  # times the time-out that a whole image may take
+WHOLE = 10  # times the time-out that an attempt may take, from the request to the last byte
 LONGEST_PAUSE = 60.0  # seconds, whatever a server asks for
+DEADLINE = ContextVar("DEADLINE", default=math.inf)  # when the attempt of this thread ends, by time.monotonic()
 
 Wait = Callable[[float], bool]  # waits for that many seconds; true: stop
 
@@ -52,6 +60,53 @@ class RetryPolicy:
     max_bytes: int
 
 
+class _TimedReader(io.RawIOBase):
+    """What a socket receives until the deadline. The socket's own time-out, of silence, starts again with each byte."""
+
+    def __init__(self, sock: socket.socket, raw: io.RawIOBase) -> None:
+        self.sock, self.raw, self.silence, self.end = sock, raw, sock.gettimeout(), DEADLINE.get()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self.end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        if left < math.inf:
+            self.sock.settimeout(left if self.silence is None else min(left, self.silence))
+        return self.raw.readinto(buffer)
+
+    def close(self) -> None:
+        self.raw.close()
+        super().close()
+
+
+class _TimedResponse(http.client.HTTPResponse):
+    """Status, headers and body, all of it within the deadline."""
+
+    def __init__(self, sock: socket.socket, *words: Any, **named: Any) -> None:
+        super().__init__(sock, *words, **named)
+        self.fp = io.BufferedReader(_TimedReader(sock, self.fp.detach()))
+
+
+class _TimedConnection(HTTPConnection):
+    response_class = _TimedResponse
+
+
+class _TimedSecureConnection(HTTPSConnection):
+    response_class = _TimedResponse
+
+
+class _TimedAdapter(requests.adapters.HTTPAdapter):
+    """Makes connections, direct ones and those through a proxy, whose answers end by the deadline."""
+
+    def get_connection_with_tls_context(self, *words: Any, **named: Any) -> Any:
+        pool: Any = super().get_connection_with_tls_context(*words, **named)
+        pool.ConnectionCls = _TimedSecureConnection if pool.scheme == "https" else _TimedConnection
+        return pool
+
+
 def open_session(parallel: int) -> requests.Session:
     """A session that many threads may use: it says who it is, keeps connections and no cookies."""
     session = requests.Session()
@@ -61,7 +116,7 @@ def open_session(parallel: int) -> requests.Session:
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     session.max_redirects = REDIRECTS
     for scheme in ("http://", "https://"):
-        session.mount(scheme, requests.adapters.HTTPAdapter(pool_connections=2 * parallel, pool_maxsize=parallel))
+        session.mount(scheme, _TimedAdapter(pool_connections=2 * parallel, pool_maxsize=parallel))
     return session
 
 
@@ -85,7 +140,8 @@ def download_image(session: requests.Session, url: str, target: Path, policy: Re
 
 
 def _attempt(session: requests.Session, url: str, target: Path, policy: RetryPolicy, wait: Wait) -> int:
-    part = target.with_name(f"{target.name}.part")
+    part, end = target.with_name(f"{target.name}.part"), time.monotonic() + WHOLE * policy.timeout
+    before = DEADLINE.set(end)
     try:
         with session.get(url, stream=True, timeout=policy.timeout) as response:
             if response.status_code != requests.codes.ok:
@@ -104,6 +160,8 @@ def _attempt(session: requests.Session, url: str, target: Path, policy: RetryPol
     except requests.exceptions.SSLError:
         raise DownloadError("no valid certificate") from None
     except (requests.Timeout, urllib3.exceptions.TimeoutError):
+        if time.monotonic() >= end:
+            raise DownloadError(f"not whole in {WHOLE * policy.timeout:g} s", silent=True) from None
         raise DownloadError(f"no answer in {policy.timeout:g} s", silent=True, after=0) from None
     except (requests.exceptions.ChunkedEncodingError, urllib3.exceptions.HTTPError):
         raise DownloadError("cut short", after=0) from None
@@ -114,12 +172,12 @@ def _attempt(session: requests.Session, url: str, target: Path, policy: RetryPol
     except (requests.RequestException, ValueError):  # addresses that cannot be parsed, redirects to other schemes
         raise DownloadError("no valid address") from None
     finally:
+        DEADLINE.reset(before)
         part.unlink(missing_ok=True)
 
 
 def _write(response: requests.Response, part: Path, policy: RetryPolicy, wait: Wait) -> int:
     """Write the body to `part`; a host that is very slow counts as one that does not answer."""
-    end = time.monotonic() + WHOLE * policy.timeout
     start = _read(response, 16)
     while 0 < len(start) < 16 and (more := _read(response, 16)):
         start += more
@@ -133,8 +191,6 @@ def _write(response: requests.Response, part: Path, policy: RetryPolicy, wait: W
             file.write(chunk)
             if file.tell() > policy.max_bytes:
                 raise DownloadError(_too_large(policy.max_bytes))
-            if time.monotonic() > end:
-                raise DownloadError(f"not whole in {WHOLE * policy.timeout:g} s", silent=True)
             if wait(0):
                 raise StoppedError
             chunk = _read(response, CHUNK)

@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from meltpoint import http
 from meltpoint.data import download_links as module
 from meltpoint.data.download_links import PER_HOST, SILENT, HostQueue, LinkDownloadError, download_links
 from meltpoint.data.link_lists import Link
@@ -90,8 +91,8 @@ def handler(web: Web) -> type[BaseHTTPRequestHandler]:
                     self.redirect("file:///etc/passwd")
                 case "silent":
                     web.release.wait(5)
-                case "trickle":
-                    self.trickle()
+                case "trickle" | "headers" | "continue":
+                    self.trickle(word)
                 case _:
                     self.send(b"", status=int(word))
 
@@ -113,13 +114,15 @@ def handler(web: Web) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def trickle(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            for byte in JPEG:
-                self.wfile.write(bytes([byte]))
-                if web.release.wait(0.01):
-                    return
+        def trickle(self, word: str) -> None:
+            """The body or the headers byte by byte, or one `100 Continue` after another; the picture a minute later."""
+            starts = {"trickle": b"HTTP/1.0 200 OK\r\n\r\n" + JPEG[:50], "headers": b"HTTP/1.0 200 OK\r\nX-Word: "}
+            self.wfile.write(starts.get(word, b""))
+            end = time.monotonic() + 60
+            while time.monotonic() < end and not web.release.wait(0.02):
+                self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n" if word == "continue" else b"a")
+            rest = {"trickle": JPEG[50:], "headers": b"\r\n\r\n" + JPEG}
+            self.wfile.write(rest.get(word, b"HTTP/1.0 200 OK\r\n\r\n" + JPEG))
 
         def log_message(self, format: str, *args: object) -> None:
             pass
@@ -221,11 +224,20 @@ def test_what_may_pass_is_tried_again_and_redirects_are_followed(
     assert (tmp_path / "images/A/0.jpg").read_bytes() == JPEG
 
 
-@pytest.mark.parametrize(("word", "reason"), [("silent", "no answer in 0.05 s"), ("trickle", "not whole in 0.5 s")])
-def test_a_host_that_is_too_slow(tmp_path: Path, web: Web, word: str, reason: str) -> None:
-    run(tmp_path, web, word, timeout=0.05, retries=1)
-    assert outcomes(tmp_path) == [("dead", reason)]
-    assert len(web.asked) == (2 if word == "silent" else 1)
+def test_a_host_that_is_silent(tmp_path: Path, web: Web) -> None:
+    run(tmp_path, web, "silent", timeout=0.05, retries=1)
+    assert outcomes(tmp_path) == [("dead", "no answer in 0.05 s")]
+    assert len(web.asked) == 2
+
+
+@pytest.mark.parametrize("word", ["trickle", "headers", "continue"])
+def test_a_host_that_sends_a_little_for_ever(
+    tmp_path: Path, web: Web, word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "WHOLE", 0.02)
+    run(tmp_path, web, word, timeout=20, retries=1)
+    assert outcomes(tmp_path) == [("dead", "not whole in 0.4 s")]
+    assert len(web.asked) == 1
 
 
 def test_pauses_double_and_a_server_may_ask_for_more(tmp_path: Path, web: Web) -> None:
