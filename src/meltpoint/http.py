@@ -6,8 +6,8 @@ import math
 import os
 import socket
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
@@ -26,7 +26,7 @@ CHUNK = 65_536  # bytes
 REDIRECTS = 5
 WHOLE = 10  # times the time-out that an attempt may take, from the request to the last byte
 LONGEST_PAUSE = 60.0  # seconds, whatever a server asks for
-DEADLINE = ContextVar("DEADLINE", default=math.inf)  # when the attempt of this thread ends, by time.monotonic()
+DEADLINE = ContextVar("DEADLINE", default=math.inf)  # of what this thread reads, by time.monotonic()
 
 Wait = Callable[[float], bool]  # waits for that many seconds; true: stop
 
@@ -61,20 +61,20 @@ class RetryPolicy:
 
 
 class _TimedReader(io.RawIOBase):
-    """What a socket receives until the deadline. The socket's own time-out, of silence, starts again with each byte."""
+    """What a socket receives before the deadline; its own time-out, of silence, starts again with each byte."""
 
     def __init__(self, sock: socket.socket, raw: io.RawIOBase) -> None:
-        self.sock, self.raw, self.silence, self.end = sock, raw, sock.gettimeout(), DEADLINE.get()
+        self.sock, self.raw, self.silence = sock, raw, sock.gettimeout() or math.inf
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        left = self.end - time.monotonic()
+        left = DEADLINE.get() - time.monotonic()
         if left <= 0:
             raise TimeoutError
-        if left < math.inf:
-            self.sock.settimeout(left if self.silence is None else min(left, self.silence))
+        limit = min(left, self.silence)
+        self.sock.settimeout(limit if limit < math.inf else None)
         return self.raw.readinto(buffer)
 
     def close(self) -> None:
@@ -98,13 +98,24 @@ class _TimedSecureConnection(HTTPSConnection):
     response_class = _TimedResponse
 
 
-class _TimedAdapter(requests.adapters.HTTPAdapter):
-    """Makes connections, direct ones and those through a proxy, whose answers end by the deadline."""
+class TimedAdapter(requests.adapters.HTTPAdapter):
+    """Makes connections, direct ones and those through a proxy, whose answers are read within `deadline`."""
 
     def get_connection_with_tls_context(self, *words: Any, **named: Any) -> Any:
+        """As requests makes it, with connections of the kinds above."""
         pool: Any = super().get_connection_with_tls_context(*words, **named)
         pool.ConnectionCls = _TimedSecureConnection if pool.scheme == "https" else _TimedConnection
         return pool
+
+
+@contextmanager
+def deadline(seconds: float) -> Iterator[None]:
+    """What this thread reads inside of it through a `TimedAdapter` has to arrive in that many seconds, all together."""
+    before = DEADLINE.set(time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        DEADLINE.reset(before)
 
 
 def open_session(parallel: int) -> requests.Session:
@@ -116,7 +127,7 @@ def open_session(parallel: int) -> requests.Session:
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     session.max_redirects = REDIRECTS
     for scheme in ("http://", "https://"):
-        session.mount(scheme, _TimedAdapter(pool_connections=2 * parallel, pool_maxsize=parallel))
+        session.mount(scheme, TimedAdapter(pool_connections=2 * parallel, pool_maxsize=parallel))
     return session
 
 
@@ -140,10 +151,10 @@ def download_image(session: requests.Session, url: str, target: Path, policy: Re
 
 
 def _attempt(session: requests.Session, url: str, target: Path, policy: RetryPolicy, wait: Wait) -> int:
-    part, end = target.with_name(f"{target.name}.part"), time.monotonic() + WHOLE * policy.timeout
-    before = DEADLINE.set(end)
+    part, whole = target.with_name(f"{target.name}.part"), WHOLE * policy.timeout
+    end = time.monotonic() + whole
     try:
-        with session.get(url, stream=True, timeout=policy.timeout) as response:
+        with deadline(whole), session.get(url, stream=True, timeout=policy.timeout) as response:
             if response.status_code != requests.codes.ok:
                 after = None
                 if response.status_code in TRANSIENT:
@@ -161,7 +172,7 @@ def _attempt(session: requests.Session, url: str, target: Path, policy: RetryPol
         raise DownloadError("no valid certificate") from None
     except (requests.Timeout, urllib3.exceptions.TimeoutError):
         if time.monotonic() >= end:
-            raise DownloadError(f"not whole in {WHOLE * policy.timeout:g} s", silent=True) from None
+            raise DownloadError(f"not whole in {whole:g} s", silent=True) from None
         raise DownloadError(f"no answer in {policy.timeout:g} s", silent=True, after=0) from None
     except (requests.exceptions.ChunkedEncodingError, urllib3.exceptions.HTTPError):
         raise DownloadError("cut short", after=0) from None
@@ -172,7 +183,6 @@ def _attempt(session: requests.Session, url: str, target: Path, policy: RetryPol
     except (requests.RequestException, ValueError):  # addresses that cannot be parsed, redirects to other schemes
         raise DownloadError("no valid address") from None
     finally:
-        DEADLINE.reset(before)
         part.unlink(missing_ok=True)
 
 

@@ -4,6 +4,7 @@ import hashlib
 import random
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from meltpoint.data import archive_download
 from meltpoint.data.archive_download import PAUSES, FetchError, fetch, plain_url
 from meltpoint.data.listing import SourceError
 
@@ -30,6 +32,7 @@ class Script:
     body: bytes = BODY
     words: list[str] = field(default_factory=list)
     ranges: list[str] = field(default_factory=list)
+    end: threading.Event = field(default_factory=threading.Event)
 
 
 def handler(script: Script) -> type[BaseHTTPRequestHandler]:
@@ -40,6 +43,14 @@ def handler(script: Script) -> type[BaseHTTPRequestHandler]:
             word = script.words.pop(0) if script.words else "good"
             if word.isdigit():
                 self.send_error(int(word))
+                return
+            if word == "slow":  # a header that ends in a minute, and then what was asked for
+                end = time.monotonic() + 60
+                with suppress(ConnectionError):
+                    self.wfile.write(b"HTTP/1.0 200 OK\r\nX-Word: ")
+                    while time.monotonic() < end and not script.end.wait(0.02):
+                        self.wfile.write(b"a")
+                    self.wfile.write(b"\r\n\r\n" + script.body)
                 return
             match = re.fullmatch(r"bytes=(\d+)-", asked)
             start = int(match[1]) if match and word != "no ranges" else 0
@@ -75,6 +86,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield script
+    script.end.set()
     server.shutdown()
     server.server_close()
     thread.join()
@@ -140,6 +152,16 @@ def test_giving_up_keeps_what_there_is(script: Script, store: Path) -> None:
     assert len(script.ranges) == len(PAUSES) + 2
     assert waited == [PAUSES[0], *PAUSES]
     assert (store / f"{SHA256}.part").read_bytes() == BODY[: (store / f"{SHA256}.part").stat().st_size]
+
+
+def test_headers_that_never_end_are_a_broken_connection(
+    script: Script, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script.words = ["slow"] * (len(PAUSES) + 1)
+    with monkeypatch.context() as patch, pytest.raises(FetchError, match="cannot be downloaded: .*timed out"):
+        patch.setattr(archive_download, "HEADERS", 0.2)
+        get(script, store)
+    assert get(script, store).read_bytes() == BODY
 
 
 @pytest.mark.parametrize("status", ["401", "403", "404", "410"])

@@ -314,14 +314,14 @@ def test_a_name_that_no_image_has_is_unusable_and_one_of_two_lists_refused(inspe
         collected(given, inspect)
     with Path("set/ImageSets/Segmentation/val.txt").open("a") as file:
         file.write("2007_a\n")
-    with pytest.raises(SourceError, match="'2007_a' stands in the lists of train and val"):
+    with pytest.raises(SourceError, match="'2007_a' is in the lists of train and val"):
         collected(given, inspect)
 
 
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"images": {"all": "train", "val": "val"}}, "`all` stands alone"),
+        ({"images": {"all": "train", "val": "val"}}, "`all` goes with no other"),
         ({"masks": {"train": "trainannot"}}, r"images names \['test', 'train', 'val'\], and masks \['train'\]"),
         ({"lists": {"train": "train.txt"}}, "there are lists, and images names"),
         ({"masks": {"all": "trainanot"}}, "Did you mean 'trainannot'.*data.source.masks.all"),

@@ -13,12 +13,13 @@ from filelock import FileLock
 
 from meltpoint.data.listing import locate
 from meltpoint.errors import UserError
-from meltpoint.http import TRANSIENT
+from meltpoint.http import TRANSIENT, TimedAdapter, deadline
 from meltpoint.progress import say, track
 
 CHUNK = 1_000_000  # bytes
 TIMEOUT = (10.0, 60.0)  # seconds to connect, seconds of silence
-PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)  # seconds after each attempt in a row that brought nothing
+HEADERS = 120.0  # seconds from a request to the last header of its answer
+PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)  # seconds after each attempt in a row that got no bytes
 
 
 class FetchError(UserError, RuntimeError):
@@ -110,7 +111,11 @@ def _attempt(location: str, part: Path, max_bytes: int) -> None:
     start = _size(part)
     # Without `identity` a server may compress on the way, and then offsets are those of other bytes.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
-    with requests.get(location, headers=headers, stream=True, timeout=TIMEOUT) as response:
+    with requests.Session() as session, deadline(HEADERS):
+        session.mount("http://", TimedAdapter())
+        session.mount("https://", TimedAdapter())
+        answer = session.get(location, headers=headers, stream=True, timeout=TIMEOUT)
+    with answer as response:
         if response.status_code == requests.codes.requested_range_not_satisfiable and start:
             if response.headers.get("Content-Range", "").rpartition("/")[2] == str(start):
                 return  # all of it was there already

@@ -24,7 +24,7 @@ DEEP = 8  # folders, each the only thing in the one above, that are stepped thro
 
 @dataclass
 class Held:
-    """What lies in the folders of one class: whether pictures do, and the folders there."""
+    """What is in the folders of one class: whether there are pictures, and which folders."""
 
     pictures: bool = False
     folders: dict[str, str] = field(default_factory=dict)  # as a message shows them, by their name without capitals
@@ -54,9 +54,9 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def find_class_warning(root: Path, folders: Iterable[str]) -> str | None:
-    """Why folders taken for classes most likely are not classes; None where nothing speaks against them.
+    """Why folders taken for classes most likely are not classes; None if there is no sign of it.
 
-    Folders that hold a single one are stepped through first. Three things speak against classes. Most of them hold no
+    A folder that holds only one folder is replaced by that one first. There are three signs. Most of them hold no
     picture and mostly the same folders, two at least (a class may be parted into folders). Or one holds no picture and
     mostly folders with the names of the classes. Or their names differ in a word for a split, as `seg_train` and
     `seg_test`.

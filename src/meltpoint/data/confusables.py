@@ -1,4 +1,4 @@
-"""Names that look the same to a person and differ to a program: capitals, blanks, accents, dashes, twin letters."""
+"""Names that look the same to a person and differ to a program: capitals, blanks, accents, dashes, similar letters."""
 
 import re
 import unicodedata
@@ -9,7 +9,7 @@ TWINS = str.maketrans(
     "АВЕЅІЈКМНОРСТХаеѕіјорсухԁΑΒΕΖΗΙΚΜΝΟΡΤΥΧοа",
     "ABESIJKMHOPCTXaesijopcyxdABEZHIKMNOPTYXoa",
 )
-# Signs that stand for one on a keyboard: dashes (and the minus), quotes and primes of one and of two strokes.
+# Signs that people write as one of the keyboard: dashes (and the minus), quotes and primes of one and of two strokes.
 SIGNS = {
     **dict.fromkeys("‐‑‒–—―⁃−﹘﹣－˗", "-"),
     **dict.fromkeys("‘’‚‛ʹʻʼʽˈˊˋʾʿ′‵´`＇ꞌ", "'"),

@@ -48,7 +48,7 @@ def closing_sentence(report: dict[str, Any]) -> str:
     for note in report["notes"]:
         say(f"Note: {note}")
     if alike := report["differ_in_capitals"]:
-        say(f"Note: names differ in capitals alone, and collide on macOS and Windows: {alike[:3]}")
+        say(f"Note: names differ only in capitals, and are the same file on macOS and Windows: {alike[:3]}")
     if published := report["published"]:
         by_class = published["by_class"]
         bare = [name for name, one in by_class.items() if not one["images"]]

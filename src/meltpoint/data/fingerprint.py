@@ -46,7 +46,7 @@ class Fingerprint:
 
     @property
     def files(self) -> dict[Path, Any]:
-        """What stands in each file that the stage writes below data/."""
+        """The content of each file that the stage writes below data/."""
         encoders = {ENCODERS / f"{name}.json": own for name, own in self.encoders.items()}
         return {FINGERPRINT: self.parts, **encoders}
 
@@ -67,7 +67,7 @@ class Fingerprint:
 def fingerprint(data: Data, weights: Mapping[str, Weights], taps: Mapping[str, list[Any]]) -> Fingerprint:
     """Look at each file that `download` reads: of folders at every one below, of tables at those that they name.
 
-    And at the files of `weights`, by encoder. What lies at a URL has no entry: params.yaml has its sha256.
+    And at the files of `weights`, by encoder. What is at a URL has no entry: params.yaml has its sha256.
     `taps` are only written down: what each encoder has to give, as JSON can hold it.
 
     Raises:

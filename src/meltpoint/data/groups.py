@@ -28,7 +28,7 @@ def name_groups(samples: pd.DataFrame, numbers: NDArray[np.int64]) -> pd.Series:
     """A name for each row's group, in any order of rows; no two groups share one.
 
     It is the first of the names that its rows have in `group`. A group without one is called `image:` and the first of
-    its paths. A declared name that begins with `image:` or `group:` itself is told apart by a `group:` before it.
+    its paths. A declared name that begins with `image:` or `group:` itself gets a `group:` before it.
     """
     frame = pd.DataFrame({"number": numbers, "group": samples["group"].array, "path": samples["path"].array})
     first = frame.groupby("number")[["group", "path"]].min()

@@ -30,7 +30,7 @@ def build_labels(
     """The label columns of raw text columns, row by row, as pandas strings; missing where the cell is.
 
     `rows` is indexed by path, which messages name. Numbers are compared to six digits, so that 0.3333333 is a third. A
-    label may be made of another that stands anywhere in `labels`, which gives the order of the columns. A label of
+    label may be made of another one anywhere in `labels`, which gives the order of the columns. A label of
     masks has their paths in its cells, as no mask is open yet. `nan` is missing, but not where it is listed as a class,
     nor in the columns of `rows` that `stated` names, whose cells are names of folders.
 

@@ -129,7 +129,7 @@ def nearest_file(path: Path) -> Path | None:
 
 
 def tail_in(folder: Path, path: str) -> tuple[str, str] | None:
-    """The longest end of a path that is a file in `folder`, and what stands before it; None if none is.
+    """The longest end of a path that is a file in `folder`, and what comes before it; None if none is.
 
     So a message can help with paths that start at another folder, or were written on another machine.
     """

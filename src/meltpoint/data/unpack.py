@@ -42,7 +42,7 @@ def unpack(archive: Path, folder: Path, max_members: int, max_bytes: int) -> Pat
     Raises:
         ArchiveError: it is neither zip nor tar, is damaged, has more members or unpacked bytes than allowed, or has a
             member that is absolute, leaves its folder, is a link or a device, is there twice, or is encrypted. Nothing
-            is written then; a member of another size than it declared is met while writing, and what was written is
+            is written then; a member of another size than declared is found while writing, and what was written is
             removed.
     """
     with _damage_as_error(archive), open_members(archive) as opened:
@@ -61,7 +61,7 @@ def unpack(archive: Path, folder: Path, max_members: int, max_bytes: int) -> Pat
 
 
 def _checked(members: Iterable[Member], max_members: int, max_bytes: int, packed: int) -> dict[PurePosixPath, Member]:
-    """All members by their place, checked one by one, so that a bomb is met before its end is read."""
+    """All members by their place, checked one by one, so that a bomb is found before its end is read."""
     found: dict[PurePosixPath, Member] = {}
     folders: set[PurePosixPath] = set()
     total = 0

@@ -51,7 +51,7 @@ def draw_pairs(
 ) -> None:
     """Draw pairs of duplicates side by side, the second turned to match the first, from the surest to the least sure.
 
-    `pairs` are positions in `samples`; `read` gives the bytes of what stands in their column `path`; `parted` says of
+    `pairs` are positions in `samples`; `read` gives the bytes of a path in their column `path`; `parted` says of
     each pair whether a plain random split would put one into train and the other elsewhere.
     """
     order = sorted(range(len(pairs)), key=lambda place: (not pairs[place].exact, -pairs[place].correlation))

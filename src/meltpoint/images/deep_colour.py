@@ -76,7 +76,7 @@ def deep_grey(image: Image.Image) -> DeepPixels | None:
 
 
 def to_eight_bits(deep: DeepPixels, depths: Depths) -> Pixels:
-    """A picture as uint8 (H, W, 3), on white where it is not opaque; what lies beyond its scale is clipped.
+    """A picture as uint8 (H, W, 3), on white where it is not opaque; values outside of its scale are clipped.
 
     Without a scale for its kind it is 0 to 65535 for whole numbers, 0 to the first of 1, 255 and 65535 for fractions,
     and from the least to the largest value where that does not hold them.

@@ -52,7 +52,7 @@ def read_dicom(file: BinaryIO, check: Callable[[tuple[int, int]], None]) -> Imag
 
 
 def read_size(path: Path) -> tuple[int, int]:
-    """The (width, height) that the header of a DICOM file tells; raises what pydicom does for a damaged one."""
+    """The (width, height) in the header of a DICOM file; raises what pydicom does for a damaged one."""
     from pydicom import dcmread
 
     data = dcmread(path, stop_before_pixels=True)

@@ -47,7 +47,7 @@ KNOWN = (
     Format(0, b"v/1\x01", "OpenEXR", "convert it to a float TIFF"),
     Format(0, b"#?RADIANCE", "Radiance HDR", "convert it to a float TIFF"),
     Format(0, b"SIMPLE  =", "FITS", "convert it to a 16-bit or float TIFF"),
-    Format(0, b"version https://git-lfs.github.com/", "a pointer of Git LFS", "bring the file itself: git lfs pull"),
+    Format(0, b"version https://git-lfs.github.com/", "a pointer of Git LFS", "get the file itself: git lfs pull"),
     Format(0, b"\x93NUMPY", "a NumPy array", "save it as PNG or TIFF"),
     Format(0, b"FUJIFILMCCD-RAW", "raw of a Fujifilm camera", RAW),
     Format(0, b"IIRO", "raw of an Olympus camera", RAW),

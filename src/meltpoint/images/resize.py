@@ -21,14 +21,14 @@ INTERPOLATIONS = {
 def resize(image: Pixels, images: Images) -> Pixels:
     """A uint8 (H, W, 3) picture as uint8 (S, S, 3), S being `images.side`.
 
-    `squash` changes the aspect ratio, `crop` brings the short side to S and keeps the centre of the long one,
-    `letterbox` brings the long side to S and puts black bars beside the short one.
+    `squash` changes the aspect ratio, `crop` scales the short side to S and keeps the centre of the long one,
+    `letterbox` scales the long side to S and puts black bars beside the short one.
     """
     return move(image, images, images.interpolation, 0)
 
 
 def move(image: Pixels, images: Images, interpolation: Interpolation, bars: int) -> Pixels:
-    """A picture of any number of channels, or a mask (H, W), as `resize` brings it to S; `bars` fills letterboxes."""
+    """A picture of any number of channels, or a mask (H, W), as `resize` makes it S x S; `bars` fills letterboxes."""
     size, way = images.side, INTERPOLATIONS[interpolation]
     height, width = image.shape[:2]
     match images.resize:

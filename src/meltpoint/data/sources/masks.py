@@ -41,7 +41,7 @@ def read(source: MasksSource, work: Path) -> Listing:  # noqa: ARG001  (every so
     kinds.
 
     Raises:
-        SourceError: a folder or a list is missing, they do not fit together, a name stands for two images or in two
+        SourceError: a folder or a list is missing, they do not fit together, a name is that of two images or in two
             lists, or no image has a mask.
     """
     _check_parts(source)
@@ -79,7 +79,7 @@ def _check_parts(source: MasksSource) -> None:
     images, masks = set(source.images), set(source.masks)
     flaw = None
     if "all" in images and len(images) > 1:
-        flaw = f"images names {sorted(images)}, and `all` stands alone"
+        flaw = f"images names {sorted(images)}, and `all` goes with no other"
     elif masks not in ({"all"}, images):
         flaw = f"images names {sorted(images)}, and masks {sorted(masks)}"
     elif source.lists is not None and images != {"all"}:
@@ -143,7 +143,7 @@ def _listed(source: MasksSource, images: list[_Image]) -> tuple[list[_Image], li
                 absent.append(Skipped(printable(line), f"in the list of {split}, and no such image"))
             elif splits.setdefault(name, split) != split:
                 raise SourceError(
-                    f"data.source.lists: {name!r} stands in the lists of {splits[name]} and {split}. An image belongs"
+                    f"data.source.lists: {name!r} is in the lists of {splits[name]} and {split}. An image belongs"
                     " to one split. Take it out of one of the lists."
                 )
     return [replace(known[name], split=split) for name, split in splits.items()], absent
