@@ -266,6 +266,13 @@ def tracked(house: House) -> Tracked:
 
 
 @pytest.fixture
+def shared(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One empty store for every clone."""
+    shutil.copy(finished / "mlruns" / "mlflow.db", tmp_path / "shared.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/shared.db")
+
+
+@pytest.fixture
 def cloned(tracked: Tracked, finished: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Tracked]:
     """Make a clone, `dvc pull` with these words from the remote, and go there; its store is empty."""
 

@@ -36,7 +36,7 @@ def test_it_is_a_table(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(["history"])
     titles, first, second = capsys.readouterr().out.splitlines()
     assert titles.split("  ")[0] == "when (UTC)"
-    assert first == "2026-11-21 11:55  champion  -     1   defective/accuracy 0.8794  every floor holds"
+    assert first == "2026-11-21 11:55  -    champion  -     1   defective/accuracy 0.8794  every floor holds"
     assert second.endswith("previous  -     1   -                          version 2 took its place")
     assert titles.index("why") == first.index("every") == second.index("version 2")
 

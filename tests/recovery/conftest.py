@@ -1,1 +1,1 @@
-from finished_pipeline import cloned, finished, house, tracked  # noqa: F401 - fixtures
+from finished_pipeline import cloned, finished, house, shared, tracked  # noqa: F401 - fixtures

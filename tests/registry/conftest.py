@@ -1,1 +1,1 @@
-from finished_pipeline import finished, house  # noqa: F401 - fixtures
+from finished_pipeline import finished, house, shared  # noqa: F401 - fixtures

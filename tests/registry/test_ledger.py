@@ -28,7 +28,7 @@ def test_a_line_says_everything(tmp_path: Path) -> None:
     assert line == {
         "model": "shapes", "alias": "champion", "from": "1", "to": "2", "version": "2", "why": "because",
         "metric": "shape/accuracy", "value": 0.9, "data": "d", "git": "g", "key": "k", "strategy": "frozen",
-        "trained": "t", "anchor": None, "aliases": {}, "act": "a",
+        "trained": "t", "anchor": None, "aliases": {}, "act": "a", "who": None,
     }  # fmt: skip
 
 
@@ -45,7 +45,9 @@ def test_a_line_of_the_first_ledgers_is_read(tmp_path: Path) -> None:
            "key": "k"}  # fmt: skip
     (tmp_path / LEDGER).write_text(json.dumps(old) + "\n")
     append(tmp_path, change("2"))
-    assert read_ledger(tmp_path)[0].as_row() == old | dict.fromkeys(("strategy", "trained", "aliases", "act", "anchor"))
+    assert read_ledger(tmp_path)[0].as_row() == old | dict.fromkeys(
+        ("strategy", "trained", "aliases", "act", "anchor", "who")
+    )
     assert (tmp_path / LEDGER).read_text().splitlines()[0] == json.dumps(old), "what is written stays as it is"
 
 

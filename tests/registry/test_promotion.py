@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from meltpoint.registry import promotion
-from meltpoint.registry.ledger import VersionFacts, read_ledger
+from meltpoint.registry.ledger import LEDGER, VersionFacts, read_ledger
 from meltpoint.registry.promotion import (
     PLAN_FILE,
     Move,
@@ -23,6 +23,7 @@ from meltpoint.registry.promotion import (
     promotion_lock,
     unfinished,
 )
+from meltpoint.registry.store_history import unwritten_changes
 from meltpoint.registry.versions import KEY
 from meltpoint.tracking.store import Store
 
@@ -41,18 +42,22 @@ class Client:
 
     def __init__(self) -> None:
         self.at, self.keys = dict(BEFORE), {"1": "k1", "2": "k2"}
+        self.tags: dict[str, dict[str, str]] = {"1": {}, "2": {}}
 
     def search_registered_models(self, words: str) -> list[Any]:
         return [SimpleNamespace(aliases=dict(self.at))]
 
     def search_model_versions(self, words: str) -> list[Any]:
-        return [SimpleNamespace(version=version, tags={KEY: key}) for version, key in self.keys.items()]
+        return [SimpleNamespace(version=one, tags={KEY: key, **self.tags[one]}) for one, key in self.keys.items()]
 
     def get_model_version(self, name: str, version: str) -> Any:
         return SimpleNamespace(tags={KEY: self.keys[version]})
 
     def set_registered_model_alias(self, name: str, alias: str, version: str) -> None:
         self.at[alias] = version
+
+    def set_model_version_tag(self, name: str, version: str, key: str, value: str) -> None:
+        self.tags[version][key] = value
 
     def delete_registered_model_alias(self, name: str, alias: str) -> None:
         del self.at[alias]
@@ -112,6 +117,8 @@ def test_an_act_moves_aliases_and_writes_them_down(store: Store) -> None:
     assert len({line.act for line in lines}) == 1
     assert not (store.root / PLAN_FILE).exists()
     assert finish(store) is None
+    (store.root / LEDGER).unlink()
+    assert unwritten_changes(store) == lines, "the store has its own record"
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])

@@ -286,6 +286,32 @@ def test_a_champion_moved_or_deleted_with_its_version_is_told(house: Any, capsys
     assert "MLflow has no such version of that model" in capsys.readouterr().out
 
 
+def test_a_clone_that_is_behind_meets_the_champion_of_the_team(
+    house: Any, shared: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its ledger knows a candidate and a champion of before; nothing of that is restored, and the gate is asked."""
+    house.register()
+    house.train("frozen", 3)
+    house.decide("frozen", "not_enough_evidence")
+    assert house.register().alias == "candidate"
+    shutil.copytree(house.folder, tmp_path / "behind")
+    house.decide("frozen")
+    assert house.register().alias == "champion"
+    behind = type(house)(tmp_path / "behind")
+    monkeypatch.chdir(behind.folder)
+    capsys.readouterr()
+    behind.train("frozen", 4)
+    behind.decide("frozen")
+    sentence = behind.register().sentence
+    said = capsys.readouterr().out
+    assert "champion of shapes is version 2 in MLflow and version 1 in promotions.jsonl: " in said
+    assert "candidate of shapes is nowhere in MLflow and version 2 in promotions.jsonl: " in said
+    assert "meltpoint adopt" in said
+    assert "against the champion's" in sentence
+    assert moves(behind)[2:] == [("champion", "2", "3"), ("previous", "1", "2")]
+    assert aliases(open_store("shapes")) == {"champion": "3", "previous": "2"}
+
+
 def test_what_was_shown_live_is_completed(house: Any) -> None:
     store, state = open_store("shapes"), house.state
     live = open_child(store, state, "frozen", FROZEN_1)

@@ -14,7 +14,7 @@ that flatters the best of them.
   meltpoint history                      every alias of register.name in params.yaml
   meltpoint history --alias champion     one of them
 """
-TITLES = ("when (UTC)", "alias", "from", "to", "metric then", "why")
+TITLES = ("when (UTC)", "who", "alias", "from", "to", "metric then", "why")
 NOBODY = "-"
 
 
@@ -39,7 +39,8 @@ def run(asked: argparse.Namespace) -> None:
     for change in changes_of(root, name, asked.alias):
         facts, when = change.facts, change.when[:16].replace("T", " ")
         then = NOBODY if facts.value is None else f"{facts.metric} {facts.value:.4f}"
-        rows.append((when, change.alias, change.before or NOBODY, change.after or NOBODY, then, change.why))
+        moved = (change.alias, change.before or NOBODY, change.after or NOBODY)
+        rows.append((when, change.who or NOBODY, *moved, then, change.why))
     if rows == [TITLES]:
         which = f" {asked.alias}" if asked.alias else ""
         none = f"No alias{which} of {name} has moved yet: {root / LEDGER} has no line about it. Run: make repro"

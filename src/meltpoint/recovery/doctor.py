@@ -10,10 +10,11 @@ from pathlib import Path
 from meltpoint.errors import UserError
 from meltpoint.recovery.archive import open_archive
 from meltpoint.recovery.rebuild import losses, rebuild, stale_addresses
-from meltpoint.recovery.restore import OURS, ledger_versions, place, restore_aliases, restore_versions, wanted_aliases
+from meltpoint.recovery.restore import ledger_versions, restore_aliases, restore_versions
 from meltpoint.recovery.snapshots import find_snapshots
-from meltpoint.registry.ledger import LEDGER, is_fresh, models_of, read_ledger
-from meltpoint.registry.promotion import PLAN_FILE, finish, promotion_lock, unfinished
+from meltpoint.registry.ledger import LEDGER, changes_of, is_fresh, models_of, place, read_ledger
+from meltpoint.registry.promotion import PLAN_FILE, finish, promotion_lock, restore_deleted_aliases, unfinished
+from meltpoint.registry.store_history import ADOPT, OURS, disagreements, is_shared
 from meltpoint.registry.versions import aliases, is_whole, key_of, versions_of
 from meltpoint.tracking.database import database, is_local, known_schemas, local_artifacts, read_schema
 from meltpoint.tracking.runs import KILLED, PROCESS, RUNNING, close, is_alive, runs_of
@@ -179,23 +180,25 @@ def _restore(store: Store) -> list[str]:
 def _aliases(repository: Repository) -> Iterator[Finding]:
     """Aliases point to where the ledger says."""
     for store in repository.stores():
-        wanted, now = wanted_aliases(repository.root, store.name), aliases(store)
-        if wanted is None:
+        now = aliases(store)
+        if not is_shared(store) and not changes_of(store.root, store.name):
             if now.keys() & set(OURS):
                 what = f"{LEDGER} says nothing of {store.name}, and MLflow has {now}"
                 yield Finding(what, f"git checkout -- {LEDGER}; or, to start anew, delete the aliases in the UI")
             continue
-        for alias, version in wanted.items():
-            if now.get(alias) != version:
-                what = f"{alias} of {store.name} is {place(now.get(alias))} in MLflow and {place(version)} in {LEDGER}"
-                yield Finding(what, REPAIR, partial(_restore_alias, store, alias))
+        for one in disagreements(store):
+            repair = None if one.stays else partial(_restore_alias, store, one.alias)
+            yield Finding(str(one), ADOPT if one.stays else REPAIR, repair)
 
 
 def _restore_alias(store: Store, alias: str) -> list[str]:
     with promotion_lock(store):
-        restore_aliases(store)
-    wanted = (wanted_aliases(store.root, store.name) or {}).get(alias)
-    return [] if aliases(store).get(alias) == wanted else [f"MLflow has no version {wanted}. Run: meltpoint sync"]
+        if is_shared(store):
+            restore_deleted_aliases(store)
+        else:
+            restore_aliases(store)
+    left = [one for one in disagreements(store) if one.alias == alias]
+    return [f"MLflow has no {place(one.named)}. Run: meltpoint sync" for one in left]
 
 
 def _runs(repository: Repository) -> Iterator[Finding]:

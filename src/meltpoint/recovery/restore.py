@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING
 from meltpoint.model.card import read_card
 from meltpoint.recovery.archive import UNREADABLE, Archive, ArchivedModel, first_line
 from meltpoint.registry.holdout_reuse import reuse_of
-from meltpoint.registry.ledger import AliasChange, changes_of
+from meltpoint.registry.ledger import AliasChange, changes_of, place
+from meltpoint.registry.store_history import disagreements
 from meltpoint.registry.versions import (
     CANDIDATE,
     CHAMPION,
     KEY,
-    PREVIOUS,
     REUSE,
     TRAINED,
-    aliases,
     complete_placeholder,
     create_placeholder,
     create_version,
@@ -35,8 +34,6 @@ from meltpoint.tracking.store import Store
 if TYPE_CHECKING:
     from meltpoint.registry.versions import ModelVersion
 
-OURS = (CHAMPION, PREVIOUS, CANDIDATE)
-
 
 def ledger_versions(root: Path, model: str) -> dict[int, AliasChange]:
     """The versions of a registered model that the ledger names: number to the last line that says why it was chosen."""
@@ -49,12 +46,6 @@ def ledger_versions(root: Path, model: str) -> dict[int, AliasChange]:
         ):
             found[int(change.after)] = change
     return found
-
-
-def wanted_aliases(root: Path, model: str) -> dict[str, str | None] | None:
-    """Where the ledger says that each of our aliases points; None if it does not speak of this model at all."""
-    changes = changes_of(root, model)
-    return {**dict.fromkeys(OURS), **{one.alias: one.after for one in changes}} if changes else None
 
 
 def restore_versions(store: Store, archive: Archive) -> list[str]:
@@ -104,16 +95,18 @@ def restore_files(store: Store, version: "ModelVersion", archive: Archive) -> li
 
 def restore_aliases(store: Store) -> list[str]:
     """Let our aliases point to where the ledger says; what moved, in a sentence each."""
-    wanted, moved = wanted_aliases(store.root, store.name) or {}, []
-    now, there = aliases(store), versions_of(store)
-    for alias, version in wanted.items():
-        if now.get(alias) == version or (version is not None and int(version) not in there):
+    there, moved = versions_of(store), []
+    if not changes_of(store.root, store.name):
+        return []
+    for one in disagreements(store):
+        alias, version = one.alias, one.named
+        if version is not None and int(version) not in there:
             continue
         if version is None:
             store.client.delete_registered_model_alias(store.name, alias)
         else:
             store.client.set_registered_model_alias(store.name, alias, version)
-        moved.append(f"{alias} of {store.name} points to {place(version)} again, not to {place(now.get(alias))}")
+        moved.append(f"{alias} of {store.name} points to {place(version)} again, not to {place(one.found)}")
     return moved
 
 
@@ -163,11 +156,6 @@ def _ledger_tags(entry: AliasChange | None) -> dict[str, str]:
     tags = {"git": facts.git, "data": facts.data, "gate": entry.why}
     score = {f"test {facts.metric}": "n/a" if facts.value is None else f"{facts.value:.4f}"} if facts.metric else {}
     return {key: str(value) for key, value in tags.items() if value} | score
-
-
-def place(version: str | None) -> str:
-    """Where an alias points, in words."""
-    return "nowhere" if version is None else f"version {version}"
 
 
 def _lost(store: Store, number: int) -> str:

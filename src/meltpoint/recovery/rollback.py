@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from meltpoint.errors import UserError
 from meltpoint.progress import say
 from meltpoint.registry.golden_answers import check_golden_answers
-from meltpoint.registry.ledger import VersionFacts, changes_of
+from meltpoint.registry.ledger import VersionFacts
 from meltpoint.registry.promotion import champion_moves, promote, promotion_lock, restore_deleted_aliases
+from meltpoint.registry.store_history import known_changes
 from meltpoint.registry.version_files import fetch, fingerprint
 from meltpoint.registry.versions import CHAMPION, PREVIOUS, aliases, identified
 from meltpoint.tracking.pipeline_state import git_revision
@@ -34,7 +35,7 @@ def rollback(store: Store, to: str | None, why: str | None) -> str:
         seen = aliases(store)
         champion, target = seen.get(CHAMPION), _choose(store, seen, to)
         say(f"loading version {target} of {store.name} and comparing it with the predictions stored with it")
-        changes = changes_of(store.root, store.name, CHAMPION)
+        changes = known_changes(store, CHAMPION)
         then = [change.facts for change in changes if change.after == target]  # it is not scored today
         metric, value = (then[-1].metric, then[-1].value) if then else ("", None)
         data = store.client.get_model_version(store.name, target).tags.get("data", "")
@@ -57,7 +58,7 @@ def rollback(store: Store, to: str | None, why: str | None) -> str:
 def _choose(store: Store, seen: Mapping[str, str], to: str | None) -> str:
     """The version to go back to: one that has been champion, and is not now."""
     champion = seen.get(CHAMPION)
-    former = [change.after for change in changes_of(store.root, store.name, CHAMPION) if change.after]
+    former = [change.after for change in known_changes(store, CHAMPION) if change.after]
     earlier = [version for version in dict.fromkeys([*former, seen.get(PREVIOUS)]) if version not in (None, champion)]
     if not earlier:
         raise RollbackError(

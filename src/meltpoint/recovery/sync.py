@@ -8,7 +8,8 @@ from meltpoint.progress import track
 from meltpoint.recovery.archive import UNREADABLE, Archive, ArchivedPipeline, first_line, open_archive
 from meltpoint.recovery.restore import restore_aliases, restore_versions
 from meltpoint.registry.ledger import BEGIN, is_fresh, models_of
-from meltpoint.registry.promotion import promotion_lock
+from meltpoint.registry.promotion import promotion_lock, restore_deleted_aliases
+from meltpoint.registry.store_history import is_shared, record
 from meltpoint.registry.versions import CHAMPION, aliases, versions_of
 from meltpoint.tracking.log_runs import log_decision, log_strategy
 from meltpoint.tracking.mlflow_errors import StoreError
@@ -43,6 +44,8 @@ class Synced:
 def sync(root: Path, uri: str | None = None) -> tuple[list[Synced], list[str]]:
     """Show every finished pipeline of the repository at `root`, its versions and aliases; again adds nothing.
 
+    On a store that other clones may use an alias that points elsewhere than in the ledger stays where it is.
+
     What could not be written is returned too, in a sentence each. `uri` is another store than that of the repository.
 
     Raises:
@@ -70,7 +73,11 @@ def _sync_model(store: Store, archive: Archive, problems: list[str]) -> Synced:
         runs, versions = len(runs_of(store)), len(versions_of(store))
         problems += _log(store, [pipeline for pipeline in archive.pipelines if pipeline.state.name == store.name])
         problems += restore_versions(store, archive)
-        restore_aliases(store)
+        if is_shared(store) and versions:  # other clones may have moved its aliases
+            problems += restore_deleted_aliases(store)
+        else:
+            restore_aliases(store)
+        record(store)
         shown, there = len(runs_of(store)), len(versions_of(store))
         champion = aliases(store).get(CHAMPION)
         return Synced(store.name, shown, shown - runs, there, there - versions, champion)

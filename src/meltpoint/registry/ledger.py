@@ -57,6 +57,7 @@ class AliasChange:
     aliases: Mapping[str, str] | None = None  # of the registered model after this change, alias to version
     act: str | None = None  # shared by the changes that were made together
     when: str = field(default_factory=utc_now)
+    who: str | None = None  # the user that moved it; older ledgers do not say
 
     def as_row(self) -> Row:
         """The line of the ledger as a JSON object."""
@@ -65,7 +66,7 @@ class AliasChange:
         return {
             "when": self.when, "from": self.before, "to": self.after, "version": self.after or self.before,
             "model": self.model, "alias": self.alias, "why": self.why, **facts, "aliases": self.aliases,
-            "act": self.act, "anchor": anchor,
+            "act": self.act, "anchor": anchor, "who": self.who,
         }  # fmt: skip
 
     @classmethod
@@ -78,7 +79,7 @@ class AliasChange:
         first, later = ("metric", "value", "data", "git", "key"), ("strategy", "trained", "anchor")
         facts = VersionFacts(**{name: row[name] for name in first} | {name: row.get(name) for name in later})
         moved = (row["model"], row["alias"], row["from"], row["to"], row["why"])
-        return cls(*moved, facts, row.get("aliases"), row.get("act"), row["when"])
+        return cls(*moved, facts, row.get("aliases"), row.get("act"), row["when"], row.get("who"))
 
 
 def append(root: Path, changes: Sequence[AliasChange]) -> None:
@@ -95,12 +96,12 @@ def append(root: Path, changes: Sequence[AliasChange]) -> None:
 
 
 def read_ledger(root: Path) -> list[AliasChange]:
-    """All changes, oldest first; none without a ledger.
+    """All changes, oldest first, wherever a merge of two ledgers put them; none without a ledger.
 
     Raises:
         LedgerError: a line is not a JSON object, or lacks something.
     """
-    return read_lines(root / LEDGER, AliasChange.of_row)
+    return sorted(read_lines(root / LEDGER, AliasChange.of_row), key=lambda change: change.when)
 
 
 def read_lines(path: Path, build: Callable[[Row], Line]) -> list[Line]:
@@ -151,3 +152,8 @@ def latest_change(root: Path, model: str, alias: str) -> AliasChange | None:
 def is_fresh(root: Path) -> bool:
     """Whether no run has left a trace in the working tree of the repository at `root`, as after `git clone`."""
     return not any((root / name).exists() for name in TRACES)
+
+
+def place(version: str | None) -> str:
+    """Where an alias points, in words."""
+    return "nowhere" if version is None else f"version {version}"

@@ -16,10 +16,12 @@ from filelock import FileLock, Timeout
 from meltpoint.errors import UserError
 from meltpoint.files import read_json, write_json
 from meltpoint.progress import say
-from meltpoint.registry.ledger import LEDGER, AliasChange, VersionFacts, append, latest_change, read_ledger
-from meltpoint.registry.versions import CANDIDATE, CHAMPION, KEY, PREVIOUS, aliases, identified
+from meltpoint.registry.ledger import LEDGER, AliasChange, VersionFacts, append, place, read_ledger, utc_now
+from meltpoint.registry.store_history import ADOPT, disagreements, known_changes, record, unwritten_changes
+from meltpoint.registry.versions import CANDIDATE, CHAMPION, PREVIOUS, aliases, identified, key_of
 from meltpoint.tracking.database import database, database_uri, lock_path
 from meltpoint.tracking.mlflow_errors import StoreError
+from meltpoint.tracking.pipeline_state import git_revision, user_name
 from meltpoint.tracking.store import Store
 
 PLAN_FILE = Path(".checkpoints/promotion.json")
@@ -75,7 +77,8 @@ def promote(store: Store, seen: Mapping[str, str], moves: Iterable[Move]) -> Non
     Raises:
         PromotionError: the aliases have changed since, or a step failed. Nothing moved, or the next command goes on.
     """
-    act, after, lines = uuid.uuid4().hex[:12], dict(seen), []
+    when = max([utc_now(), *(change.when for change in known_changes(store))])  # a clock may go back, the order stays
+    act, after, lines, who = uuid.uuid4().hex[:12], dict(seen), [], user_name(store.root)
     for move in moves:
         before = after.get(move.alias)
         if before == move.version:
@@ -83,7 +86,7 @@ def promote(store: Store, seen: Mapping[str, str], moves: Iterable[Move]) -> Non
         after = {alias: version for alias, version in after.items() if alias != move.alias}
         after |= {move.alias: move.version} if move.version else {}
         moved = (store.name, move.alias, before, move.version, move.why)
-        lines.append(AliasChange(*moved, move.facts, aliases=after, act=act))
+        lines.append(AliasChange(*moved, move.facts, aliases=after, act=act, when=when, who=who))
     if not lines:
         return
     keys = {line.after: line.facts.key for line in lines if line.after}
@@ -119,28 +122,44 @@ def restore_deleted_aliases(store: Store) -> list[str]:
     An alias that was deleted is no decision, and its version is known. One that was moved to another version stays
     there, as the ledger of another clone may explain it; that is reported.
     """
-    now, messages = aliases(store), list[str]()
-    for alias in (CHAMPION, PREVIOUS, CANDIDATE):
-        line, found = latest_change(store.root, store.name, alias), now.get(alias)
-        if line is None or found == line.after:
-            continue
-        where = f"version {line.after}" if line.after else "nowhere"
-        if found is not None:
-            messages.append(
-                f"{alias} of {store.name} is version {found} in MLflow and {where} in {LEDGER}: something else "
-                "moved it. It stays there; to move it back: meltpoint doctor --repair"
-            )
-        elif _fits(store, line.after, line.facts.key):
-            store.client.set_registered_model_alias(store.name, alias, str(line.after))
-            messages.append(
-                f"{alias} of {store.name} had been deleted in MLflow; it is restored: {where}, as in {LEDGER}"
-            )
+    messages = []
+    for one in disagreements(store):
+        if one.stays:
+            messages.append(f"{one}. It stays there. To end the disagreement: {ADOPT}")
+        elif one.found is not None:
+            messages.append(f"{one}: something else moved it. It stays; to move it back: meltpoint doctor --repair")
         else:
-            messages.append(
-                f"{alias} of {store.name} is {where} in {LEDGER}, and MLflow has no such version of that model. To "
-                "write it again: meltpoint sync"
-            )
+            line = known_changes(store, one.alias)[-1]
+            where = f"{place(line.after)}, as in {LEDGER}"
+            if _fits(store, line.after, line.facts.key):
+                store.client.set_registered_model_alias(store.name, one.alias, str(line.after))
+                messages.append(f"{one.alias} of {store.name} had been deleted in MLflow; it is restored: {where}")
+            else:
+                messages.append(
+                    f"{one.alias} of {store.name} is {where}, and MLflow has no such version of that model. To write "
+                    "it again: meltpoint sync"
+                )
     return messages
+
+
+def adopt(store: Store) -> list[AliasChange]:
+    """Write into the ledger what the store knows and the ledger does not; the lines that were written. No alias moves.
+
+    Raises:
+        LedgerError: the ledger, or the record of the store, cannot be read.
+    """
+    with promotion_lock(store):
+        written = unwritten_changes(store)
+        append(store.root, written)
+        act, now = uuid.uuid4().hex[:12], aliases(store)
+        why = "found so in MLflow, which does not say who moved it"
+        for one in disagreements(store):
+            facts = VersionFacts("", None, "", git_revision(store.root), "")
+            facts = identified(facts, store, str(one.found or one.named)) if one.found else facts
+            written.append(AliasChange(store.name, one.alias, one.named, one.found, why, facts, aliases=now, act=act))
+        append(store.root, written)
+        record(store)
+    return written
 
 
 def unfinished(root: Path) -> str | None:
@@ -195,7 +214,8 @@ def _complete(store: Store) -> str | None:
     ]
     gone = [version for version, key in plan.keys.items() if not _fits(store, version, key)]
     with _failures_as_ours(store, "It stays begun; run the same again"):
-        if written:  # the last step but one: all that is left is to forget it
+        if written:
+            record(store)
             _forget(root)
         elif moved or gone:
             own = {alias for alias in before.keys() | after.keys() if now.get(alias) == after.get(alias)}
@@ -214,6 +234,7 @@ def _carry_out(store: Store, plan: Plan) -> None:
     """Every step of a promotion; those that are done already change nothing."""
     _point(store, plan.before.keys() | plan.after.keys(), plan.after)
     append(store.root, plan.lines)
+    record(store)
     _forget(store.root)
 
 
@@ -237,7 +258,7 @@ def _fits(store: Store, version: str | None, key: str | None) -> bool:
     if version is None:
         return True
     found = store.client.search_model_versions(f"name = '{store.name}'")
-    return any(str(one.version) == version and key in (None, one.tags.get(KEY)) for one in found)
+    return any(str(one.version) == version and key in (None, key_of(one)) for one in found)
 
 
 def _read(root: Path) -> Plan | None:

@@ -12,9 +12,10 @@ from meltpoint.params.judging import GateRules
 from meltpoint.progress import say, track
 from meltpoint.registry.gate import Verdict, check_age, check_ceilings, check_floors, check_split
 from meltpoint.registry.holdout_reuse import NAMED, Judged, reuse_of, sketch, write_judged
-from meltpoint.registry.ledger import LEDGER, VersionFacts, latest_change, utc_now
+from meltpoint.registry.ledger import LEDGER, VersionFacts, utc_now
 from meltpoint.registry.promotion import Move, champion_moves, promote, promotion_lock, restore_deleted_aliases
 from meltpoint.registry.rescoring import Rescored, rescore
+from meltpoint.registry.store_history import known_changes
 from meltpoint.registry.version_files import VersionError, fetch, fingerprint
 from meltpoint.registry.versions import CANDIDATE, CHAMPION, KEY, REUSE, aliases, create_version, find_version
 from meltpoint.tracking.descriptions import describe_decision
@@ -131,7 +132,7 @@ def _judge(
 ) -> tuple[Verdict, str | None]:
     """What the gate says, the quick questions first; and the best champion so far, should the challenger pass."""
     strategy, settings = challenger.strategy, rules.limits
-    line = latest_change(store.root, store.name, CHAMPION)
+    line = next(reversed(known_changes(store, CHAMPION)), None)
     verdicts = [
         check_split(state.folder, strategy),
         check_floors(challenger.scores, settings.floors),

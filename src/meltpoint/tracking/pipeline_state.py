@@ -1,5 +1,6 @@
 """Which state of the pipeline a run shows: what params.yaml and the data say, named by one digest."""
 
+import getpass
 import hashlib
 import json
 import re
@@ -128,6 +129,14 @@ def git_revision(folder: Path) -> str:
 
 
 _WRITTEN_BY_RUNS = (":!dvc.lock", ":!promotions.jsonl")  # they differ after every run, and change no result
+
+
+def user_name(folder: Path) -> str:
+    """The name of the user: git's in `folder`, else that of the environment."""
+    try:
+        return git(folder, "config", "user.name").strip() or getpass.getuser()
+    except (KeyError, OSError):  # a container may have none
+        return "unknown"
 
 
 def git(folder: Path, *words: str) -> str:

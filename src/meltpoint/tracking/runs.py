@@ -1,6 +1,5 @@
 """The runs of MLflow: one parent for each state of the pipeline, one child for each strategy, found by their tags."""
 
-import getpass
 import os
 import socket
 from collections.abc import Mapping
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from meltpoint.tracking.pipeline_state import PipelineState, git_revision
+from meltpoint.tracking.pipeline_state import PipelineState, git_revision, user_name
 from meltpoint.tracking.store import Store
 
 if TYPE_CHECKING:
@@ -147,17 +146,13 @@ def _search(store: Store, tags: Mapping[str, str]) -> "list[Run]":
 
 def _tags(state: PipelineState) -> dict[str, str]:
     revision, experiment = state.revision or git_revision(state.folder), _experiment(state)
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container may have none
-        user = "unknown"
     return {
         "data": state.data[:12],
         "git": revision,
         "meltpoint.state": state.digest,
         "meltpoint.version": version("meltpoint"),
         PROCESS: own_process(),
-        "mlflow.user": user,
+        "mlflow.user": user_name(state.folder),
         "mlflow.source.type": "LOCAL",
         "mlflow.source.name": "dvc repro",
         "mlflow.source.git.commit": revision.rstrip("+"),
