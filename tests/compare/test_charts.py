@@ -66,7 +66,7 @@ def test_differences_stand_about_zero_and_the_margin() -> None:
     rows = [("a", "test", 0.02, Interval(-0.01, 0.05), "p=0.20"), ("a", "val", 0.03, Interval(0.01, 0.05), "p=0.01")]
     pairs = [*rows, ("b", "test", 0.0, Interval(0.0, 0.0), "p=1.00")]
     placed = place_differences(pairs, {"a": -0.004, "b": 0.0}, "accuracy", 0.01)
-    (first, second), (third,) = (rival.bars for rival in placed.rivals)
+    (first, second), (third,) = placed.rivals.values()
     assert first.low == placed.margin < placed.zero < first.at < first.high <= WIDTH
     assert first.y < second.y < third.y < placed.bottom < placed.height
     assert third.at == placed.zero == third.least

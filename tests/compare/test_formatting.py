@@ -7,7 +7,6 @@ from meltpoint.compare.formatting import (
     counted,
     duration,
     gain_of,
-    gap,
     gap_of,
     percent,
     points,
@@ -26,7 +25,7 @@ def test_shares_and_differences() -> None:
     assert points(0.0384) == "+3.8"
     assert points(-0.0002) == points(0.0002) == "0.0"
     assert spread_of("accuracy", Interval(-0.008, 0.0041)) == "-0.8 to +0.4"
-    assert (gap(0.01), gap(0.005), gap(0.02)) == ("1 point", "0.5 points", "2 points")
+    assert [gap_of("accuracy", gap) for gap in (0.01, 0.005, 0.02)] == ["1 point", "0.5 points", "2 points"]
 
 
 def test_losses_are_no_shares() -> None:

@@ -85,21 +85,13 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Bars:
-    """The differences between the best and one rival."""
-
-    name: str
-    bars: list[Bar]
-
-
-@dataclass(frozen=True)
 class Differences:
     """All differences in points, with the zero line and the margin."""
 
     height: float
     bottom: float
     ticks: list[Tick]
-    rivals: list[Bars]
+    rivals: dict[str, list[Bar]]  # by the name of the other strategy
     zero: float
     margin: float
 
@@ -192,7 +184,7 @@ def place_differences(
     rows = list(pairs)
     bounds = [end for _, _, _, interval, _ in rows for end in (interval.low, interval.high)] + list(least.values())
     x = _fit([*bounds, 0.0, -margin], 10, WIDTH - 10)
-    y, rivals = 0.0, []
+    y, rivals = 0.0, dict[str, list[Bar]]()
     for name in dict.fromkeys(row[0] for row in rows):
         bars: list[Bar] = []
         for _, split, value, interval, known in (row for row in rows if row[0] == name):
@@ -200,7 +192,7 @@ def place_differences(
             text = f"{gain_of(metric, value)} ({spread_of(metric, interval)}), {known}"
             shown = x(least[name]) if split == "test" and name in least else None
             bars.append(Bar(split, text, y, x(value), x(interval.low), x(interval.high), shown))
-        rivals.append(Bars(name, bars))
+        rivals[name] = bars
         y += 18
     share = metric not in LOSSES
     ticks = [

@@ -72,11 +72,6 @@ def points(difference: float) -> str:
     return "0.0" if text in ("+0.0", "-0.0") else text
 
 
-def gap(share: float) -> str:
-    """0.01 as 1 point, 0.005 as 0.5 points."""
-    return f"{100 * share:.3g} point{'' if round(100 * share, 6) == 1 else 's'}"
-
-
 LOSSES = ("log_loss",)  # metrics that are no shares, and whose differences are no points
 
 
@@ -97,7 +92,8 @@ def steps_of(metric: str, difference: float) -> str:
 
 def gap_of(metric: str, margin: float) -> str:
     """The margin: 1 point, or 0.01 of a loss."""
-    return f"{margin:g}" if metric in LOSSES else gap(margin)
+    one = round(100 * margin, 6) == 1
+    return f"{margin:g}" if metric in LOSSES else f"{100 * margin:.3g} point{'' if one else 's'}"
 
 
 def spread_of(metric: str, interval: Interval) -> str:

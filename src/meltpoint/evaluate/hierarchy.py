@@ -51,16 +51,15 @@ class Decoding:
         """Plain numbers; `distances` by edges, as text."""
         distance = self.tree_distance
         return {
-            "levels": {level: _rounded(scores) for level, scores in self.levels.items()},
+            "levels": {
+                level: {name: round(value, 6) for name, value in scores.items()}
+                for level, scores in self.levels.items()
+            },
             "tree_distance": None if distance is None else round(distance, 6),
             "distances": {str(edges): count for edges, count in self.distances.items()},
-            **_rounded(
-                {
-                    "hierarchical_precision": self.precision,
-                    "hierarchical_recall": self.recall,
-                    "hierarchical_f1": self.f1,
-                }
-            ),
+            "hierarchical_precision": round(self.precision, 6),
+            "hierarchical_recall": round(self.recall, 6),
+            "hierarchical_f1": round(self.f1, 6),
         }
 
 
@@ -146,30 +145,21 @@ def leaf_distances(tree: Tree, true: Ints, said: Ints) -> Ints:
 def count_ancestors(tree: Tree, true: Ints, said: Ints, sizes: list[int]) -> tuple[int, int, int]:
     """Classes that are both answered and true, that are answered, and that are true, ancestors counted, over images."""
     hits = answered = there = 0
-    for column in range(len(sizes)):
-        found, wanted = (_with_ancestors(tree, answers, column, sizes) for answers in (said, true))
+    rows = np.arange(len(true))
+    for column, size in enumerate(sizes):
+        found, wanted = (np.zeros((len(rows), size), dtype=np.bool_) for _ in range(2))
+        for member, answers in ((found, said), (wanted, true)):
+            member[rows, answers[:, column]] = True
+            for below in range(column + 1, len(sizes)):
+                above = np.full(sizes[below], -1)  # a class without leaves stands nowhere in the tree
+                above[tree.paths[:, below]] = tree.paths[:, column]
+                ids = above[answers[:, below]]
+                member[rows[ids >= 0], ids[ids >= 0]] = True
         hits += int((found & wanted).sum())
         answered += int(found.sum())
         there += int(wanted.sum())
     return hits, answered, there
 
 
-def _with_ancestors(tree: Tree, answers: Ints, column: int, sizes: list[int]) -> NDArray[np.bool_]:
-    """Which classes (N, C) of a level belong to answers (N, L): its own, and the ancestors of those below."""
-    rows = np.arange(len(answers))
-    member = np.zeros((len(answers), sizes[column]), dtype=np.bool_)
-    member[rows, answers[:, column]] = True
-    for below in range(column + 1, len(sizes)):
-        above = np.full(sizes[below], -1)  # a class without leaves stands nowhere in the tree
-        above[tree.paths[:, below]] = tree.paths[:, column]
-        ids = above[answers[:, below]]
-        member[rows[ids >= 0], ids[ids >= 0]] = True
-    return member
-
-
 def _columns(answers: Mapping[str, Ints]) -> Ints:
     return np.stack(list(answers.values()), axis=1)
-
-
-def _rounded(scores: Mapping[str, float]) -> dict[str, float]:
-    return {name: round(value, 6) for name, value in scores.items()}

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from meltpoint.arrays import Pixels
-from meltpoint.bit_depth import Depths
 from meltpoint.images.decode import ImageError, decode
 from meltpoint.images.deep_colour import is_deep_colour
 from meltpoint.images.resize import resize
@@ -85,7 +84,17 @@ def read_picture(source: Source, card: Card, side: int | None, whole: bool) -> P
     """
     name = str(source) if isinstance(source, str | Path) else None
     try:
-        image = _decode(source, card.max_megapixels, card.depths)
+        match source:
+            case np.ndarray():
+                image = np.repeat(source[..., None], 3, axis=2) if source.ndim == 2 else np.ascontiguousarray(source)
+            case Image.Image():
+                image = decode(_as_file(source, card.max_megapixels), card.max_megapixels, card.depths)
+            case str() if is_address(source):
+                content = _grab(source, most_bytes(card.max_megapixels))
+                image = decode(content, card.max_megapixels, card.depths)
+            case _:
+                path = Path(source) if isinstance(source, str) else source
+                image = decode(path, card.max_megapixels, card.depths)
     except ImageError as error:
         return Picture(name, None, error.reason, (0, 0), None, None)
     height, width = image.shape[:2]
@@ -123,20 +132,6 @@ def _check(source: object) -> None:
                 f"{type(source).__name__} is no picture. Allowed are a path, an http(s) address, the bytes of a file, "
                 "a Pillow image, an array uint8 (H, W, 3) or (H, W), a folder, or a list of these."
             )
-
-
-def _decode(source: Source, max_megapixels: float, depths: Depths) -> Pixels:
-    match source:
-        case np.ndarray():
-            return np.repeat(source[..., None], 3, axis=2) if source.ndim == 2 else np.ascontiguousarray(source)
-        case Image.Image():
-            return decode(_as_file(source, max_megapixels), max_megapixels, depths)
-        case str() if is_address(source):
-            return decode(_grab(source, most_bytes(max_megapixels)), max_megapixels, depths)
-        case str():
-            return decode(Path(source), max_megapixels, depths)
-        case _:
-            return decode(source, max_megapixels, depths)
 
 
 def _as_file(image: Image.Image, max_megapixels: float) -> bytes:

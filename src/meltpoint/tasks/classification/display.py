@@ -10,7 +10,7 @@ from PIL import Image
 from meltpoint.arrays import Pixels
 from meltpoint.model.card import Card, HeadCard
 from meltpoint.predict.fonts import Fonts
-from meltpoint.predict.records import DIGITS, Answer, HeadAnswer
+from meltpoint.predict.records import DIGITS, Answer
 from meltpoint.progress import plain
 from meltpoint.tasks.classification.panel import draw_answer
 
@@ -19,9 +19,14 @@ COMPARED_DIGITS = 8  # of a probability that is compared with a later one
 
 def line(answer: Answer, featured: str) -> str:
     """Levels of a tree from its root on, then other heads; `featured` tells its alternatives too."""
-    path = " > ".join(_say(level, answer.heads[level], level == featured) for level in answer.levels)
-    others = [_say(head, said, head == featured) for head, said in answer.heads.items() if head not in answer.levels]
-    return "; ".join([*([path] if path else []), *others])
+    told: dict[str, str] = {}
+    for head, said in answer.heads.items():
+        doubt = "unknown, perhaps " if said.unknown else ""
+        others = [f"{choice.name} {choice.probability:.1%}" for choice in said.top if choice.label != said.label]
+        rest = f" ({', '.join(others)})" if head == featured and others else ""
+        told[head] = plain(f"{head} {doubt}{said.name} {said.probability:.1%}{rest}")
+    path = " > ".join(told.pop(level) for level in answer.levels)
+    return "; ".join([*([path] if path else []), *told.values()])
 
 
 def describe(answer: Answer) -> dict[str, Any]:
@@ -93,10 +98,3 @@ def flatten(answer: Answer) -> dict[str, float | str]:
         for head, own in answer.heads.items()
         for choice in own.top
     }
-
-
-def _say(head: str, said: HeadAnswer, featured: bool) -> str:
-    doubt = "unknown, perhaps " if said.unknown else ""
-    others = [f"{choice.name} {choice.probability:.1%}" for choice in said.top if choice.label != said.label]
-    rest = f" ({', '.join(others)})" if featured and others else ""
-    return plain(f"{head} {doubt}{said.name} {said.probability:.1%}{rest}")

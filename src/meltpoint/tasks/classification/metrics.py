@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from meltpoint.arrays import Floats, Ints
-from meltpoint.evaluate.curves import Ranking, expected_calibration_error, rank_classes, reliability
+from meltpoint.evaluate.curves import expected_calibration_error, rank_classes, reliability
 from meltpoint.evaluate.hierarchy import judge_tree
 from meltpoint.evaluate.judgement import HeadJudgement, Headline, Judgement, Score, share_of
 from meltpoint.evaluate.predictions import answers_of, codes_of, probabilities_of
@@ -73,11 +73,21 @@ def judge_head(
         "log_loss": float(losses.mean()) if len(true) else None,
         "expected_calibration_error": expected_calibration_error(table) if len(true) else None,
     }
+    hits, occurs, answers = (part.astype(np.float64) for part in (np.diagonal(counts), counts.sum(1), counts.sum(0)))
+    areas = {name: (rank.roc.area, rank.precision_recall.area) for name, rank in rankings.items()}
+    columns = {  # NaN where they are 0/0, as scikit-learn's with `zero_division=nan`
+        "precision": share_of(hits, answers),
+        "recall": share_of(hits, occurs),
+        "f1": share_of(2 * hits, occurs + answers),
+        "support": counts.sum(1),
+        "roc_auc": [areas.get(name, (np.nan, np.nan))[0] for name in card.classes],
+        "average_precision": [areas.get(name, (np.nan, np.nan))[1] for name in card.classes],
+    }
     return HeadJudgement(
         card=card,
         images=len(true),
         scores=scores,
-        by_class=_by_class(counts, card.classes, rankings),
+        by_class=pd.DataFrame(columns, index=pd.Index(card.classes, name="class")),
         confusion=counts,
         reliability=table,
         rankings=rankings,
@@ -100,18 +110,3 @@ def _judge_split(
         parts = true[kept], said[head][kept], probabilities[head][kept], trusted[head][kept]
         judged[head] = judge_head(*parts, card, bins)
     return judged
-
-
-def _by_class(counts: Ints, classes: list[str], rankings: dict[str, Ranking]) -> pd.DataFrame:
-    """Precision, recall and F1 are NaN where they are 0/0, as scikit-learn's with `zero_division=nan`."""
-    hits, true, predicted = (part.astype(np.float64) for part in (np.diagonal(counts), counts.sum(1), counts.sum(0)))
-    areas = {name: (rank.roc.area, rank.precision_recall.area) for name, rank in rankings.items()}
-    columns = {
-        "precision": share_of(hits, predicted),
-        "recall": share_of(hits, true),
-        "f1": share_of(2 * hits, true + predicted),
-        "support": counts.sum(1),
-        "roc_auc": [areas.get(name, (np.nan, np.nan))[0] for name in classes],
-        "average_precision": [areas.get(name, (np.nan, np.nan))[1] for name in classes],
-    }
-    return pd.DataFrame(columns, index=pd.Index(classes, name="class"))

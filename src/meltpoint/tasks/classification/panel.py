@@ -6,7 +6,7 @@ from PIL import Image, ImageDraw
 
 from meltpoint.arrays import Pixels
 from meltpoint.predict.fonts import INK, NARROWEST, PAPER, QUIET, TRACK, Fonts
-from meltpoint.predict.records import Answer, Choice, HeadAnswer
+from meltpoint.predict.records import Answer
 
 # Told apart in every kind of colour blindness, and by their words (Okabe and Ito: Color Universal Design, 2008).
 SURE, LESS, UNSURE = "#0072b2", "#8c959f", "#d55e00"
@@ -27,23 +27,20 @@ class Row:
 def draw_answer(shown: Pixels, answer: Answer, featured: str, letters: Fonts) -> Image.Image:
     """The picture uint8 (H, W, 3), and below it a row for each head; the head `featured` tells its alternatives too."""
     order = [*answer.levels, *(head for head in answer.heads if head not in answer.levels)]
-    rows = [row for head in order for row in _rows(head, answer.heads[head], head == featured, letters)]
+    rows: list[Row] = []
+    for head in order:
+        said = answer.heads[head]
+        colour, remark = (UNSURE, "? unknown") if said.unknown else (SURE, "")
+        name = letters.choose(said.name, said.label)
+        rows.append(Row(letters.choose(head, head), name, remark, said.probability, colour, INK))
+        others = [choice for choice in said.top if choice.label != said.label] if head == featured else []
+        rows += [Row("", letters.choose(one.name, one.label), "", one.probability, LESS, QUIET) for one in others]
     height, width = shown.shape[:2]
     line = round(letters.size * 1.5)
     canvas = Image.new("RGB", (max(width, NARROWEST), height + len(rows) * line + letters.size), PAPER)
     canvas.paste(Image.fromarray(shown), ((canvas.width - width) // 2, 0))
     _draw_rows(ImageDraw.Draw(canvas), rows, letters, canvas.width, height + letters.size // 2, line)
     return canvas
-
-
-def _rows(head: str, said: HeadAnswer, featured: bool, letters: Fonts) -> list[Row]:
-    colour, remark = (UNSURE, "? unknown") if said.unknown else (SURE, "")
-    name = letters.choose(said.name, said.label)
-    rows = [Row(letters.choose(head, head), name, remark, said.probability, colour, INK)]
-    others: list[Choice] = [choice for choice in said.top if choice.label != said.label] if featured else []
-    return rows + [
-        Row("", letters.choose(choice.name, choice.label), "", choice.probability, LESS, QUIET) for choice in others
-    ]
 
 
 def _draw_rows(pen: ImageDraw.ImageDraw, rows: list[Row], letters: Fonts, width: int, top: float, line: int) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -65,12 +65,22 @@ def predict_views(predictor: Predictor, views: "Views", rows: NDArray[np.int64],
             true = np.asarray(truth[some])
             for head, own in ids.items():
                 n_classes = len(predictor.card.classes[head])
-                borders = pool.map(partial(count_borders, n_classes=n_classes), own, true)
-                pairs = count_ids(torch.from_numpy(own).long(), torch.from_numpy(true), n_classes)
-                parts[head].append((pairs.numpy(), np.stack(list(borders))))  # (n, C, C) and (n, 4, C)
+                near = pool.map(partial(count_borders, n_classes=n_classes), own, true)
+                counted = count_ids(torch.from_numpy(own).long(), torch.from_numpy(true), n_classes)
+                parts[head].append((counted.numpy(), np.stack(list(near))))  # (n, C, C) and (n, 4, C)
     table = views.samples.iloc[rows].reset_index(drop=True)[IDENTITY]
-    counted = [_tabulate(head, names, parts[head]) for head, names in predictor.card.classes.items()]
-    return check_counts(pd.concat([table, *counted], axis=1), predictor.card.classes)
+    columns: dict[str, Any] = {}
+    for head, names in predictor.card.classes.items():
+        n_classes = len(names)
+        pairs = np.concatenate([np.empty((0, n_classes, n_classes), np.int64), *(part[0] for part in parts[head])])
+        borders = np.concatenate([np.empty((0, len(BORDERS), n_classes), np.int64), *(part[1] for part in parts[head])])
+        hits = np.diagonal(pairs, axis1=1, axis2=2)
+        for count, pixels in zip(PIXELS, (hits, pairs.sum(1) - hits, pairs.sum(2) - hits), strict=True):
+            columns |= {pixel_column(head, count, name): pixels[:, place] for place, name in enumerate(names)}
+        for row, count in enumerate(BORDERS):
+            columns |= {border_column(head, count, name): borders[:, row, place] for place, name in enumerate(names)}
+        columns[confusion_column(head)] = list(pairs.reshape(-1, n_classes**2))
+    return check_counts(table.join(pd.DataFrame(columns)), predictor.card.classes)
 
 
 def predict_images(predictor: Predictor, sources: Iterable[Source], batch: int) -> pd.DataFrame:
@@ -132,20 +142,6 @@ def _read(predictor: Predictor, views: "Views", rows: NDArray[np.int64], batch: 
     for pixels in read_views(views, rows, fit_batch(predictor, batch)):
         outputs = predictor.outputs(pixels)  # (n, C, S, S): the largest logit is the largest probability
         yield {head: own.argmax(1).to(torch.uint8).cpu().numpy() for head, own in outputs.items()}
-
-
-def _tabulate(head: str, names: list[str], parts: list[tuple[Ints, Ints]]) -> pd.DataFrame:
-    """The columns of one head from what was counted, batch by batch."""
-    n_classes = len(names)
-    pairs = np.concatenate([np.empty((0, n_classes, n_classes), np.int64), *(part[0] for part in parts)])
-    borders = np.concatenate([np.empty((0, len(BORDERS), n_classes), np.int64), *(part[1] for part in parts)])
-    hits = np.diagonal(pairs, axis1=1, axis2=2)
-    pixels = dict(zip(PIXELS, (hits, pairs.sum(1) - hits, pairs.sum(2) - hits), strict=True))
-    columns = {pixel_column(head, count, name): pixels[count][:, place]
-               for count in PIXELS for place, name in enumerate(names)}  # fmt: skip
-    columns |= {border_column(head, count, name): borders[:, row, place]
-                for row, count in enumerate(BORDERS) for place, name in enumerate(names)}  # fmt: skip
-    return pd.DataFrame({**columns, confusion_column(head): list(pairs.reshape(-1, n_classes**2))})
 
 
 def _check_masks(predictor: Predictor, views: "Views") -> Mask:

@@ -1,7 +1,7 @@
 """Pictures under their masks: regions in their colours with names inside, a legend below; and masks as PNG."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import chain
 
 import cv2
@@ -77,8 +77,13 @@ def draw_overlay(shown: Pixels, said: MaskAnswer, letters: Sequence[Fonts]) -> I
     canvas = Image.fromarray(np.asarray(np.where((mask == UNSEEN)[..., None], shown, blended), dtype=np.uint8))
     pen = ImageDraw.Draw(canvas)
     for number, area in enumerate(said.legend):
-        for left, top, region in _regions(mask == number, letters[-1].size):
-            _write_inside(pen, region, (left, top), area, letters)
+        _, labels, stats, _ = cv2.connectedComponentsWithStats((mask == number).astype(np.uint8), connectivity=4)
+        largest = np.argsort(-stats[1:, cv2.CC_STAT_AREA], kind="stable")[:NAMED] + 1
+        for region in largest.tolist():
+            left, top, wide, high, _ = stats[region].tolist()
+            if high >= letters[-1].size:
+                inside = labels[top : top + high, left : left + wide] == region
+                _write_inside(pen, inside, (left, top), area, letters)
     return canvas
 
 
@@ -95,16 +100,6 @@ def find_room(region: NDArray[np.bool_], aspect: float) -> tuple[float, float, f
     row, column = np.unravel_index(int(distance.argmax()), distance.shape)
     x = (float(column) - 0.5) * width / columns
     return x, float(row) - 0.5, max(0.0, 2 * float(distance.max()) - 1)
-
-
-def _regions(mask: NDArray[np.bool_], least: int) -> Iterator[tuple[int, int, NDArray[np.bool_]]]:
-    """The largest connected regions of a class, at least so many pixels high: left, top, and what is in their box."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
-    order = np.argsort(-stats[1:, cv2.CC_STAT_AREA], kind="stable")[:NAMED] + 1
-    for number in order.tolist():
-        left, top, width, height, _ = stats[number].tolist()
-        if height >= least:
-            yield left, top, labels[top : top + height, left : left + width] == number
 
 
 def _write_inside(

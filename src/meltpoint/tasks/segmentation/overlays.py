@@ -83,7 +83,16 @@ def show_images(
 
 def draw_overlays(shown: Sequence[Shown], head: HeadCard, title: str, path: Path) -> None:
     """A row for each image: itself, the truth, the answer, and its errors; the legend names the classes in them."""
-    colours, names = palette_of(head), _legend(shown, head)
+    colours = palette_of(head)
+    seen = {int(code) for own in shown for mask in (own.truth, own.said) for code in np.unique(mask)}
+    names = [
+        Patch(facecolor=tuple(colours[code]), edgecolor=LINE, label=drawn(name))
+        for code, name in enumerate(head.classes)
+        if code in seen
+    ]
+    if IGNORED in seen:
+        names.append(Patch(facecolor="#cdcdcd", edgecolor="#ebebeb", hatch="////", label="ignored"))
+    names.append(Patch(facecolor=ACCENT, edgecolor=LINE, label="wrong"))
     rows, lines = max(1, len(shown)), -(-len(names) // COLUMNS)
     heights = [0.45 + 0.22 * lines, rows * (SIDE + 0.32)]
     with rc_context(STYLE), whole_file(path) as temporary:
@@ -132,17 +141,3 @@ def _stripes(image: Pixels) -> Floats:
     down, across = np.indices(image.shape[:2])
     light = np.where((down + across) // STRIPE % 2, 235.0, 205.0)[..., None]
     return np.asarray(0.25 * image + 0.75 * light)
-
-
-def _legend(shown: Sequence[Shown], head: HeadCard) -> list[Patch]:
-    """The classes that are to be seen, what ignored pixels look like, and wrong ones."""
-    seen = {int(code) for own in shown for mask in (own.truth, own.said) for code in np.unique(mask)}
-    colours = palette_of(head)
-    classes = [
-        Patch(facecolor=tuple(colours[code]), edgecolor=LINE, label=drawn(name))
-        for code, name in enumerate(head.classes)
-        if code in seen
-    ]
-    ignored = [Patch(facecolor="#cdcdcd", edgecolor="#ebebeb", hatch="////", label="ignored")]
-    wrong = Patch(facecolor=ACCENT, edgecolor=LINE, label="wrong")
-    return [*classes, *(ignored if IGNORED in seen else []), wrong]
