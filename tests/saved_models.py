@@ -6,9 +6,11 @@ Besides, a model of masks whose answers are known: it tells the class of each pi
 import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image, ImageColor
@@ -19,6 +21,7 @@ from meltpoint.model.model import Model, build_heads, save_model
 from meltpoint.params.data import Images
 from meltpoint.params.model import Backbone, DenseLinearHead, Head, LinearHead, RandomWeights
 from meltpoint.predict.predictor import Predictor
+from meltpoint.tables import IGNORED
 from meltpoint.tasks.answerer import Answerer, open_answerer
 from meltpoint.tasks.classification.objective import count_outputs
 from meltpoint.tasks.segmentation import answer as masks_of_pixels
@@ -199,6 +202,24 @@ def album(tmp_path: Path) -> Path:
     return folder
 
 
+def make_views(folder: Path, size: int = SIZE, pixels: Any = None, masks: Any = None, masked: bool = False) -> Any:
+    """A store of seven plain views, noise unless `pixels` are given; of masks with void pixels where it is `masked`."""
+    folder.mkdir(exist_ok=True)
+    rng, split = np.random.default_rng(0), ["train", "test", "val", "test", "val", "train", "test"]
+    plain = rng.integers(0, 256, (7, size, size, 3), dtype=np.uint8) if pixels is None else pixels
+    np.save(folder / "plain.npy", plain)
+    samples = pd.DataFrame({"id": range(10, 17), "path": [f"{n}.png" for n in range(7)], "split": split})
+    samples["group"] = pd.array([f"g{n // 2}" for n in range(7)], dtype="string")
+    samples["sick_label"] = pd.array(["yes", None, "no", "yes", "no", "no", "no"], dtype="string")
+    if masked:
+        masks = rng.integers(0, 3, (7, size // 8, size // 8), dtype=np.uint8).repeat(8, 1).repeat(8, 2)
+        masks[:, :3] = IGNORED
+    return SimpleNamespace(
+        samples=samples, size=size, plain=np.load(folder / "plain.npy", mmap_mode="r"), masks=masks,
+        rows=lambda name: np.flatnonzero(samples["split"] == name), classes={"scene": SCENE},
+    )  # fmt: skip
+
+
 class Kit:
     """What tests make cards, models and pictures with."""
 
@@ -212,6 +233,7 @@ class Kit:
     save = staticmethod(save)
     noise = staticmethod(noise)
     png = staticmethod(png)
+    views = staticmethod(make_views)
 
 
 @pytest.fixture(scope="session")

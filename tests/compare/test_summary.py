@@ -46,14 +46,11 @@ def test_what_was_shown_against_one(facts: Facts) -> None:
 
 
 def test_of_several_the_closest_is_named(facts: Facts) -> None:
-    several = replace(facts, test={**facts.test, "other": 0.861}, differences={"cheap": AHEAD, "other": NEAR})
+    differences = {"cheap": AHEAD, "other": NEAR}
+    several = replace(facts, test={**facts.test, "other": 0.861}, differences=differences, test_groups=131)
     said = say_decision(ruling("best"), several)
-    assert "against 86.1% for other (+2.0 points, 95% interval -0.4 to +4.4, 656 test images)" in said
+    assert "against 86.1% for other (+2.0 points, 95% interval -0.4 to +4.4, 656 test images in 131 groups)" in said
     assert "; a loss of 1 point or more against any of the 2 others is ruled out, and it costs 2x the training" in said
-
-
-def test_groups_are_told(facts: Facts) -> None:
-    assert "656 test images in 131 groups);" in say_decision(ruling("best"), replace(facts, test_groups=131))
 
 
 def test_the_only_one(facts: Facts) -> None:
@@ -66,21 +63,21 @@ def test_the_only_one(facts: Facts) -> None:
 def test_not_enough_says_what_leads_on_what_and_what_would_settle_it(facts: Facts) -> None:
     near = replace(facts, differences={"cheap": NEAR})
     assert say_decision(ruling("best", "not_enough_evidence", Needed(330, 2100)), near) == (
-        "Not enough evidence: best leads so far, with the best val (90.1% on 655 images), and on test has 88.1% "
-        "accuracy on defective against 84.3% for cheap (+2.0 points, 95% interval -0.4 to +4.4, 656 test images); "
+        "Not enough evidence: best leads so far: it has the best score on val (90.1% on 655 images), and on test it "
+        "has 88.1% accuracy on defective against 84.3% for cheap (+2.0 points, 95% interval -0.4 to +4.4, 656 test images); "
         "about 1,400 to 8,400 more labelled images, of which test gets 25%, would settle it with a chance of 80%."
     )
     unknown = say_decision(ruling("best", "not_enough_evidence", Needed(330, 330)), replace(near, test_share=None))
     assert unknown.endswith("; about 330 more test images would settle it with a chance of 80%.")
     never = say_decision(ruling("best", "not_enough_evidence"), near)
-    assert never.endswith("; no number of images that anybody could label would tell them apart.")
+    assert never.endswith("; more images than anybody could label would be needed to settle it.")
 
 
 def test_a_metric_that_cannot_decide(facts: Facts) -> None:
-    said = say_decision(ruling("best", "not_enough_evidence", refusal="macro F1 cannot decide, for ..."), facts)
+    said = say_decision(ruling("best", "not_enough_evidence", refusal="macro F1 cannot decide, because ..."), facts)
     assert said == (
-        "Not enough evidence: macro F1 cannot decide, for ...; best leads so far, with the best val (90.1% on 655 "
-        "images)."
+        "Not enough evidence: macro F1 cannot decide, because ...; best leads so far: it has the best score on val "
+        "(90.1% on 655 images)."
     )
 
 

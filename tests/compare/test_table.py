@@ -46,9 +46,9 @@ def test_how_much_the_best_flatters_itself_is_one_number(reports: Any, settings:
     spread = record_of(decision).spread
     differences = [pair.difference for pair in decision.pairs if pair.split == "test" and pair.difference]
     assert 2**0.5 * spread == pytest.approx(np.median([one.standard_error for one in differences]))
-    told = f"would score about {flattery('accuracy', 3, spread)} too well"
+    told = f"would score about {flattery('accuracy', 3, spread)} too high"
     assert told in say_flattered(decision)
-    assert told.removesuffix(" too well") in str(HoldoutReuse(3, 200, "accuracy", spread))
+    assert told.removesuffix(" too high") in str(HoldoutReuse(3, 200, "accuracy", spread))
     alone = compare(type(reports)(reports.folder.parent / "alone").results(one=(0.3, 1.0)), settings)
     assert (record_of(alone).spread, say_flattered(alone)) == (None, "")
 
@@ -73,7 +73,7 @@ def test_a_tree_has_both_ways_of_every_strategy(grown: Any, settings: Compare) -
     write_decision(decision, grown.folder)
     page = (grown.folder / "compare.html").read_text()
     assert "What the tree does" in page
-    assert f"Left alone, the heads of {decision.winner} answer a path of the tree for" in page
+    assert f"Alone, the heads of {decision.winner} give a path of the tree for" in page
 
 
 def test_a_tree_that_no_image_is_labelled_for_is_left_out(grown: Any, predict: Any, settings: Compare) -> None:
@@ -97,10 +97,13 @@ def test_what_val_taught_is_told_beside_what_test_gives(reports: Any, card: Any,
     write_decision(decision, reports.folder)
     page = (reports.folder / "compare.html").read_text()
     assert (
-        "yes is the answer from a probability of 0.312 (one) on, learnt on val for a recall of at least 95% with 95% "
-        "confidence." in page
+        "yes is the answer if its probability is at least 0.312 (one); this threshold was set on val for a recall of "
+        "at least 95% with 95% confidence." in page
     )
-    assert "Answers less sure than 0.432 (one) are “unknown”, learnt on val, so that 90% of the others are" in page
+    assert (
+        "Answers with a confidence below 0.432 (one) are “unknown”; this limit was set on val so that 90% of the other"
+        in page
+    )
     assert '<th scope="col">recall<small>at least 95%</small></th>' in page
     assert '<th scope="col">quadratic kappa</th><th scope="col">steps off</th>' in page
     assert '<th scope="col">answered</th><th scope="col">right if answered<small>at least 90%</small></th>' in page

@@ -1,6 +1,7 @@
 """The rule, by hand; how often it errs is in test_promises.py."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,7 +85,8 @@ def test_a_metric_that_cannot_decide_says_why_and_ships_nothing() -> None:
     ruling = rule(["a", "b"], answers.measure("macro_f1"), "b", costs("a", "b"), SETTINGS)
     assert (ruling.winner, ruling.verdict, ruling.needed) == ("b", "not_enough_evidence", None)
     assert ruling.refusal == (
-        "macro F1 cannot decide, for 1 class has fewer than 6 images or groups: broken (3); accuracy and log loss can"
+        "macro F1 cannot decide, because 1 class has fewer than 6 images or groups: broken (3); accuracy and log "
+        "loss can"
     )
 
 
@@ -101,8 +103,7 @@ def test_an_open_verdict_says_how_many_images_would_settle_it(gained: int, lost:
 def test_the_images_asked_for_settle_it_four_times_of_five() -> None:
     """A gain of 2.29 standard errors is shown by 1.18 times the images; half power would ask for few more."""
     found = measure(100_000, [range(1000), range(1000, 1900)])
-    needed = images_needed(found, [0.05, 0.05], 0.0)
-    assert needed is not None
+    needed: Any = images_needed(found, [0.05, 0.05], 0.0)
     assert needed.low == 1
     assert needed.high == pytest.approx(100_000 * ((1.645 + 0.842) / (2.29 - 0.674)) ** 2 - 100_000, rel=0.15)
 

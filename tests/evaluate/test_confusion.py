@@ -1,4 +1,4 @@
-"""Confusion of many classes: in the order of the tree, the commonest told."""
+"""Confusion of many classes: in the order of the tree, the most frequent ones listed."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from meltpoint.evaluate.confusion import NAMED, TOLD, arrange, commonest, draw_confusion
+from meltpoint.evaluate.confusion import LISTED, NAMED, arrange, commonest, draw_confusion
 from meltpoint.evaluate.judgement import HeadJudgement
 from meltpoint.model.card import TreeCard
 from meltpoint.tables import Classes
@@ -48,7 +48,7 @@ def test_the_commonest_confusions_come_first(judged: dict[str, HeadJudgement]) -
     found = commonest(head)
     counts = [count for _, _, count, _ in found]
     assert counts == sorted(counts, reverse=True)
-    assert 0 < len(found) <= TOLD
+    assert 0 < len(found) <= LISTED
     for true, said, count, share in found:
         row = head.confusion[head.classes.index(true)]
         assert true != said

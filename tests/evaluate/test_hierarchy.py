@@ -9,13 +9,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from meltpoint.evaluate.hierarchy import (
-    count_ancestors,
-    form_paths,
-    judge_decoding,
-    judge_tree,
-    leaf_distances,
-)
+from meltpoint.evaluate.hierarchy import count_ancestors, form_paths, judge_decoding, judge_tree, leaf_distances
 from meltpoint.tables import Classes, answer_column, label_column, probability_columns
 from meltpoint.trees import Tree
 
@@ -94,11 +88,9 @@ def predictions() -> pd.DataFrame:
 
 
 def test_alone_against_together(cards: Any) -> None:
-    found = judge_tree(predictions(), cards(CLASSES), TREE)
+    found: Any = judge_tree(predictions(), cards(CLASSES), TREE)
     assert (found.images, found.left_out) == (3, 1)
     assert found.consistency == pytest.approx(2 / 3)
-    assert found.independent is not None
-    assert found.consistent is not None
     assert found.independent.levels["leaf"]["accuracy"] == pytest.approx(2 / 3), "the last is read as s"
     assert found.independent.distances == {6: 1}
     assert found.independent.precision == pytest.approx((3 + 3 + 2) / (3 + 3 + 5)), "a, a1, and s with b1 and b"
@@ -110,12 +102,11 @@ def test_alone_against_together(cards: Any) -> None:
 
 def test_a_head_alone_answers_by_its_threshold(cards: Any, card: Any) -> None:
     heads = cards(CLASSES) | {"kind": card(CLASSES["kind"], threshold=0.05)}
-    found = judge_tree(predictions(), heads, TREE)
-    assert found.independent is not None
+    found: Any = judge_tree(predictions(), heads, TREE)
     assert found.independent.levels["kind"]["accuracy"] == pytest.approx(1 / 3), "everything is b"
 
 
 def test_nothing_labelled_on_every_level_is_nothing_to_judge(cards: Any) -> None:
-    found = judge_tree(predictions().head(1), cards(CLASSES), TREE)
+    found: Any = judge_tree(predictions().head(1), cards(CLASSES), TREE)
     assert (found.images, found.left_out, found.consistency) == (0, 1, None)
     assert found.metrics["consistent"] is None

@@ -72,7 +72,7 @@ def test_names_that_cannot_be_written_are_told(
 ) -> None:
     monkeypatch.setattr(fonts, "FONTS", ())
     tally = run(yogi, [str(album)], draw=tmp_path / "out", language="zh")[1]
-    assert tally.sentence.endswith("5 names have letters that no font here has (give one by --font)")
+    assert tally.sentence.endswith("5 names have letters that no installed font has (give a font with --font)")
 
 
 def test_all_bad_is_a_tally_too(yogi: Answerer, tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_folder_without_pictures_is_told(yogi: Answerer, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("place", ["", "out", "a/out"])
 def test_drawings_do_not_go_among_the_pictures(yogi: Answerer, album: Path, place: str) -> None:
-    with pytest.raises(BatchError, match="be taken for pictures the next time"):
+    with pytest.raises(BatchError, match="be read as pictures the next time"):
         run(yogi, [str(album)], draw=album / place)
 
 
@@ -152,9 +152,9 @@ def test_masks_need_a_model_that_tells_them_and_pictures(
     (tmp_path / "1.png").write_bytes(kit.png(kit.noise(1)))
     with pytest.raises(BatchError, match="There are no masks to write"):
         run(predictor, [str(tmp_path)], masks=tmp_path.parent / "out")
-    with pytest.raises(BatchError, match="Masks are written of pictures"):
+    with pytest.raises(BatchError, match="Masks are written for pictures"):
         run(painter, [str(tmp_path / "clip.mp4")], masks=tmp_path.parent / "out")
-    with pytest.raises(BatchError, match="elsewhere for --masks"):
+    with pytest.raises(BatchError, match="another folder for --masks"):
         run(painter, [str(tmp_path)], masks=tmp_path / "out")
     with pytest.raises(PredictError, match="Windows are for masks"):
         run(predictor, [str(tmp_path)], window=True)

@@ -2,10 +2,8 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -24,21 +22,6 @@ if TYPE_CHECKING:
 
 SIZE, SPLITS = 32, ("val", "test")
 Made = tuple[Path, Path, "Views"]  # the first model, the others, and views
-
-
-def store(folder: Path, masks: bool) -> "Views":
-    split = ["train", "test", "val", "test", "val", "train", "test"]
-    rng = np.random.default_rng(0)
-    samples = pd.DataFrame({"id": range(10, 17), "path": [f"{n}.png" for n in range(7)], "split": split})
-    samples["group"] = pd.array([f"g{n}" for n in range(7)], dtype="string")
-    samples["sick_label"] = pd.array(["yes", None, "no", "yes", "no", "no", "no"], dtype="string")
-    np.save(folder / "plain.npy", rng.integers(0, 256, (len(split), SIZE, SIZE, 3), dtype=np.uint8))
-    facts = {
-        "samples": samples, "size": SIZE, "plain": np.load(folder / "plain.npy", mmap_mode="r"),
-        "rows": lambda name: np.flatnonzero(samples["split"] == name), "classes": {"scene": ["grass", "water", "rock"]},
-        "masks": rng.integers(0, 3, (len(split), SIZE, SIZE), dtype=np.uint8) if masks else None,
-    }  # fmt: skip
-    return cast("Views", SimpleNamespace(**facts))
 
 
 def shake(folder: Path, first: Path, others: Path, card: Card, part: str) -> None:
@@ -63,7 +46,7 @@ def made(request: pytest.FixtureRequest, tmp_path: Path, kit: "Kit") -> Callable
             own = card(key=f"k{number}", seed=number)
             shake(tmp_path / f"whole-{number}", first, others / str(number), own, part)
         write_index([0, 2, 3, 4], others)
-        return first, others, store(tmp_path, request.param == "scene")
+        return first, others, kit.views(tmp_path, masked=request.param == "scene")
 
     return make
 

@@ -1,7 +1,6 @@
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -22,24 +21,10 @@ from meltpoint.trees import TreeError
 if TYPE_CHECKING:
     from saved_models import Kit
 
-    from meltpoint.images.views import Views
 
 SIZE = 32
 CLASSES = {"sick": ["no", "yes"], "kind": ["x", "y", "z"]}
 SPLITS = ["train", "test", "val", "test", "val", "train", "test"]
-
-
-def store(folder: Path, size: int = SIZE) -> "Views":
-    folder.mkdir()
-    pixels = np.random.default_rng(0).integers(0, 256, (len(SPLITS), size, size, 3), dtype=np.uint8)
-    np.save(folder / "plain.npy", pixels)
-    labels = ["yes", None, "no", "yes", "no", "no", "no"]
-    samples = pd.DataFrame({"id": range(10, 17), "path": [f"{n}.png" for n in range(7)], "split": SPLITS})
-    samples["group"] = pd.array([f"g{n // 2}" for n in range(7)], dtype="string")
-    samples["sick_label"] = pd.array(labels, dtype="string")
-    plain = np.load(folder / "plain.npy", mmap_mode="r")
-    rows = lambda split: np.flatnonzero(samples["split"] == split)  # noqa: E731
-    return cast("Views", SimpleNamespace(samples=samples, size=size, plain=plain, rows=rows))
 
 
 def columns(table: pd.DataFrame) -> list[str]:
@@ -48,9 +33,9 @@ def columns(table: pd.DataFrame) -> list[str]:
 
 @pytest.mark.parametrize("batch", [1, 2, 64])
 def test_views_are_predicted_split_by_split_as_the_saved_model_does(
-    plain_folder: Path, predictor: Answerer, tmp_path: Path, batch: int
+    plain_folder: Path, predictor: Answerer, tmp_path: Path, kit: "Kit", batch: int
 ) -> None:
-    views = store(tmp_path / "views")
+    views = kit.views(tmp_path / "views")
     table = predictor.predict_views(views, ("val", "test"), batch)
     assert table["id"].tolist() == [12, 14, 11, 13, 16]
     assert table["split"].tolist() == ["val", "val", "test", "test", "test"]
@@ -72,20 +57,20 @@ def test_views_are_predicted_split_by_split_as_the_saved_model_does(
     assert table["kind.answer"].tolist() == [CLASSES["kind"][place] for place in table[names].to_numpy().argmax(1)]
 
 
-def test_a_split_without_images_is_an_empty_table(predictor: Answerer, tmp_path: Path) -> None:
-    assert predictor.predict_views(store(tmp_path / "views"), ("nothing",), 4).shape == (0, 4 + 2 + 2 + 5)
+def test_a_split_without_images_is_an_empty_table(predictor: Answerer, tmp_path: Path, kit: "Kit") -> None:
+    assert predictor.predict_views(kit.views(tmp_path / "views"), ("nothing",), 4).shape == (0, 4 + 2 + 2 + 5)
 
 
-def test_views_of_another_size_are_refused(predictor: Answerer, tmp_path: Path) -> None:
+def test_views_of_another_size_are_refused(predictor: Answerer, tmp_path: Path, kit: "Kit") -> None:
     with pytest.raises(PredictError, match="48 pixels wide, and the model takes 32"):
-        predictor.predict_views(store(tmp_path / "views", size=48), ("val",), 4)
+        predictor.predict_views(kit.views(tmp_path / "views", size=48), ("val",), 4)
 
 
 @pytest.mark.parametrize("batch", [1, 3, 64])
 def test_pictures_are_predicted_as_their_views_and_bad_ones_spoil_only_their_row(
     predictor: Answerer, tmp_path: Path, batch: int, kit: "Kit"
 ) -> None:
-    views = store(tmp_path / "views")
+    views = kit.views(tmp_path / "views")
     good = [kit.png(pixels) for pixels in views.plain[views.rows("test")]]
     (tmp_path / "a.png").write_bytes(good[0])
     sources = [tmp_path / "a.png", good[1], b"", tmp_path / "none.png", good[2][:-60], b"text", good[2]]
@@ -153,14 +138,14 @@ def test_parameters_are_those_of_the_saved_model(plain_folder: Path, predictor: 
 def test_a_head_with_where_has_no_label_elsewhere(predictor: Answerer, tmp_path: Path, kit: "Kit") -> None:
     heads = {"kind": kit.head("kind_label", where=Where(label="sick_label", is_in=["yes"]))}
     asked = open_answerer(kit.save(kit.card(heads, CLASSES), tmp_path / "model"))
-    views = store(tmp_path / "views")
+    views = kit.views(tmp_path / "views")
     assert asked.predict_views(views, ("test",), 8)["kind.label"].isna().all()
     views.samples["kind_label"] = pd.array(["x", "x", "x", "y", "x", "x", "z"], dtype="string")
     assert asked.predict_views(views, ("test",), 8)["kind.label"].fillna("-").tolist() == ["-", "y", "-"]
 
 
-def test_answers_of_a_tree_are_paths_and_probabilities_are_raw(yogi: Answerer, tmp_path: Path) -> None:
-    table = yogi.predict_views(store(tmp_path / "views"), ("train", "val", "test"), 4)
+def test_answers_of_a_tree_are_paths_and_probabilities_are_raw(yogi: Answerer, tmp_path: Path, kit: "Kit") -> None:
+    table = yogi.predict_views(kit.views(tmp_path / "views"), ("train", "val", "test"), 4)
     parents = yogi.card.tree.parents  # type: ignore[union-attr]
     assert (table["pose.answer"].map(parents["pose"]) == table["family.answer"]).all()
     assert (table["family.answer"].map(parents["family"]) == table["overall.answer"]).all()

@@ -51,14 +51,13 @@ def next_below(values: Array, value: float) -> float:
 def test_the_threshold_of_a_recall_is_that_of_trying_each(given: Rows, share: float) -> None:
     """The highest whose recall is surely reached, or a lower one without a further false alarm."""
     values, flags = arrays(given)
-    point = choose_threshold(values, flags, Threshold(metric="recall", at_least=share))
+    point: Any = choose_threshold(values, flags, Threshold(metric="recall", at_least=share))
     tried = {float(value): surely(int(flags[values >= value].sum()), int(flags.sum())) for value in values}
     keeping = [value for value, sure in tried.items() if sure >= share]
     if not keeping:
         assert point.value is None
         assert flags.sum() < point.needed
         return
-    assert point.value is not None
     assert flags.sum() >= point.needed
     alarms = (values >= max(keeping)) & ~flags
     wanted = min(value for value in keeping if ((values >= value) & ~flags).sum() == alarms.sum())
@@ -69,14 +68,14 @@ def test_the_threshold_of_a_recall_is_that_of_trying_each(given: Rows, share: fl
 @given(given=rows, share=shares)
 def test_the_purest_begin_where_one_by_one_the_evidence_ends(given: Rows, share: float) -> None:
     values, flags = arrays(given)
-    point, needed = choose_purest(values, flags, share), count_needed(share)
+    point: Any = choose_purest(values, flags, share)
+    needed = count_needed(share)
     starts = 2 if len(given) >= MANY * needed else 1
     ends = [walk(values, flags, share, number, starts) for number in range(1, starts + 1)]
     reached = [end for end in ends if end is not None]
     if not reached:
         assert point.value is None
         return
-    assert point.value is not None
     assert point.value == pytest.approx((min(reached) + next_below(values, min(reached))) / 2, abs=1e-6)
     assert point.reached == pytest.approx(flags[values >= point.value].mean())
 
@@ -169,8 +168,7 @@ def test_a_share_of_right_answers_holds_on_new_images() -> None:
 def test_a_set_covers_new_images() -> None:
     rng, covered = np.random.default_rng(2), []
     for _ in range(ROUNDS):
-        point = choose_set(rng.random(100), 0.9)
-        assert point.value is not None
+        point: Any = choose_set(rng.random(100), 0.9)
         covered.append(1 - point.value)  # of uniform probabilities
     assert np.mean(np.array(covered) < 0.9) <= MISSED
     assert np.mean(covered) < 0.96, "not by taking everything in"
@@ -179,8 +177,7 @@ def test_a_set_covers_new_images() -> None:
 def test_a_little_rounding_tips_no_image() -> None:
     values, flags = np.full(60, 0.9, np.float32), np.ones(60, bool)
     values[:2], flags[0] = [0.3, 0.6], False
-    point = choose_threshold(values, flags, Threshold(metric="recall", at_least=0.95))
-    assert point.value is not None
+    point: Any = choose_threshold(values, flags, Threshold(metric="recall", at_least=0.95))
     assert point.value < np.float32(0.6) - 1e-5
 
 

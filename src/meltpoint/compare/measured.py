@@ -272,11 +272,11 @@ def say_few(images: int, groups: int) -> str | None:
     """Why no metric can decide, as a clause; None if enough images, or groups of them, are there."""
     if groups < images and groups < FEWEST_GROUPS:
         return (
-            f"{images:,} test images in {groups:,} groups are too few groups for any interval; {FEWEST_GROUPS} are the "
-            "least, as the images of a group may fail together"
+            f"{images:,} test images in {groups:,} groups are too few groups for any interval; at least "
+            f"{FEWEST_GROUPS} are needed, because all images of a group may be wrong together"
         )
     if groups < FEWEST_IMAGES:
-        return f"{groups:,} test images are too few for any interval; {FEWEST_IMAGES} are the least"
+        return f"{groups:,} test images are too few for any interval; at least {FEWEST_IMAGES} are needed"
     return None
 
 
@@ -294,6 +294,6 @@ def say_rare(metric: str, shown: Ints, classes: Sequence[str], others: Sequence[
     instead = f"; {' and '.join(others)} can" if others else ""
     what = "class has" if len(rare) == 1 else "classes have"
     return (
-        f"{metric} cannot decide, for {len(rare)} {what} fewer than {FEWEST_OF_A_CLASS} images or groups: {told}{more}"
+        f"{metric} cannot decide, because {len(rare)} {what} fewer than {FEWEST_OF_A_CLASS} images or groups: {told}{more}"
         f"{instead}"
     )

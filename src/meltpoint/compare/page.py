@@ -129,7 +129,7 @@ def _scores_of(decision: Decision, head: str) -> list[tuple[str, str, str]]:
 
 
 def _learnt(decision: Decision, head: str) -> Iterator[str]:
-    """What val taught a head: its threshold, and what it does not answer."""
+    """What was set on val for a head: its threshold, and below which confidence its answer is unknown."""
     found = {row.name: row.metrics["test"][head] for row in decision.rows}
     names = decision.results.classes[head]
     at = {name: metrics["threshold"] for name, metrics in found.items() if metrics["threshold"]}
@@ -141,19 +141,21 @@ def _learnt(decision: Decision, head: str) -> Iterator[str]:
             if wished["metric"]
             else ""
         )
-        yield f"{names[-1]} is the answer from a probability of {told} on, learnt on val{wish}."
+        yield f"{names[-1]} is the answer if its probability is at least {told}; this threshold was set on val{wish}."
     below = {name: metrics["unknown"] for name, metrics in found.items() if metrics["unknown"]}
     if below:
         right, coverage = (next(iter(below.values())).get(name) for name in ("right", "coverage"))
         told = ", ".join(f"{unknown['below']:.3f} ({name})" for name, unknown in below.items())
         if coverage is not None:
             yield (
-                f"The classes with a probability of at least {told} hold the true one in {coverage:.0%} of new images, "
-                "with 95% confidence; an answer that is not alone among them is “unknown”."
+                f"In {coverage:.0%} of new images the true class is among the classes with a probability of at least {told}, "
+                "with 95% confidence; if several classes reach it, the answer is “unknown”."
             )
         else:
-            wish = f", so that {right:.0%} of the others are right, with 95% confidence" if right is not None else ""
-            yield f"Answers less sure than {told} are “unknown”, learnt on val{wish}."
+            wish = (
+                f" so that {right:.0%} of the other answers are right, with 95% confidence" if right is not None else ""
+            )
+            yield f"Answers with a confidence below {told} are “unknown”; this limit was set on val{wish}."
     for name, metrics in found.items():
         yield from (f"{name}: val has too few images to show {told}." for told in metrics.get("not_shown", []))
 
@@ -168,7 +170,7 @@ def _say_tree(branches: list[Branch], winner: str) -> str:
     before, after = (way["levels"][leaf]["accuracy"] for way in (alone, together))
     paths = formatting.percent(found[False].consistency[0])
     return (
-        f"Left alone, the heads of {winner} answer a path of the tree for {paths} of the test images. Decided "
+        f"Alone, the heads of {winner} give a path of the tree for {paths} of the test images. Decided "
         f"together, all answers are paths; accuracy on {leaf} is {formatting.percent(after)}, "
         f"{formatting.points(after - before)} points against each head alone."
     )

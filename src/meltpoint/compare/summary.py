@@ -42,13 +42,13 @@ def say_decision(ruling: Ruling, facts: Facts) -> str:
             known = f"{settings.confidence:.0%} interval {ends}, "
         return f"Ship {winner}, the only strategy: {_score(winner, facts)} ({known}{_images(facts)})."
     own = value_of(settings.metric, facts.val[winner])
-    leads = f"{winner} leads so far, with the best val ({own} on {counted(facts.val_images, 'image')})"
+    leads = f"{winner} leads so far: it has the best score on val ({own} on {counted(facts.val_images, 'image')})"
     if ruling.refusal is not None:
         return f"Not enough evidence: {ruling.refusal}; {leads}."
     closest = min(facts.differences, key=lambda name: facts.differences[name].value)
     against = _against(winner, closest, facts)
     if ruling.verdict != "ship":
-        return f"Not enough evidence: {leads}, and on test has {against}; {_settle(ruling.needed, facts)}."
+        return f"Not enough evidence: {leads}, and on test it has {against}; {_settle(ruling.needed, facts)}."
     others = "" if len(facts.test) == 2 else f" against any of the {len(facts.test) - 1} others"
     return (
         f"Ship {winner}: {against}; a loss of {gap_of(settings.metric, settings.margin)} or more{others} is ruled out, "
@@ -59,8 +59,8 @@ def say_decision(ruling: Ruling, facts: Facts) -> str:
 def _settle(needed: Needed | None, facts: Facts) -> str:
     if needed is None:
         if max(facts.trainings) > 1:
-            return "no number of images would settle it, as trainings differ too much: more repeats may"
-        return "no number of images that anybody could label would tell them apart"
+            return "no number of images would settle it, because the trainings differ too much: more repeats may"
+        return "more images than anybody could label would be needed to settle it"
     low, high, what = needed.low, needed.high, "test images"
     if facts.test_share:
         low, high = (round_up(number / facts.test_share) for number in (low, high))

@@ -10,7 +10,7 @@ from meltpoint.compare.intervals import Interval
 STANDINGS = {
     "ship": "ship",
     "leads": "leads so far",
-    "as good": "as good, dearer",
+    "as good": "as good, more expensive",
     "worse": "worse",
     "open": "not settled",
 }
@@ -73,7 +73,7 @@ def write_text(decision: Decision) -> str:
         [
             *lines,
             "",
-            f"Test ({say_images(decision)}) is the evidence, and it is about {say_trained(decision)}; margin "
+            f"The evidence is the test split ({say_images(decision)}). It is about {say_trained(decision)}; margin "
             f"{formatting.gap_of(settings.metric, settings.margin)}, confidence {settings.confidence:.0%}.",
             *([say_flattered(decision)] if decision.spread is not None else []),
             "The whole report: reports/compare.html",
@@ -100,23 +100,23 @@ def say_trained(decision: Decision) -> str:
     """What the intervals are about: these models, or recipes where each was trained several times."""
     counts = {row.name: len(row.trainings) for row in decision.rows}
     if max(counts.values()) == 1:
-        return "these trained models: one training of each says nothing of the next"
+        return "these trained models: each was trained once, which tells nothing about another training"
     if min(counts.values()) > 1:
-        return "the recipes: images and seeds are in the intervals"
+        return "the recipes: the intervals include the chance of both images and seeds"
     once = ", ".join(name for name, count in counts.items() if count == 1)
-    return f"recipes where there are several trainings, and this one trained model of {once}"
+    return f"the recipes that were trained several times, and this one trained model of {once}"
 
 
 def say_flattered(decision: Decision) -> str:
-    """How much the best of the strategies flatters itself, as it is the best of several on the same images."""
+    """How much too high the best score is to be expected, because it is the best of several on the same images."""
     if decision.spread is None:
         return ""
     count = len(decision.rows)
     much = formatting.flattery(decision.settings.metric, count, decision.spread)
     return (
-        f"{count} models are judged on these test images here, and the best of as many equals would score about {much} "
-        "too well; `meltpoint history` counts the models of earlier rounds too. Fresh images, of which a share falls "
-        "to test by itself, make it less."
+        f"{count} models are compared on these test images. The best of {count} equally good models would score about "
+        f"{much} too high by chance; `meltpoint history` also counts the models of earlier rounds. New images make "
+        "this smaller: a share of them goes to test automatically."
     )
 
 

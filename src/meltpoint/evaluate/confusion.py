@@ -1,4 +1,4 @@
-"""Confusion as a picture: counts where there is room for them, and the commonest confusions where classes are many."""
+"""Confusion as a picture: counts where there is room, the most frequent confusions where there are many classes."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from meltpoint.tables import Classes
 
 NAMED = 40  # classes whose names fit beside a matrix; of more, the groups that a tree makes are named
 GROUPS = 45  # groups whose names fit
-TOLD = 18  # confusions that a list holds
+LISTED = 18  # confusions that a list holds
 LONGEST = 46  # letters of a class in the list
 ABREAST, LARGE = 3, 7.6  # matrices in a row, and inches of one that has a row for itself
 EMBER = ["#ffffff", "#ffd8bf", "#f08c4a", "#b93815", "#6b1d0b"]
@@ -123,10 +123,10 @@ def arrange(name: str, classes: Classes, tree: TreeCard | None) -> tuple[list[in
 
 
 def commonest(head: Confused) -> list[tuple[str, str, int, float]]:
-    """The commonest confusions: true class, answered class, images, share of the true class."""
+    """The most frequent confusions: true class, answered class, images, share of the true class."""
     wrong = head.confusion.copy()
     np.fill_diagonal(wrong, 0)
-    cells = np.argsort(-wrong, axis=None, kind="stable")[:TOLD]
+    cells = np.argsort(-wrong, axis=None, kind="stable")[:LISTED]
     rows, columns = np.unravel_index(cells, wrong.shape)
     there = head.confusion.sum(1)
     return [
@@ -162,7 +162,7 @@ def _counts(axes: Axes, counts: np.ndarray, shares: bool) -> None:
 
 def _tell(axes: Axes, head: Confused) -> None:
     told = commonest(head)
-    axes.set_title("commonest confusions (share of the class)")
+    axes.set_title("most frequent confusions (share of the class)")
     if not told:
         axes.text(0.5, 0.5, "no mistakes", ha="center", va="center", color=MUTED)
         return axes.set_axis_off()
@@ -171,7 +171,7 @@ def _tell(axes: Axes, head: Confused) -> None:
     axes.bar_label(bars, [f"{count:,}  ({share:.0%})" for _, _, count, share in told], fontsize=7, padding=3)
     names = [f"{_short(true, LONGEST)}\nread as {_short(said, LONGEST)}" for true, said, _, _ in told]
     axes.set_yticks(range(len(told)), names, fontsize=7, color=INK)
-    axes.set_ylim(max(TOLD, len(told)) - 0.4, -0.6)
+    axes.set_ylim(max(LISTED, len(told)) - 0.4, -0.6)
     axes.set_xlim(0, max(counts) * 1.35)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)

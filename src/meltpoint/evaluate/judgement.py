@@ -102,7 +102,7 @@ class Judgement:
         """The closing words of the stage: the headline of the main head, and the classes that test lacks."""
         judged, val, told = self.splits["test"][main_head], self.splits["val"][main_head], self.headline
         if not judged.images:
-            return f"no test image has {told.labelled} for {main_head}, so nothing can be said of it"
+            return f"no test image has {told.labelled} for {main_head}, so it has no scores"
         more = f" and {len(judged.absent) - MOST_NAMED} more classes" if len(judged.absent) > MOST_NAMED else ""
         absent = ", ".join(judged.absent[:MOST_NAMED]) + more
         lacking = f"; test has no {told.part} of {absent}" if absent else ""

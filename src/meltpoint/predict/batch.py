@@ -77,7 +77,7 @@ class Summary:
     @property
     def sentence(self) -> str:
         """The closing line."""
-        lacking = f"{self.unwritten:,} names have letters that no font here has (give one by --font)"
+        lacking = f"{self.unwritten:,} names have letters that no installed font has (give a font with --font)"
         why = ", ".join(f"{count:,} {reason}" for reason, count in self.reasons.most_common())
         parts = [
             f"{self.frames:,} {'frame' if self.frames == 1 else 'frames'} answered" if self.frames else "",
@@ -239,8 +239,8 @@ def _count(asked: Batch) -> int:
         for folder in filter(_is_folder, asked.given):
             if into.resolve().is_relative_to(Path(folder).resolve()):
                 raise BatchError(
-                    f"Drawings would go to {into}, inside of {folder}, and be taken for pictures the next time. "
-                    f"Choose a folder elsewhere for {option}."
+                    f"{into} is inside {folder}, so the drawings would be read as pictures the next time. Choose "
+                    f"another folder for {option}."
                 )
     return total
 
@@ -250,11 +250,11 @@ def _check_masks(answerer: Answering, asked: Batch) -> None:
         return
     if not answerer.tells_masks:
         raise BatchError(
-            f"There are no masks to write: the heads {list(answerer.card.heads)} tell a class of each picture. Ask "
-            "without --masks, or another model."
+            f"There are no masks to write: the heads {list(answerer.card.heads)} predict one class for the "
+            "whole picture. Leave out --masks, or use another model."
         )
     if asked.videos:
         raise BatchError(
-            f"Masks are written of pictures, and {asked.videos[0]} is a video. Ask without --masks; --draw writes the "
-            "video with its masks over it."
+            f"Masks are written for pictures only, and {asked.videos[0]} is a video. Leave out --masks; --draw writes "
+            "the video with its masks drawn over it."
         )

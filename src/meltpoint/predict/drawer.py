@@ -57,7 +57,7 @@ class Drawer:
                         temporary.write_bytes(content)
         except OSError as error:
             raise PlaceError(
-                f"What was made of {answer.source} cannot be written: {error}. Choose other folders for --draw and "
+                f"The results for {answer.source} cannot be written: {error}. Choose other folders for --draw and "
                 "--masks."
             ) from error
         return answer

@@ -189,11 +189,11 @@ def check_question(card: Card, question: Question, masks: bool) -> None:
     if question.language is not None and question.language not in known:
         raise PredictError(
             f"The model has no names in the language {question.language!r}. It has them in: "
-            f"{', '.join(known) or 'none'}. Ask for one of these, or for none: classes then go by their labels. Names "
-            "come from data.names in params.yaml."
+            f"{', '.join(known) or 'none'}. Choose one of these, or none: classes are then shown by their labels. "
+            "Names come from data.names in params.yaml."
         )
     if question.window and not masks:
         raise PredictError(
-            f"Windows are for masks, and the heads {list(card.heads)} tell a class of each picture, which they have to "
-            "see whole. Ask without windows."
+            f"Windows are for masks, and the heads {list(card.heads)} predict one class for the whole picture. Leave "
+            "out the window option."
         )

@@ -83,7 +83,7 @@ def measure_speeds(
         say(
             f"warning: the machine was busy with other work in each of {ATTEMPTS} measurements: rounds of the same"
             f" model spread by {unrest:.0%}. Speeds that could not be told apart count as equal. For better ones"
-            " let it rest and run: dvc repro --force --single-item speed"
+            " stop other work and run: dvc repro --force --single-item speed"
         )
     elif len(attempts) > 1:
         say(f"the machine was busy with other work: speeds were measured {len(attempts)} times, and the calmest counts")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pandas as pd
@@ -23,47 +23,28 @@ if TYPE_CHECKING:
     from meltpoint.images.views import Views
 
 SIZE = 32
-SPLITS = ["train", "test", "val", "test", "val", "test"]
 SCENE = ["grass", "water", "rock"]
-Array = np.ndarray[Any, Any]
 
 
 @pytest.fixture
 def views(tmp_path: Path, kit: "Kit") -> "Views":
     """Noise, with masks that have void pixels."""
-    return store(tmp_path / "views", np.stack([kit.noise(n) for n in range(len(SPLITS))]))
-
-
-def store(folder: Path, pixels: Array, masks: Array | None = None) -> "Views":
-    folder.mkdir()
-    np.save(folder / "plain.npy", pixels)
-    if masks is None:
-        random = np.random.default_rng(1)
-        masks = random.integers(0, 3, (len(pixels), 4, 4), dtype=np.uint8).repeat(8, 1).repeat(8, 2)
-        masks[:, :3] = 255
-    samples = pd.DataFrame({"id": range(10, 16), "path": [f"{n}.png" for n in range(6)], "split": SPLITS})
-    samples["group"] = pd.array([f"g{n // 2}" for n in range(6)], dtype="string")
-    plain = np.load(folder / "plain.npy", mmap_mode="r")
-    rows = lambda split: np.flatnonzero(samples["split"] == split)  # noqa: E731
-    classes = {"scene": SCENE}
-    return cast(
-        "Views", SimpleNamespace(samples=samples, size=SIZE, plain=plain, rows=rows, masks=masks, classes=classes)
-    )
+    made: Views = kit.views(tmp_path / "views", masked=True)
+    return made
 
 
 @pytest.mark.parametrize("batch", [1, 2, 64])
 def test_pixels_are_counted_as_the_saved_model_says(scene_folder: Path, views: "Views", batch: int) -> None:
     predictor = open_answerer(scene_folder)
     table = predictor.predict_views(views, ("val", "test"), batch)
-    assert table["id"].tolist() == [12, 14, 11, 13, 15]
-    assert table["group"].tolist() == ["g1", "g2", "g0", "g1", "g2"]
+    assert table["id"].tolist() == [12, 14, 11, 13, 16]
+    assert table["group"].tolist() == ["g1", "g2", "g0", "g1", "g3"]
     pd.testing.assert_frame_equal(check_counts(table, {"scene": SCENE}), table)
-    rows = np.array([2, 4, 1, 3, 5])
+    rows = np.array([2, 4, 1, 3, 6])
     model, _ = load_model(scene_folder)
     with torch.no_grad():
         said = model(torch.from_numpy(np.array(views.plain[rows])))["scene"].argmax(1).numpy().astype(np.uint8)
-    assert views.masks is not None
-    true = views.masks[rows]
+    true = np.asarray(views.masks)[rows]
     for place in range(len(rows)):
         known = true[place] != 255
         pairs = np.zeros((3, 3), int)
@@ -80,7 +61,7 @@ def test_pixels_are_counted_as_the_saved_model_says(scene_folder: Path, views: "
 
 def test_the_perfect_model_is_perfect(painter: Answerer, tmp_path: Path, kit: "Kit") -> None:
     pixels, mask = kit.scene(SIZE, SIZE)
-    views = store(tmp_path / "views", np.stack([pixels] * 6), np.stack([mask] * 6))
+    views = kit.views(tmp_path / "views", pixels=np.stack([pixels] * 7), masks=np.stack([mask] * 7))
     table = painter.predict_views(views, ("val",), 2)
     assert table["scene.tp.grass"].tolist() == [(mask == 0).sum()] * 2
     assert not table.filter(regex=r"\.f[pn]\.").to_numpy().any()
@@ -96,7 +77,7 @@ def test_views_that_mean_something_else_are_refused(painter: Answerer, predictor
     with pytest.raises(PredictError, match="The views have no masks"):
         painter.predict_views(cast("Views", SimpleNamespace(**{**vars(views), "masks": None})), ("val",), 4)
     other = cast("Views", SimpleNamespace(**{**vars(views), "classes": {"scene": SCENE[::-1]}}))
-    with pytest.raises(PredictError, match="tells the classes"):
+    with pytest.raises(PredictError, match="predicts the classes"):
         painter.predict_views(other, ("val",), 4)
     with pytest.raises(PredictError, match="48 pixels wide"):
         masks_of(painter.predictor, cast("Views", SimpleNamespace(**{**vars(views), "size": 48})), np.array([0]))

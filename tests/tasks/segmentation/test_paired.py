@@ -84,7 +84,7 @@ def test_the_better_masks_are_shipped(results: Results, settings: Compare, tmp_p
     assert f"<td>{iou:.1%}</td>" in page
     assert ">pixels</th>" in page
     assert "Masks on scene</h2>" in page
-    assert "Is the confidence earned?" not in page, "masks have no stored probabilities"
+    assert "Can the confidence be trusted?" not in page, "masks have no stored probabilities"
 
 
 def test_images_without_a_labelled_pixel_are_left_out(scenes: Any) -> None:

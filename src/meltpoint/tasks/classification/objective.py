@@ -35,7 +35,7 @@ def build_objective(
     if head.threshold is not None and len(classes) != 2:
         raise ObjectiveError(
             f"A head of the label {head.label!r} has a threshold, and {len(classes)} classes: {classes}. A threshold"
-            " parts two classes. Set it to null, or make a label of two classes with the kind `equals`."
+            " needs exactly two. Set it to null, or make a label of two classes with the kind `equals`."
         )
     targets = encode(train_labels, classes)
     count_images = partial(torch.bincount, targets[targets != MISSING], minlength=len(classes))

@@ -24,7 +24,7 @@ WORDING = Wording(
     unfolded=6,
     listed=False,
     pictures="Worst mistakes",
-    about="Test images whose true class got the least probability. Some may be labelled wrongly: look.",
+    about="Test images whose true class got the lowest probability. Some labels may be wrong: check them.",
     alternative=(
         "Contact sheet of the worst mistakes of {strategy} on {head}, each with its true and its predicted class"
     ),
@@ -129,7 +129,7 @@ class Answers:
         single = metric == "quadratic_kappa" and int((self.shown > 0).sum()) < 2
         if single or (metric in BY_CLASS and not self._counted(metric).any()):
             lacking = "has images of one class alone" if metric != "f1" else f"shows no {self.classes[-1]}"
-            return f"{METRICS[metric]} cannot decide, for test {lacking}; {' and '.join(others)} can"
+            return f"{METRICS[metric]} cannot decide, because test {lacking}; {' and '.join(others)} can"
         return say_few(len(self.group), count_groups(self.group)) or say_rare(
             METRICS[metric], needed, self.classes, others
         )

@@ -36,10 +36,10 @@ def write_report(
     mistakes = worst_mistakes(predictions, main_head, judged[main_head].classes)
     shown = min(len(mistakes), settings.worst)
     worst = f"{name}: the worst {shown} of {len(mistakes)} mistakes on {main_head} (test)"
-    confused = f"{name}: what is taken for what (test)"
+    confused = f"{name}: confusion matrix (test)"
     pictures: dict[str, Callable[[Path], None]] = {
         "confusion": lambda path: draw_confusion(judged, judgement.tree, confused, False, path),
-        "reliability": partial(draw_panels, judged, f"{name}: is its confidence earned? (test)", draw_reliability),
+        "reliability": partial(draw_panels, judged, f"{name}: reliability of its confidence (test)", draw_reliability),
         "roc": partial(draw_panels, judged, f"{name}: ROC (test)", draw_roc),
         "precision_recall": partial(draw_panels, judged, f"{name}: precision and recall (test)", draw_precision_recall),
         "mistakes": partial(draw_mistakes, mistakes, views, settings.worst, worst),

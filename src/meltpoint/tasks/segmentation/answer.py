@@ -148,14 +148,14 @@ def _check_masks(predictor: Predictor, views: "Views") -> Mask:
     """The masks (N, S, S) of the views, whose ids mean the same as the model's."""
     if views.masks is None:
         raise PredictError(
-            "The views have no masks, so that there is nothing to count the model's by. Make them from a source of "
-            "masks (`dvc repro`), or predict from the picture files."
+            "The views have no masks to compare the model's masks with. Make the views from a source with masks "
+            "(`dvc repro`), or predict from the picture files."
         )
     for name, own in predictor.card.heads.items():
         known = views.classes.get(own.head.label)
         if known != own.classes:
             raise PredictError(
-                f"The head {name!r} tells the classes {own.classes}, and the views have {known} of "
+                f"The head {name!r} predicts the classes {own.classes}, and the views have {known} of "
                 f"{own.head.label!r}. Train it on these views (`dvc repro`), or predict from the picture files."
             )
     return views.masks

@@ -21,7 +21,7 @@ WORDING = Wording(
     unfolded=24,
     listed=True,
     pictures="Masks",
-    about="Test images by their own IoU: the best, the middle and the worst. Some may be labelled wrongly: look.",
+    about="Test images by their own IoU: the best, the middle and the worst. Some masks may be wrong: check them.",
     alternative="Test images with their true mask, the one of {strategy} on {head}, and its errors",
 )
 WITHOUT_CLASSES = "pixel_accuracy"  # decides however rare classes are

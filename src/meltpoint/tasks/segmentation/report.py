@@ -35,7 +35,7 @@ def write_report(
         write_judgement(predictions, judgement, main, temporary, ROWS)
         pictures: dict[str, Callable[[Path], None]] = {
             "confusion": lambda path: draw_confusion(
-                judged, None, f"{folder.name}: what is taken for what (test)", True, path
+                judged, None, f"{folder.name}: confusion matrix (test)", True, path
             ),
             "iou": lambda path: draw_bars(judged, f"{folder.name}: IoU of each class (test)", path),
             "overlays": lambda path: draw_overlays(
