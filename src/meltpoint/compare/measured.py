@@ -294,6 +294,6 @@ def say_rare(metric: str, shown: Ints, classes: Sequence[str], others: Sequence[
     instead = f"; {' and '.join(others)} can" if others else ""
     what = "class has" if len(rare) == 1 else "classes have"
     return (
-        f"{metric} cannot decide, because {len(rare)} {what} fewer than {FEWEST_OF_A_CLASS} images or groups: {told}{more}"
-        f"{instead}"
+        f"{metric} cannot decide, because {len(rare)} {what} fewer than {FEWEST_OF_A_CLASS} images or groups: "
+        f"{told}{more}{instead}"
     )
