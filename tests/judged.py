@@ -14,6 +14,7 @@ from PIL import Image
 
 from meltpoint.arrays import Mask
 from meltpoint.compare.results import Results, read_results
+from meltpoint.evaluate.judgement import Judgement
 from meltpoint.files import write_json
 from meltpoint.metrics import confusion
 from meltpoint.model.card import HeadCard, TreeCard
@@ -123,8 +124,20 @@ class Reports:
     def add(
         self, name: str, predictions: pd.DataFrame, seconds: float = 5.0, repeats: Sequence[pd.DataFrame] = ()
     ) -> None:
-        folder, main = self.folder / "strategies" / name, next(iter(self.classes))
         judgement = judge_heads(predictions, self.cards, self.tree, 10)
+        self.write(name, predictions, judgement, "mistakes.png", seconds, repeats)
+
+    def write(
+        self,
+        name: str,
+        predictions: pd.DataFrame,
+        judgement: Judgement,
+        picture: str,
+        seconds: float,
+        repeats: Sequence[pd.DataFrame] = (),
+    ) -> None:
+        """The files of a strategy of any task."""
+        folder, main = self.folder / "strategies" / name, next(iter(self.classes))
         (folder / "pictures").mkdir(parents=True)
         write_predictions(predictions, folder / "predictions.parquet")
         others = pd.concat(
@@ -135,7 +148,7 @@ class Reports:
         write_json(folder / "metrics.json", judgement.metrics)
         write_json(folder / "hierarchy.json", judgement.hierarchy)
         judgement.splits["test"][main].reliability.to_csv(folder / "reliability.csv", index=False)
-        Image.new("RGB", (40, 30)).save(folder / "pictures" / "mistakes.png")
+        Image.new("RGB", (40, 30)).save(folder / "pictures" / picture)
         train = {"seconds": seconds, "peak_megabytes": 100.0, "parameters": 50, "trainable_parameters": 5}
         predict = {
             "latency_p50_ms": 10.0, "latency_p95_ms": 12.0, "throughput_per_second": 90.0, "megabytes": 13.5,

@@ -65,7 +65,8 @@ def test_not_enough_says_what_leads_on_what_and_what_would_settle_it(facts: Fact
     assert say_decision(ruling("best", "not_enough_evidence", Needed(330, 2100)), near) == (
         "Not enough evidence: best leads so far: it has the best score on val (90.1% on 655 images), and on test it "
         "has 88.1% accuracy on defective against 84.3% for cheap (+2.0 points, 95% interval -0.4 to +4.4, 656 test "
-        "images); about 1,400 to 8,400 more labelled images, of which test gets 25%, would settle it with a chance of 80%."
+        "images); about 1,400 to 8,400 more labelled images, of which test gets 25%, would settle it with a chance of "
+        "80%."
     )
     unknown = say_decision(ruling("best", "not_enough_evidence", Needed(330, 330)), replace(near, test_share=None))
     assert unknown.endswith("; about 330 more test images would settle it with a chance of 80%.")

@@ -44,6 +44,10 @@ def run(predictor: Answerer, given: list[Path], draw: Path | None) -> tuple[list
     return [json.loads(line) for line in out.getvalue().splitlines()], tally
 
 
+def as_it_is(pixels: Any, answer: Any) -> Any:
+    return frames_module.Image.fromarray(pixels)
+
+
 def test_each_frame_has_an_answer_with_its_time(painter: Answerer, clip: Path, kit: "Kit") -> None:
     told, tally = run(painter, [clip], None)
     assert [line["source"] for line in told] == [f"{clip}#t={number / 10:.3f}" for number in range(FRAMES)]
@@ -94,11 +98,8 @@ def test_frames_of_odd_and_changing_sizes_fit(
     monkeypatch.setattr(frames_module, "read_frames", lambda path: iter(shown))
     place = tmp_path / "out.mp4"
 
-    def draw(pixels: Any, answer: Any) -> Any:
-        return frames_module.Image.fromarray(pixels)
-
     answers = list(
-        answer_frames(painter, Path("a.mp4"), Film(Fraction(5), None), Question(1, None, False), draw, place)
+        answer_frames(painter, Path("a.mp4"), Film(Fraction(5), None), Question(1, None, False), as_it_is, place)
     )
     assert [answer.masks["scene"].mask.shape for answer in answers] == shapes
     written = [frame.pixels for frame in read_frames(place)]
@@ -110,14 +111,8 @@ def test_frames_of_odd_and_changing_sizes_fit(
 
 
 def test_legends_of_frames_name_all_classes(painter: Answerer, tmp_path: Path, kit: "Kit") -> None:
-    drawer = Drawer(
-        load_display("segmentation"),
-        "scene",
-        tuple(open_fonts(size, None, None) for size in SIZES),
-        tmp_path,
-        tmp_path,
-        None,
-    )
+    fonts = tuple(open_fonts(size, None, None) for size in SIZES)
+    drawer = Drawer(load_display("segmentation"), "scene", fonts, tmp_path, tmp_path, None)
     grass = kit.scene(60, 60)[0][:1, :1].repeat(60, 0).repeat(60, 1)
     said = painter.predict(grass)
     assert isinstance(said, Answer)
@@ -139,10 +134,7 @@ def test_a_long_video_is_read_only_a_little_ahead(
     monkeypatch.setattr(frames_module, "read_frames", endless)
     place = tmp_path / "out.mp4"
 
-    def draw(pixels: Any, answer: Any) -> Any:
-        return frames_module.Image.fromarray(pixels)
-
-    answers = answer_frames(painter, Path("a.mp4"), Film(Fraction(10), None), Question(1, None, False), draw, place)
+    answers = answer_frames(painter, Path("a.mp4"), Film(Fraction(10), None), Question(1, None, False), as_it_is, place)
     for _ in range(20):
         next(answers)
     assert taken <= 20 + 8 * frames_module.BATCH

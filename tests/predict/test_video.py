@@ -38,10 +38,14 @@ def encode(
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode(None))
         if audio:
-            silence = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), format="fltp", layout="stereo")
-            silence.sample_rate = 44100
-            container.mux(audio.encode(silence))
-            container.mux(audio.encode(None))
+            keep_silent(container, audio)
+
+
+def keep_silent(container: Any, audio: Any) -> None:
+    silence = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), format="fltp", layout="stereo")
+    silence.sample_rate = 44100
+    container.mux(audio.encode(silence))
+    container.mux(audio.encode(None))
 
 
 def close(pixels: Array, expected: Array) -> bool:
@@ -92,11 +96,7 @@ def test_what_is_no_video_is_told(tmp_path: Path, content: bytes) -> None:
 
 def test_sound_alone_is_no_video(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "a.mp4"), "w") as container:
-        audio: Any = container.add_stream("aac", rate=44100)
-        silence = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), format="fltp", layout="stereo")
-        silence.sample_rate = 44100
-        container.mux(audio.encode(silence))
-        container.mux(audio.encode(None))
+        keep_silent(container, container.add_stream("aac", rate=44100))
     with pytest.raises(VideoError, match="there are no pictures in it"):
         list(read_frames(tmp_path / "a.mp4"))
 

@@ -157,13 +157,18 @@ def place_quality(points: dict[str, Point], metric: str, kind: str, margin: floa
         )
         for name in at
     ]  # fmt: skip
+    ticks: list[Tick] = []  # those whose texts do not touch the one before
+    for value in _decades(x.low, x.high, kind == "train_seconds"):
+        tick = Tick(x(value), cost(kind, value))
+        if not ticks or tick.at - ticks[-1].at >= 3.6 * (len(tick.text) + len(ticks[-1].text)) + 8:
+            ticks.append(tick)
     share = metric not in LOSSES
     band = y(best), y(min(max(best - sign * margin, y.low), y.high))
     return QualityCost(
         height=height,
         left=left,
         bottom=bottom,
-        x_ticks=_apart(Tick(x(value), cost(kind, value)) for value in _decades(x.low, x.high, kind == "train_seconds")),
+        x_ticks=ticks,
         y_ticks=[
             Tick(y(value), f"{value:.{_decimals(y)}%}" if share else f"{value:.3g}")
             for value in _even(y)
@@ -271,12 +276,3 @@ def _decades(low: float, high: float, times: bool) -> list[float]:
         choices.insert(0, [float(time) for time in TIMES if low <= time <= high])
     found = next((values for values in choices if len(values) >= 2), [math.sqrt(low * high)])
     return found[:: -(-len(found) // 6)]
-
-
-def _apart(ticks: Iterable[Tick]) -> list[Tick]:
-    """Those whose texts do not touch the one before."""
-    kept: list[Tick] = []
-    for tick in ticks:
-        if not kept or tick.at - kept[-1].at >= 3.6 * (len(tick.text) + len(kept[-1].text)) + 8:
-            kept.append(tick)
-    return kept

@@ -93,23 +93,17 @@ def roc_auc(true: Ints, probabilities: Floats, group: Ints, n_groups: int, asked
     """
     if not asked:
         return Influence(float("nan"), np.zeros(n_groups))
-    areas, influence = [], np.zeros(n_groups)
+    areas, influence = list[float](), np.zeros(n_groups)
     for kind in asked:
-        area, placed = _placements(true == kind, probabilities[:, kind])
-        areas.append(area)
+        positive, values = true == kind, probabilities[:, kind]
+        n_positive, n_negative = int(positive.sum()), int((~positive).sum())
+        overall, within = rankdata(values), np.empty(len(values))
+        within[positive], within[~positive] = rankdata(values[positive]), rankdata(values[~positive])
+        beaten = np.where(positive, (overall - within) / n_negative, 1 - (overall - within) / n_positive)
+        areas.append(float(beaten[positive].mean()))
+        placed = (beaten - areas[-1]) / np.where(positive, max(1, n_positive - 1), max(1, n_negative - 1))
         influence += _sum(group, placed, n_groups) / len(asked)
     return Influence(float(np.mean(areas)), influence)
-
-
-def _placements(positive: Flags, values: Floats) -> tuple[float, Floats]:
-    """The area of a class, and what each image adds to it."""
-    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
-    overall = rankdata(values)
-    within = np.empty(len(values))
-    within[positive], within[~positive] = rankdata(values[positive]), rankdata(values[~positive])
-    beaten = np.where(positive, (overall - within) / n_negative, 1 - (overall - within) / n_positive)
-    area = float(beaten[positive].mean())
-    return area, (beaten - area) / np.where(positive, max(1, n_positive - 1), max(1, n_negative - 1))
 
 
 def quadratic_kappa(true: Ints, said: Ints, group: Ints, n_groups: int) -> Influence:

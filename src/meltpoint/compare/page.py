@@ -148,8 +148,8 @@ def _learnt(decision: Decision, head: str) -> Iterator[str]:
         told = ", ".join(f"{unknown['below']:.3f} ({name})" for name, unknown in below.items())
         if coverage is not None:
             yield (
-                f"In {coverage:.0%} of new images the true class is among those with a probability of at least {told}, with "
-                "95% confidence; an answer that is not the only one among them is “unknown”."
+                f"In {coverage:.0%} of new images the true class is among those with a probability of at least {told}, "
+                "with 95% confidence; an answer that is not the only one among them is “unknown”."
             )
         else:
             wish = (

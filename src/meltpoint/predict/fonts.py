@@ -102,8 +102,12 @@ def open_fonts(size: int, file: Path | None, language: str | None) -> Fonts:
     """
     asked = (language or "zh").lower().replace("_", "-")
     han = FACES.get(asked, FACES.get(asked.split("-")[0], FACES["zh"]))  # of simplified Chinese for unknown languages
-    own = [(file, 0)] if file else []
-    found = own + [(path, han if path.suffix == ".ttc" else 0) for path in map(_find, FONTS) if path]
+    found = [(file, 0)] if file else []
+    for package, name in FONTS:
+        spec = find_spec(package)  # the package is not imported: that may take long
+        places = [Path(place) / name for place in (spec and spec.submodule_search_locations) or ()]
+        path = next((place for place in places if place.is_file()), None)
+        found += [(path, han if path.suffix == ".ttc" else 0)] if path else []
     fonts, plain = (
         tuple(_open(path, size, face, engine) for path, face in found) or (ImageFont.load_default(size),)
         for engine in (None, ImageFont.Layout.BASIC)
@@ -115,13 +119,6 @@ def has_letter(font: Font, letter: str) -> bool:
     """Whether the font draws the letter otherwise than one that does not exist."""
     drawn, missing = (font.getmask(text) for text in (letter, NOWHERE))
     return drawn.size != missing.size or bytes(drawn) != bytes(missing)
-
-
-def _find(font: tuple[str, str]) -> Path | None:
-    """The file of a font, if its package is installed. The package is not imported: that may take long."""
-    spec = find_spec(font[0])
-    places = [Path(place) / font[1] for place in (spec and spec.submodule_search_locations) or ()]
-    return next((place for place in places if place.is_file()), None)
 
 
 def _open(file: Path, size: int, face: int, engine: ImageFont.Layout | None) -> Font:

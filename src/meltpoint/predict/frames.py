@@ -52,16 +52,11 @@ def answer_frames(
                 if write is None:
                     size = (drawing.width + drawing.width % 2, drawing.height + drawing.height % 2)
                     write = stack.enter_context(write_video(place, size[1], size[0], film.rate))
-                write(_fitted(drawing, size), seconds)
+                if drawing.width > size[0] or drawing.height > size[1]:
+                    drawing.thumbnail(size)
+                canvas = Image.new("RGB", size, "#ffffff")
+                canvas.paste(drawing, ((size[0] - drawing.width) // 2, 0))
+                write(np.asarray(canvas), seconds)
             yield replace(answer, source=f"{path}#t={seconds:.3f}")
     for reason in trouble:
         yield Answer(str(path), reason, {}, answerer.levels)
-
-
-def _fitted(drawing: Image.Image, size: tuple[int, int]) -> Pixels:
-    """A drawing on a canvas of one size: as it is if it has room, else smaller."""
-    if drawing.width > size[0] or drawing.height > size[1]:
-        drawing.thumbnail(size)
-    canvas = Image.new("RGB", size, "#ffffff")
-    canvas.paste(drawing, ((size[0] - drawing.width) // 2, 0))
-    return np.asarray(canvas)

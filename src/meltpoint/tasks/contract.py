@@ -4,7 +4,7 @@ Each part is loaded by itself, so that a comparison does without torch and a ser
 and so that a change of one part makes only those stages run again that use it.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -42,6 +42,20 @@ Gather = Callable[["Tensor"], "Tensor"]  # rows (n, ...) of this process to thos
 
 class ObjectiveError(UserError, ValueError):
     """Labels or classes that cannot be learnt."""
+
+
+def check_known(names: Iterable[str], classes: Sequence[str]) -> None:
+    """Whether the names in labels are classes.
+
+    Raises:
+        ObjectiveError: one is not.
+    """
+    unknown = sorted(set(names) - set(classes))
+    if unknown:
+        raise ObjectiveError(
+            f"The labels hold the unknown classes {unknown}; known are {list(classes)}. Correct data.labels,"
+            " or run `dvc repro` from the download stage."
+        )
 
 
 class Tally(Protocol):

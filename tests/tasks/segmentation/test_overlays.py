@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from meltpoint.tables import IGNORED
-from meltpoint.tasks.segmentation.iou_plot import draw_bars
 from meltpoint.tasks.segmentation.metrics import judge_heads
 from meltpoint.tasks.segmentation.overlays import (
     BLEND,
@@ -23,6 +22,7 @@ from meltpoint.tasks.segmentation.overlays import (
     palette_of,
     show_images,
 )
+from meltpoint.tasks.segmentation.report import draw_bars
 
 
 @given(st.integers(0, 60), st.integers(0, 9))

@@ -1,31 +1,22 @@
 """Masks are compared image by image; the page and the text show mean IoU and the IoU of each class."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from judged import SCENE, make_recipes
-from PIL import Image
+from judged import SCENE, Reports, make_recipes
 
 from meltpoint.compare.decision import compare
 from meltpoint.compare.decision_files import record_of, write_decision
 from meltpoint.compare.results import Results, ResultsError, read_results
-from meltpoint.files import write_json
 from meltpoint.params.judging import Compare
-from meltpoint.tables import pixel_column, write_predictions
+from meltpoint.tables import pixel_column
 from meltpoint.tasks.segmentation import paired
 from meltpoint.tasks.segmentation.metrics import judge_heads
 from meltpoint.tasks.segmentation.paired import pair
-
-Add = Callable[[str, Any, float], None]
-COSTS = {
-    "latency_p50_ms": 10.0, "latency_p95_ms": 12.0, "throughput_per_second": 90.0, "megabytes": 13.5, "parameters": 50,
-    "trainable_parameters": 5, "peak_megabytes": 300.0,
-}  # fmt: skip
 
 
 @pytest.fixture
@@ -34,19 +25,7 @@ def settings() -> Compare:
 
 
 def add(reports: Path, name: str, made: Any, seconds: float) -> None:
-    """What stages train and evaluate leave behind, as far as the comparison reads it."""
-    folder = reports / "strategies" / name
-    (folder / "pictures").mkdir(parents=True)
-    write_predictions(made.table, folder / "predictions.parquet")
-    made.table.iloc[:0].assign(repeat=0).to_parquet(folder / "repeats.parquet")
-    write_json(folder / "metrics.json", judge_heads(made.table, made.card.heads).metrics)
-    write_json(folder / "hierarchy.json", {})
-    (folder / "reliability.csv").write_text("confidence,accuracy,images,low,high\n")
-    Image.new("RGB", (40, 30)).save(folder / "pictures" / "overlays.png")
-    write_json(reports / "costs" / f"train-{name}.json", COSTS | {"seconds": seconds})
-    write_json(reports / "costs" / f"predict-{name}.json", COSTS)
-    write_json(reports / "costs" / "embed-lite0.json", {"seconds": 3.0, "peak_megabytes": 200.0})
-    write_json(reports.parent / "classes.json", made.card.classes)
+    Reports(reports, SCENE).write(name, made.table, judge_heads(made.table, made.card.heads), "overlays.png", seconds)
 
 
 def read(reports: Path, *names: str) -> Results:

@@ -5,18 +5,19 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from meltpoint.arrays import Floats, Ints
+from meltpoint.arrays import Flags, Floats, Ints
 from meltpoint.evaluate.curves import expected_calibration_error, rank_classes, reliability
 from meltpoint.evaluate.hierarchy import judge_tree
 from meltpoint.evaluate.judgement import HeadJudgement, Headline, Judgement, Score, share_of
 from meltpoint.evaluate.predictions import answers_of, codes_of, probabilities_of
-from meltpoint.metrics import confusion, from_confusion, least_probability
+from meltpoint.metrics import confusion, from_confusion, least_probability, steps
 from meltpoint.model.card import Card, HeadCard, TreeCard
 from meltpoint.params.judging import Evaluate
+from meltpoint.params.model import Coverage
 from meltpoint.tables import JUDGED
-from meltpoint.tasks.classification.head_scores import score_likely, score_steps, score_threshold, score_unknown
 from meltpoint.trees import Tree, build_tree, weigh_classes, weigh_paths
 
+LIKELY = 5  # answers among which the true one is looked for, where there are more classes
 SCORES = ("accuracy", "balanced_accuracy", "macro_f1", "f1")
 HEADLINE = Headline("accuracy", "accuracy", "a label", "image", ("accuracy", "f1"))
 
@@ -110,3 +111,56 @@ def _judge_split(
         parts = true[kept], said[head][kept], probabilities[head][kept], trusted[head][kept]
         judged[head] = judge_head(*parts, card, bins)
     return judged
+
+
+def score_steps(counts: Ints, card: HeadCard) -> dict[str, Score]:
+    """Of an ordinal head, from its confusion matrix (C, C): mean distance in steps, quadratic weighted kappa."""
+    if card.head.target != "ordinal":
+        return {}
+    if not counts.sum():
+        return dict.fromkeys(["mean_absolute_error", "quadratic_kappa"])
+    distance = float((counts * steps(len(counts))).sum() / counts.sum())
+    return {"mean_absolute_error": distance, "quadratic_kappa": float(from_confusion(counts)["quadratic_kappa"])}
+
+
+def score_likely(true: Ints, probabilities: Floats) -> dict[str, Score]:
+    """Of a head with more than five classes: how often the true one is among the five most probable.
+
+    Ties count against it: classes that are as probable stand before the true one, so that a head which tells nothing
+    apart is right in none, not in all.
+    """
+    if probabilities.shape[1] <= LIKELY:
+        return {}
+    given = probabilities[np.arange(len(true)), true][:, None]
+    return {f"top_{LIKELY}_accuracy": _mean((probabilities >= given).sum(1) <= LIKELY)}
+
+
+def score_threshold(counts: Ints, card: HeadCard) -> dict[str, Score]:
+    """Of a head that was asked for a threshold: precision and recall of its second class, for what it answers.
+
+    Also where val could not show the wish and there is no threshold, so that all strategies have the same scores.
+    """
+    if card.threshold is None and card.head.threshold is None:
+        return {}
+    hits, found, there = (float(number) for number in (counts[1, 1], counts[:, 1].sum(), counts[1].sum()))
+    return {"precision": hits / found if found else None, "recall": hits / there if there else None}
+
+
+def score_unknown(true: Ints, said: Ints, trusted: Floats, card: HeadCard) -> dict[str, Score]:
+    """Of a head that was asked to say "unknown": the share of images it answers, and how often these are right.
+
+    Where it was asked for a coverage also `set_coverage`, the share of images whose true class is in its set. `trusted`
+    (N, C) are the probabilities that it shows.
+    """
+    if card.unknown_below is None and card.head.unknown is None:
+        return {}
+    sure = ~card.find_unknown(trusted, said)
+    scores = {"coverage": _mean(sure), "answered_accuracy": _mean((said == true)[sure])}
+    if isinstance(card.head.unknown, Coverage):
+        given, least = trusted[np.arange(len(true)), true], card.unknown_below
+        scores["set_coverage"] = None if least is None else _mean(given >= least)
+    return scores
+
+
+def _mean(values: Flags) -> float | None:
+    return float(values.mean()) if len(values) else None

@@ -13,7 +13,7 @@ from torch.nn.functional import logsigmoid, one_hot
 from meltpoint.metrics import confusion, from_confusion, least_probability
 from meltpoint.params.model import Head, Target
 from meltpoint.tasks.class_weights import weigh_classes
-from meltpoint.tasks.contract import LOSS, MISSING, Gather, Objective, ObjectiveError, Scores
+from meltpoint.tasks.contract import LOSS, MISSING, Gather, Objective, ObjectiveError, Scores, check_known
 
 
 def build_objective(
@@ -76,12 +76,7 @@ def encode(labels: "pd.Series[str]", classes: Sequence[str]) -> Tensor:
     Raises:
         ObjectiveError: a name that is none of the classes.
     """
-    unknown = sorted(set(labels.dropna()) - set(classes))
-    if unknown:
-        raise ObjectiveError(
-            f"The labels hold the unknown classes {unknown}; known are {list(classes)}. Correct data.labels,"
-            " or run `dvc repro` from the download stage."
-        )
+    check_known(labels.dropna(), classes)
     codes = pd.Categorical(labels, categories=list(classes)).codes  # -1 where missing
     return torch.from_numpy(np.array(codes, dtype=np.int64))
 

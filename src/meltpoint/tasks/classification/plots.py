@@ -80,23 +80,16 @@ def draw_roc(axes: Axes, head: HeadJudgement) -> None:
 def draw_precision_recall(axes: Axes, head: HeadJudgement) -> None:
     """Precision over recall, each class against the rest; a threshold is marked where it puts the head."""
     _square(axes, "recall", "precision")
-    _operating_point(axes, head)
-    _curves(axes, head, lambda ranking: ranking.precision_recall, "AP", "lower left")
-
-
-def _operating_point(axes: Axes, head: HeadJudgement) -> None:
-    """The threshold, where it puts the head, and the wish that it was learnt from."""
     precision, recall = head.scores.get("precision"), head.scores.get("recall")
-    if head.card.threshold is None or precision is None or recall is None:
-        return
-    wished = head.card.head.threshold
-    if wished is not None:
-        line = axes.axhline if wished.metric == "precision" else axes.axvline
-        label = f"wished on val: {wished.metric} {wished.at_least:.0%}"
-        line(wished.at_least, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label=label)
-    axes.plot(recall, precision, "o", color=INK, markersize=8, markeredgecolor="white", zorder=5, label=(
-        f"threshold {head.card.threshold:.3f}: precision {precision:.1%}, recall {recall:.1%}"
-    ))  # fmt: skip
+    if head.card.threshold is not None and precision is not None and recall is not None:
+        wished = head.card.head.threshold
+        if wished is not None:
+            line = axes.axhline if wished.metric == "precision" else axes.axvline
+            label = f"wished on val: {wished.metric} {wished.at_least:.0%}"
+            line(wished.at_least, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label=label)
+        label = f"threshold {head.card.threshold:.3f}: precision {precision:.1%}, recall {recall:.1%}"
+        axes.plot(recall, precision, "o", color=INK, markersize=8, markeredgecolor="white", zorder=5, label=label)
+    _curves(axes, head, lambda ranking: ranking.precision_recall, "AP", "lower left")
 
 
 def _levels(axes: Axes, alone: Decoding, together: Decoding) -> None:

@@ -14,7 +14,7 @@ from meltpoint.metrics import from_pixels
 from meltpoint.params.model import DenseConvHead, DenseLinearHead, DensePyramidHead, Head, Target
 from meltpoint.tables import IGNORED, present_in
 from meltpoint.tasks.class_weights import weigh_classes
-from meltpoint.tasks.contract import LOSS, MISSING, Gather, Objective, ObjectiveError, Scores
+from meltpoint.tasks.contract import LOSS, MISSING, Gather, Objective, ObjectiveError, Scores, check_known
 
 DenseHead = DenseLinearHead | DenseConvHead | DensePyramidHead
 
@@ -185,10 +185,5 @@ class PixelTally:
 def _present(cell: str, classes: Sequence[str]) -> list[int]:
     """The ids of the classes that a label cell names."""
     names = present_in([cell])
-    unknown = sorted(names - set(classes))
-    if unknown:
-        raise ObjectiveError(
-            f"The labels hold the unknown classes {unknown}; known are {list(classes)}. Correct data.labels,"
-            " or run `dvc repro` from the download stage."
-        )
+    check_known(names, classes)
     return [number for number, name in enumerate(classes) if name in names]

@@ -56,8 +56,12 @@ class Answers:
 
 def read(path: Path, classes: Classes, metric: str) -> pd.DataFrame:  # noqa: ARG001 - all metrics ask for the same
     """Of the predictions of a strategy the columns id, split, group, and of each head tp, fp and fn of each class."""
-    wanted = [pixel_column(head, count, name) for head, names in classes.items() for count in PIXELS for name in names]
-    return read_counts(path, classes)[["id", "split", "group", *wanted]]
+    return read_counts(path, classes)[["id", "split", "group", *columns_of(classes)]]
+
+
+def columns_of(classes: Classes) -> list[str]:
+    """The columns of tp, fp and fn of each class of each head."""
+    return [pixel_column(head, count, name) for head, names in classes.items() for count in PIXELS for name in names]
 
 
 def asked(table: pd.DataFrame, classes: Classes) -> pd.DataFrame:

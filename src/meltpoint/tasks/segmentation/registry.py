@@ -11,12 +11,13 @@ from meltpoint.images.mask_files import resize_mask
 from meltpoint.images.views import Views, open_like
 from meltpoint.metrics import confusion
 from meltpoint.model.card import Card
-from meltpoint.params.data import Images, ViewRow
+from meltpoint.params.data import ViewRow
 from meltpoint.progress import track
 from meltpoint.shards import open_shards
 from meltpoint.tables import PIXELS, pixel_column, read_counts
 from meltpoint.tasks.answerer import Answerer
 from meltpoint.tasks.contract import NamedTable
+from meltpoint.tasks.segmentation.paired import columns_of
 from meltpoint.tasks.segmentation.pixel_counts import commonest_error, score_images
 
 MODEL_TYPE = "semantic segmentation"  # as MLflow's pages call it
@@ -38,14 +39,28 @@ def score_again(
     views, same = open_like(champion.card.images, rows, folder / "data" / "views")
     if same:
         said = champion.predict_views(views, ("test",), batch)
-        wanted = [
-            pixel_column(head, count, name)
-            for head, names in champion.card.classes.items()
-            for count in PIXELS
-            for name in names
-        ]
-        return pd.DataFrame(said[["id", "group", *wanted]])
-    return pd.DataFrame(list(_from_pictures(champion, views, next(iter(rows.values())).geometry, folder, batch)))
+        return pd.DataFrame(said[["id", "group", *columns_of(champion.card.classes)]])
+    places, masks, geometry = views.rows("test"), views.masks, next(iter(rows.values())).geometry
+    assert masks is not None, "views of a segmentation have masks"
+    samples = views.samples.iloc[places]
+    read = open_shards(folder / "data" / "raw").read
+    answers = champion.stream(map(read, track(samples["path"], "scoring the champion")), batch=batch)
+    counted: list[dict[str, Any]] = []
+    for place, number, group, answer in zip(places, samples["id"], samples["group"], answers, strict=True):
+        if answer.error is not None:
+            continue
+        counted.append({"id": number, "group": group})
+        for head, own in answer.masks.items():
+            names, true, predicted = champion.card.classes[head], masks[place], resize_mask(own.mask, geometry)
+            size = len(names)  # an answer that is no class meets none
+            known = np.where(true < size, true.astype(np.int64), -1).ravel()
+            counts = confusion(known, np.minimum(predicted, size).astype(np.int64).ravel(), size + 1)[:size]
+            hits = np.diagonal(counts)
+            for count, pixels in zip(PIXELS, (hits, counts.sum(0)[:size] - hits, counts.sum(1) - hits), strict=True):
+                counted[-1] |= {
+                    pixel_column(head, count, name): int(value) for name, value in zip(names, pixels, strict=True)
+                }
+    return pd.DataFrame(counted)
 
 
 def tables_of(views: Views, card: Card, worst: int, report: Path) -> Iterator[NamedTable]:
@@ -62,30 +77,3 @@ def tables_of(views: Views, card: Card, worst: int, report: Path) -> Iterator[Na
     photographs = [np.asarray(views.plain[row]) for row in rows]
     yield "test_mistakes", told[["iou", "error", "path", "id"]].round(4), photographs
     yield "test_predictions", scored.round(4), None
-
-
-def _from_pictures(
-    champion: Answerer, views: Views, images: Images, folder: Path, batch: int
-) -> Iterator[dict[str, Any]]:
-    rows, masks = views.rows("test"), views.masks
-    assert masks is not None, "views of a segmentation have masks"
-    samples = views.samples.iloc[rows]
-    read = open_shards(folder / "data" / "raw").read
-    pictures = map(read, track(samples["path"], "scoring the champion"))
-    answers = champion.stream(pictures, batch=batch)
-    for row, number, group, answer in zip(rows, samples["id"], samples["group"], answers, strict=True):
-        if answer.error is None:
-            counted: dict[str, Any] = {"id": number, "group": group}
-            for head, own in answer.masks.items():
-                names, true, said = champion.card.classes[head], masks[row], resize_mask(own.mask, images)
-                size = len(names)  # an answer that is no class meets none
-                known = np.where(true < size, true.astype(np.int64), -1).ravel()
-                counts = confusion(known, np.minimum(said, size).astype(np.int64).ravel(), size + 1)[:size]
-                hits = np.diagonal(counts)
-                pixels = {"tp": hits, "fp": counts.sum(0)[:size] - hits, "fn": counts.sum(1) - hits}
-                counted |= {
-                    pixel_column(head, count, name): int(value)
-                    for count, values in pixels.items()
-                    for name, value in zip(names, values, strict=True)
-                }
-            yield counted
