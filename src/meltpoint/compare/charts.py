@@ -98,7 +98,7 @@ class Differences:
 
 @dataclass(frozen=True)
 class Dot:
-    """A bin of confidence; the radius tells how many images."""
+    """A bin of confidence; the radius shows how many images."""
 
     x: float
     y: float

@@ -55,7 +55,7 @@ class Row:
 class Pair:
     """By how much `a`, the winner, is better than `b` in the main head's deciding metric; `p_holm` adjusts per split.
 
-    `difference` is None where the metric cannot tell. `least` is the gain that test shows, for all others together at
+    `difference` is None where the metric cannot decide. `least` is the gain that test shows, for all others together at
     the asked confidence: what ships has none that is the margin below 0; None of val.
     """
 

@@ -48,7 +48,7 @@ class Wording:
     """How the report speaks of a task: of what a class has, of the score that ranks classes, of the pictures below."""
 
     support: str  # what is counted of a class
-    ranking: str  # the score of a class that tells hard from easy
+    ranking: str  # the score of a class by which classes are ranked from hard to easy
     unfolded: int  # classes up to which their table stands open
     listed: bool  # whether compare.md lists the score of each class
     pictures: str  # the heading of the pictures, before "on HEAD"

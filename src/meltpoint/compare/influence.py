@@ -61,21 +61,23 @@ def _sum(keys: Ints, parts: Floats, count: int) -> Floats:
     return np.bincount(keys, parts, count).astype(np.float64)
 
 
-def accuracy(true: Ints, said: Ints, group: Ints, n_groups: int) -> Influence:
+def accuracy(true: Ints, predicted: Ints, group: Ints, n_groups: int) -> Influence:
     """Share of right answers."""
-    return mean_ratio(group, np.zeros_like(group), (said == true).astype(np.float64), np.ones(len(group)), n_groups)
+    return mean_ratio(
+        group, np.zeros_like(group), (predicted == true).astype(np.float64), np.ones(len(group)), n_groups
+    )
 
 
-def balanced_accuracy(true: Ints, said: Ints, group: Ints, n_groups: int, kept: Flags) -> Influence:
+def balanced_accuracy(true: Ints, predicted: Ints, group: Ints, n_groups: int, kept: Flags) -> Influence:
     """Mean recall of the kept classes."""
-    return mean_ratio(group, true, (said == true).astype(np.float64), np.ones(len(group)), n_groups, kept)
+    return mean_ratio(group, true, (predicted == true).astype(np.float64), np.ones(len(group)), n_groups, kept)
 
 
-def macro_f1(true: Ints, said: Ints, group: Ints, n_groups: int, kept: Flags) -> Influence:
+def macro_f1(true: Ints, predicted: Ints, group: Ints, n_groups: int, kept: Flags) -> Influence:
     """Mean F1 of the kept classes: 2 hits over the images that are of the class and the answers that name it."""
-    right = np.where(said == true, 2.0, 0.0)
-    both = np.concatenate([true, said])
-    above = np.concatenate([right, np.zeros(len(said))])
+    right = np.where(predicted == true, 2.0, 0.0)
+    both = np.concatenate([true, predicted])
+    above = np.concatenate([right, np.zeros(len(predicted))])
     return mean_ratio(np.tile(group, 2), both, above, np.ones(len(both)), n_groups, kept)
 
 
@@ -106,17 +108,17 @@ def roc_auc(true: Ints, probabilities: Floats, group: Ints, n_groups: int, asked
     return Influence(float(np.mean(areas)), influence)
 
 
-def quadratic_kappa(true: Ints, said: Ints, group: Ints, n_groups: int) -> Influence:
+def quadratic_kappa(true: Ints, predicted: Ints, group: Ints, n_groups: int) -> Influence:
     """Cohen's kappa with squared distances of class ids as weights (see `metrics.quadratic_kappa`)."""
-    t, s = true.astype(np.float64), said.astype(np.float64)
+    t, s = true.astype(np.float64), predicted.astype(np.float64)
     own = [_sum(group, part, n_groups) for part in (np.ones(len(t)), t, s, t * t + s * s, (t - s) ** 2)]
     whole = [float(part.sum()) for part in own]
     score = float(_kappa(*(np.array([part]) for part in whole))[0])
     return Influence(score, score - _kappa(*(total - part for total, part in zip(whole, own, strict=True))))
 
 
-def _kappa(images: Floats, true: Floats, said: Floats, squares: Floats, distances: Floats) -> Floats:
-    by_chance = squares - 2 * ratio(true * said, images)
+def _kappa(images: Floats, true: Floats, predicted: Floats, squares: Floats, distances: Floats) -> Floats:
+    by_chance = squares - 2 * ratio(true * predicted, images)
     return np.where(by_chance > 0, 1 - ratio(distances, by_chance), 0.0)
 
 

@@ -73,7 +73,7 @@ class Measured:
         return sign_of(self.metric)
 
     def interval(self, which: int, confidence: float) -> Interval | None:
-        """Of one predictor's score; None where the metric cannot tell (see `refusal`)."""
+        """Of one predictor's score; None where the metric cannot decide (see `refusal`)."""
         if self.refusal is not None:
             return None
         level, score = (1 - confidence) / 2, float(self.scores[which])
@@ -84,7 +84,7 @@ class Measured:
         return self._around(score, variance, intervals.student(level, freedom))
 
     def difference(self, first: int, second: int, confidence: float) -> Difference | None:
-        """By how much the first predictor is better than the second; None where the metric cannot tell."""
+        """By how much the first predictor is better than the second; None where the metric cannot decide."""
         if self.refusal is not None:
             return None
         value, level = self._gain(first, second), (1 - confidence) / 2
@@ -289,11 +289,11 @@ def say_rare(metric: str, shown: Ints, classes: Sequence[str], others: Sequence[
     if not rare:
         return None
     rare.sort(key=lambda found: found[1])
-    told = ", ".join(f"{name} ({count})" for name, count in rare[:MOST_NAMED])
+    names = ", ".join(f"{name} ({count})" for name, count in rare[:MOST_NAMED])
     more = f" and {len(rare) - MOST_NAMED} more" if len(rare) > MOST_NAMED else ""
     instead = f"; {' and '.join(others)} can" if others else ""
     what = "class has" if len(rare) == 1 else "classes have"
     return (
         f"{metric} cannot decide, because {len(rare)} {what} fewer than {FEWEST_OF_A_CLASS} images or groups: "
-        f"{told}{more}{instead}"
+        f"{names}{more}{instead}"
     )

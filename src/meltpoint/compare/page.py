@@ -135,29 +135,29 @@ def _learnt(decision: Decision, head: str) -> Iterator[str]:
     at = {name: metrics["threshold"] for name, metrics in found.items() if metrics["threshold"]}
     if at:
         wished = next(iter(at.values()))
-        told = ", ".join(f"{threshold['at']:.3f} ({name})" for name, threshold in at.items())
+        values = ", ".join(f"{threshold['at']:.3f} ({name})" for name, threshold in at.items())
         wish = (
             f" for a {wished['metric']} of at least {wished['at_least']:.0%} with 95% confidence"
             if wished["metric"]
             else ""
         )
-        yield f"{names[-1]} is the answer if its probability is at least {told}; this threshold was set on val{wish}."
+        yield f"{names[-1]} is the answer if its probability is at least {values}; this threshold was set on val{wish}."
     below = {name: metrics["unknown"] for name, metrics in found.items() if metrics["unknown"]}
     if below:
         right, coverage = (next(iter(below.values())).get(name) for name in ("right", "coverage"))
-        told = ", ".join(f"{unknown['below']:.3f} ({name})" for name, unknown in below.items())
+        values = ", ".join(f"{unknown['below']:.3f} ({name})" for name, unknown in below.items())
         if coverage is not None:
             yield (
-                f"In {coverage:.0%} of new images the true class is among those with a probability of at least {told}, "
-                "with 95% confidence; an answer that is not the only one among them is “unknown”."
+                f"In {coverage:.0%} of new images the true class is among those with a probability of at least "
+                f"{values}, with 95% confidence; an answer that is not the only one among them is “unknown”."
             )
         else:
             wish = (
                 f" so that {right:.0%} of the other answers are right, with 95% confidence" if right is not None else ""
             )
-            yield f"Answers with a confidence below {told} are “unknown”; this limit was set on val{wish}."
+            yield f"Answers with a confidence below {values} are “unknown”; this limit was set on val{wish}."
     for name, metrics in found.items():
-        yield from (f"{name}: val has too few images to show {told}." for told in metrics.get("not_shown", []))
+        yield from (f"{name}: val has too few images to show {wish}." for wish in metrics.get("not_shown", []))
 
 
 def _say_tree(branches: list[Branch], winner: str) -> str:

@@ -57,7 +57,7 @@ class Results:
     `answers` is split -> head. `metrics` is strategy -> split -> head -> score (metrics.json), `hierarchies` strategy
     -> split -> what the tree does (hierarchy.json; {} without a tree). `costs` is strategy -> `train_seconds`
     (embedding and training), `peak_megabytes` (of both), `trainable_parameters`, `parameters`, `latency_p50_ms`
-    (of the fastest that it cannot be told apart from, so equal ones are equal to the digit; `latency_own_ms` is its
+    (of the fastest that it cannot be distinguished from, so equal ones are equal to the digit; `latency_own_ms` is its
     own), `latency_p95_ms`, `throughput_per_second`, `megabytes` (on disk), `predict_megabytes` (of memory).
     `reliability` has the bins of the main head on test, `mistakes` the picture of the worst, `wording` how the task is
     spoken of.

@@ -15,7 +15,7 @@ class Facts:
     """What the sentence is made of; scores are the main head's.
 
     `interval` is that of the winner on test, `differences` are what the winner is better than each other there (empty
-    where the metric cannot tell), `test_share` the share of new images that falls to test, None if it is not known.
+    where the metric cannot decide), `test_share` the share of new images that falls to test, None if it is not known.
     """
 
     main_head: str

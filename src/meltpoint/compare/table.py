@@ -92,8 +92,8 @@ def say_ends(metric: str, interval: Interval) -> str:
 def say_images(decision: Decision) -> str:
     """The images of test, and their groups where some belong together."""
     images, groups = decision.images["test"], decision.groups["test"]
-    told = formatting.counted(images, "image")
-    return told if images == groups else f"{told} in {formatting.counted(groups, 'group')}"
+    text = formatting.counted(images, "image")
+    return text if images == groups else f"{text} in {formatting.counted(groups, 'group')}"
 
 
 def say_trained(decision: Decision) -> str:
@@ -187,8 +187,10 @@ def _trees(branches: list[Branch]) -> list[str]:
         ]
         for branch in branches
     ]
-    told = "What the tree does, on test: share of answers that are paths, edges that a mistake is off, hierarchical F1:"
-    return ["", told, "", *align([titles, *rows])]
+    title = (
+        "What the tree does, on test: share of answers that are paths, edges that a mistake is off, hierarchical F1:"
+    )
+    return ["", title, "", *align([titles, *rows])]
 
 
 def align(rows: list[list[str]]) -> list[str]:

@@ -81,7 +81,7 @@ def _draw_small(part: SubFigure, row: Sequence[tuple[str, Confused]], columns: i
 
 def _draw_large(part: SubFigure, name: str, judged: Mapping[str, Confused], tree: TreeCard | None) -> None:
     head = judged[name]
-    matrix, told = part.subplots(1, 2, width_ratios=[1, 0.62])
+    matrix, listed = part.subplots(1, 2, width_ratios=[1, 0.62])
     order, groups = arrange(name, {other: known.classes for other, known in judged.items()}, tree)
     _matrix(matrix, name, head, np.array(order))
     matrix.set_xticks([])
@@ -97,7 +97,7 @@ def _draw_large(part: SubFigure, name: str, judged: Mapping[str, Confused], tree
         matrix.set_yticks(ends - sizes / 2 - 0.5, names, fontsize=6)
     what = "in the order of the tree" if groups else "in the order of their ids"
     matrix.set_xlabel(f"predicted: {len(order)} classes, {what}")
-    _tell(told, head)
+    _list_confusions(listed, head)
 
 
 def arrange(name: str, classes: Classes, tree: TreeCard | None) -> tuple[list[int], dict[str, int]]:
@@ -160,18 +160,18 @@ def _counts(axes: Axes, counts: np.ndarray, shares: bool) -> None:
         axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=10 if size <= 6 else 6)
 
 
-def _tell(axes: Axes, head: Confused) -> None:
-    told = commonest(head)
+def _list_confusions(axes: Axes, head: Confused) -> None:
+    found = commonest(head)
     axes.set_title("most frequent confusions (share of the class)")
-    if not told:
+    if not found:
         axes.text(0.5, 0.5, "no mistakes", ha="center", va="center", color=MUTED)
         return axes.set_axis_off()
-    counts = [count for _, _, count, _ in told]
-    bars = axes.barh(range(len(told)), counts, 0.55, color=ACCENT, alpha=0.85)
-    axes.bar_label(bars, [f"{count:,}  ({share:.0%})" for _, _, count, share in told], fontsize=7, padding=3)
-    names = [f"{_short(true, LONGEST)}\nread as {_short(said, LONGEST)}" for true, said, _, _ in told]
-    axes.set_yticks(range(len(told)), names, fontsize=7, color=INK)
-    axes.set_ylim(max(LISTED, len(told)) - 0.4, -0.6)
+    counts = [count for _, _, count, _ in found]
+    bars = axes.barh(range(len(found)), counts, 0.55, color=ACCENT, alpha=0.85)
+    axes.bar_label(bars, [f"{count:,}  ({share:.0%})" for _, _, count, share in found], fontsize=7, padding=3)
+    names = [f"{_short(true, LONGEST)}\nread as {_short(said, LONGEST)}" for true, said, _, _ in found]
+    axes.set_yticks(range(len(found)), names, fontsize=7, color=INK)
+    axes.set_ylim(max(LISTED, len(found)) - 0.4, -0.6)
     axes.set_xlim(0, max(counts) * 1.35)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)

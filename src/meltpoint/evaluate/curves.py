@@ -54,13 +54,13 @@ def average(curves: list[Curve], points: int) -> Curve:
     return Curve(x, np.mean(heights, axis=0), float(np.mean([curve.area for curve in curves])))
 
 
-def reliability(true: Ints, said: Ints, confidence: Floats, bins: int) -> pd.DataFrame:
+def reliability(true: Ints, predicted: Ints, confidence: Floats, bins: int) -> pd.DataFrame:
     """Images by confidence in the answer, in equal-width bins of [0, 1]; empty bins are left out.
 
     Columns: low, high (the bin), images, confidence (mean), accuracy.
     """
     index = np.minimum((confidence * bins).astype(np.int64), bins - 1)
-    table = pd.DataFrame({"images": 1, "confidence": confidence, "accuracy": (said == true).astype(np.float64)})
+    table = pd.DataFrame({"images": 1, "confidence": confidence, "accuracy": (predicted == true).astype(np.float64)})
     found = table.groupby(index).agg({"images": "sum", "confidence": "mean", "accuracy": "mean"})
     found.insert(0, "low", found.index / bins)
     found.insert(1, "high", (found.index + 1) / bins)

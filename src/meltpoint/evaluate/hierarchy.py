@@ -104,22 +104,22 @@ def judge_tree(table: pd.DataFrame, heads: Mapping[str, HeadCard], tree: Tree) -
     levels = {level: heads[level] for level in tree.levels}
     probabilities = {level: probabilities_of(table, level, card.classes) for level, card in levels.items()}
     alone = _columns(decide(probabilities, {level: card.threshold for level, card in levels.items()}, None))
-    said = _columns({level: answers_of(table, level, card.classes) for level, card in levels.items()})
+    predicted = _columns({level: answers_of(table, level, card.classes) for level, card in levels.items()})
     sizes = [len(card.classes) for card in levels.values()]
     return TreeJudgement(
         images=len(true),
         left_out=left_out,
         consistency=float(form_paths(tree, alone).mean()),
         independent=judge_decoding(tree, true, alone, sizes),
-        consistent=judge_decoding(tree, true, said, sizes),
+        consistent=judge_decoding(tree, true, predicted, sizes),
     )
 
 
-def judge_decoding(tree: Tree, true: Ints, said: Ints, sizes: list[int]) -> Decoding:
+def judge_decoding(tree: Tree, true: Ints, predicted: Ints, sizes: list[int]) -> Decoding:
     """Judge answers (N, L) against true class ids (N, L) on levels with so many classes."""
-    edges, counts = np.unique(leaf_distances(tree, true[:, -1], said[:, -1]), return_counts=True)
-    hits, answered, there = count_ancestors(tree, true, said, sizes)
-    counts_of = [confusion(true[:, column], said[:, column], size) for column, size in enumerate(sizes)]
+    edges, counts = np.unique(leaf_distances(tree, true[:, -1], predicted[:, -1]), return_counts=True)
+    hits, answered, there = count_ancestors(tree, true, predicted, sizes)
+    counts_of = [confusion(true[:, column], predicted[:, column], size) for column, size in enumerate(sizes)]
     return Decoding(
         levels={
             level: {name: float(value) for name, value in scores.items() if name in LEVEL_SCORES}
@@ -131,24 +131,24 @@ def judge_decoding(tree: Tree, true: Ints, said: Ints, sizes: list[int]) -> Deco
     )
 
 
-def form_paths(tree: Tree, said: Ints) -> NDArray[np.bool_]:
+def form_paths(tree: Tree, predicted: Ints) -> NDArray[np.bool_]:
     """Which answers (N, L) are a path: the ancestors of the answered leaf are what the other levels answer."""
-    return np.asarray((tree.paths[said[:, -1]] == said).all(1))
+    return np.asarray((tree.paths[predicted[:, -1]] == predicted).all(1))
 
 
-def leaf_distances(tree: Tree, true: Ints, said: Ints) -> Ints:
+def leaf_distances(tree: Tree, true: Ints, predicted: Ints) -> Ints:
     """Edges (N,) between leaves: up from one to the first common ancestor, which may be the root, and down again."""
-    shared = (tree.paths[true] == tree.paths[said]).sum(1)
+    shared = (tree.paths[true] == tree.paths[predicted]).sum(1)
     return np.asarray(2 * (len(tree.levels) - shared))
 
 
-def count_ancestors(tree: Tree, true: Ints, said: Ints, sizes: list[int]) -> tuple[int, int, int]:
+def count_ancestors(tree: Tree, true: Ints, predicted: Ints, sizes: list[int]) -> tuple[int, int, int]:
     """Classes that are both answered and true, that are answered, and that are true, ancestors counted, over images."""
     hits = answered = there = 0
     rows = np.arange(len(true))
     for column, size in enumerate(sizes):
         found, wanted = (np.zeros((len(rows), size), dtype=np.bool_) for _ in range(2))
-        for member, answers in ((found, said), (wanted, true)):
+        for member, answers in ((found, predicted), (wanted, true)):
             member[rows, answers[:, column]] = True
             for below in range(column + 1, len(sizes)):
                 above = np.full(sizes[below], -1)  # a class without leaves stands nowhere in the tree

@@ -100,15 +100,15 @@ class Judgement:
 
     def sentence(self, main_head: str) -> str:
         """The closing words of the stage: the headline of the main head, and the classes that test lacks."""
-        judged, val, told = self.splits["test"][main_head], self.splits["val"][main_head], self.headline
+        judged, val, headline = self.splits["test"][main_head], self.splits["val"][main_head], self.headline
         if not judged.images:
-            return f"no test image has {told.labelled} for {main_head}, so it has no scores"
+            return f"no test image has {headline.labelled} for {main_head}, so it has no scores"
         more = f" and {len(judged.absent) - MOST_NAMED} more classes" if len(judged.absent) > MOST_NAMED else ""
         absent = ", ".join(judged.absent[:MOST_NAMED]) + more
-        lacking = f"; test has no {told.part} of {absent}" if absent else ""
-        values = (judged.scores[told.score], val.scores[told.score])
+        lacking = f"; test has no {headline.part} of {absent}" if absent else ""
+        values = (judged.scores[headline.score], val.scores[headline.score])
         score, other = ("nothing" if value is None else f"{value:.1%}" for value in values)
-        return f"{score} {told.name} on {main_head}, {judged.images:,} test images ({other} on val){lacking}"
+        return f"{score} {headline.name} on {main_head}, {judged.images:,} test images ({other} on val){lacking}"
 
 
 def share_of(part: Floats | Ints, whole: Floats | Ints) -> Floats:

@@ -102,7 +102,7 @@ def run_batch(answerer: Answering, display: DisplayPart, asked: Batch, out: Text
         FontError: the font is none.
     """
     question = Question(asked.top, asked.language, asked.window)
-    check_question(answerer.card, question, answerer.tells_masks)
+    check_question(answerer.card, question, answerer.predicts_masks)
     total = _count(asked)
     _check_masks(answerer, asked)
     featured = answerer.levels[-1] if answerer.levels else answerer.card.main_head
@@ -179,8 +179,8 @@ def say_line(answer: Answer, display: DisplayPart, featured: str) -> str:
 def say_json(answer: Answer, display: DisplayPart) -> str:
     """A line of JSON: source, error, levels, and what each head says."""
     heads = {} if answer.error else display.describe(answer)
-    told = {"source": answer.source, "error": answer.error, "heads": heads, "levels": answer.levels}
-    return json.dumps(_rounded(told), ensure_ascii=False, allow_nan=False)
+    line = {"source": answer.source, "error": answer.error, "heads": heads, "levels": answer.levels}
+    return json.dumps(_rounded(line), ensure_ascii=False, allow_nan=False)
 
 
 def say_cells(answer: Answer, display: DisplayPart, columns: Sequence[str]) -> str:
@@ -248,7 +248,7 @@ def _count(asked: Batch) -> int:
 def _check_masks(answerer: Answering, asked: Batch) -> None:
     if asked.masks is None:
         return
-    if not answerer.tells_masks:
+    if not answerer.predicts_masks:
         raise BatchError(
             f"There are no masks to write: the heads {list(answerer.card.heads)} predict one class for the "
             "whole picture. Leave out --masks, or use another model."

@@ -34,8 +34,8 @@ BATCH = 32  # pictures through the model at once, by default
 class Predictor:
     """A model in eval mode on the best device there is, its BatchNorm folded away; `parameters` counts those saved.
 
-    `tree` is that of the card: which classes of which heads are below which. It knows no task: what its outputs mean is
-    told by the task of its card, which is given the predictor.
+    `tree` is that of the card: which classes of which heads are below which. It knows no task: the task of its card,
+    which is given the predictor, says what its outputs mean.
     """
 
     card: Card

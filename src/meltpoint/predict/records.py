@@ -26,7 +26,7 @@ class PredictError(UserError, ValueError):
 
 @dataclass(frozen=True)
 class Question:
-    """What to tell: so many choices of each head, names in a language (None: labels), masks through windows or not."""
+    """What is asked for: choices of each head, names in a language (None: labels), masks through windows or not."""
 
     top: int
     language: str | None
@@ -88,7 +88,7 @@ class Answer:
     """What a model says of one picture: `heads` by name, none if `error` says why the picture cannot be used.
 
     `source` is the path or address, None for a picture that has none. `levels` are the heads of the tree from the
-    root's to the leaves', empty if the model has none. A head that tells a class of each pixel answers in `masks`.
+    root's to the leaves', empty if the model has none. A head that predicts a class for each pixel answers in `masks`.
     """
 
     source: str | None
@@ -99,7 +99,7 @@ class Answer:
 
     @property
     def target(self) -> HeadAnswer | None:
-        """What the picture shows, as exactly as the tree tells it: the leaf. None if the picture cannot be used."""
+        """What the picture shows, as exactly as the tree can say it: the leaf. None if the picture cannot be used."""
         return self.heads.get(self._level(-1))
 
     @property
@@ -134,7 +134,7 @@ class Answering(Protocol):
         """The heads of its tree from the root's to the leaves', empty if it has none."""
 
     @property
-    def tells_masks(self) -> bool:
+    def predicts_masks(self) -> bool:
         """Whether its answers are masks."""
 
     def look(
@@ -147,7 +147,7 @@ class DisplayPart(Protocol):
     """How the answers of a task are shown to people and programs: its part display.py. No torch."""
 
     def line(self, answer: Answer, featured: str) -> str:
-        """A line to read; the head `featured` tells its alternatives too."""
+        """A line to read; the head `featured` with its alternatives."""
 
     def describe(self, answer: Answer) -> dict[str, Any]:
         """What each head says, as plain values for JSON."""
@@ -165,7 +165,7 @@ class DisplayPart(Protocol):
         """
 
     def masks(self, answer: Answer) -> dict[str, bytes]:
-        """A PNG of the mask of each head that tells one."""
+        """A PNG of the mask of each head that predicts one."""
 
     def served_columns(self, heads: Mapping[str, HeadCard]) -> dict[str, str]:
         """The columns of a served answer and their MLflow types."""

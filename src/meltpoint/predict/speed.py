@@ -62,8 +62,8 @@ def measure_speeds(
     """From pixels in memory to probabilities in memory, preparation included: all models in turn, in this process.
 
     Each round times some single images of every model, `settings.latency_runs` or a few more in all; where the machine
-    was too busy to tell, all of it again, and the calmest measurement counts. By strategy: `latency_p50_ms` and
-    `latency_p95_ms`; `latency_tied_ms`, that of the fastest model that it cannot be told apart from, `tied_with`;
+    was too busy, all of it again, and the calmest measurement counts. By strategy: `latency_p50_ms` and
+    `latency_p95_ms`; `latency_tied_ms`, that of the fastest model that it cannot be distinguished from, `tied_with`;
     `rounds_ms`, the median of each round; `throughput_per_second` in batches of `settings.batch` or as many as fit.
     Besides `attempts`, `unrest` of the one that counts, and whether the machine was `busy` in all of them.
     """
@@ -82,7 +82,7 @@ def measure_speeds(
     if unrest > CALM:
         say(
             f"warning: the machine was busy with other work in each of {ATTEMPTS} measurements: rounds of the same"
-            f" model spread by {unrest:.0%}. Speeds that could not be told apart count as equal. For better ones"
+            f" model spread by {unrest:.0%}. Speeds that could not be distinguished count as equal. For better ones"
             " stop other work and run: dvc repro --force --single-item speed"
         )
     elif len(attempts) > 1:
@@ -114,10 +114,10 @@ def tell_apart(fast: Seconds, slow: Seconds) -> bool:
 
 
 def tie(rounds: Mapping[str, Seconds]) -> dict[str, str]:
-    """Of each model the fastest one that it cannot be told apart from, perhaps itself.
+    """Of each model the fastest one that it cannot be distinguished from, perhaps itself.
 
-    The fastest of all leads those that cannot be told apart from it, the fastest of the others the next. So ties do not
-    chain: who is slower than the fastest is not pulled up to it by one in between.
+    The fastest of all leads those that cannot be distinguished from it, the fastest of the others the next. So ties do
+    not chain: a model that is slower than the fastest is not tied to it by one in between.
     """
     waiting = sorted(rounds, key=lambda name: float(np.median(rounds[name])))
     leaders: dict[str, str] = {}

@@ -39,7 +39,7 @@ class Answerer:
         return self.predictor.tree.levels if self.predictor.tree else ()
 
     @property
-    def tells_masks(self) -> bool:
+    def predicts_masks(self) -> bool:
         """Whether its answers are masks."""
         return self.task.MASKS
 
@@ -81,7 +81,7 @@ class Answerer:
         self, sources: Source | Iterable[Source], question: Question, batch: int, side: int | None
     ) -> Iterator[tuple[Answer, Pixels | None]]:
         """Like `stream`, each with the picture itself, uint8 (H, W, 3), its sides no longer than `side`."""
-        check_question(self.card, question, self.tells_masks)
+        check_question(self.card, question, self.predicts_masks)
         return self.task.look(self.predictor, sources, question, batch, side)
 
     def probabilities(self, images: Pixels) -> dict[str, NDArray[np.float32]]:

@@ -1,4 +1,4 @@
-"""Answers of heads that tell a class of each picture: by threshold, together in the tree, as records and tables."""
+"""Answers of heads that predict a class for each picture: by threshold, together in the tree, as records and tables."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -63,8 +63,8 @@ def predict_images(predictor: Predictor, sources: Iterable[Source], batch: int) 
             parts[-1][head] = np.full((len(good), len(classes)), np.nan, np.float32)
             if found:
                 parts[-1][head][good] = found[head]
-    told = pd.DataFrame({"source": pd.array(names, dtype="string"), "error": pd.array(errors, dtype="string")})
-    return told.join(_tabulate(predictor, parts))
+    sources_read = pd.DataFrame({"source": pd.array(names, dtype="string"), "error": pd.array(errors, dtype="string")})
+    return sources_read.join(_tabulate(predictor, parts))
 
 
 def fit_batch(predictor: Predictor, batch: int) -> int:  # noqa: ARG001 - the words of every task

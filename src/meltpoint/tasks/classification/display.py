@@ -19,15 +19,15 @@ COMPARED_DIGITS = 8  # of a probability that is compared with a later one
 
 
 def line(answer: Answer, featured: str) -> str:
-    """Levels of a tree from its root on, then other heads; `featured` tells its alternatives too."""
-    told: dict[str, str] = {}
+    """Levels of a tree from its root on, then other heads; `featured` with its alternatives."""
+    texts: dict[str, str] = {}
     for head, said in answer.heads.items():
         doubt = "unknown, perhaps " if said.unknown else ""
         others = [f"{choice.name} {choice.probability:.1%}" for choice in said.top if choice.label != said.label]
         rest = f" ({', '.join(others)})" if head == featured and others else ""
-        told[head] = plain(f"{head} {doubt}{said.name} {said.probability:.1%}{rest}")
-    path = " > ".join(told.pop(level) for level in answer.levels)
-    return "; ".join([*([path] if path else []), *told.values()])
+        texts[head] = plain(f"{head} {doubt}{said.name} {said.probability:.1%}{rest}")
+    path = " > ".join(texts.pop(level) for level in answer.levels)
+    return "; ".join([*([path] if path else []), *texts.values()])
 
 
 def describe(answer: Answer) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def cells(answer: Answer) -> dict[str, object]:
 
 
 def draw(shown: Pixels, answer: Answer, featured: str, fonts: Sequence[Fonts], steady: bool) -> Image.Image:  # noqa: ARG001 - each panel has one size
-    """The picture uint8 (H, W, 3), and below it a row for each head; `featured` tells its alternatives too."""
+    """The picture uint8 (H, W, 3), and below it a row for each head; `featured` with its alternatives."""
     letters = fonts[1]
     order = [*answer.levels, *(head for head in answer.heads if head not in answer.levels)]
     rows: list[Row] = []
@@ -92,7 +92,7 @@ def served_columns(heads: Mapping[str, HeadCard]) -> dict[str, str]:
 
 
 def served_cells(card: Card, answer: Answer) -> dict[str, Any]:
-    """The cells of `served_columns`, of an answer that tells all classes."""
+    """The cells of `served_columns`, of an answer with all classes."""
     found: dict[str, Any] = {}
     for name, own in answer.heads.items():
         head, shares = card.heads[name], {choice.label: round(choice.probability, DIGITS) for choice in own.top}

@@ -48,16 +48,16 @@ def judge_heads(
 
 
 def judge_head(
-    true: Ints, said: Ints, probabilities: Floats, trusted: Floats, card: HeadCard, bins: int
+    true: Ints, predicted: Ints, probabilities: Floats, trusted: Floats, card: HeadCard, bins: int
 ) -> HeadJudgement:
     """Judge one head from true class ids (N,), all known, its answers (N,), and its raw probabilities (N, C).
 
     `trusted` (N, C) are what it is asked to be honest about, and what it tells its users: in a tree those of all paths
     through a class, else the raw ones.
     """
-    counts, rows = confusion(true, said, len(card.classes)), np.arange(len(true))
+    counts, rows = confusion(true, predicted, len(card.classes)), np.arange(len(true))
     rankings = rank_classes(true, probabilities, card.classes)
-    table = reliability(true, said, trusted[rows, said], bins)
+    table = reliability(true, predicted, trusted[rows, predicted], bins)
     known = from_confusion(counts)
     # of two classes the last is the one that is looked for; of more, each against the rest
     asked = list(rankings.values())[-1 if len(card.classes) == 2 else 0 :]
@@ -68,7 +68,7 @@ def judge_head(
         **score_steps(counts, card),
         **score_likely(true, trusted),
         **score_threshold(counts, card),
-        **score_unknown(true, said, trusted, card),
+        **score_unknown(true, predicted, trusted, card),
         "roc_auc": float(np.mean([ranking.roc.area for ranking in asked])) if asked else None,
         "average_precision": float(np.mean([ranking.precision_recall.area for ranking in asked])) if asked else None,
         "log_loss": float(losses.mean()) if len(true) else None,
@@ -98,7 +98,7 @@ def judge_head(
 def _judge_split(
     table: pd.DataFrame, heads: Mapping[str, HeadCard], tree: Tree | None, bins: int
 ) -> dict[str, HeadJudgement]:
-    said = {head: answers_of(table, head, card.classes) for head, card in heads.items()}
+    predicted = {head: answers_of(table, head, card.classes) for head, card in heads.items()}
     probabilities = {head: probabilities_of(table, head, card.classes) for head, card in heads.items()}
     trusted = dict(probabilities)
     if tree is not None:
@@ -108,7 +108,7 @@ def _judge_split(
     for head, card in heads.items():
         true = codes_of(table, head, card.classes)
         kept = true >= 0
-        parts = true[kept], said[head][kept], probabilities[head][kept], trusted[head][kept]
+        parts = true[kept], predicted[head][kept], probabilities[head][kept], trusted[head][kept]
         judged[head] = judge_head(*parts, card, bins)
     return judged
 
@@ -146,7 +146,7 @@ def score_threshold(counts: Ints, card: HeadCard) -> dict[str, Score]:
     return {"precision": hits / found if found else None, "recall": hits / there if there else None}
 
 
-def score_unknown(true: Ints, said: Ints, trusted: Floats, card: HeadCard) -> dict[str, Score]:
+def score_unknown(true: Ints, predicted: Ints, trusted: Floats, card: HeadCard) -> dict[str, Score]:
     """Of a head that was asked to say "unknown": the share of images it answers, and how often these are right.
 
     Where it was asked for a coverage also `set_coverage`, the share of images whose true class is in its set. `trusted`
@@ -154,8 +154,8 @@ def score_unknown(true: Ints, said: Ints, trusted: Floats, card: HeadCard) -> di
     """
     if card.unknown_below is None and card.head.unknown is None:
         return {}
-    sure = ~card.find_unknown(trusted, said)
-    scores = {"coverage": _mean(sure), "answered_accuracy": _mean((said == true)[sure])}
+    sure = ~card.find_unknown(trusted, predicted)
+    scores = {"coverage": _mean(sure), "answered_accuracy": _mean((predicted == true)[sure])}
     if isinstance(card.head.unknown, Coverage):
         given, least = trusted[np.arange(len(true)), true], card.unknown_below
         scores["set_coverage"] = None if least is None else _mean(given >= least)

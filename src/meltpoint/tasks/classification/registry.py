@@ -1,4 +1,4 @@
-"""Versions that tell a class of each image."""
+"""Versions that predict a class for each image."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -49,8 +49,8 @@ def tables_of(views: Views, card: Card, worst: int, report: Path) -> Iterator[Na
     wrong = worst_mistakes(predictions, card.main_head, card.classes[card.main_head]).head(worst)
     rows = np.searchsorted(views.samples["id"].to_numpy(), wrong["id"].to_numpy())
     wrong["path"] = views.samples["path"].to_numpy()[rows]
-    told = wrong[["true", "predicted", "confidence", "path", "id"]]
-    yield "test_mistakes", told.round(4), [np.asarray(views.plain[row]) for row in rows]
+    shown = wrong[["true", "predicted", "confidence", "path", "id"]]
+    yield "test_mistakes", shown.round(4), [np.asarray(views.plain[row]) for row in rows]
     many = [head for head, names in card.classes.items() if len(names) > MOST_CLASSES]
     wide = [name for head in many for name in probability_columns(head, card.classes[head])]
     test = predictions[predictions["split"] == "test"].drop(columns=["split", "group", *wide])

@@ -1,4 +1,4 @@
-"""Answers of heads that tell a class of each pixel: masks in a picture's own size, and tables of counted pixels."""
+"""Answers of heads that predict a class for each pixel: masks in a picture's own size, and tables of counted pixels."""
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -16,16 +16,16 @@ from meltpoint.progress import plain
 from meltpoint.tables import area_column
 from meltpoint.tasks.segmentation.mask_drawing import draw_masks, encode_mask
 
-LARGEST = 5  # areas of a mask that a line tells
+LARGEST = 5  # areas of a mask that a line names
 
 
-def line(answer: Answer, featured: str) -> str:  # noqa: ARG001 - masks tell no alternatives
+def line(answer: Answer, featured: str) -> str:  # noqa: ARG001 - masks have no alternatives
     """The largest areas of each head."""
     lines = []
     for head, said in answer.masks.items():
-        told = [f"{area.name} {area.share:.1%}" for area in said.areas[:LARGEST]]
+        areas = [f"{area.name} {area.share:.1%}" for area in said.areas[:LARGEST]]
         more = [f"{len(said.areas) - LARGEST} more"] if len(said.areas) > LARGEST else []
-        lines.append(plain(f"{head} {', '.join([*told, *more])}"))
+        lines.append(plain(f"{head} {', '.join([*areas, *more])}"))
     return "; ".join(lines)
 
 

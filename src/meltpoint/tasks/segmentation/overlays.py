@@ -66,8 +66,8 @@ def show_images(
     names = [name for name, group in chosen.items() for _ in group]
     if not places:
         return []
-    told = scored.iloc[places]
-    rows = np.searchsorted(views.samples["id"].to_numpy(), told["id"].to_numpy()).astype(np.int64)
+    shown = scored.iloc[places]
+    rows = np.searchsorted(views.samples["id"].to_numpy(), shown["id"].to_numpy()).astype(np.int64)
     said, masks = answer(rows)[main], views.masks
     assert masks is not None, "views of a segmentation have masks"
     return [
@@ -77,7 +77,7 @@ def show_images(
             truth=np.asarray(masks[row]),
             said=np.asarray(answer),
         )
-        for name, iou, path, row, answer in zip(names, told["iou"], told["path"], rows, said, strict=True)
+        for name, iou, path, row, answer in zip(names, shown["iou"], shown["path"], rows, said, strict=True)
     ]
 
 

@@ -1,4 +1,4 @@
-"""Versions that tell a class of each pixel."""
+"""Versions that predict a class for each pixel."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -73,7 +73,7 @@ def tables_of(views: Views, card: Card, worst: int, report: Path) -> Iterator[Na
     worst_ones = scored.head(worst)
     rows = np.searchsorted(views.samples["id"].to_numpy(), worst_ones["id"].to_numpy())
     errors = commonest_error(predictions, main, card.classes[main])
-    told = worst_ones.assign(error=[errors[number] for number in worst_ones["id"]])
+    mistakes = worst_ones.assign(error=[errors[number] for number in worst_ones["id"]])
     photographs = [np.asarray(views.plain[row]) for row in rows]
-    yield "test_mistakes", told[["iou", "error", "path", "id"]].round(4), photographs
+    yield "test_mistakes", mistakes[["iou", "error", "path", "id"]].round(4), photographs
     yield "test_predictions", scored.round(4), None
