@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from meltpoint.data.fingerprint import fingerprint
+from meltpoint.data.fingerprint import fingerprint_sources
 from meltpoint.errors import guarded
 from meltpoint.params.read import read_params
 from meltpoint.progress import Stopwatch
@@ -14,7 +14,7 @@ def main() -> None:
     """Look at names, sizes and times, at what weights hold and heads tap, and write what they add up to."""
     watch, params = Stopwatch("fingerprint"), read_params()
     weights = {name: encoder.weights for name, encoder in params.encoders.items()}
-    found = fingerprint(params.data, weights, params.taps)
+    found = fingerprint_sources(params.data, weights, params.taps)
     found.write(DATA)
     watch.close(found.sentence, DATA)
 

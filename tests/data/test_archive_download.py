@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from meltpoint.data import archive_download
-from meltpoint.data.archive_download import PAUSES, FetchError, fetch, plain_url
+from meltpoint.data.archive_download import PAUSES, FetchError, fetch_archive, plain_url
 from meltpoint.data.listing import SourceError
 
 BODY = random.Random(3).randbytes(2_500_000)
@@ -98,7 +98,7 @@ def store(tmp_path: Path) -> Path:
 
 
 def get(script: Script, store: Path, sha256: str = SHA256) -> Path:
-    return fetch(script.url, sha256, store, LIMIT, pause=lambda seconds: None)
+    return fetch_archive(script.url, sha256, store, LIMIT, pause=lambda seconds: None)
 
 
 def test_a_download_is_made_once(script: Script, store: Path) -> None:
@@ -148,7 +148,7 @@ def test_giving_up_keeps_what_there_is(script: Script, store: Path) -> None:
     waited: list[float] = []
     script.words = ["cut", *["503"] * 20]
     with pytest.raises(FetchError, match=r"answers 503 .*1,\d+,\d+ bytes are kept"):
-        fetch(script.url, SHA256, store, LIMIT, pause=waited.append)
+        fetch_archive(script.url, SHA256, store, LIMIT, pause=waited.append)
     assert len(script.ranges) == len(PAUSES) + 2
     assert waited == [PAUSES[0], *PAUSES]
     assert (store / f"{SHA256}.part").read_bytes() == BODY[: (store / f"{SHA256}.part").stat().st_size]
@@ -182,23 +182,23 @@ def test_another_file_is_refused_and_not_kept(script: Script, store: Path) -> No
 def test_more_than_the_limit_is_not_downloaded(script: Script, store: Path, word: str) -> None:
     script.words, script.body = [word], bytes(LIMIT + 1 if word == "good" else 0)
     with pytest.raises(FetchError, match="max_gigabytes allows 10,000,000"):
-        fetch(script.url, SHA256, store, LIMIT, pause=lambda seconds: None)
+        fetch_archive(script.url, SHA256, store, LIMIT, pause=lambda seconds: None)
     part = store / f"{SHA256}.part"
     assert not part.exists() or part.stat().st_size <= LIMIT + 1_000_000
 
 
 def test_nobody_answers(store: Path) -> None:
     with pytest.raises(FetchError, match="cannot be downloaded"):
-        fetch("http://127.0.0.1:9/a.zip", SHA256, store, LIMIT, pause=lambda seconds: None)
+        fetch_archive("http://127.0.0.1:9/a.zip", SHA256, store, LIMIT, pause=lambda seconds: None)
 
 
 def test_a_local_file_is_checked_in_place(tmp_path: Path, store: Path) -> None:
     path = tmp_path / "some.zip"
     path.write_bytes(BODY)
-    assert fetch("some.zip", SHA256, store, LIMIT) == path
+    assert fetch_archive("some.zip", SHA256, store, LIMIT) == path
     assert not store.exists()
     with pytest.raises(FetchError, match="not the file that was meant"):
-        fetch("some.zip", "1" * 64, store, LIMIT)
+        fetch_archive("some.zip", "1" * 64, store, LIMIT)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_a_local_file_is_checked_in_place(tmp_path: Path, store: Path) -> None:
 )
 def test_other_places_are_told(store: Path, location: str, error: type[Exception], match: str) -> None:
     with pytest.raises(error, match=match):
-        fetch(location, SHA256, store, LIMIT, pause=lambda seconds: None)
+        fetch_archive(location, SHA256, store, LIMIT, pause=lambda seconds: None)
 
 
 def test_secrets_of_a_url_are_not_shown() -> None:

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from meltpoint.data.dataset_report import build_report, closing_sentence
-from meltpoint.data.listing import Coverage, Listing, Skipped
+from meltpoint.data.listing import ListCoverage, Listing, Skipped
 
 
 def report(**changes: object) -> dict[str, object]:
@@ -34,7 +34,7 @@ def test_the_sentence_holds_the_gist_and_notes_come_first(capsys: pytest.Capture
 
 def test_published_lines_without_an_image_are_counted_by_class(capsys: pytest.CaptureFixture[str]) -> None:
     samples = pd.DataFrame({"path": ["a"], "y": ["x"], "split": ["train"], "group": [None]}, dtype="string")
-    coverage = {"x": Coverage(lines=3, images=1), "z": Coverage(lines=4, images=0)}
+    coverage = {"x": ListCoverage(lines=3, images=1), "z": ListCoverage(lines=4, images=0)}
     listing = Listing("yoga82 t", samples, samples, coverage=coverage)
     met = build_report(listing, samples.assign(bytes=[3]), {"y": ["x"]}, [], {"rows": 0, "paths": []})
     assert met["published"] == {

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from meltpoint.data.fingerprint import Fingerprint
-from meltpoint.data.fingerprint import fingerprint as look
+from meltpoint.data.fingerprint import fingerprint_sources as look
 from meltpoint.data.listing import SourceError
 from meltpoint.params.data import Data
 from meltpoint.params.model import FileWeights, PackageWeights, RandomWeights, Weights

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meltpoint.data.labels import LabelError, build_labels, check_counts, count_classes, written_missing
+from meltpoint.data.labels import LabelError, build_labels, check_class_counts, count_classes, written_missing
 from meltpoint.params.data import EqualsLabel, Label, MaskLabel, NamesLabel, ThresholdLabel, ValuesLabel
 
 THIRDS = {"sound": 0.0, "third": 1 / 3, "rather": 2 / 3, "broken": 1.0}
@@ -167,7 +167,7 @@ def test_counts_name_every_class() -> None:
 )
 def test_labels_that_teach_nothing_are_refused(counts: dict[str, int], match: str) -> None:
     with pytest.raises(LabelError, match=match):
-        check_counts({"good": {"a": 1, "b": 1}, "y": counts})
+        check_class_counts({"good": {"a": 1, "b": 1}, "y": counts})
 
 
 @pytest.mark.parametrize("first", ["screen", "kind"])

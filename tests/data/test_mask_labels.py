@@ -14,7 +14,7 @@ from meltpoint.data.image_check import DatasetError, Inspect
 from meltpoint.data.listing import SourceError
 from meltpoint.data.mask_labels import VoidError
 from meltpoint.images import decode
-from meltpoint.images.mask_files import normalise, read_mask
+from meltpoint.images.mask_files import decode_ids, normalise
 from meltpoint.params.data import Data
 from meltpoint.shards import open_shards
 from meltpoint.tables import IGNORED, check_samples, mask_column, read_samples, write_samples
@@ -153,7 +153,7 @@ def test_every_layout_gives_images_with_their_own_masks(
     assert splits is not None or samples["split"].isna().all()
     for path, mask in zip(samples["path"], samples[mask_column("scene")], strict=True):
         assert mask == f"masks/{Path(path).with_suffix('.png')}"
-        np.testing.assert_array_equal(read_mask(open_shards(RAW).read(mask)), truth(Path(path).stem))
+        np.testing.assert_array_equal(decode_ids(open_shards(RAW).read(mask)), truth(Path(path).stem))
     assert found.report["unusable"] == []
     assert found.report["notes"] == []
 
@@ -218,7 +218,7 @@ def test_images_that_are_turned_and_have_masks_are_counted(
     found = download_dataset(given, RAW, REPORT, decode.inspect, normalise)
     assert found.report["turned"] == {"images": 2, "with_masks": 2}
     assert "2 images with masks are turned or mirrored by their EXIF" in capsys.readouterr().out
-    np.testing.assert_array_equal(read_mask(open_shards(RAW).read("masks/train/a.png")), np.eye(5))
+    np.testing.assert_array_equal(decode_ids(open_shards(RAW).read("masks/train/a.png")), np.eye(5))
 
 
 def test_a_mask_of_an_image_as_it_was_before_it_was_turned_is_refused() -> None:
@@ -252,7 +252,7 @@ def test_pairs_go_by_name_and_not_by_place(inspect: Inspect) -> None:
     draw_ids(Path("set/trainannot/z.png"))  # as many as before: sorted lists would pair every one wrongly
     found = collected(given, inspect)
     for path, mask in zip(found.samples["path"], found.samples["scene.mask"], strict=True):
-        np.testing.assert_array_equal(read_mask(open_shards(RAW).read(mask)), truth(Path(path).stem))
+        np.testing.assert_array_equal(decode_ids(open_shards(RAW).read(mask)), truth(Path(path).stem))
 
 
 UNKNOWN = "mask a.png: the unknown id 9 on 24 pixels; give it to a class as its `id`, or list it in `void`"

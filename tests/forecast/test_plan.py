@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from meltpoint.cli import run
-from meltpoint.data.fingerprint import fingerprint
+from meltpoint.data.fingerprint import fingerprint_sources
 from meltpoint.errors import UserError
 from meltpoint.forecast.plan import Graph, count_images, find_steps, look_at_files
 from meltpoint.forecast.speeds import PLACE, USUAL, EncoderSpeed, Speeds, read_speeds, write_speeds
@@ -238,7 +238,7 @@ def test_a_look_at_the_source_is_no_reason_to_run_but_what_it_finds_is(
     raw["encoders"]["lite0"]["weights"] = {"kind": "file", "path": "w.pth", "match": "name", "licence": "mine"}
     (tmp_path / "w.pth").write_bytes(b"weights")
     params = parse_params(raw, "params.yaml")
-    fingerprint(params.data, {"lite0": params.encoders["lite0"].weights}, params.taps).write(Path("data"))
+    fingerprint_sources(params.data, {"lite0": params.encoders["lite0"].weights}, params.taps).write(Path("data"))
     stages = {"fingerprint": [], "download": ["fingerprint"], "embed": ["download", "fingerprint"], "train": ["embed"]}
     reads = {stage: set[str]() for stage in stages}
     reads |= {"download": {"data/fingerprint.json"}, "embed": {"data/raw", "data/encoders/lite0.json"}}
@@ -246,7 +246,7 @@ def test_a_look_at_the_source_is_no_reason_to_run_but_what_it_finds_is(
     def found() -> list[tuple[str, str]]:
         status: dict[str, Any] = {"fingerprint": ["always changed"]}
         weights = {"lite0": params.encoders["lite0"].weights}
-        look_at_files(Graph(stages, reads), status, fingerprint(params.data, weights, params.taps))
+        look_at_files(Graph(stages, reads), status, fingerprint_sources(params.data, weights, params.taps))
         return [(step.stage, step.reason) for step in find_steps(stages, status, {})]
 
     assert found() == []

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from meltpoint.images.mask_files import encode_mask
+from meltpoint.images.mask_files import encode_ids
 from meltpoint.params.data import Images
 from meltpoint.tables import IGNORED, Classes, check_samples
 
@@ -37,7 +37,7 @@ def scenery(gallery: Gallery) -> Gallery:
     for path, width, height in zip(samples["path"], samples["width"], samples["height"], strict=True):
         fields = random.choice(np.array([0, 1, 2, IGNORED], dtype=np.uint8), (3, 4))
         mask = cv2.resize(fields, (int(width), int(height)), interpolation=cv2.INTER_NEAREST)
-        (gallery.raw / "masks" / path).write_bytes(encode_mask(mask, PALETTES["scene"]))
+        (gallery.raw / "masks" / path).write_bytes(encode_ids(mask, PALETTES["scene"]))
     samples = samples.assign(**{"scene": "sky|road|car", "scene.mask": "masks/" + samples["path"]})
     classes = {"scene": ["sky", "road", "car"]}
     return Gallery(gallery.raw, check_samples(samples, classes), classes, gallery.images)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meltpoint.images.augment import AugmentError, Transform, build_transform
+from meltpoint.images.augment import Augmentation, AugmentError, build_transform
 from meltpoint.params.data import Images
 from meltpoint.tables import IGNORED
 
@@ -23,12 +23,12 @@ PICTURE = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)
 
 
 @pytest.fixture(scope="module")
-def transform() -> Transform:
+def transform() -> Augmentation:
     return build_transform(LISTED, IMAGES)
 
 
 @given(seed=st.integers(0, 2**63 - 1), other=st.integers(0, 2**63 - 1))
-def test_a_view_is_a_function_of_picture_and_seed(transform: Transform, seed: int, other: int) -> None:
+def test_a_view_is_a_function_of_picture_and_seed(transform: Augmentation, seed: int, other: int) -> None:
     before = PICTURE.copy()
     view = transform(PICTURE, seed)
     transform(PICTURE, other)
@@ -39,11 +39,11 @@ def test_a_view_is_a_function_of_picture_and_seed(transform: Transform, seed: in
     assert view.flags.c_contiguous
 
 
-def test_seeds_give_different_views(transform: Transform) -> None:
+def test_seeds_give_different_views(transform: Augmentation) -> None:
     assert len({transform(PICTURE, seed).tobytes() for seed in range(20)}) > 15
 
 
-def test_another_process_gives_the_same_view_and_asks_no_network(transform: Transform) -> None:
+def test_another_process_gives_the_same_view_and_asks_no_network(transform: Augmentation) -> None:
     code = f"""
 import socket, sys
 import numpy as np

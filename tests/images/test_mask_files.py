@@ -13,10 +13,10 @@ from PIL import Image
 from meltpoint.images.decode import ImageError
 from meltpoint.images.mask_files import (
     MaskError,
-    encode_mask,
+    decode_ids,
+    encode_ids,
     normalise,
-    paint,
-    read_mask,
+    paint_classes,
     resize_mask,
 )
 from meltpoint.images.resize import resize
@@ -72,7 +72,7 @@ def written(image: Image.Image, pixels: Literal["ids", "colours"], folder: Path)
     image.save(path)
     content, counts = normalise(path, label(pixels), (4, 3))
     assert counts.dtype == np.int64
-    return read_mask(content), counts.tolist()
+    return decode_ids(content), counts.tolist()
 
 
 @pytest.mark.parametrize(
@@ -111,8 +111,8 @@ def test_an_encoded_mask_is_read_as_it_was(data: st.DataObject) -> None:
     classes = data.draw(st.integers(2, 255))
     mask = np.random.default_rng(classes).choice([*range(classes), IGNORED], (5, 7)).astype(np.uint8)
     palette = [f"#{number:06x}" for number in range(classes)]
-    content = encode_mask(mask, palette)
-    assert content == encode_mask(mask, palette)
+    content = encode_ids(mask, palette)
+    assert content == encode_ids(mask, palette)
     with Image.open(BytesIO(content)) as image:
         np.testing.assert_array_equal(np.asarray(image), mask)
 
@@ -175,7 +175,7 @@ def test_a_mask_is_turned_as_its_file_says(tmp_path: Path) -> None:
     exif[0x0112] = 3  # upside down
     Image.fromarray(IDS[TRUTH]).save(tmp_path / "turned.png", exif=exif)
     content, _ = normalise(tmp_path / "turned.png", label("ids"), (4, 3))
-    np.testing.assert_array_equal(read_mask(content), TRUTH[::-1, ::-1])
+    np.testing.assert_array_equal(decode_ids(content), TRUTH[::-1, ::-1])
 
 
 @given(
@@ -211,6 +211,6 @@ def test_a_mask_goes_where_its_image_goes(way: Literal["squash", "crop", "letter
 def test_paint_colours_classes_and_leaves_the_ignored() -> None:
     image = np.full((1, 3, 3), 100, dtype=np.uint8)
     mask = np.array([[0, 1, IGNORED]], dtype=np.uint8)
-    painted = paint(image, mask, ["#ffffff", "#000000"], 0.5)
+    painted = paint_classes(image, mask, ["#ffffff", "#000000"], 0.5)
     assert painted[0, :, 0].tolist() == [178, 50, 100]
-    assert paint(image, mask, ["#ff8000", "#000000"], 1.0)[0, 0].tolist() == [255, 128, 0]
+    assert paint_classes(image, mask, ["#ff8000", "#000000"], 1.0)[0, 0].tolist() == [255, 128, 0]

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from meltpoint.images.augment import Transform, build_transform
+from meltpoint.images.augment import Augmentation, build_transform
 from meltpoint.images.decode import ImageError, decode
-from meltpoint.images.mask_files import encode_mask, read_mask, resize_mask
+from meltpoint.images.mask_files import decode_ids, encode_ids, resize_mask
 from meltpoint.images.resize import resize
 from meltpoint.images.views import Views, ViewsError, open_views, view_seed, write_views
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def transform(gallery: "Gallery") -> Transform:
+def transform(gallery: "Gallery") -> Augmentation:
     return build_transform([{"D4": {}}, {"RandomBrightnessContrast": {"p": 1.0}}], gallery.images)
 
 
@@ -29,7 +29,7 @@ PALETTES = {"scene": ["#808080", "#804080", "#400080"]}
 
 def written(
     gallery: "Gallery",
-    transform: Transform,
+    transform: Augmentation,
     folder: Path,
     count: int = 3,
     seed: int = 7,
@@ -42,7 +42,7 @@ def written(
 
 
 def test_the_store_holds_each_image_plain_and_each_training_image_augmented(
-    gallery: "Gallery", transform: Transform, tmp_path: Path
+    gallery: "Gallery", transform: Augmentation, tmp_path: Path
 ) -> None:
     views = written(gallery, transform, tmp_path / "views")
     assert views.samples["id"].is_monotonic_increasing
@@ -58,7 +58,9 @@ def test_the_store_holds_each_image_plain_and_each_training_image_augmented(
             np.testing.assert_array_equal(views.augmented[place, number], transform(views.plain[row], seed))
 
 
-def test_values_of_more_than_8_bits_are_on_one_scale(gallery: "Gallery", transform: Transform, tmp_path: Path) -> None:
+def test_values_of_more_than_8_bits_are_on_one_scale(
+    gallery: "Gallery", transform: Augmentation, tmp_path: Path
+) -> None:
     for number, path in enumerate(gallery.samples["path"]):
         Image.fromarray(np.full((20, 20), 300 * (number + 1), dtype=np.uint16)).save(gallery.raw / path, "PNG")
     dark, bright = tmp_path / "dark", tmp_path / "bright"
@@ -76,7 +78,7 @@ def test_values_of_more_than_8_bits_are_on_one_scale(gallery: "Gallery", transfo
     assert stores[0].fingerprint != stores[1].fingerprint
 
 
-def test_each_view_has_its_mask(scenery: "Gallery", transform: Transform, tmp_path: Path) -> None:
+def test_each_view_has_its_mask(scenery: "Gallery", transform: Augmentation, tmp_path: Path) -> None:
     views = written(scenery, transform, tmp_path / "views", palettes=PALETTES)
     assert views.masks is not None
     assert views.augmented is not None
@@ -85,7 +87,7 @@ def test_each_view_has_its_mask(scenery: "Gallery", transform: Transform, tmp_pa
     assert (views.augmented_masks.shape, views.augmented_masks.dtype) == ((6, 3, 16, 16), np.uint8)
     assert views.palettes == PALETTES
     for row, path in enumerate(views.samples["scene.mask"]):
-        np.testing.assert_array_equal(views.masks[row], resize_mask(read_mask(scenery.read(path)), scenery.images))
+        np.testing.assert_array_equal(views.masks[row], resize_mask(decode_ids(scenery.read(path)), scenery.images))
     for place, row in enumerate(views.rows("train")):
         for number in range(3):
             seed = view_seed(7, int(views.samples["id"][row]), number)
@@ -94,15 +96,15 @@ def test_each_view_has_its_mask(scenery: "Gallery", transform: Transform, tmp_pa
             np.testing.assert_array_equal(views.augmented_masks[place, number], mask)
 
 
-def test_the_fingerprint_follows_the_masks(scenery: "Gallery", transform: Transform, tmp_path: Path) -> None:
+def test_the_fingerprint_follows_the_masks(scenery: "Gallery", transform: Augmentation, tmp_path: Path) -> None:
     before = written(scenery, transform, tmp_path / "views", palettes=PALETTES).fingerprint
     assert written(scenery, transform, tmp_path / "views", palettes=PALETTES).fingerprint == before
-    mask = read_mask(scenery.read("masks/5.png"))
-    (scenery.raw / "masks" / "5.png").write_bytes(encode_mask(2 - np.minimum(mask, 2), PALETTES["scene"]))
+    mask = decode_ids(scenery.read("masks/5.png"))
+    (scenery.raw / "masks" / "5.png").write_bytes(encode_ids(2 - np.minimum(mask, 2), PALETTES["scene"]))
     assert written(scenery, transform, tmp_path / "views", palettes=PALETTES).fingerprint != before
 
 
-def test_the_splits_part_the_rows(gallery: "Gallery", transform: Transform, tmp_path: Path) -> None:
+def test_the_splits_part_the_rows(gallery: "Gallery", transform: Augmentation, tmp_path: Path) -> None:
     views = written(gallery, transform, tmp_path / "views")
     parts = [views.rows(split) for split in ("train", "val", "test")]
     assert sorted(np.concatenate(parts)) == list(range(12))
@@ -114,7 +116,7 @@ def test_the_splits_part_the_rows(gallery: "Gallery", transform: Transform, tmp_
 @pytest.mark.parametrize("count", [0, 3])
 @pytest.mark.parametrize("name", ["gallery", "scenery"])
 def test_only_arrays_that_are_needed_are_stored(
-    name: str, count: int, transform: Transform, tmp_path: Path, request: pytest.FixtureRequest
+    name: str, count: int, transform: Augmentation, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     views = written(request.getfixturevalue(name), transform, tmp_path / "views", count=count)
     arrays = {kind: getattr(views, kind) is not None for kind in ("augmented", "masks", "augmented_masks")}
@@ -125,7 +127,7 @@ def test_only_arrays_that_are_needed_are_stored(
     assert stored == {"plain", *(kind for kind, is_there in arrays.items() if is_there)}
 
 
-def test_the_same_input_gives_the_same_bytes(gallery: "Gallery", transform: Transform, tmp_path: Path) -> None:
+def test_the_same_input_gives_the_same_bytes(gallery: "Gallery", transform: Augmentation, tmp_path: Path) -> None:
     shuffled = replace(gallery, samples=gallery.samples.sample(frac=1, random_state=1))
     written(gallery, transform, tmp_path / "one")
     written(shuffled, transform, tmp_path / "two")
@@ -133,8 +135,8 @@ def test_the_same_input_gives_the_same_bytes(gallery: "Gallery", transform: Tran
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
 
 
-def test_the_fingerprint_follows_all_that_matters(gallery: "Gallery", transform: Transform, tmp_path: Path) -> None:
-    def fingerprint(gallery: "Gallery", transform: Transform = transform, count: int = 2, seed: int = 7) -> str:
+def test_the_fingerprint_follows_all_that_matters(gallery: "Gallery", transform: Augmentation, tmp_path: Path) -> None:
+    def fingerprint(gallery: "Gallery", transform: Augmentation = transform, count: int = 2, seed: int = 7) -> str:
         return written(gallery, transform, tmp_path / "views", count, seed).fingerprint
 
     def changed(column: str, value: str) -> pd.DataFrame:
@@ -156,7 +158,7 @@ def test_the_fingerprint_follows_all_that_matters(gallery: "Gallery", transform:
 
 
 def test_a_broken_image_leaves_the_old_store_as_it_was(
-    gallery: "Gallery", transform: Transform, tmp_path: Path
+    gallery: "Gallery", transform: Augmentation, tmp_path: Path
 ) -> None:
     before = written(gallery, transform, tmp_path / "views").fingerprint
     (gallery.raw / "5.png").write_bytes(b"")

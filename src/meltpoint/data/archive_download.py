@@ -30,7 +30,9 @@ class _BrokenError(Exception):
     """The connection or the server failed, perhaps temporarily."""
 
 
-def fetch(location: str, sha256: str, store: Path, max_bytes: int, pause: Callable[[float], None] = time.sleep) -> Path:
+def fetch_archive(
+    location: str, sha256: str, store: Path, max_bytes: int, pause: Callable[[float], None] = time.sleep
+) -> Path:
     """The path of the archive at `location`, a path or an http(s) URL, whose sha256 has been checked.
 
     A download is kept in `store`/<sha256>, so that it is made once; a broken one stays in `store`/<sha256>.part.

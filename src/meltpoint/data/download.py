@@ -15,17 +15,17 @@ from meltpoint.bit_depth import Depths, choose_depths, describe_depths, note_dep
 from meltpoint.data.class_names import Names, read_names
 from meltpoint.data.dataset_report import build_report, closing_sentence
 from meltpoint.data.image_check import Checked, CheckedImage, DatasetError, Inspect, Job, Normalise, check_image
-from meltpoint.data.labels import build_labels, check_counts, written_missing
+from meltpoint.data.labels import build_labels, check_class_counts, written_missing
 from meltpoint.data.listing import Listing, Skipped, SourceError, nearest_file, tail_in
 from meltpoint.data.mask_labels import (
     FOLDER,
     Masked,
+    add_masks,
     check_void,
-    count_pixels,
     mask_path,
     masked_label,
     note_turned,
-    with_masks,
+    sum_pixels,
 )
 from meltpoint.data.read_source import read_source
 from meltpoint.data.source_groups import read_groups
@@ -95,14 +95,14 @@ def download_dataset(data: Data, raw: Path, report: Path, inspect: Inspect, norm
             depths, turned = choose_depths(ranges), sum(image.seen.turned for image in images)
             found["depth"] = describe_depths(ranges, depths)
             found["turned"] = {"images": turned, "with_masks": turned if masked else 0}
-            found["pixels"] = {masked.name: count_pixels(masked, [one.pixels for one in images])} if masked else {}
+            found["pixels"] = {masked.name: sum_pixels(masked, [one.pixels for one in images])} if masked else {}
             found["notes"] = [*found["notes"], *note_depths(ranges, depths), *(note_turned(turned) if masked else [])]
             write_json(report, found)
             if len(unusable) > data.max_bad:
                 raise DatasetError(_about_unusable(unusable, table, data.max_bad, report))
             if masked:
                 check_void(masked, found["pixels"][masked.name])
-            check_counts(found["labels"])
+            check_class_counts(found["labels"])
     finally:
         shutil.rmtree(SCRATCH, ignore_errors=True)
     samples = check_samples(samples, classes)
@@ -199,7 +199,7 @@ def _stored(
     samples = table.drop(columns="origin").join(measured, how="inner").reset_index(drop=True)
     samples.insert(0, "id", range(len(samples)))
     if masked:
-        samples = with_masks(samples, masked, [one.pixels for one in images.values()])
+        samples = add_masks(samples, masked, [one.pixels for one in images.values()])
     return samples, unusable, list(images.values())
 
 

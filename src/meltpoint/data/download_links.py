@@ -35,7 +35,7 @@ class LinkDownloadError(UserError, RuntimeError):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class LinkOutcome:
     """The result for a link, or for a line that is no link; `silent`: its host did not answer."""
 
     link: Link
@@ -121,7 +121,7 @@ def download_links(
 
 def _download(lists: Path, into: Path, parallel: int, policy: RetryPolicy, pause: Wait | None) -> dict[str, Any]:
     links, flaws = read_links(lists)
-    outcomes = [Outcome(flaw, "dead", flaw.flaw) for flaw in flaws]
+    outcomes = [LinkOutcome(flaw, "dead", flaw.flaw) for flaw in flaws]
     done: set[str] = set()
     stop = Event()
     try:
@@ -132,14 +132,14 @@ def _download(lists: Path, into: Path, parallel: int, policy: RetryPolicy, pause
                     outcomes.append(outcome)
                     done.add(outcome.link.path)
     finally:
-        outcomes += [Outcome(link, "not tried", "ended") for link in links if link.path not in done]
+        outcomes += [LinkOutcome(link, "not tried", "ended") for link in links if link.path not in done]
         report = _write(sorted(outcomes, key=lambda one: (one.link.label, one.link.path)), into)
     return report
 
 
 def _outcomes(
-    links: Sequence[Link], into: Path, job: Callable[[Link], Outcome], parallel: int, stop: Event
-) -> Generator[Outcome, None, None]:
+    links: Sequence[Link], into: Path, job: Callable[[Link], LinkOutcome], parallel: int, stop: Event
+) -> Generator[LinkOutcome, None, None]:
     """The result of each link, as it arrives; closing this generator stops the work too."""
     missing = []
     for link in links:
@@ -149,10 +149,10 @@ def _outcomes(
         except OSError:
             is_there = False
         if is_there:
-            yield Outcome(link, "there")
+            yield LinkOutcome(link, "there")
         else:
             missing.append(link)
-    queue, running = HostQueue(missing), dict[Future[Outcome], Link]()
+    queue, running = HostQueue(missing), dict[Future[LinkOutcome], Link]()
     with ThreadPoolExecutor(parallel) as pool:
         try:
             while True:
@@ -164,31 +164,31 @@ def _outcomes(
                     host, outcome = running.pop(future).host, future.result()
                     yield outcome
                     for given_up in queue.finish(host, outcome.silent):
-                        yield Outcome(given_up, "not tried", f"its host was silent {SILENT} times", silent=True)
+                        yield LinkOutcome(given_up, "not tried", f"its host was silent {SILENT} times", silent=True)
         finally:
             stop.set()
 
 
-def _fetch(session: requests.Session, into: Path, policy: RetryPolicy, wait: Wait, link: Link) -> Outcome:
+def _fetch(session: requests.Session, into: Path, policy: RetryPolicy, wait: Wait, link: Link) -> LinkOutcome:
     """Fetch one image; an OSError that is not about this name alone is raised."""
     target = into / link.path
     try:
         if not target.parent.resolve().is_relative_to(into.resolve()):
-            return Outcome(link, "dead", "a link on the disk leads out of the folder")
-        return Outcome(link, "fetched", bytes=download_image(session, link.url, target, policy, wait))
+            return LinkOutcome(link, "dead", "a link on the disk leads out of the folder")
+        return LinkOutcome(link, "fetched", bytes=download_image(session, link.url, target, policy, wait))
     except DownloadError as error:
-        return Outcome(link, "dead", error.reason, silent=error.silent)
+        return LinkOutcome(link, "dead", error.reason, silent=error.silent)
     except StoppedError:
-        return Outcome(link, "not tried", "ended")
+        return LinkOutcome(link, "not tried", "ended")
     except OSError as error:
         if error.errno not in UNNAMEABLE:
             raise
-        return Outcome(link, "dead", f"cannot be written: {error.strerror}")
+        return LinkOutcome(link, "dead", f"cannot be written: {error.strerror}")
 
 
-def _write(outcomes: Sequence[Outcome], into: Path) -> dict[str, Any]:
+def _write(outcomes: Sequence[LinkOutcome], into: Path) -> dict[str, Any]:
     """Write fetch.csv and fetch.json; what the latter holds."""
-    classes: dict[str, list[Outcome]] = {}
+    classes: dict[str, list[LinkOutcome]] = {}
     for outcome in outcomes:
         classes.setdefault(outcome.link.label, []).append(outcome)
     report = {
@@ -205,6 +205,6 @@ def _write(outcomes: Sequence[Outcome], into: Path) -> dict[str, Any]:
     return report
 
 
-def _count_states(outcomes: Sequence[Outcome]) -> dict[str, int]:
+def _count_states(outcomes: Sequence[LinkOutcome]) -> dict[str, int]:
     states = Counter(outcome.state for outcome in outcomes)
     return {"links": len(outcomes), **{state.replace(" ", "_"): states[state] for state in get_args(State)}}

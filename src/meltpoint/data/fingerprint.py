@@ -64,7 +64,7 @@ class Fingerprint:
                 write_json(encoders / f"{name}.json", own)
 
 
-def fingerprint(data: Data, weights: Mapping[str, Weights], taps: Mapping[str, list[Any]]) -> Fingerprint:
+def fingerprint_sources(data: Data, weights: Mapping[str, Weights], taps: Mapping[str, list[Any]]) -> Fingerprint:
     """Look at each file that `download` reads: of folders at every one below, of tables at those that they name.
 
     And at the files of `weights`, by encoder. What is at a URL has no entry: params.yaml has its sha256.

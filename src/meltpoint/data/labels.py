@@ -74,7 +74,7 @@ def count_classes(samples: pd.DataFrame, classes: Classes) -> dict[str, dict[str
     return {label: dict(zip(names, map(int, counts[label]), strict=True)) for label, names in classes.items()}
 
 
-def check_counts(counts: dict[str, dict[str, int]]) -> None:
+def check_class_counts(counts: dict[str, dict[str, int]]) -> None:
     """Refuse labels that nothing can be learned from.
 
     Raises:

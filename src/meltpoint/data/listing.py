@@ -37,7 +37,7 @@ class Skipped:
 
 
 @dataclass(frozen=True)
-class Coverage:
+class ListCoverage:
     """Of one class in a published list: its lines, and how many of their images are here (links die)."""
 
     lines: int
@@ -66,7 +66,7 @@ class Listing:
     unusable: list[Skipped] = field(default_factory=list)
     ignored: list[Skipped] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    coverage: dict[str, Coverage] = field(default_factory=dict)
+    coverage: dict[str, ListCoverage] = field(default_factory=dict)
     stated: tuple[str, ...] = ()
     class_warning: str | None = None
 

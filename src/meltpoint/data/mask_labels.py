@@ -45,14 +45,14 @@ def mask_path(path: str) -> str:
     return str(PurePosixPath(FOLDER, path).with_suffix(".png"))
 
 
-def with_masks(samples: pd.DataFrame, masked: Masked, pixels: Sequence[Sequence[int]]) -> pd.DataFrame:
+def add_masks(samples: pd.DataFrame, masked: Masked, pixels: Sequence[Sequence[int]]) -> pd.DataFrame:
     """The samples with the paths of their masks, and in the label the classes that have pixels there."""
     shown = [say_present(name for name, count in zip(masked.classes, row, strict=False) if count) for row in pixels]
     cells = pd.Series([cell or None for cell in shown], index=samples.index, dtype="string")
     return samples.assign(**{masked.name: cells, mask_column(masked.name): samples["path"].map(mask_path)})
 
 
-def count_pixels(masked: Masked, pixels: Sequence[Sequence[int]]) -> dict[str, int]:
+def sum_pixels(masked: Masked, pixels: Sequence[Sequence[int]]) -> dict[str, int]:
     """Pixels of each class and of none, over all images, for the report."""
     total = np.array(pixels, dtype=np.int64).reshape(-1, len(masked.classes) + 1).sum(axis=0)
     return dict(zip([*masked.classes, IGNORED], map(int, total), strict=True))

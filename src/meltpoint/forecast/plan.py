@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from meltpoint.data.fingerprint import FINGERPRINT, Fingerprint, fingerprint
+from meltpoint.data.fingerprint import FINGERPRINT, Fingerprint, fingerprint_sources
 from meltpoint.data.listing import SourceError, locate
 from meltpoint.errors import UserError
 from meltpoint.files import read_json
@@ -66,7 +66,7 @@ def plan(measure: bool) -> list[str]:
         write_speeds(measure_speeds(list(own.values()), outputs, read_speeds().decode))
     graph, status = _ask_dvc()
     weights = {name: encoder.weights for name, encoder in params.encoders.items()}
-    found = fingerprint(params.data, weights, params.taps)
+    found = fingerprint_sources(params.data, weights, params.taps)
     look_at_files(graph, status, found)
     load = _count(params.data.source, found.parts["source"]["files"], params.split.ratios, status)
     speeds = read_speeds()

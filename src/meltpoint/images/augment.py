@@ -31,7 +31,7 @@ class AugmentError(UserError, ValueError):
 
 
 @dataclass(frozen=True)
-class Transform:
+class Augmentation:
     """Augments one view: the same picture and seed give the same view, in any process (but not in two threads)."""
 
     compose: "albumentations.Compose"
@@ -74,7 +74,7 @@ class Transform:
         return np.ascontiguousarray(view)
 
 
-def build_transform(transforms: Sequence[Mapping[str, Mapping[str, Any]]], images: Images) -> Transform:
+def build_transform(transforms: Sequence[Mapping[str, Mapping[str, Any]]], images: Images) -> Augmentation:
     """Build the transforms of params.yaml, applied in their order.
 
     Raises:
@@ -107,8 +107,8 @@ def build_transform(transforms: Sequence[Mapping[str, Mapping[str, Any]]], image
             arguments["fill_mask"] = (filled + 1) % 256  # as `pair` shifts masks
         steps.append(_build(known[name], arguments))
         always = {key: 0 if key == "fill_mask" else value for key, value in arguments.items()} | {"p": 1.0}
-        _try(Transform(albumentations.Compose([_build(known[name], always)]), images.side))
-    return Transform(albumentations.Compose(steps), images.side)
+        _try(Augmentation(albumentations.Compose([_build(known[name], always)]), images.side))
+    return Augmentation(albumentations.Compose(steps), images.side)
 
 
 def _build(transform: Any, arguments: Mapping[str, Any]) -> Any:
@@ -125,7 +125,7 @@ def _build(transform: Any, arguments: Mapping[str, Any]) -> Any:
         ) from error
 
 
-def _try(transform: Transform) -> None:
+def _try(transform: Augmentation) -> None:
     """Apply a transform twice to noise: errors of params.yaml show now, not after an hour of training."""
     noise = np.random.default_rng(0).integers(0, 256, (transform.size, transform.size, 3), dtype=np.uint8)
     halves = np.where(noise[..., 0] < 128, 0, 100).astype(np.uint8)

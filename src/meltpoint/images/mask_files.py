@@ -56,11 +56,11 @@ def normalise(origin: Path, label: MaskLabel, size: Size) -> tuple[bytes, Ints]:
         raise MaskError(origin.name, _about_unknown(unknown, ids), ", ".join(_named(code, ids) for code in known))
     mask = np.array([places[int(code)] for code in known], dtype=np.uint8)[found]
     counts = np.bincount(mask.ravel(), minlength=256)
-    content = encode_mask(mask, [one.colour for one in label.classes.values()])
+    content = encode_ids(mask, [one.colour for one in label.classes.values()])
     return content, np.append(counts[: len(label.classes)], counts[IGNORED]).astype(np.int64)
 
 
-def encode_mask(mask: Mask, palette: Sequence[str]) -> bytes:
+def encode_ids(mask: Mask, palette: Sequence[str]) -> bytes:
     """Class ids (H, W) as an 8-bit palette PNG: people see colours, programs read ids.
 
     `palette` has a colour "#rrggbb" for each class.
@@ -72,7 +72,7 @@ def encode_mask(mask: Mask, palette: Sequence[str]) -> bytes:
     return content.getvalue()
 
 
-def read_mask(content: bytes) -> Mask:
+def decode_ids(content: bytes) -> Mask:
     """Read what `normalise` has encoded, uint8 (H, W)."""
     with Image.open(io.BytesIO(content)) as image:
         return np.asarray(image)
@@ -83,7 +83,7 @@ def resize_mask(mask: Mask, images: Images) -> Mask:
     return move(mask, images, "nearest", IGNORED)
 
 
-def paint(image: Pixels, mask: Mask, palette: Sequence[str], strength: float) -> Pixels:
+def paint_classes(image: Pixels, mask: Mask, palette: Sequence[str], strength: float) -> Pixels:
     """A picture uint8 (H, W, 3) with the colours of its classes over it; `strength` 1 hides it. Ignored pixels stay."""
     colours = np.zeros((256, 3), dtype=np.float32)
     colours[: len(palette)] = [rgb(colour) for colour in palette]

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from meltpoint.images.augment import Transform
+from meltpoint.images.augment import Augmentation
 from meltpoint.images.contact_sheet import draw_sheet
-from meltpoint.images.mask_files import paint
+from meltpoint.images.mask_files import paint_classes
 from meltpoint.images.views import MaskedView, Views, augment, view_seed
 from meltpoint.tables import PRESENT
 
@@ -16,7 +16,7 @@ ROWS, COLUMNS, LABELS = 6, 8, 3  # at most: training images, views of each, clas
 STRENGTH = 0.5  # of the colours of classes over an image
 
 
-def draw_augmented(views: Views, transform: Transform, seed: int, path: Path) -> None:
+def draw_augmented(views: Views, transform: Augmentation, seed: int, path: Path) -> None:
     """Draw some training images of different classes: each as it is, then as training sees it; masks lie over them."""
     labels, shown = list(views.classes), min(views.count, COLUMNS) or COLUMNS
     training = views.rows("train")
@@ -36,7 +36,7 @@ def draw_augmented(views: Views, transform: Transform, seed: int, path: Path) ->
                 pairs.append((views.augmented[place, number], None if stored is None else stored[place, number]))
         for view, mask in pairs:  # a view under the colours of its mask, if it has one
             palette = next(iter(views.palettes.values()), [])
-            images.append(view if mask is None else paint(view, mask, palette, STRENGTH))
+            images.append(view if mask is None else paint_classes(view, mask, palette, STRENGTH))
     kept = f"{views.count} stored views of each training image" if views.count else "new views in each epoch"
     draw_sheet(images, captions, 1 + shown, "Augmentation", path, f"What training sees: {kept}")
 

@@ -17,9 +17,9 @@ from meltpoint.arrays import Mask, Pixels
 from meltpoint.bit_depth import Depths
 from meltpoint.errors import UserError
 from meltpoint.files import read_json, sha256_of, whole_folder, write_json
-from meltpoint.images.augment import Transform
+from meltpoint.images.augment import Augmentation
 from meltpoint.images.decode import decode
-from meltpoint.images.mask_files import read_mask, resize_mask
+from meltpoint.images.mask_files import decode_ids, resize_mask
 from meltpoint.images.resize import resize
 from meltpoint.params.data import Images, ViewRow
 from meltpoint.prefetch import map_ahead
@@ -77,7 +77,7 @@ def write_views(
     samples: pd.DataFrame,
     classes: Classes,
     images: Images,
-    transform: Transform,
+    transform: Augmentation,
     count: int,
     seed: int,
     folder: Path,
@@ -101,7 +101,7 @@ def write_views(
 
     def decoded(paths: list[str]) -> MaskedView:
         view = resize(decode(read(paths[0]), float("inf"), depths, paths[0]), images)
-        return view, resize_mask(read_mask(read(paths[1])), images) if masked else None
+        return view, resize_mask(decode_ids(read(paths[1])), images) if masked else None
 
     plain = map_ahead(decoded, files, AHEAD, None)
     with whole_folder(folder) as new:
@@ -148,7 +148,7 @@ def open_like(images: Images, rows: Mapping[str, ViewRow], stores: Path) -> tupl
     return open_views(stores / (row or next(iter(rows)))), row is not None
 
 
-def augment(transform: Transform, plain: MaskedView, seed: int) -> MaskedView:
+def augment(transform: Augmentation, plain: MaskedView, seed: int) -> MaskedView:
     """An augmented view of a plain one, its mask moved with it."""
     view, mask = plain
     return (transform(view, seed), None) if mask is None else transform.pair(view, mask, seed)
@@ -161,7 +161,7 @@ def view_seed(seed: int, *numbers: int) -> int:
 
 
 def _write_arrays(
-    folder: Path, plain: Iterable[MaskedView], transform: Transform, seeds: Sequence[Sequence[int]], masked: bool
+    folder: Path, plain: Iterable[MaskedView], transform: Augmentation, seeds: Sequence[Sequence[int]], masked: bool
 ) -> None:
     """Write the arrays of a store; each image has a plain view, and an augmented one for each of its `seeds`."""
     square, views = (transform.size, transform.size), [len(numbers) for numbers in seeds if numbers]

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from meltpoint.data.listing import Coverage, Skipped, SourceError
+from meltpoint.data.listing import ListCoverage, Skipped, SourceError
 from meltpoint.data.sources.yoga82 import read
 from meltpoint.params.data import Yoga82Source
 
@@ -34,7 +34,7 @@ def test_lines_with_an_image_are_listed_and_the_others_counted(place: Path) -> N
     assert listing.files["path"].tolist() == ["Boat/1.jpg", "Tree's (I)/1.jpg", "Boat/3.jpg"]
     assert listing.files["split"].tolist() == ["train", "train", "test"]
     assert listing.files["origin"][0] == str(place / "images/Boat/1.jpg")
-    assert listing.coverage == {"Boat": Coverage(3, 2), "Bow": Coverage(2, 0), "Tree's (I)": Coverage(1, 1)}
+    assert listing.coverage == {"Boat": ListCoverage(3, 2), "Bow": ListCoverage(2, 0), "Tree's (I)": ListCoverage(1, 1)}
     assert listing.ignored == [Skipped("Boat/9.jpg", "in neither list")]
     assert listing.unusable == []
     assert listing.title == "yoga82 train.txt and test.txt"
@@ -57,7 +57,7 @@ def test_a_list_of_names_is_enough(place: Path) -> None:
 def test_without_a_table_ids_are_the_names(place: Path) -> None:
     listing = read(source(classes=None), place / "work")
     assert listing.columns.to_numpy().tolist() == [["1", "08", "0"], ["0", "10", "2"], ["1", "08", "0"]]
-    assert listing.coverage["1"] == Coverage(2, 0)
+    assert listing.coverage["1"] == ListCoverage(2, 0)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from meltpoint.data.archive_download import fetch, plain_url
+from meltpoint.data.archive_download import fetch_archive, plain_url
 from meltpoint.data.listing import Listing, SourceError, nearest, repository
 from meltpoint.data.read_source import read_source
 from meltpoint.data.unpack import unpack
@@ -19,7 +19,7 @@ def read(source: ArchiveSource, work: Path) -> Listing:
         SourceError: what is inside is not what params.yaml says.
     """
     max_bytes = round(source.max_gigabytes * 1e9)
-    archive = fetch(source.location, source.sha256, repository() / ".checkpoints" / "archives", max_bytes)
+    archive = fetch_archive(source.location, source.sha256, repository() / ".checkpoints" / "archives", max_bytes)
     root = unpack(archive, work.absolute() / "unpacked", source.max_members, max_bytes)
     keys = ("path",) if isinstance(source.inside, FolderSource) else ("table", "images")
     places = {key: _below(root, getattr(source.inside, key), key) for key in keys}

@@ -6,7 +6,7 @@ import pandas as pd
 
 from meltpoint.data.delimited import read_text
 from meltpoint.data.listing import (
-    Coverage,
+    ListCoverage,
     Listing,
     PathError,
     Skipped,
@@ -68,7 +68,7 @@ def read(source: Yoga82Source, work: Path) -> Listing:  # noqa: ARG001  (every s
         columns=rows[list(LEVELS)],
         ignored=extra,
         notes=notes,
-        coverage={str(name): Coverage(int(lines), int(images)) for name, lines, images in counted.itertuples()},
+        coverage={str(name): ListCoverage(int(lines), int(images)) for name, lines, images in counted.itertuples()},
         stated=LEVELS,
     )
 
