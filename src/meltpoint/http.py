@@ -136,7 +136,7 @@ def download_image(session: requests.Session, url: str, target: Path, policy: Re
 
     Raises:
         DownloadError: it cannot be downloaded.
-        StoppedError: `wait` said so.
+        StoppedError: `wait` returned true.
         OSError: it cannot be written.
     """
     for attempt in range(policy.retries + 1):

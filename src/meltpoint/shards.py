@@ -39,7 +39,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Shards:
-    """Open shards. Any thread or process may read: a read opens the file anew and shares nothing."""
+    """Open shards. Any thread or process may read: each read opens the file and shares nothing."""
 
     folder: Path
     places: Mapping[str, Place]

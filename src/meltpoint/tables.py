@@ -175,7 +175,7 @@ REPEAT = "repeat"  # the number of the training, int64, from 2 on; the first is 
 # predictions of masks: a row per image of val and test; per head counts of its pixels, void ones left out
 
 PIXELS = ("tp", "fp", "fn")  # of each class
-# Of each class, pixels on the border of what was said, those of them near the true border, and the other way round.
+# Of each class, pixels on the border of the answer, those of them near the true border, and the other way round.
 BORDERS = ("said", "said_near", "true", "true_near")
 
 
@@ -195,7 +195,7 @@ def confusion_column(head: str) -> str:
 
 
 def area_column(head: str, name: str) -> str:
-    """The column with the share of a picture that a class has, where a table tells areas instead of counts."""
+    """The column with the share of a picture that a class has, where a table has areas instead of counts."""
     return f"{head}.area.{name}"
 
 
@@ -219,7 +219,7 @@ def read_counts(path: Path, classes: Classes) -> pd.DataFrame:
 
 
 def _check_columns(predictions: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """The columns of `IDENTITY` and these, rows numbered anew; `group` is a pandas `string` that each image has."""
+    """The columns of `IDENTITY` and these, rows numbered again; `group` is a pandas `string` that each image has."""
     wanted = [*IDENTITY, *columns]
     missing = [column for column in wanted if column not in predictions.columns]
     if missing:

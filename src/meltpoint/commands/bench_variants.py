@@ -6,7 +6,7 @@ from pathlib import Path
 HELP = "several params files in one table"
 ABOUT = """\
 Run several params files, each in a workspace of its own below .variants/, up to its decision, and print one table:
-precision and recall of the classes that all of them know, latency, megabytes. params.yaml, models/ and reports/ stay as
+precision and recall of the classes that all of them have, latency, megabytes. params.yaml, models/ and reports/ stay as
 they are. What has been run is not run again. The table is in .variants/table.md too.
 
   meltpoint bench-variants presets/documents.yaml presets/documents-three.yaml --equal-latency

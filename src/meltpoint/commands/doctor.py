@@ -7,7 +7,7 @@ ABOUT = """\
 Look for runs left RUNNING by dead processes, addresses that a moved repository has left behind, aliases that disagree
 with promotions.jsonl, versions whose files are gone, an interrupted promotion, a database older than MLflow, and
 MLFLOW_RUN_ID in the environment. With --repair, repair what can be repaired; without it nothing is changed. A local
-store that has to be rebuilt is written anew from git, DVC's cache and promotions.jsonl; what that cannot bring back is
+store that has to be rebuilt is written again from git, DVC's cache and promotions.jsonl; what that cannot restore is
 listed first, and the old store is kept in mlruns/replaced-DATE. Exit code 1 says that something is still wrong.
 """
 
@@ -31,7 +31,7 @@ def run(asked: argparse.Namespace) -> None:
     for finding in report.left:
         print(f"wrong:  {finding.what}\n        to repair it: {finding.remedy}")
         for lost in finding.lost:
-            print(f"        not brought back by that: {lost}")
+            print(f"        not restored by that: {lost}")
     if any(finding.remedy == REPAIR for finding in report.left):
         print(f"\nRepair what can be repaired: {REPAIR}")
     if report.left:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 HELP = "download the images that lists of links name"
 ABOUT = """\
-Bring the images that lists of links name into a folder, politely: few at a time, retries, time-outs, checks of size and
-kind. LISTS is a folder of .txt files, or one such file, with a line `folder/file.jpg URL` for each image. What is there
-already is not asked for again, so a run that was ended goes on where it was. fetch.json in the folder counts what came
-and what is dead by class, fetch.csv says it of each link.
+Download the images that lists of links name into a folder: few at a time, with retries, time-outs, and checks of size
+and kind. LISTS is a folder of .txt files, or one such file, with a line `folder/file.jpg URL` for each image. Images
+that are there already are not downloaded again, so a run that was stopped continues where it was. fetch.json in the
+folder counts images and dead links by class, fetch.csv lists each link.
 
   meltpoint fetch-urls yoga82/links --into photos/yoga82
 """
@@ -25,7 +25,7 @@ def describe(fetch: argparse.ArgumentParser) -> None:
 
 
 def run(asked: argparse.Namespace) -> None:
-    """Bring the images that lists of links name; say what came of it.
+    """Download the images that lists of links name; print what came of it.
 
     Raises:
         UserError: no links, numbers out of bounds, or no place to write.

@@ -20,7 +20,7 @@ that is there is kept as params.yaml.bak.
   meltpoint init photos.zip                    a zip or tar of class folders or of a table
   meltpoint init export/                       COCO (annotations/*.json) or PASCAL VOC (JPEGImages/, Annotations/)
   meltpoint init photos/ --minutes 120         more time: larger images first, then fine-tuning
-  meltpoint init photos/ --dry-run             only tell
+  meltpoint init photos/ --dry-run             print everything, write nothing
 """
 
 
@@ -32,14 +32,14 @@ def describe(init: argparse.ArgumentParser) -> None:
         "--output", type=Path, default=Path("params.yaml"), metavar="FILE", help="where to write (default params.yaml)"
     )
     init.add_argument("--minutes", type=float, default=30, metavar="N", help="that `dvc repro` may take (default 30)")
-    init.add_argument("--dry-run", action="store_true", help="only tell, write nothing")
+    init.add_argument("--dry-run", action="store_true", help="print everything, write nothing")
 
 
 def run(asked: argparse.Namespace) -> None:
     """Write a params.yaml, and say what was found and chosen.
 
     Raises:
-        UserError: there are no images that the pipeline reads, or the words make no sense.
+        UserError: there are no images that the pipeline reads, or an option is wrong.
     """
     from meltpoint.init.found import SCRATCH
     from meltpoint.init.make import make_params

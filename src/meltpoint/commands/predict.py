@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 HELP = "say what is on pictures, by the champion or another model"
 ABOUT = """\
 Say what is on pictures. PATHS are files, folders (with all folders below), videos and http(s) addresses; a line for
-each picture or frame goes to the output, progress and a closing line to the other one, so that > and | do what you
-mean. A picture that cannot be used says why and stops nothing; the exit code is 1 if none could be used.
+each picture or frame goes to standard output, progress and a closing line to standard error. For a picture that
+cannot be used the reason is printed, and the others go on; the exit code is 1 if none could be used.
 
   meltpoint predict photo.jpg                         the champion of the model that params.yaml registers
   meltpoint predict photos/ --model models/frozen     another model folder
@@ -26,7 +26,7 @@ mean. A picture that cannot be used says why and stops nothing; the exit code is
   meltpoint predict photos/ --draw labelled/ --language zh --top 3
                                                       pictures with their names and shares below
   meltpoint predict street.jpg --draw drawn/ --masks masks/ --window
-                                                      of a model that tells masks: the picture under its mask, and the
+                                                      of a model with masks: the picture under its mask, and the
                                                       mask as PNG; large pictures are looked at part by part
   meltpoint predict clip.mp4 --draw drawn/            the same video with its answers (without sound)
 """
@@ -40,7 +40,7 @@ def describe(predict: argparse.ArgumentParser) -> None:
     )
     predict.add_argument("--model", help=f"models:/NAME@ALIAS, models:/NAME/VERSION or a folder (default: {champion})")
     predict.add_argument("--language", help="of the names, as en or zh (default: classes go by their labels)")
-    predict.add_argument("--top", type=int, default=5, help="how many choices to tell of each head (default 5)")
+    predict.add_argument("--top", type=int, default=5, help="how many choices of each head to print (default 5)")
     form = predict.add_mutually_exclusive_group()
     form.add_argument("--json", dest="form", action="store_const", const="json", help="a JSON object a line")
     form.add_argument("--csv", dest="form", action="store_const", const="csv", help="a table")
@@ -67,7 +67,7 @@ def run(asked: argparse.Namespace) -> None:
     answerer = _open_model(asked.model)
     try:
         summary = run_batch(answerer, load_display(answerer.card.task), batch, sys.stdout)
-    except BrokenPipeError:  # whoever reads has enough, as `head` does
+    except BrokenPipeError:  # the reader has closed the pipe, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
     print(summary.sentence, file=sys.stderr, flush=True)

@@ -7,9 +7,9 @@ from meltpoint.progress import say
 HELP = "put an earlier champion back"
 ABOUT = """\
 Put the previous champion back. It is loaded first, and has to answer as it did when it was registered: every version
-carries a few test pictures and what its model said of them. The ledger promotions.jsonl gets its lines, and the
-champion of now becomes `previous`, so that another rollback brings it back. What asks for
-models:/NAME@champion gets the other model the next time it loads.
+has a few test pictures and the answers of its model. The ledger promotions.jsonl gets its lines, and the present
+champion becomes `previous`, so that another rollback restores it. Programs that load models:/NAME@champion get the
+other model the next time.
 
   meltpoint rollback                             the champion before this one
   meltpoint rollback --to 3                      an earlier one; `meltpoint history` lists them

@@ -33,7 +33,7 @@ def run(asked: argparse.Namespace) -> None:
     from meltpoint.registry.versions import CHAMPION
     from meltpoint.serving.request_limits import read_limits
 
-    read_limits(os.environ)  # told now, without a traceback
+    read_limits(os.environ)  # a wrong one is an error now, without a traceback
     model = asked.model or f"models:/{read_params().register_.name}@{CHAMPION}"
     package = fetch(model).parents[1]  # the whole MLflow model
     print(f"{model} answers at http://{asked.host}:{asked.port}/invocations (Ctrl-C ends it)", flush=True)

@@ -4,10 +4,10 @@ import argparse
 
 HELP = "write runs, versions and aliases into MLflow from DVC's outputs and promotions.jsonl"
 ABOUT = """\
-MLflow is a view of files. This writes it again: every finished pipeline that git and DVC know, with its curves, scores,
-pictures and models, every version that promotions.jsonl names under its number, and the aliases. What is there already
-is not written again, so that it does no harm to run it twice. After `git clone`, run `dvc pull`, and then this; with
-`dvc pull --all-commits` the models of the past come, too.
+MLflow is a view of files, which this command writes again: every finished pipeline that git and DVC know, with its
+curves, scores, pictures and models, every version that promotions.jsonl names under its number, and the aliases. What
+is there already is not written again, so it can be run twice. After `git clone`, run `dvc pull`, and then this; with
+`dvc pull --all-commits` earlier models come, too.
 """
 
 

@@ -16,7 +16,7 @@ extra: pip install -e '.[signing]'. `meltpoint sign --help` says how keys are ma
 def describe(verify: argparse.ArgumentParser) -> None:
     """Add the words that the command takes."""
     verify.add_argument("model", help="a model folder, models:/NAME@champion or models:/NAME/VERSION")
-    verify.add_argument("--key", type=Path, required=True, help="the public key of who signed, as a PEM file")
+    verify.add_argument("--key", type=Path, required=True, help="the public key of the one who signed, as a PEM file")
     verify.add_argument("--signature", type=Path, help="the signature; the one in signatures/ without it")
 
 

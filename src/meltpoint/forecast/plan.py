@@ -93,12 +93,12 @@ def _explain(steps: Sequence[Step], recipes: Mapping[str, Recipe], speeds: Speed
         for name, recipe in recipes.items()
         if names & {f"embed@{recipe.settings.encoder}", f"train@{name}", f"evaluate@{name}", "speed", "register"}
     }
-    told = {
+    origins = {
         f"{name} at {recipe.views.side} px": speeds.describe(recipe.encoder, recipe.views.side)
         for name, recipe in used.items()
     }
-    lines = [f"  {encoder}: {origin}" for encoder, origin in told.items()]
-    if any(origin != "measured here" for origin in told.values()):
+    lines = [f"  {encoder}: {origin}" for encoder, origin in origins.items()]
+    if any(origin != "measured here" for origin in origins.values()):
         lines.append("  To measure every encoder on this machine, some seconds each: meltpoint plan --measure")
     return lines
 

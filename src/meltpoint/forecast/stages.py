@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from meltpoint.forecast.speeds import EncoderSpeed, Speeds
+from meltpoint.forecast.speeds import Speeds
 from meltpoint.params.judging import Evaluate
 from meltpoint.params.recipe import Recipe
 
@@ -54,10 +54,13 @@ def stage_seconds(
         shown = load.images + load.train * recipe.views.copies
         seconds[f"embed@{recipe.settings.encoder}"] = speeds.start + shown * timed[name].forward
     for name, recipe in recipes.items():
-        spent = _probe_seconds(recipe, max_gb, load, timed[name])
-        spent += recipe.settings.unfrozen_epochs * (
-            load.train * timed[name].step + load.val * timed[name].forward * 1.5
-        )
+        speed, probe = timed[name], recipe.settings.probe
+        each = len(probe.weight_decays) * (speed.heads if recipe.task.dense else CACHED * len(recipe.heads))
+        size = speed.features * (load.images + load.train * recipe.views.copies)
+        if recipe.task.dense and size > max_gb * 1e9:  # features are not stored, and the encoder runs in each epoch
+            each += speed.forward
+        spent = probe.epochs * (load.train * each + load.val * each / 2)
+        spent += recipe.settings.unfrozen_epochs * (load.train * speed.step + load.val * speed.forward * 1.5)
         seconds[f"train@{name}"] = speeds.start * 2.5 + (recipe.settings.repeats or 1) * spent
     forwards = {name: speed.forward for name, speed in timed.items()}
     for name, forward in forwards.items():
@@ -67,16 +70,6 @@ def stage_seconds(
     seconds["compare"] = speeds.start / 2 + 2.0
     seconds["register"] = speeds.start + REGISTERED + load.test * max(forwards.values()) * 1.5
     return seconds
-
-
-def _probe_seconds(recipe: Recipe, max_gb: float, load: Load, speed: EncoderSpeed) -> float:
-    """Heads on features: cached ones, or where these are too large, with the encoder running in each epoch."""
-    probe, dense = recipe.settings.probe, recipe.task.dense
-    decays = len(probe.weight_decays)
-    each = decays * speed.heads if dense else decays * CACHED * len(recipe.heads)
-    size = speed.features * (load.images + load.train * recipe.views.copies)
-    again = speed.forward if dense and size > max_gb * 1e9 else 0.0
-    return probe.epochs * (load.train * (each + again) + load.val * (each + again) / 2)
 
 
 def in_words(seconds: float) -> str:

@@ -88,27 +88,21 @@ def find_mask_classes(masks: Sequence[str], images: Sequence[str], top: Path) ->
             " they were smoothed or saved with loss. Save the original masks without interpolation, as PNG."
         )
     kind = next(iter(modes))
-    found = _named(sorted(pixels), kind, top)
-    names = {value: name for name, value in found.values.items()}
+    label, names, origins, warnings = _name_classes(sorted(pixels), kind, top)
     cells = [PRESENT.join(names[value] for value in shown.get(one, ()) if value in names) for one in range(len(masks))]
-    share = {name: pixels[value] / sum(pixels.values()) for name, value in found.values.items()}
-    notes = [f"masks hold {kind}; share of pixels: " + ", ".join(f"{name} {part:.1%}" for name, part in share.items())]
+    shares = ", ".join(f"{name} {pixels[value] / pixels.total():.1%}" for value, name in names.items())
+    notes = [f"masks hold {kind}; share of pixels: {shares}"]
     if len(shown) < len(masks):
         notes.append(
             f"{len(shown):,} of {len(masks):,} masks were read; the download stage reads all, and names what is new"
         )
-    warnings = list(found.warnings)
     if refused:
         warnings.append(
             f"{plural(len(refused), 'mask')} of {len(shown) + len(refused):,} that were read cannot be used:"
             f" {_about_refused(refused)} Repair or remove them with their images: the download stage refuses them."
         )
-    return MaskClasses(
-        {"kind": "mask", "column": "mask", "pixels": kind, "classes": found.classes, "void": found.void},
-        pd.Series([cell or None for cell in cells], dtype="string"),
-        [*notes, *found.notes],
-        warnings,
-    )
+    found = pd.Series([cell or None for cell in cells], dtype="string")
+    return MaskClasses(label, found, [*notes, *origins], warnings)
 
 
 def _about_refused(refused: dict[str, str]) -> str:
@@ -117,17 +111,13 @@ def _about_refused(refused: dict[str, str]) -> str:
     return f"{examples([f'{name} ({reason})' for name, reason in sorted(refused.items())])}{hint}."
 
 
-@dataclass(frozen=True)
-class _Named:
-    classes: dict[str, dict[str, Any]]
-    values: dict[str, int]
-    void: list[Any]
-    notes: list[str]
-    warnings: list[str]
+def _name_classes(
+    values: list[int], kind: str, top: Path
+) -> tuple[dict[str, Any], dict[int, str], list[str], list[str]]:
+    """The label with a name and a colour for each value that occurs; the names by value, notes and warnings.
 
-
-def _named(values: list[int], kind: str, top: Path) -> _Named:
-    """A name and a colour for each value that occurs; 255 is void, unless it is the other class of 0."""
+    255 is void, unless it is the other class of 0.
+    """
     listed, origin = _listed(top, kind)
     void: list[int] = []
     if kind == "ids" and VOID in values and len(values) > 2 and VOID not in listed:
@@ -136,23 +126,25 @@ def _named(values: list[int], kind: str, top: Path) -> _Named:
     if not listed and kind == "ids" and is_voc and set(values) - {VOID} <= set(range(len(VOC))):
         listed, origin, void = dict(enumerate(VOC)), "PASCAL VOC's own classes", [VOID]
     kept = [value for value in values if value not in void]
-    names = {value: listed.get(value) or _invented(value, kept, kind) for value in kept}
+    names = {value: listed.get(value) or _invent_name(value, kept, kind) for value in kept}
     if len(kept) < 2:
         raise InitError(f"The masks hold one class alone: {values}. A label needs two. Are these the masks?")
     notes = [f"names of classes are those of {origin}"] if listed else []
     notes += [f"{VOID} is taken for void: such pixels are ignored"] if void else []
-    strange = [names[value] for value in kept if value not in listed]
-    warnings = [] if not strange else [
-        f"nothing names the classes {examples(strange)}: rename them in"
-        " data.labels, or put a classes.txt with a name a line beside the folders; what is to be ignored goes to void."
-    ]  # fmt: skip
+    warnings = []
+    if unnamed := [names[value] for value in kept if value not in listed]:
+        warnings.append(
+            f"nothing names the classes {examples(unnamed)}: rename them in data.labels, or put a classes.txt with a"
+            " name on each line beside the folders; what is to be ignored goes to void."
+        )
     if VOID in kept and kind == "ids":
         notes.append("0 is the background and 255 the object")
     classes = {names[value]: {"id": value if kind == "ids" else None, "colour": _colour(value, kind)} for value in kept}
-    return _Named(classes, {names[value]: value for value in kept}, list(void), notes, warnings)
+    label = {"kind": "mask", "column": "mask", "pixels": kind, "classes": classes, "void": void}
+    return label, names, notes, warnings
 
 
-def _invented(value: int, values: list[int], kind: str) -> str:
+def _invent_name(value: int, values: list[int], kind: str) -> str:
     if len(values) == 2:
         return "background" if value == min(values) else "object"
     if value == 0 and kind == "colours":

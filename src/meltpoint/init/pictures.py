@@ -119,7 +119,7 @@ class _Look:
 
 @dataclass(frozen=True)
 class Header:
-    """What a picture's header tells: its size in pixels as EXIF turns it upright, and its format."""
+    """What the header of a picture says: its size in pixels as EXIF turns it upright, and its format."""
 
     width: int
     height: int

@@ -10,11 +10,11 @@ from meltpoint.init.pictures import Pictures
 from meltpoint.init.splits import Splits
 
 SHOWN, WIDTH = 12, 100  # classes of a label that are named, and letters of a line of them
-BUSY = 1.3  # times as long as on a quiet machine, from which on it is said
+BUSY = 1.3  # times as long as on a quiet machine, from which on a line says so
 
 
 def describe_found(found: Found, pictures: Pictures, splits: Splits) -> list[str]:
-    """What lies there: classes, pictures, notes, splits, and files that are not used."""
+    """What is there: classes, pictures, notes, splits, and files that are not used."""
     lines = [f"{found.name}: {found.layout}, {plural(pictures.total, 'image')}"]
     for label, counts in found.counts.items():
         main = "  (the main label)" if label == found.main and len(found.labels) > 1 else ""
@@ -73,16 +73,27 @@ def describe_choices(
     """A comment for each key of params.yaml that was chosen."""
     unusable = examples([file.path for file in [*found.listing.unusable, *pictures.unusable]])
     bad = f"found unusable by init: {unusable}" if choice.params.data.max_bad else "every image has to be readable"
+    lists = {label: [f"{name} {count:,}" for name, count in own.items()] for label, own in found.counts.items()}
+    counts = "; ".join(f"{label}: {examples(own, SHOWN)}" for label, own in list(lists.items())[:4])
+    taken = any(label.get("classes", ()) is None for label in found.labels.values())
+    if choice.plan.epochs:
+        strategies = (
+            "both are trained on the same images, and compared; the cheaper one ships if it loses next to nothing"
+        )
+    else:
+        strategies = "frozen alone, at the largest side that the time allows: size pays before unfreezing does"
+        if choice.better and choice.better[0].epochs:
+            strategies += f"; fine-tuning needs --minutes {_minutes(choice.better[1])}"
     comments = {
-        "data.source": f"{found.layout}, as they lie there; the download stage copies and checks every image",
-        "data.labels": _about_labels(found),
+        "data.source": f"{found.layout}, as they are; the download stage copies and checks every image",
+        "data.labels": f"images of each class: {counts}" + (". null takes the classes that are there" if taken else ""),
         "data.max_bad": bad,
         "split": splits.why,
         "split.duplicates": "two pictures of the same thing never part; reports/duplicates.png shows what was found",
         "views": _about_views(found, pictures, choice, minutes),
         "encoders": "its weights come with the installation; for others see docs/backbones.md",
         "heads": "one for each label; `main` decides" if len(found.labels) > 1 else "what the model answers",
-        "strategies": _about_strategies(choice),
+        "strategies": strategies,
         "compare.metric": {
             "miou": "mean IoU over the classes",
             "balanced_accuracy": f"one class has {largest_share(found):.0%} of the images, so that plain accuracy would"
@@ -130,13 +141,6 @@ def _describe_sizes(pictures: Pictures) -> str:
     return f"{span}; {kinds}{', all grey' if pictures.grey else ''}{looked}"
 
 
-def _about_labels(found: Found) -> str:
-    lists = {label: [f"{name} {count:,}" for name, count in own.items()] for label, own in found.counts.items()}
-    counts = "; ".join(f"{label}: {examples(own, SHOWN)}" for label, own in list(lists.items())[:4])
-    taken = any(label.get("classes", ()) is None for label in found.labels.values())
-    return f"images of each class: {counts}" + (". null takes the classes that are there" if taken else "")
-
-
 def _about_views(found: Found, pictures: Pictures, choice: Choice, minutes: float) -> str:
     """Why this side, resizing and augmentation."""
     plan = choice.plan
@@ -156,14 +160,6 @@ def _about_views(found: Found, pictures: Pictures, choice: Choice, minutes: floa
     else:
         reasons.append(f"{stored}; take HorizontalFlip out where left and right matter")
     return "; ".join(reasons)
-
-
-def _about_strategies(choice: Choice) -> str:
-    if choice.plan.epochs:
-        return "both are trained on the same images, and compared; the cheaper one ships if it loses next to nothing"
-    tunes = choice.better is not None and choice.better[0].epochs
-    more = f"; fine-tuning needs --minutes {_minutes(choice.better[1])}" if choice.better and tunes else ""
-    return f"frozen alone, at the largest side that the time allows: size pays before unfreezing does{more}"
 
 
 def _minutes(seconds: float) -> int:

@@ -48,7 +48,7 @@ def choose_splits(found: Found) -> Splits:
     sizes = ", ".join(f"{split} {counts[split]:,}" for split in brought)
     if "train" not in brought or lacking:
         reason = f"{examples(lacking)} would be missing" if lacking else "there is no train"
-        why = f"the data bring splits ({sizes}) that cannot be kept, as {reason}: all images are split anew"
+        why = f"the data bring splits ({sizes}) that cannot be kept, as {reason}: all images are split again"
         return Splits(False, ratios, why, warnings)
     cut = [split for split in SPLITS if split not in brought]
     rest = f"; {' and '.join(cut)} {'is' if len(cut) == 1 else 'are'} cut from train" if cut else ""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from meltpoint.errors import UserError
 from meltpoint.params.base import Count, Name, Section
@@ -25,7 +25,7 @@ from meltpoint.params.data import Data, Split, ViewRow
 from meltpoint.params.judging import Compare, Evaluate, GateRules, Register
 from meltpoint.params.model import Encoder, Head, Reading, Task, main_of
 from meltpoint.params.old import show_new_form
-from meltpoint.params.recipe import Recipe, plain_readings, retap
+from meltpoint.params.recipe import Recipe, retap
 from meltpoint.params.training import Embed, Strategy, Train
 from meltpoint.params.yaml12 import load, written_at
 
@@ -114,7 +114,8 @@ class Params(Section):
     @property
     def taps(self) -> dict[str, list[Any]]:
         """The same of each encoder, as JSON can hold it, in an order that depends on nothing else."""
-        return {name: plain_readings(self.readings(name)) for name in self.encoders}
+        dump = TypeAdapter(list[Reading]).dump_python
+        return {name: sorted(dump(list(self.readings(name)), mode="json"), key=str) for name in self.encoders}
 
 
 def read_params(path: Path = Path("params.yaml")) -> Params:

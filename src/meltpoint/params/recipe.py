@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from meltpoint.params.base import Count, Name, Positive, Section
 from meltpoint.params.data import ViewRow
 from meltpoint.params.judging import Metric
@@ -44,9 +42,3 @@ def retap(head: Head, tap: Any) -> Head:
     """
     found: Head = type(head).model_validate({**head.model_dump(), "taps" if head.dense else "tap": tap})
     return found
-
-
-def plain_readings(readings: set[Reading]) -> list[Any]:
-    """The same as values that JSON can hold, in an order of their own."""
-    values: list[Any] = TypeAdapter(list[Reading]).dump_python(list(readings), mode="json")
-    return sorted(values, key=str)

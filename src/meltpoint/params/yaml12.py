@@ -57,7 +57,7 @@ class Loader(yaml.SafeLoader):
     yaml_implicit_resolvers = RESOLVERS
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """A mapping; keys that come through `<<` may be said again."""
+        """A mapping; keys that come through `<<` may occur again."""
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
         if twice := sorted({key for key in keys if keys.count(key) > 1}):
             message = f"{twice[0]!r} is there twice; give it once"

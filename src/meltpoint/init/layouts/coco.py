@@ -12,7 +12,7 @@ from meltpoint.init.objects import Marked, of_objects
 
 KEYS = ("images", "annotations", "categories")
 NOT = re.compile(r"captions|keypoints|panoptic|stuff|image_info", re.I)
-START = 2_000_000  # bytes of a file that are looked at for the word that tells the layout
+START = 2_000_000  # bytes of a file that are looked at for the word by which the layout is known
 TRIED = 40  # images that are looked for in each place
 
 
