@@ -70,8 +70,10 @@ def test_status_without_a_champion(house: Path, capsys: pytest.CaptureFixture[st
     assert "elpv-cells none yet" in capsys.readouterr().out
 
 
-def test_status_needs_no_mlflow_and_no_torch(house: Path) -> None:
-    code = "import sys; from meltpoint.cli import run; run(['status']); print({'mlflow', 'torch'} & set(sys.modules))"
+@pytest.mark.parametrize("command", ["status", "history"])
+def test_what_was_decided_is_read_without_mlflow_and_torch(house: Path, command: str) -> None:
+    code = f"import sys; from meltpoint.cli import run; run(['{command}']);"
+    code += "print({'mlflow', 'torch'} & set(sys.modules))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert told.strip().endswith("set()")
 

@@ -98,20 +98,19 @@ def test_each_leaf_has_its_path(tree: Tree) -> None:
     assert [tuple(path) for path in tree.paths.tolist()] == PATHS
 
 
-def test_a_class_without_a_parent_is_told() -> None:
-    poses = {name: parent for name, parent in PARENTS["pose"].items() if name != "lotus"}
-    with pytest.raises(TreeError, match=r"'lotus' of 'pose' has no parent; the classes of 'family' are \['bent'"):
-        build_tree(LEVELS, {**PARENTS, "pose": poses}, CLASSES)
-
-
-def test_an_unknown_parent_is_told() -> None:
-    with pytest.raises(TreeError, match=r"'bent' of 'family' has the parent 'lying'; .*tree\.parents\.family"):
-        build_tree(LEVELS, {**PARENTS, "family": {**PARENTS["family"], "bent": "lying"}}, CLASSES)
-
-
-def test_a_class_that_could_never_be_the_answer_is_told() -> None:
-    with pytest.raises(TreeError, match=r"below \['lying'\] of 'gesture'"):
-        build_tree(LEVELS, PARENTS, {**CLASSES, "gesture": ["standing", "sitting", "lying"]})
+@pytest.mark.parametrize(
+    ("level", "change", "message"),
+    [
+        ("pose", {"lotus": None}, r"'lotus' of 'pose' has no parent; the classes of 'family' are \['bent'"),
+        ("family", {"bent": "lying"}, r"'bent' of 'family' has the parent 'lying'; .*tree\.parents\.family"),
+        ("gesture", {}, r"below \['lying'\] of 'gesture'"),
+    ],
+)
+def test_classes_without_a_parent_or_a_leaf_are_told(level: str, change: dict[str, str], message: str) -> None:
+    classes = CLASSES if level != "gesture" else {**CLASSES, "gesture": ["standing", "sitting", "lying"]}
+    parents = PARENTS if level == "gesture" else {**PARENTS, level: {**PARENTS[level], **change}}
+    with pytest.raises(TreeError, match=message):
+        build_tree(LEVELS, parents, classes)
 
 
 @given(forests())

@@ -1,8 +1,6 @@
 """COCO and PASCAL VOC: objects become a label or tags in a table that the pipeline reads; masks stay as they are."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -162,24 +160,12 @@ def test_xml_files_beside_images(place: Path, draw: Draw, init: Init) -> None:
     assert "look here: 1 XML file without an image: 7.xml" in ran.out
 
 
-@pytest.mark.parametrize("layout", ["coco", "voc"])
-def test_a_category_may_be_called_as_a_table_writes_a_missing_cell(
-    place: Path, draw: Draw, init: Init, layout: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    names = ("nan", "roti", "puri")
-    if layout == "voc":
-        voc(place / "food", draw, 18, lambda number: [names[number % 3]])
-    else:
-        monkeypatch.setattr(f"{__name__}.CATEGORIES", [{"id": n, "name": name} for n, name in enumerate(names)])
-        export(place / "food", draw, [[number % 3] for number in range(18)])
-    ran = init("food")
-    assert ran.params.data.labels["food"].classes == ["nan", "puri", "roti"]
+def test_a_category_may_be_called_as_a_table_writes_a_missing_cell(place: Path, draw: Draw, init: Init) -> None:
+    voc(place / "pets", draw, 18, lambda number: [("nan", "roti", "puri")[number % 3]])
+    ran = init("pets", "--label", "kind of food")
+    assert ran.params.main_head == "kind_of_food"
+    assert ran.params.data.labels["kind_of_food"].classes == ["nan", "puri", "roti"]
     assert "nan 6, puri 6, roti 6" in ran.out
-
-
-def test_the_label_of_a_category_can_be_named(place: Path, draw: Draw, init: Init) -> None:
-    voc(place / "pets", draw, 12, lambda number: ["cat" if number % 2 else "dog"])
-    assert init("pets", "--label", "kind of animal").params.main_head == "kind_of_animal"
 
 
 def test_one_of_several_categories_can_be_asked_for(place: Path, draw: Draw, init: Init) -> None:
@@ -191,30 +177,20 @@ def test_one_of_several_categories_can_be_asked_for(place: Path, draw: Draw, ini
         init("pets", "--label", "catt")
 
 
-def test_one_category_alone_is_no_label(place: Path, draw: Draw, init: Init) -> None:
-    voc(place / "pets", draw, 12, lambda _: ["cat"])
-    with pytest.raises(UserError, match="one category alone, 'cat'. A label needs two classes"):
-        init("pets")
-
-
-@pytest.mark.parametrize("several", [True, False])
-def test_categories_that_look_the_same_are_refused(place: Path, draw: Draw, init: Init, several: bool) -> None:
-    names = ("caf\u00e9", "cafe\u0301", "tea")
-    voc(place / "menu", draw, 36, lambda number: [names[number % 3], *(["cake"] * (several and number % 2))])
-    with pytest.raises(UserError, match=r"no person can tell apart: 'caf.+' and 'caf.+'\. They are"):
+@pytest.mark.parametrize(
+    ("names", "cake", "message"),
+    [
+        (("cat", "cat", "cat"), False, "one category alone, 'cat'. A label needs two classes"),
+        (("caf\u00e9", "cafe\u0301", "tea"), False, r"no person can tell apart: 'caf.+' and 'caf.+'\. They are"),
+        (("caf\u00e9", "cafe\u0301", "tea"), True, r"no person can tell apart: 'caf.+' and 'caf.+'\. They are"),
+    ],
+)
+def test_one_category_alone_and_categories_that_look_the_same_are_refused(
+    place: Path, draw: Draw, init: Init, names: tuple[str, ...], cake: bool, message: str
+) -> None:
+    voc(place / "menu", draw, 36, lambda number: [names[number % 3], *(["cake"] * (cake and number % 2))])
+    with pytest.raises(UserError, match=message):
         init("menu")
-
-
-@pytest.mark.slow
-def test_the_download_stage_reads_the_table(place: Path, draw: Draw, init: Init) -> None:
-    export(place / "street", draw, [[1, 7] if number % 2 else [9] for number in range(30)])
-    init("street")
-    script = Path(__file__).parents[2] / "stages" / "download.py"
-    subprocess.run([sys.executable, str(script)], cwd=place, check=True, timeout=300)
-    assert pd.read_csv(place / "data" / "samples.csv", dtype=str)["cat"].value_counts().to_dict() == {
-        "no": 15,
-        "yes": 15,
-    }
 
 
 @pytest.mark.parametrize(

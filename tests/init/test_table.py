@@ -225,13 +225,6 @@ def test_refusals_say_what_to_do(place: Path, photos: list[str], init: Init) -> 
         assert told in " ".join(str(error.value).split())
 
 
-def test_words_for_a_missing_cell_are_told(survey: Survey) -> None:
-    ran = survey("file,food", lambda number, name: f"{name},{('nan', 'roti', 'puri')[number % 3]}")
-    out = " ".join(ran.out.split())
-    assert "8 rows of 'food' hold a word for a missing cell, and have no 'food': {'nan': 8}" in out
-    assert "a class is listed in data.labels.food.classes" in out
-
-
 @pytest.mark.parametrize("start", ["/home/ann/pets/", "D:\\\\pets\\\\", "old/"])
 def test_the_end_of_a_path_that_is_there_is_named(place: Path, photos: list[str], init: Init, start: str) -> None:
     rows = [kind(number, f"{start}{name}") for number, name in enumerate(photos)]

@@ -83,14 +83,6 @@ def test_all_slips_are_told_at_once(raw: dict[str, Any]) -> None:
     assert "train + val + test is 1.39" in message
 
 
-def test_slips_between_sections_are_told_at_once(raw: dict[str, Any]) -> None:
-    raw["heads"]["wafer"]["label"] = "waver"
-    raw["heads"]["severity"]["main"] = True
-    with pytest.raises(ParamsError, match="2 errors") as caught:
-        parse_params(raw, "params.yaml")
-    assert str(caught.value).count("\n  - heads") == 2
-
-
 RECALL = {"metric": "recall", "at_least": 0.9}
 NAMES = {"package": None, "table": "x", "separator": None, "header": None, "key": "a", "languages": {"en": "b"}}
 TREE = {"levels": ["wafer", "severity"], "parents": None}
