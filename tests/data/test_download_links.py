@@ -146,13 +146,14 @@ def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
     thread.join()
 
 
-def run(place: Path, web: Web, *words: str, timeout: float = 5, retries: int = 2, parallel: int = 4) -> str:
-    (place / "links.txt").write_text(
-        "".join(f"A/{number}.jpg\t{web.url}/{word}\n" for number, word in enumerate(words))
-    )
-    return download_links(
-        place / "links.txt", place / "images", parallel, timeout, retries, 1.0, pause=lambda seconds: False
-    )
+def run(
+    place: Path, web: Web, *words: str, timeout: float = 5, retries: int = 2, parallel: int = 4, waited: Any = None
+) -> str:
+    """Download the links; each pause is over at once, and goes into the list `waited`."""
+    links, waited = place / "links.txt", [] if waited is None else waited
+    links.write_text("".join(f"A/{number}.jpg\t{web.url}/{word}\n" for number, word in enumerate(words)))
+    pause = lambda seconds: bool(waited.append(seconds))  # noqa: E731
+    return download_links(links, place / "images", parallel, timeout, retries, 1.0, pause)
 
 
 def outcomes(place: Path) -> list[tuple[str, str]]:
@@ -242,10 +243,7 @@ def test_a_host_that_sends_a_little_for_ever(
 
 def test_pauses_double_and_a_server_may_ask_for_more(tmp_path: Path, web: Web) -> None:
     waited: list[float] = []
-    (tmp_path / "links.txt").write_text(f"A/0.jpg\t{web.url}/503\n")
-    download_links(
-        tmp_path / "links.txt", tmp_path / "images", 1, 5.0, 3, 1.0, pause=lambda one: bool(waited.append(one))
-    )
+    run(tmp_path, web, "503", retries=3, waited=waited)
     assert [one for one in waited if one] == [1, 2, 4]
 
 
@@ -254,10 +252,7 @@ def test_a_server_says_when_to_come_again_as_seconds_or_a_date(
     tmp_path: Path, web: Web, word: str, least: float, most: float
 ) -> None:
     waited: list[float] = []
-    (tmp_path / "links.txt").write_text(f"A/0.jpg\t{web.url}/later/{word}\n")
-    download_links(
-        tmp_path / "links.txt", tmp_path / "images", 1, 5.0, 1, 1.0, pause=lambda one: bool(waited.append(one))
-    )
+    run(tmp_path, web, f"later/{word}", retries=1, waited=waited)
     assert least <= sum(waited) <= most
     assert len(web.asked) == 2
 

@@ -76,39 +76,36 @@ def voc() -> Data:
     return data({"images": {"all": "JPEGImages"}, "masks": {"all": "SegmentationClass"}, "lists": paths})
 
 
-def four_folders() -> Data:
-    for folder, split in (("train", "train"), ("valid", "val")):
+def folders(images: dict[str, str], masks: dict[str, str], inside: str, pixels: str = "ids") -> Data:
+    """A folder of images and one of masks for each split; `inside` is the path of a file, with its name as {}."""
+    ids = pixels == "ids"
+    for split in images:
         for name in MANY[split]:
-            draw_image(Path(f"set/{folder}_images/{name}.png"))
-            draw_ids(Path(f"set/{folder}_labels/{name}.png"))
+            draw_image(Path("set", images[split], inside.format(f"{name}.png")))
+            mask = Path("set", masks[split], inside.format(f"{name}.png" if ids else f"{name}_L.png"))
+            (draw_ids if ids else draw_colours)(mask)
+    source = {"images": images, "masks": masks}
+    return data(source if ids else {**source, "mask_name": "{stem}_L.png"}, pixels)
+
+
+def four_folders() -> Data:
     images, masks = ({"train": f"train_{kind}", "val": f"valid_{kind}"} for kind in ("images", "labels"))
-    return data({"images": images, "masks": masks})
+    return folders(images, masks, "{}")
 
 
 def camvid() -> Data:
-    for split, names in MANY.items():
-        for name in names:
-            draw_image(Path(f"set/{split}/0001TP_{name}.png"))
-            draw_colours(Path(f"set/{split}_labels/0001TP_{name}_L.png"))
-    images, masks = {split: split for split in MANY}, {split: f"{split}_labels" for split in MANY}
-    return data({"images": images, "masks": masks, "mask_name": "{stem}_L.png"}, "colours")
+    return folders(
+        {split: split for split in MANY}, {split: f"{split}_labels" for split in MANY}, "0001TP_{}", "colours"
+    )
 
 
 def segnet() -> Data:
-    for split, names in MANY.items():
-        for name in names:
-            draw_image(Path(f"set/{split}/{name}.png"))
-            draw_ids(Path(f"set/{split}annot/{name}.png"))
-    return data({"images": {split: split for split in MANY}, "masks": {split: f"{split}annot" for split in MANY}})
+    return folders({split: split for split in MANY}, {split: f"{split}annot" for split in MANY}, "{}")
 
 
 def cities() -> Data:
-    for split, names in MANY.items():
-        for name in names:
-            draw_image(Path(f"set/images/{split}/town/{name}.png"))
-            draw_colours(Path(f"set/masks/{split}/town/{name}_L.png"))
     images, masks = ({split: f"{kind}/{split}" for split in MANY} for kind in ("images", "masks"))
-    return data({"images": images, "masks": masks, "mask_name": "{stem}_L.png"}, "colours")
+    return folders(images, masks, "town/{}", "colours")
 
 
 def one_folder() -> Data:
