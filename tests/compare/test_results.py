@@ -65,6 +65,7 @@ def test_a_strategy_whose_speed_was_not_measured_with_the_others_is_refused(repo
         "strategies/late/predictions.parquet",
         "strategies/late/metrics.json",
         "strategies/late/hierarchy.json",
+        "strategies/late/pictures/mistakes.png",
         "costs/predict-late.json",
     ],
 )

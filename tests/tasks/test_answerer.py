@@ -9,7 +9,6 @@ import pytest
 import torch
 from PIL import Image
 
-from meltpoint.model.card import ModelError
 from meltpoint.model.model import load_model
 from meltpoint.params.model import Where
 from meltpoint.predict.predictor import Predictor
@@ -121,11 +120,6 @@ def test_sources_are_read_only_a_little_ahead(predictor: Answerer, monkeypatch: 
     assert len(predictor.predict_images(sources(), 4)) == 40
     assert done == 40
     assert most_ahead <= 5 * 4 + 1
-
-
-def test_a_folder_without_a_model_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="holds no model"):
-        open_answerer(tmp_path)
 
 
 def test_parameters_are_those_of_the_saved_model(plain_folder: Path, predictor: Answerer) -> None:

@@ -85,11 +85,6 @@ def gain_of(metric: str, difference: float) -> str:
     return f"{difference:+.3f}" if metric in LOSSES else points(difference)
 
 
-def steps_of(metric: str, difference: float) -> str:
-    """By how much better: +3.8 points, or +0.031 better of a loss."""
-    return f"{gain_of(metric, difference)} {'better' if metric in LOSSES else 'points'}"
-
-
 def gap_of(metric: str, margin: float) -> str:
     """The margin: 1 point, or 0.01 of a loss."""
     one = round(100 * margin, 6) == 1

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from matplotlib import rc_context
@@ -12,6 +11,7 @@ from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 
+from meltpoint.evaluate.judgement import HeadJudgement
 from meltpoint.evaluate.style import ACCENT, INK, LINE, MUTED, STYLE, drawn
 from meltpoint.files import whole_file
 from meltpoint.model.card import TreeCard
@@ -25,23 +25,9 @@ ABREAST, LARGE = 3, 7.6  # matrices in a row, and inches of one that has a row f
 EMBER = ["#ffffff", "#ffd8bf", "#f08c4a", "#b93815", "#6b1d0b"]
 
 
-class Confused(Protocol):
-    """A head on one split, as far as it is drawn here: `confusion` (C, C) counts images or pixels, rows true."""
-
-    @property
-    def classes(self) -> list[str]:
-        """The class names in the order of their ids."""
-
-    @property
-    def images(self) -> int:
-        """How many images there are."""
-
-    @property
-    def confusion(self) -> NDArray[np.int64]:
-        """What is taken for what."""
-
-
-def draw_confusion(judged: Mapping[str, Confused], tree: TreeCard | None, title: str, shares: bool, path: Path) -> None:
+def draw_confusion(
+    judged: Mapping[str, HeadJudgement], tree: TreeCard | None, title: str, shares: bool, path: Path
+) -> None:
     """Counts, or `shares` of the true class where pixels are counted, coloured by that share.
 
     A head with many classes has a row for itself, its classes stand together as a tree has them, and its commonest
@@ -64,7 +50,7 @@ def draw_confusion(judged: Mapping[str, Confused], tree: TreeCard | None, title:
         figure.savefig(temporary, metadata={"Software": None})
 
 
-def _draw_small(part: SubFigure, row: Sequence[tuple[str, Confused]], columns: int, shares: bool) -> None:
+def _draw_small(part: SubFigure, row: Sequence[tuple[str, HeadJudgement]], columns: int, shares: bool) -> None:
     grid = part.subplots(1, columns, squeeze=False).ravel()
     for axes, (name, head) in zip(grid, row, strict=False):
         size, longest = len(head.classes), max(map(len, head.classes))
@@ -79,7 +65,7 @@ def _draw_small(part: SubFigure, row: Sequence[tuple[str, Confused]], columns: i
         axes.set_axis_off()
 
 
-def _draw_large(part: SubFigure, name: str, judged: Mapping[str, Confused], tree: TreeCard | None) -> None:
+def _draw_large(part: SubFigure, name: str, judged: Mapping[str, HeadJudgement], tree: TreeCard | None) -> None:
     head = judged[name]
     matrix, listed = part.subplots(1, 2, width_ratios=[1, 0.62])
     order, groups = arrange(name, {other: known.classes for other, known in judged.items()}, tree)
@@ -122,7 +108,7 @@ def arrange(name: str, classes: Classes, tree: TreeCard | None) -> tuple[list[in
     return [ids[depth][label] for label in order], dict(groups)
 
 
-def commonest(head: Confused) -> list[tuple[str, str, int, float]]:
+def commonest(head: HeadJudgement) -> list[tuple[str, str, int, float]]:
     """The most frequent confusions: true class, answered class, images, share of the true class."""
     wrong = head.confusion.copy()
     np.fill_diagonal(wrong, 0)
@@ -136,7 +122,7 @@ def commonest(head: Confused) -> list[tuple[str, str, int, float]]:
     ]
 
 
-def _matrix(axes: Axes, name: str, head: Confused, order: NDArray[np.int64]) -> None:
+def _matrix(axes: Axes, name: str, head: HeadJudgement, order: NDArray[np.int64]) -> None:
     axes.set_title(f"{name}  ({head.images:,} images)")
     counts = head.confusion[np.ix_(order, order)]
     share, size = counts / np.maximum(counts.sum(1, keepdims=True), 1), len(counts)
@@ -160,7 +146,7 @@ def _counts(axes: Axes, counts: np.ndarray, shares: bool) -> None:
         axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=10 if size <= 6 else 6)
 
 
-def _list_confusions(axes: Axes, head: Confused) -> None:
+def _list_confusions(axes: Axes, head: HeadJudgement) -> None:
     found = commonest(head)
     axes.set_title("most frequent confusions (share of the class)")
     if not found:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TextIO, assert_never
 
 from meltpoint.errors import UserError
-from meltpoint.predict.drawer import SIDE, Drawer, common_root
+from meltpoint.predict.drawer import SIDE, Drawer, common_root, place_of
 from meltpoint.predict.folders import say_ignored, walk
 from meltpoint.predict.fonts import SIZES, open_fonts
 from meltpoint.predict.inputs import Source, is_address
@@ -148,7 +148,7 @@ def _answer_video(
     except VideoError as error:
         yield Answer(str(path), error.reason, {}, ())
         return
-    place = drawer.place_of_video(path)
+    place = place_of(str(path), drawer.root, drawer.into, ".mp4") if drawer.into else None
     answers = answer_frames(answerer, path, film, question, partial(drawer.draw, steady=True) if place else None, place)
     yield from answers if silent else track(answers, path.name, film.frames, unit="frame")
 

@@ -19,7 +19,6 @@ from meltpoint.predict.records import Answer, DisplayPart
 SIDE = 1280  # pixels: of the picture, at most
 LONGEST = 200  # bytes of a file name
 WEB = "_web"  # the folder for pictures of addresses
-VIDEO = ".mp4"
 
 
 class PlaceError(UserError, RuntimeError):
@@ -65,10 +64,6 @@ class Drawer:
     def draw(self, shown: Pixels, answer: Answer, steady: bool = False) -> Image.Image:
         """The picture uint8 (H, W, 3) with its answer; `steady` as frames of a video need it (see `DisplayPart`)."""
         return self.display.draw(shown, answer, self.featured, self.fonts, steady)
-
-    def place_of_video(self, path: Path) -> Path | None:
-        """Where the drawn video goes."""
-        return place_of(str(path), self.root, self.into, VIDEO) if self.into else None
 
 
 def write_drawing(drawing: Image.Image, path: Path) -> None:

@@ -58,7 +58,21 @@ def expand(sources: Source | Iterable[Source]) -> Iterator[Source]:
     one = isinstance(sources, str | bytes | np.ndarray) or not isinstance(sources, Iterable)
     several = cast("Iterable[Source]", [sources] if one else sources)
     for source in several:
-        _check(source)
+        match source:
+            case np.ndarray():
+                grey_or_rgb = source.ndim == 2 or (source.ndim == 3 and source.shape[2] == 3)
+                if source.dtype != np.uint8 or not grey_or_rgb or not source.size:
+                    raise PredictError(
+                        f"An array of {source.dtype} {source.shape} is no picture. Allowed are uint8 (H, W, 3), red "
+                        "before green before blue, and uint8 (H, W), grey. Convert it, or give the file."
+                    )
+            case str() | Path() | bytes() | Image.Image():
+                pass
+            case _:
+                raise PredictError(
+                    f"{type(source).__name__} is no picture. Allowed are a path, an http(s) address, the bytes of a "
+                    "file, a Pillow image, an array uint8 (H, W, 3) or (H, W), a folder, or a list of these."
+                )
         if isinstance(source, str | Path) and not is_address(source) and Path(source).is_dir():
             yield from walk(Path(source), Counter())
         else:
@@ -114,24 +128,6 @@ def stack_pixels(pictures: Iterable[Picture]) -> Pixels:
 def most_bytes(max_megapixels: float) -> int:
     """The largest size of a picture's file, in bytes, that is worth a look."""
     return int(max_megapixels * 1e6 * BYTES_A_PIXEL) + HEADER
-
-
-def _check(source: object) -> None:
-    match source:
-        case np.ndarray():
-            grey_or_rgb = source.ndim == 2 or (source.ndim == 3 and source.shape[2] == 3)
-            if source.dtype != np.uint8 or not grey_or_rgb or not source.size:
-                raise PredictError(
-                    f"An array of {source.dtype} {source.shape} is no picture. Allowed are uint8 (H, W, 3), red before "
-                    "green before blue, and uint8 (H, W), grey. Convert it, or give the file."
-                )
-        case str() | Path() | bytes() | Image.Image():
-            pass
-        case _:
-            raise PredictError(
-                f"{type(source).__name__} is no picture. Allowed are a path, an http(s) address, the bytes of a file, "
-                "a Pillow image, an array uint8 (H, W, 3) or (H, W), a folder, or a list of these."
-            )
 
 
 def _as_file(image: Image.Image, max_megapixels: float) -> bytes:

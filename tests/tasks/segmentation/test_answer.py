@@ -135,9 +135,3 @@ def test_batches_are_no_larger_than_memory_should_hold(predictor: Answerer, kit:
         images = Images(side=size, resize="squash", interpolation="area")
         assert kit.painter(images=images).fit_batch(64) == most
     assert predictor.fit_batch(500) == 500
-
-
-def test_names_are_asked_for_as_of_other_models(painter: Answerer, kit: "Kit") -> None:
-    with pytest.raises(PredictError, match="in: zh"):
-        painter.predict(kit.noise(0), language="fr")
-    assert painter.predict([]) == []

@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 from judged import SCENE, Reports, make_recipes
@@ -84,20 +83,3 @@ def test_other_masks_are_refused(tmp_path: Path, scenes: Any) -> None:
     add(reports, "third", made, 1.0)
     with pytest.raises(ResultsError, match="'third' was evaluated on other images"):
         read(reports, "first", "third")
-
-
-def test_a_missing_picture_names_the_command_that_makes_it(tmp_path: Path, scenes: Any) -> None:
-    add(tmp_path / "reports", "only", scenes(images=2), 1.0)
-    (tmp_path / "reports" / "strategies" / "only" / "pictures" / "overlays.png").unlink()
-    with pytest.raises(ResultsError, match=r"overlays\.png is missing.*dvc repro evaluate@only"):
-        read(tmp_path / "reports", "only")
-
-
-def test_rows_may_come_in_any_order(tmp_path: Path, scenes: Any) -> None:
-    made = scenes(images=4)
-    add(tmp_path / "reports", "first", made, 1.0)
-    made.table = made.table.sample(frac=1, random_state=0)
-    add(tmp_path / "reports", "second", made, 1.0)
-    found: Any = read(tmp_path / "reports", "first", "second").answers["test"]["scene"]
-    assert (found.pixels[0] == found.pixels[1]).all()
-    assert np.isfinite(found.measure("miou").influence).all()

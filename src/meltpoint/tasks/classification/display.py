@@ -73,7 +73,21 @@ def draw(shown: Pixels, answer: Answer, featured: str, fonts: Sequence[Fonts], s
     line = round(letters.size * 1.5)
     canvas = Image.new("RGB", (max(width, NARROWEST), height + len(rows) * line + letters.size), PAPER)
     canvas.paste(Image.fromarray(shown), ((canvas.width - width) // 2, 0))
-    _draw_rows(ImageDraw.Draw(canvas), rows, letters, canvas.width, height + letters.size // 2, line)
+    pen, top, edge = ImageDraw.Draw(canvas), height + letters.size // 2, letters.size * 0.8
+    heads = min(max(letters.width(row.head) for row in rows), canvas.width * 0.25)
+    share, bar = letters.width("100.0%"), canvas.width * 0.2
+    left, right = edge + heads + edge, canvas.width - edge - share
+    for number, row in enumerate(rows):  # four columns: head, name, bar, share
+        base = top + number * line + letters.size
+        letters.write(pen, edge, base, letters.shorten(row.head, heads), QUIET)
+        name = letters.shorten(row.name, right - bar - edge * 2 - left - letters.width(row.remark))
+        letters.write(pen, left, base, name, row.ink)
+        letters.write(pen, left + letters.width(name), base, row.remark, row.colour)
+        start, high = right - bar - edge, base - letters.size * 0.72
+        pen.rectangle((start, high, start + bar, base), fill=TRACK)
+        pen.rectangle((start, high, start + bar * row.share, base), fill=row.colour)
+        text = f"{row.share:.1%}"
+        letters.write(pen, right + share - letters.width(text), base, text, row.ink)
     return canvas
 
 
@@ -126,23 +140,3 @@ class Row:
     share: float
     colour: str
     ink: str
-
-
-def _draw_rows(pen: ImageDraw.ImageDraw, rows: list[Row], letters: Fonts, width: int, top: float, line: int) -> None:
-    """Four columns: head, name, bar, share."""
-    edge = letters.size * 0.8
-    heads = min(max(letters.width(row.head) for row in rows), width * 0.25)
-    share = letters.width("100.0%")
-    bar = width * 0.2
-    left, right = edge + heads + edge, width - edge - share
-    for number, row in enumerate(rows):
-        base = top + number * line + letters.size
-        letters.write(pen, edge, base, letters.shorten(row.head, heads), QUIET)
-        name = letters.shorten(row.name, right - bar - edge * 2 - left - letters.width(row.remark))
-        letters.write(pen, left, base, name, row.ink)
-        letters.write(pen, left + letters.width(name), base, row.remark, row.colour)
-        start, high = right - bar - edge, base - letters.size * 0.72
-        pen.rectangle((start, high, start + bar, base), fill=TRACK)
-        pen.rectangle((start, high, start + bar * row.share, base), fill=row.colour)
-        text = f"{row.share:.1%}"
-        letters.write(pen, right + share - letters.width(text), base, text, row.ink)

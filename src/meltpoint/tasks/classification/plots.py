@@ -4,12 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from meltpoint.evaluate.curves import Curve, Ranking, average
-from meltpoint.evaluate.hierarchy import Decoding, TreeJudgement
+from meltpoint.evaluate.hierarchy import TreeJudgement
 from meltpoint.evaluate.judgement import HeadJudgement
 from meltpoint.evaluate.style import ACCENT, GRID, INK, LINE, MUTED, STYLE, drawn
 from meltpoint.files import whole_file
@@ -33,9 +34,28 @@ def draw_hierarchy(judged: TreeJudgement, title: str, path: Path) -> None:
             _nothing(levels)
             _nothing(distances)
         else:
-            _levels(levels, judged.independent, judged.consistent)
-            _distances(distances, judged.independent, judged.consistent)
+            alone, together = judged.independent, judged.consistent
+            names, edges = list(together.levels), sorted(alone.distances.keys() | together.distances.keys())
+            ways = ((alone, "each head alone", LINE, -0.2), (together, "the tree decides", ACCENT, 0.2))
+            for way, label, colour, aside in ways:
+                values = [way.levels[name]["accuracy"] for name in names]
+                bars = levels.bar(np.arange(len(names)) + aside, values, 0.38, color=colour, label=label)
+                levels.bar_label(bars, [f"{value:.1%}" for value in values], fontsize=8, padding=2)
+                counts = [way.distances.get(edge, 0) for edge in edges]
+                mean = "none" if way.tree_distance is None else f"{way.tree_distance:.2f} on average"
+                bars = distances.bar(np.arange(len(edges)) + aside, counts, 0.38, color=colour, label=mean)
+                distances.bar_label(bars, [f"{count:,}" for count in counts], fontsize=8, padding=2)
+            levels.set_xticks(range(len(names)), names, fontsize=10, color=INK)
+            levels.set(ylim=(0, 1.22), ylabel="accuracy", title="from the root's level to the leaves'")
+            levels.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100%"])
+            levels.legend(loc="upper left", ncols=2)
+            distances.set_xticks(range(len(edges)), [str(edge) for edge in edges])
+            distances.margins(y=0.25)
+            distances.set(xlabel="edges between the true leaf and the answered one", ylabel="mistakes")
+            distances.legend(loc="upper right", ncols=2)
             distances.set_title(f"alone, {judged.consistency:.1%} of {judged.images:,} images get a path of the tree")
+            for axes in (levels, distances):
+                axes.tick_params(axis="x", length=0)
         figure.savefig(temporary, metadata={"Software": None})
 
 
@@ -90,38 +110,6 @@ def draw_precision_recall(axes: Axes, head: HeadJudgement) -> None:
         label = f"threshold {head.card.threshold:.3f}: precision {precision:.1%}, recall {recall:.1%}"
         axes.plot(recall, precision, "o", color=INK, markersize=8, markeredgecolor="white", zorder=5, label=label)
     _curves(axes, head, lambda ranking: ranking.precision_recall, "AP", "lower left")
-
-
-def _levels(axes: Axes, alone: Decoding, together: Decoding) -> None:
-    names = list(together.levels)
-    for side, (decoding, label, colour) in enumerate(_ways(alone, together)):
-        values = [decoding.levels[name]["accuracy"] for name in names]
-        bars = axes.bar([at + 0.4 * (side - 0.5) for at in range(len(names))], values, 0.38, color=colour, label=label)
-        axes.bar_label(bars, [f"{value:.1%}" for value in values], fontsize=8, padding=2)
-    axes.set_xticks(range(len(names)), names, fontsize=10, color=INK)
-    axes.tick_params(axis="x", length=0)
-    axes.set(ylim=(0, 1.22), ylabel="accuracy", title="from the root's level to the leaves'")
-    axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100%"])
-    axes.legend(loc="upper left", ncols=2)
-
-
-def _distances(axes: Axes, alone: Decoding, together: Decoding) -> None:
-    edges = sorted(alone.distances.keys() | together.distances.keys())
-    for side, (decoding, _, colour) in enumerate(_ways(alone, together)):
-        counts = [decoding.distances.get(edge, 0) for edge in edges]
-        at = [place + 0.4 * (side - 0.5) for place in range(len(edges))]
-        mean = "none" if decoding.tree_distance is None else f"{decoding.tree_distance:.2f} on average"
-        bars = axes.bar(at, counts, 0.38, color=colour, label=mean)
-        axes.bar_label(bars, [f"{count:,}" for count in counts], fontsize=8, padding=2)
-    axes.set_xticks(range(len(edges)), [str(edge) for edge in edges])
-    axes.tick_params(axis="x", length=0)
-    axes.margins(y=0.25)
-    axes.set(xlabel="edges between the true leaf and the answered one", ylabel="mistakes")
-    axes.legend(loc="upper right", ncols=2)
-
-
-def _ways(alone: Decoding, together: Decoding) -> list[tuple[Decoding, str, str]]:
-    return [(alone, "each head alone", LINE), (together, "the tree decides", ACCENT)]
 
 
 def _curves(axes: Axes, head: HeadJudgement, which: Callable[[Ranking], Curve], area: str, corner: Corner) -> None:
