@@ -1,4 +1,4 @@
-"""Model folders signed with a key of one's own, through the OpenSSF's `model-signing`: an optional extra.
+"""Models and versions signed with a key of one's own, through the OpenSSF's `model-signing`: an optional extra.
 
 A manifest finds a byte that has changed; a signature also finds a manifest that somebody else has written. It covers
 every file of the folder, is a Sigstore bundle, and needs no network: `model_signing verify key` reads it as well.
@@ -11,12 +11,28 @@ from types import ModuleType
 from meltpoint.errors import UserError
 from meltpoint.files import sha256_of, whole_file
 from meltpoint.model.manifest import MANIFEST, check_manifest, has_manifest
+from meltpoint.registry.version_files import fetch_package
+from meltpoint.serving.mlflow_package import INSIDE
 
 SIGNATURES = Path("signatures")
 
 
 class SigningError(UserError, RuntimeError):
     """A model cannot be signed, or its signature is not good."""
+
+
+def signed_folder(model: str) -> Path:
+    """What a signature of `model` covers: of a registered version its code too, of a model folder all of it.
+
+    Of a version that an older Meltpoint registered, which has no manifest, it is the model folder.
+
+    Raises:
+        VersionError: there is no such version, or its files are not those that were registered.
+    """
+    if not model.startswith("models:"):
+        return Path(model)
+    package = fetch_package(model)
+    return package if has_manifest(package) else package / INSIDE
 
 
 def signature_of(folder: Path) -> Path:

@@ -8,7 +8,7 @@ import pytest
 from meltpoint.recovery.snapshots import SnapshotError
 from meltpoint.recovery.sync import SyncError, sync
 from meltpoint.registry.golden_answers import check_golden_answers
-from meltpoint.registry.version_files import VersionError, fetch, fingerprint
+from meltpoint.registry.version_files import PACKAGE, VersionError, fetch, fingerprint
 from meltpoint.registry.versions import KEY, MISSING, aliases, is_whole, versions_of
 from meltpoint.tracking.store import Store, open_store
 
@@ -30,7 +30,7 @@ def shown(store: Store) -> dict[str, Any]:
         "files": sorted(
             (run.info.run_name, file.path) for run in runs for file in client.list_artifacts(run.info.run_id)
         ),
-        "versions": {number: {**one.tags, "git": ""} for number, one in versions_of(store).items()},
+        "versions": {number: {**one.tags, "git": "", PACKAGE: ""} for number, one in versions_of(store).items()},
         "told": {number: one.description for number, one in versions_of(store).items()},
         "aliases": aliases(store),
     }

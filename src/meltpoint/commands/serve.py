@@ -27,16 +27,16 @@ def describe(serve: argparse.ArgumentParser) -> None:
 
 
 def run(asked: argparse.Namespace) -> None:
-    """Become the server."""
+    """Become the server of a version whose files are those that were registered; `-B` leaves no compiled code there."""
     from meltpoint.params.read import read_params
-    from meltpoint.registry.version_files import fetch
+    from meltpoint.registry.version_files import fetch_package
     from meltpoint.registry.versions import CHAMPION
     from meltpoint.serving.request_limits import read_limits
 
     read_limits(os.environ)  # a wrong one is an error now, without a traceback
     model = asked.model or f"models:/{read_params().register_.name}@{CHAMPION}"
-    package = fetch(model).parents[1]  # the whole MLflow model
+    package = fetch_package(model)
     print(f"{model} answers at http://{asked.host}:{asked.port}/invocations (Ctrl-C ends it)", flush=True)
     script = Path(meltpoint.__path__[0]) / "serving" / "http_server.py"
-    command = [sys.executable, "-P", str(script), str(package), asked.host, str(asked.port)]
+    command = [sys.executable, "-P", "-B", str(script), str(package), asked.host, str(asked.port)]
     os.execv(command[0], command)  # noqa: S606

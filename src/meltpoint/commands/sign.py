@@ -5,9 +5,10 @@ from pathlib import Path
 
 HELP = "sign a model with your own key"
 ABOUT = """\
-Sign every file of a model folder (models/finetune) or of a registered version (models:/NAME@champion) with an
-elliptic-curve key of your own. The signature goes to signatures/, under a name made of the model's files: keep it in
-git, and give the public key to those who will check it. It needs the optional extra: pip install -e '.[signing]'.
+Sign every file of a model folder (models/finetune) or of a registered version (models:/NAME@champion), its code
+included, with an elliptic-curve key of your own. The signature goes to signatures/, under a name made of these files:
+keep it in git, and give the public key to those who will check it. It needs the optional extra: pip install -e
+'.[signing]'.
 
   openssl ecparam -name prime256v1 -genkey -noout -out model.key     keep this one secret
   openssl ec -in model.key -pubout -out model.pub
@@ -25,10 +26,9 @@ def describe(sign: argparse.ArgumentParser) -> None:
 
 def run(asked: argparse.Namespace) -> None:
     """Sign, and say where the signature is."""
-    from meltpoint.api import find
-    from meltpoint.signing import sign, signature_of
+    from meltpoint.signing import sign, signature_of, signed_folder
 
-    folder = find(asked.model)
+    folder = signed_folder(asked.model)
     signature = asked.signature or signature_of(folder)
     sign(folder, asked.key, signature)
     print(f"{asked.model} is signed: {signature}")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 HELP = "check a model against its signature"
 ABOUT = """\
-Check that every file of a model folder (models/finetune) or of a registered version (models:/NAME@champion) is as the
-owner of a key has signed it. A changed, missing or added file is named, and the exit code is 1. It needs the optional
-extra: pip install -e '.[signing]'. `meltpoint sign --help` says how keys are made.
+Check that every file of a model folder (models/finetune) or of a registered version (models:/NAME@champion), its code
+included, is as the owner of a key has signed it. A changed, missing or added file is named, and the exit code is 1. It
+needs the optional extra: pip install -e '.[signing]'. `meltpoint sign --help` says how keys are made.
 
   meltpoint verify models:/elpv-cells@champion --key model.pub
 """
@@ -22,10 +22,9 @@ def describe(verify: argparse.ArgumentParser) -> None:
 
 def run(asked: argparse.Namespace) -> None:
     """Check, and say that it is good."""
-    from meltpoint.api import find
-    from meltpoint.signing import signature_of, verify
+    from meltpoint.signing import signature_of, signed_folder, verify
 
-    folder = find(asked.model)
+    folder = signed_folder(asked.model)
     signature = asked.signature or signature_of(folder)
     verify(folder, asked.key, signature)
     print(f"{asked.model} is as the owner of {asked.key} has signed it: {signature}")

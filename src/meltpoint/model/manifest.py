@@ -14,7 +14,11 @@ DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class ManifestError(UserError, RuntimeError):
-    """The files of a model folder are not those that its manifest lists."""
+    """The files of a model folder are not those that its manifest lists; `what` says which, in a few words."""
+
+    def __init__(self, message: str, what: str = "its manifest cannot be read") -> None:
+        super().__init__(message)
+        self.what = what
 
 
 def write_manifest(folder: Path) -> None:
@@ -51,7 +55,8 @@ def check_manifest(folder: Path) -> None:
     if told:
         raise ManifestError(
             f"The files of {folder} are not those that were saved. {told}. Only the files that {MANIFEST} lists are"
-            f" loaded, to the byte. {MEND}"
+            f" loaded, to the byte. {MEND}",
+            told,
         )
 
 

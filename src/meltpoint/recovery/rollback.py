@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from meltpoint.errors import UserError
 from meltpoint.progress import say
 from meltpoint.registry.golden_answers import check_golden_answers
-from meltpoint.registry.ledger import VersionFacts
+from meltpoint.registry.ledger import LEDGER, VersionFacts
 from meltpoint.registry.promotion import champion_moves, promote, promotion_lock, restore_deleted_aliases
 from meltpoint.registry.store_history import known_changes
-from meltpoint.registry.version_files import fetch, fingerprint
-from meltpoint.registry.versions import CHAMPION, PREVIOUS, aliases, identified
+from meltpoint.registry.version_files import fetch, fetch_package, fingerprint
+from meltpoint.registry.versions import CHAMPION, PREVIOUS, aliases, identified, versions_of
 from meltpoint.tracking.pipeline_state import git_revision
 from meltpoint.tracking.store import Store
 
@@ -34,6 +34,11 @@ def rollback(store: Store, to: str | None, why: str | None) -> str:
             say(message)
         seen = aliases(store)
         champion, target = seen.get(CHAMPION), _choose(store, seen, to)
+        if int(target) not in versions_of(store):
+            raise RollbackError(
+                f"{LEDGER} names version {target} of {store.name}, and MLflow has no such version. What it names "
+                "has to be there. Write it again from DVC's outputs: meltpoint doctor --repair"
+            )
         say(f"loading version {target} of {store.name} and comparing it with the predictions stored with it")
         changes = known_changes(store, CHAMPION)
         then = [change.facts for change in changes if change.after == target]  # it is not scored today
@@ -49,6 +54,7 @@ def rollback(store: Store, to: str | None, why: str | None) -> str:
                 "mlruns/."
             )
         check_golden_answers(files)
+        fetch_package(f"models:/{store.name}/{target}", store.uri)
         left = f"rollback from version {champion}" if champion else "rollback"
         promote(store, seen, champion_moves(store, seen, target, f"{left}: {why}" if why else left, facts))
     again = f"; version {champion} is previous, and another rollback restores it" if champion else ""

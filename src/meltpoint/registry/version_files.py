@@ -3,6 +3,8 @@
 import base64
 import io
 import re
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -14,6 +16,8 @@ from PIL import Image
 from meltpoint.errors import UserError
 from meltpoint.images.views import open_views
 from meltpoint.model.card import read_card, views_of
+from meltpoint.model.manifest import ManifestError, check_manifest, write_manifest
+from meltpoint.progress import say
 from meltpoint.registry.golden_answers import CHECK, write_golden_answers
 from meltpoint.serving.mlflow_package import INSIDE, write_package
 from meltpoint.tracking.artifacts import digest_of
@@ -25,6 +29,8 @@ from meltpoint.tracking.store import Store, repository_root
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
+PACKAGE = "meltpoint.package"  # tag of a version: `package_fingerprint` of its files
+COMPILED = "__pycache__"  # what Python makes of code that runs; of no package, and never loaded from one
 NAME = re.compile(r"models:/([^/@]+)(?:@([^/]+)|/(\d+))")
 
 
@@ -37,12 +43,59 @@ def fingerprint(folder: Path) -> str:
     return digest_of(sorted(file for file in folder.rglob("*") if file.is_file()), folder)
 
 
+def package_fingerprint(package: Path) -> str:
+    """The sha256 over the names and bytes of every file of a version: its model, its code, what describes both."""
+    found = sorted(path for path in package.rglob("*") if path.is_file() or path.is_symlink())
+    if links := [path for path in found if path.is_symlink()]:
+        return f"link: {links[0].relative_to(package)}"  # which no version is registered with
+    return digest_of([path for path in found if COMPILED not in path.relative_to(package).parts], package)
+
+
 def fetch(where: str, uri: str | None = None) -> Path:
     """The model folder of `models:/NAME@ALIAS` or `models:/NAME/VERSION`; a copy only if the store is elsewhere.
 
     Raises:
         VersionError: there is no such version, or its files are gone.
     """
+    return _fetch(where, uri)[0]
+
+
+def fetch_package(where: str, uri: str | None = None) -> Path:
+    """The whole MLflow model of a version, compared with the registered fingerprint before any code of it runs.
+
+    Compiled code that a server left in it is deleted: Python would load that instead of the code that was checked.
+
+    Raises:
+        VersionError: there is no such version, its files are gone, or one of them was changed, added or removed.
+        ManifestError: the model of a version without a fingerprint is not as it was saved.
+    """
+    folder, tags = _fetch(where, uri)
+    package = folder.parents[1]
+    for compiled in [path for path in package.rglob(COMPILED) if path.is_dir() and not path.is_symlink()]:
+        shutil.rmtree(compiled, ignore_errors=not compiled.exists())  # one may have been inside another
+    if PACKAGE not in tags:
+        check_manifest(folder)
+        say(f"note: an older version of Meltpoint registered {where}, without a fingerprint of its code: not checked")
+    elif (found := package_fingerprint(package)) != tags[PACKAGE]:
+        raise VersionError(
+            f"The files of {where} in {package} are not those that were registered: their fingerprint is {found[:12]} "
+            f"and was {tags[PACKAGE][:12]}{_changes(package)}. No code of it was run. Write them again from DVC's "
+            "outputs: meltpoint doctor --repair"
+        )
+    return package
+
+
+def _changes(package: Path) -> str:
+    """What differs from the manifest of a package, which may have been changed itself."""
+    try:
+        check_manifest(package)
+    except ManifestError as error:
+        return f" ({error.what})"
+    return ""
+
+
+def _fetch(where: str, uri: str | None) -> tuple[Path, Mapping[str, str]]:
+    """The model folder of a version, and the tags of the version."""
     keep_quiet()
     from mlflow import MlflowClient
     from mlflow.artifacts import download_artifacts
@@ -55,8 +108,8 @@ def fetch(where: str, uri: str | None = None) -> Path:
             if parts is None:
                 raise ValueError("it is not the name of a version.")
             name, alias, version = parts.groups()
-            version = client.get_model_version_by_alias(name, alias).version if alias else version
-            files = client.get_model_version_download_uri(name, str(version))
+            found = client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, version)
+            files = client.get_model_version_download_uri(name, str(found.version))
             folder = Path(download_artifacts(artifact_uri=files, tracking_uri=uri, registry_uri=uri)) / INSIDE
     except (StoreError, OSError, ValueError) as error:
         reason = str(error.__cause__ if isinstance(error, StoreError) else error).splitlines()[0][:300]
@@ -69,11 +122,11 @@ def fetch(where: str, uri: str | None = None) -> Path:
             f"{where} holds no {INSIDE}: it was not registered by meltpoint, or its files are gone. "
             "Write them again from DVC's outputs: meltpoint sync"
         )
-    return folder
+    return folder, found.tags
 
 
-def log_files(store: Store, state: PipelineState, strategy: str, run: str, model: str) -> None:
-    """Package models/`strategy`, with its golden answers, as the files of the logged model `model`."""
+def log_files(store: Store, state: PipelineState, strategy: str, run: str, model: str) -> str:
+    """Package models/`strategy`, with its golden answers, as the files of the logged model `model`; its fingerprint."""
     with TemporaryDirectory() as temporary:
         package = Path(temporary) / "model"
         folder = state.folder / "models" / strategy
@@ -83,7 +136,12 @@ def log_files(store: Store, state: PipelineState, strategy: str, run: str, model
         with ours(store.uri):
             write_package(folder, base64.b64encode(first.getvalue()).decode(), model, run, package)
         write_golden_answers(folder, views, (package / INSIDE).with_name(CHECK))
+        for empty in sorted((path for path in package.rglob("*") if path.is_dir()), reverse=True):
+            if not any(empty.iterdir()):
+                empty.rmdir()  # of a module that is gone; a manifest lists files only
+        write_manifest(package)
         store.client.log_model_artifacts(model, str(package))
+        return package_fingerprint(package)
 
 
 def files_folder(store: Store, version: "ModelVersion") -> Path | None:

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 
 from meltpoint.model.card import read_card
 from meltpoint.registry.ledger import VersionFacts
-from meltpoint.registry.version_files import files_folder, fingerprint, is_on_server, log_files
+from meltpoint.registry.version_files import (
+    PACKAGE,
+    VersionError,
+    fetch,
+    files_folder,
+    fingerprint,
+    is_on_server,
+    log_files,
+    package_fingerprint,
+)
 from meltpoint.serving.mlflow_package import INSIDE
 from meltpoint.tasks.contract import load_registry
 from meltpoint.tracking.pipeline_state import PipelineState
@@ -42,6 +51,7 @@ def create_version(
     logged = store.client.search_logged_models([store.experiment], f"tags.`{KEY}` = '{tags[KEY]}'", max_results=5)
     ready = (model.model_id for model in logged if str(model.status) == "READY")  # a crash left it without a version
     model_id = next(ready, None) or _log_model(store, state, strategy, run, tags)
+    tags |= {name: text for name, text in store.client.get_logged_model(model_id).tags.items() if name == PACKAGE}
     with store.in_environment():
         return store.client.create_model_version(
             store.name, f"models:/{model_id}", run, tags=dict(tags), description=description, model_id=model_id
@@ -63,7 +73,8 @@ def refill_version(store: Store, version: "ModelVersion", state: PipelineState, 
     """Write the files of a version again, from models/`strategy`, to the place that it has."""
     if (old := files_folder(store, version)) is not None:
         shutil.rmtree(old, ignore_errors=True)  # what is left of it may hold files of something else
-    log_files(store, state, strategy, run, _model_id(version))
+    package = log_files(store, state, strategy, run, _model_id(version))
+    store.client.set_model_version_tag(store.name, version.version, PACKAGE, package)
 
 
 def complete_placeholder(
@@ -124,13 +135,25 @@ def is_placeholder(version: "ModelVersion") -> bool:
 
 
 def is_whole(store: Store, version: "ModelVersion") -> bool:
-    """Whether the files of a version are there; those on this machine are compared with its fingerprint."""
+    """Whether the files of a version are there; those on this machine are compared with its fingerprints.
+
+    So are those on a server, if an alias points to the version.
+    """
     if is_placeholder(version):
         return False
     folder = files_folder(store, version)
-    if folder is None:
+    if folder is None and not version.aliases:
         return is_on_server(store, version)
-    return (folder / INSIDE).is_dir() and version.tags.get(KEY) in (None, fingerprint(folder / INSIDE))
+    try:
+        folder = folder or fetch(f"models:/{store.name}/{version.version}", store.uri).parents[1]
+    except VersionError:
+        return False
+    package = version.tags.get(PACKAGE)
+    return (
+        (folder / INSIDE).is_dir()
+        and version.tags.get(KEY) in (None, fingerprint(folder / INSIDE))
+        and package in (None, package_fingerprint(folder))
+    )
 
 
 def _model_id(version: "ModelVersion") -> str:
@@ -145,7 +168,8 @@ def _log_model(store: Store, state: PipelineState, strategy: str, run: str, tags
     model = store.client.create_logged_model(
         store.experiment, strategy, run, tags=dict(tags), params=state.own(strategy), model_type=kind
     )
-    log_files(store, state, strategy, run, model.model_id)
+    package = log_files(store, state, strategy, run, model.model_id)
+    store.client.set_logged_model_tags(model.model_id, {PACKAGE: package})
     store.client.log_outputs(run, [LoggedModelOutput(model.model_id, step=0)])
     # The model gets the test scores of its run: the same points, so that the run gets none twice.
     names = [name for name in store.client.get_run(run).data.metrics if name.startswith("test/")]
