@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from meltpoint.registry.ledger import LEDGER
 from meltpoint.registry.version_files import fetch
 from meltpoint.registry.versions import aliases, is_whole, versions_of
 from meltpoint.tracking.database import read_schema
+from meltpoint.tracking.mlflow_errors import StoreError
 from meltpoint.tracking.runs import KILLED, PROCESS, RUNNING, open_child
 from meltpoint.tracking.store import open_store
 
@@ -132,6 +134,27 @@ def set_schema(house: Any, schema: str) -> None:
     with sqlite3.connect(house.folder / "mlruns" / "mlflow.db") as tables:
         tables.execute("UPDATE alembic_version SET version_num = ?", (schema,))
     tables.close()
+
+
+@pytest.mark.parametrize("damage", [lambda whole: whole[: len(whole) // 2], lambda whole: whole[:8192] + b"x" * 99999])
+def test_a_damaged_database_is_a_sentence_that_names_the_repair(
+    house: Any, damage: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    house.register()
+    path = house.folder / "mlruns" / "mlflow.db"
+    path.write_bytes(damage(path.read_bytes()))
+    for command in (house.register, lambda: open_store("shapes")):
+        with pytest.raises(StoreError, match=r"database is damaged.*meltpoint doctor --repair"):
+            command()
+    assert "is not a database of MLflow, or is damaged" in wrong(house)[0]
+
+
+def test_halves_of_databases_are_swept(house: Any) -> None:
+    left = [house.folder / "mlruns" / name for name in (".mlflow.abc.db", ".mlflow.abc.db-journal")]
+    for path in left:
+        path.write_bytes(b"half")
+    open_store("shapes")
+    assert not any(path.exists() for path in left)
 
 
 def test_a_schema_of_the_future_is_told(house: Any) -> None:

@@ -192,7 +192,7 @@ def test_a_file_that_is_no_database_is_replaced(tracked: Any) -> None:
     tracked.register()
     tracked.commit()
     (tracked.folder / "mlruns" / "mlflow.db").write_text("<html>")
-    assert look(tracked).left[0].what.endswith("mlflow.db is not a database of MLflow")
+    assert look(tracked).left[0].what.endswith("mlflow.db is not a database of MLflow, or is damaged")
     assert look(tracked, repair=True).left == []
     assert (kept(tracked) / "mlflow.db").read_text() == "<html>"
     check_golden_answers(fetch("models:/shapes@champion"))

@@ -81,6 +81,14 @@ def refused(store: Store, error: type[UserError], message: str) -> None:
     assert len((store.root / "promotions.jsonl").read_text().splitlines()) == 3
 
 
+def test_a_version_that_mlflow_lacks_is_a_sentence(twice: Store) -> None:
+    for alias in ("previous", "champion"):
+        twice.client.delete_registered_model_alias("shapes", alias)
+    twice.client.delete_model_version("shapes", "1")
+    with pytest.raises(RollbackError, match=r"names version 1 of shapes, and MLflow has no such version.*doctor"):
+        rollback(twice, "1", None)
+
+
 def test_a_version_that_is_not_what_it_was_stays_where_it_is(twice: Store) -> None:
     files: Path = fetch("models:/shapes/1")
     expected = files.with_name("check") / "expected.json"

@@ -1,15 +1,19 @@
 """The ledger only grows, a whole line at a time."""
 
 import json
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from meltpoint.registry.ledger import LEDGER, AliasChange, LedgerError, VersionFacts, latest_change, read_ledger
 from meltpoint.registry.ledger import append as append_lines
+
+ROOT = Path(__file__).parents[2]
 
 
 def change(after: str | None, before: str | None = None, alias: str = "champion", act: str = "") -> AliasChange:
@@ -93,14 +97,49 @@ def test_a_line_cut_by_hand_does_not_swallow_the_next(tmp_path: Path) -> None:
 
 
 def test_a_line_that_is_none_is_told(tmp_path: Path) -> None:
-    (tmp_path / LEDGER).write_text("[1, 2]\n")
+    (tmp_path / LEDGER).write_text("[1, 2]\n{}\n")
     with pytest.raises(LedgerError, match=r"Line 1 .*git checkout -- promotions\.jsonl"):
         read_ledger(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("<<<<<<< HEAD\n{}\n=======\n{}\n>>>>>>> b\n", "conflict in git.*Delete the lines that begin with"),
+        ('{"when": "2026', "the file ends in it.*Delete this line.*meltpoint adopt"),
+    ],
+)
+def test_no_advice_loses_a_promotion(tmp_path: Path, text: str, remedy: str) -> None:
+    append(tmp_path, change("1"))
+    with (tmp_path / LEDGER).open("a") as file:
+        file.write(text)
+    with pytest.raises(LedgerError, match=f"Line 2 .*{remedy}"):
+        read_ledger(tmp_path)
+
+
+def test_git_merges_the_lines_of_two_branches(tmp_path: Path) -> None:
+    def git(*words: str) -> None:
+        name = ["git", "-c", "user.name=t", "-c", "user.email=t@t"]
+        subprocess.run([*name, *words], cwd=tmp_path, check=True, capture_output=True)
+
+    git("init", "-q", "-b", "one")
+    shutil.copy(ROOT / ".gitattributes", tmp_path)
+    lines = [replace(change(str(day), act=str(day)), when=f"2026-01-0{day}T00:00:00+00:00") for day in (1, 2, 3)]
+    for branch, line in (("one", lines[0]), ("two", lines[2])):
+        git("checkout", "-q", "-B", branch)
+        append(tmp_path, line)
+        git("add", ".gitattributes", LEDGER)
+        git("commit", "-qm", branch)
+    git("checkout", "-q", "one")
+    append(tmp_path, lines[1])
+    git("commit", "-qam", "one more")
+    git("merge", "-q", "two")
+    assert read_ledger(tmp_path) == lines, "in the order of time"
 
 
 def test_a_line_that_lacks_something_is_told(tmp_path: Path) -> None:
     append(tmp_path, change("1"))
     row = json.loads((tmp_path / LEDGER).read_text())
-    (tmp_path / LEDGER).write_text(json.dumps({key: value for key, value in row.items() if key != "why"}))
+    (tmp_path / LEDGER).write_text(json.dumps({key: value for key, value in row.items() if key != "why"}) + "\n")
     with pytest.raises(LedgerError, match=r"Line 1 .* lacks 'why'.*git checkout -- promotions\.jsonl"):
         read_ledger(tmp_path)

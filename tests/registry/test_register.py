@@ -13,6 +13,7 @@ import pytest
 from meltpoint.registry import promotion
 from meltpoint.registry import register as module
 from meltpoint.registry.gate import GateError, Verdict
+from meltpoint.registry.ledger import LEDGER, LedgerError
 from meltpoint.registry.register import RegisterError
 from meltpoint.registry.rescoring import Rescored
 from meltpoint.registry.versions import aliases
@@ -230,6 +231,16 @@ def test_two_at_once_end_with_one_champion(house: Any, tmp_path: Path) -> None:
     reigns = [(line["from"], line["to"]) for line in lines if line["alias"] == "champion"]
     assert [before for before, _ in reigns] == [None, *(after for _, after in reigns[:-1])], "one after the other"
     assert not (house.folder / ".checkpoints" / "promotion.json").exists()
+
+
+def test_no_alias_moves_while_the_ledger_cannot_be_read(house: Any) -> None:
+    house.register()
+    with (house.folder / LEDGER).open("a") as file:
+        file.write('{"when": "2026')
+    house.train("frozen", 3)
+    with pytest.raises(LedgerError, match="Line 2 .*the file ends in it"):
+        house.register()
+    assert aliases(open_store("shapes")) == {"champion": "1"}
 
 
 def test_a_champion_whose_alias_was_deleted_is_put_back(house: Any, capsys: pytest.CaptureFixture[str]) -> None:

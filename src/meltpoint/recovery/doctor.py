@@ -114,7 +114,7 @@ def _database(repository: Repository) -> Iterator[Finding]:
         return
     found, known = read_schema(path), known_schemas()
     if found is None:
-        yield repository.rebuilding(f"{path} is not a database of MLflow", readable=False)
+        yield repository.rebuilding(f"{path} is not a database of MLflow, or is damaged", readable=False)
     elif found in known[1:]:
         what = (
             f"{path} has the schema {found}, and the installed MLflow wants {known[0]}, which is newer (to keep "

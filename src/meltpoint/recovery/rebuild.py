@@ -91,6 +91,9 @@ def rebuild(root: Path, stores: Sequence[Store]) -> list[str]:
     try:
         make_database(root, fresh)
         with registry_lock(root):  # what is registered between the two would be lost
+            for left in (root / "mlruns").glob(".replaced-*.db*"):  # of a rebuild that was killed
+                if not left.name.startswith(fresh.name):
+                    left.unlink()
             _, problems = sync(root, database_uri(fresh))
             kept.mkdir()
             if read_schema(path) is None:  # SQLite would not write over it

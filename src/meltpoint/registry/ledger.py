@@ -15,6 +15,7 @@ from meltpoint.tracking.database import lock_path
 
 LEDGER = "promotions.jsonl"
 TRACES = ("dvc.lock", LEDGER, "reports/compare.json", "mlruns/mlflow.db")  # of a run that came to anything
+CONFLICT = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")
 BEGIN = "Nothing has been run here yet. Begin with: make repro"
 
 Row = dict[str, Any]  # a line as a JSON object
@@ -111,16 +112,22 @@ def read_lines(path: Path, build: Callable[[Row], Line]) -> list[Line]:
         LedgerError: a line is not a JSON object, or `build` raises KeyError, as it lacks something.
     """
     found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.exists() else (), start=1):
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
         try:
             found.append(build(json.loads(line)))
         except (KeyError, ValueError, TypeError) as error:
             why = f"lacks {error}" if isinstance(error, KeyError) else f"is not a JSON object: {line[:80]!r}"
+            remedy = f"Restore the file: git checkout -- {path.name}"
+            if line.startswith(CONFLICT):
+                why, remedy = "is a mark of a conflict in git", f"Delete the lines that begin with {CONFLICT}, no other"
+            elif text.endswith(line):
+                why += ", and the file ends in it"
+                remedy = "Delete this line. What it was about may be in the MLflow store, then: meltpoint adopt"
             raise LedgerError(
-                f"Line {number} of {path} {why}. Each line is a JSON object, as `meltpoint` writes it. Restore the "
-                f"file: git checkout -- {path.name}"
+                f"Line {number} of {path} {why}. Each line is a JSON object, as `meltpoint` writes it. {remedy}"
             ) from None
     return found
 

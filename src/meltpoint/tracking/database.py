@@ -65,6 +65,8 @@ def make_database(root: Path, path: Path | None = None) -> None:
     """Make mlruns/mlflow.db, or `path`, with today's schema: once, by one process, whole or not at all."""
     path = path or database(root)
     with FileLock(lock_path(root, "database")):
+        for half in path.parent.glob(".mlflow.*.db*"):  # of a process that was killed, as the lock is ours
+            half.unlink()
         if path.exists():
             return
         keep_quiet()
@@ -77,11 +79,11 @@ def make_database(root: Path, path: Path | None = None) -> None:
 
 
 def read_schema(path: Path) -> str | None:
-    """The schema that a database has; None if the file is not a database of MLflow."""
+    """The schema that a database has; None if the file is not a database of MLflow, or is damaged."""
     try:
         with closing(sqlite3.connect(path, timeout=30)) as tables:
             (found,) = tables.execute("SELECT version_num FROM alembic_version").fetchone()
-            return str(found)
+            return str(found) if tables.execute("PRAGMA quick_check(1)").fetchone() == ("ok",) else None
     except (sqlite3.Error, TypeError):
         return None
 

@@ -93,6 +93,11 @@ def explain(uri: str, error: Exception) -> str:
             f"The database of MLflow was made by another version of MLflow: {reason} "
             f"Allowed is the schema of the installed one. Copy the file, then run: .venv/bin/mlflow db upgrade {uri}"
         )
+    if "malformed" in reason or "not a database" in reason:
+        return (
+            f"MLflow's database is damaged: {uri} gives {json.dumps(reason)}. Allowed is a whole database of MLflow. "
+            "The one in mlruns/ is written anew from files by: meltpoint doctor --repair"
+        )
     return (
         f"MLflow's store cannot be used: {uri} gives {json.dumps(reason)}. Allowed are a running server or a writable "
         "mlruns/ folder. Start the server, or unset MLFLOW_TRACKING_URI to use mlruns/."
