@@ -86,10 +86,10 @@ def download_links(
     Existing images are not downloaded again, so a run that was stopped continues where it was. `parallel` images are
     downloaded at a time, of one host never more than two; `timeout` is in seconds to connect and of silence, and ten
     times that ends an attempt, from the request to the last byte. Failures that may be temporary are tried again
-    `retries` times, after pauses that double, or as long as the server says. What
-    is no image, or larger than `max_megabytes` (10**6 bytes), is not kept. `into`/fetch.json counts the results by
-    class, and `into`/fetch.csv lists the result for each link; both are written too when Ctrl-C ends it. `pause`
-    replaces the pauses in tests. Returns a summary in a sentence.
+    `retries` times, after pauses that double, or as long as the server says. What is no image, or larger than
+    `max_megabytes` (10**6 bytes), is not kept. `into`/fetch.json counts the results by class, and `into`/fetch.csv
+    lists the result for each link; both are written too when Ctrl-C ends it. `pause` replaces the pauses in tests.
+    Returns a summary in a sentence.
 
     Raises:
         LinksError: there are no links.
