@@ -16,8 +16,15 @@ from meltpoint.init.found import CLASSIFICATION, Found
 from meltpoint.init.pictures import Pictures
 from meltpoint.init.splits import choose_splits
 
-pytestmark = pytest.mark.usefixtures("place")  # where presets are
+pytestmark = pytest.mark.usefixtures("place", "disk")  # where presets are
 TWO_CORES = Speeds(start=6.0, decode=0.006, cores=2, device="cpu", busy=1.0, encoders=[USUAL])
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk with room for everything, whatever this machine has."""
+    usage = shutil.disk_usage(Path())
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10**12))
 
 
 def found(count: int) -> Found:
