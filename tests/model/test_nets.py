@@ -7,8 +7,7 @@ import timm
 import torch
 from timm.models._builder import _update_default_model_kwargs, build_model_with_cfg, load_pretrained
 
-from meltpoint.model.nets import BackboneError, count_stages, create_net, pre_logits, prune_net, run_net
-from meltpoint.model.stage_groups import group_by_depth
+from meltpoint.model.nets import BackboneError, count_stages, create_net, group_by_depth, pre_logits, prune_net, run_net
 from meltpoint.model.weights import WeightsError
 from meltpoint.params.checks import BYPASSING
 from meltpoint.params.model import Backbone, RandomWeights

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from meltpoint.model import nets
 from meltpoint.model.convolution import Convolution, copy_last_convolution
 from meltpoint.model.nets import BackboneError, Block
-from meltpoint.model.stage_groups import check_stages, group_by_depth
 from meltpoint.model.upsample import join_maps
 from meltpoint.model.weights import load_weights
 from meltpoint.params.model import Backbone as BackboneParams
@@ -110,7 +109,9 @@ class Backbone(nn.Module):
         indices = self.all_indices()
         last, given = nets.run_net(self.net, images, indices, whole=FINAL in self.specs)
         blocks = dict(zip(indices, given, strict=True))
-        features = {key: self._read(key, [blocks[index] for index in own]) for key, own in self.indices.items()}
+        features = {}
+        for key, own in self.indices.items():
+            features[key] = _read(self.taps[key], self.specs[key], [blocks[index] for index in own])
         if FINAL in self.specs:
             features[FINAL] = nets.pre_logits(self.net, last)
         return features
@@ -118,14 +119,6 @@ class Backbone(nn.Module):
     def all_indices(self) -> list[int]:
         """The stages or blocks that any tap reads, in order of depth."""
         return sorted({index for own in self.indices.values() for index in own})
-
-    def _read(self, key: str, blocks: list[Block]) -> Tensor:
-        """What a tap gives of its stages or blocks: float (N, *spec.shape)."""
-        spec, tap = self.specs[key], self.taps[key]
-        if isinstance(tap, GridTap):
-            assert spec.grid is not None
-            return join_maps([block.cells for block in blocks], spec.grid)
-        return _pool(blocks[0], tap)
 
     def copy_convolution(self, at: int) -> Convolution:
         """The convolution and activation after the stage `at`, which is tapped by its map, for a head to train.
@@ -144,13 +137,13 @@ class Backbone(nn.Module):
         return self
 
     def stages(self) -> list[list[str]]:
-        """Names of this module's parameters by depth, stem first, last stage last; each stands in exactly one list.
+        """Names of this module's parameters by depth, stem first, last stage last; each is in exactly one list.
 
         A group without a single weight matrix (the last norm) belongs to the stage before it.
         """
         dimensions = {name: parameter.ndim for name, parameter in self.net.named_parameters()}
         stages: list[list[str]] = []
-        for names in group_by_depth(self.net):
+        for names in nets.group_by_depth(self.net):
             if stages and max(dimensions[name] for name in names) < 2:
                 stages[-1] += names
             else:
@@ -185,21 +178,34 @@ def build_backbone(params: BackboneParams, taps: Collection[Reading], size: int,
             backbone.convolutions[key] = _copy_convolution(backbone, tap)
     if FINAL not in backbone.specs:
         nets.prune_net(net, backbone.all_indices())
-    check_stages(params.name, backbone.stages(), dict(backbone.named_parameters()))
+    own = [name for name, _ in backbone.named_parameters()]
+    staged = [name for names in backbone.stages() for name in names]
+    if sorted(staged) != sorted(own):  # fine-tuning would fail later, so it is checked before an image is read
+        wrong = sorted({one for one in {*staged, *own} if staged.count(one) != 1})
+        raise BackboneError(
+            f"{params.name} cannot be split into stages, by which it is frozen and unfrozen: of its {len(own)}"
+            f" parameters {len(wrong)} are in no stage or in two, for example {wrong[:3]}. Use another backbone:"
+            " timm.list_models() lists them."
+        )
     net.to(memory_format=torch.channels_last)
     return backbone.eval()
 
 
-def _pool(block: Block, tap: Reading) -> Tensor:
-    """What a tap gives of a stage or block: float (N, D), or a map (N, C, H, W)."""
+def _read(tap: Reading, spec: FeatureSpec, blocks: list[Block]) -> Tensor:
+    """What a tap gives of its stages or blocks: float (N, *spec.shape)."""
+    cells = blocks[0].cells
     match tap:
+        case GridTap():
+            assert spec.grid is not None
+            return join_maps([block.cells for block in blocks], spec.grid)
         case MapTap():
-            return block.cells
+            return cells
         case TokenTap():
-            parts = [block.cells.mean((2, 3)) if kind == PATCHES else block.tokens[kind].mean(1) for kind in tap.pool]
-            return torch.cat(parts, 1)
+            return torch.cat(
+                [cells.mean((2, 3)) if kind == PATCHES else blocks[0].tokens[kind].mean(1) for kind in tap.pool], 1
+            )
         case _:
-            return block.cells.mean((2, 3))
+            return cells.mean((2, 3))
 
 
 def _measure(net: nn.Module, params: BackboneParams, size: int) -> dict[str, FeatureSpec]:
@@ -223,9 +229,16 @@ def _select(
     name: str, net: nn.Module, specs: dict[str, FeatureSpec], taps: dict[str, Reading]
 ) -> dict[str, FeatureSpec]:
     """The specs of the wanted taps, by tap key."""
-    selected: dict[str, FeatureSpec] = {}
+    selected, n_stages = {}, len(specs) - 1
     for key, tap in taps.items():
-        own = _find_specs(name, specs, tap)
+        for at in tap_places(tap):
+            if not -n_stages <= at < n_stages:
+                known = ", ".join(f"{number} ({spec.channels} channels)" for number, spec in specs.items())
+                raise BackboneError(
+                    f"{name} has no tap {at}. It has {known}; -1 is the last of the numbered ones. Correct the head's"
+                    " tap."
+                )
+        own = [specs[str(at % n_stages)] for at in tap_places(tap)] or [specs[FINAL]]
         match tap:
             case TokenTap():
                 _check_pool(name, net, tap)
@@ -239,18 +252,6 @@ def _select(
             case _:
                 selected[key] = own[0]
     return selected
-
-
-def _find_specs(name: str, specs: dict[str, FeatureSpec], tap: Reading) -> list[FeatureSpec]:
-    """The specs of the stages or blocks that a tap reads, in its order."""
-    n_stages = len(specs) - 1
-    for at in tap_places(tap):
-        if not -n_stages <= at < n_stages:
-            known = ", ".join(f"{number} ({spec.channels} channels)" for number, spec in specs.items())
-            raise BackboneError(
-                f"{name} has no tap {at}. It has {known}; -1 is the last of the numbered ones. Correct the head's tap."
-            )
-    return [specs[str(at % n_stages)] for at in tap_places(tap)] or [specs[FINAL]]
 
 
 def _check_pool(name: str, net: nn.Module, tap: TokenTap) -> None:

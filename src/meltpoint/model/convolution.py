@@ -29,11 +29,14 @@ Note = Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]
 def copy_last_convolution(net: nn.Module, channels: int, run: Callable[[], object]) -> Convolution | None:
     """Convolution and activation, copied from `net`: the last convolution that takes so many channels, or None.
 
-    The activation is the next one that runs after it. `run` runs the net once; it is watched for what follows what.
+    The activation is the next one that runs after it. `run` runs the net once, to see what follows what.
     """
-    convolution = _find_last(net, channels)
-    if convolution is None:
+    gated = {module for gate in net.modules() if isinstance(gate, GATES) for module in gate.modules()}
+    convolutions = [module for module in net.modules() if type(module) in CONVOLUTIONS and module not in gated]
+    fitting = [module for module in cast(list[nn.Conv2d], convolutions) if module.in_channels == channels]
+    if not fitting:
         return None
+    convolution = fitting[-1]
     norm, activation = _watch(net, convolution, run)
     copied = copy.deepcopy(convolution)
     if norm is not None and norm.running_mean is not None:
@@ -47,34 +50,23 @@ def copy_last_convolution(net: nn.Module, channels: int, run: Callable[[], objec
 
 def fold(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """Weight and bias of one convolution that does the work of both, computed in float64."""
-    weight, bias = fuse_conv_bn_weights(
-        cast(Tensor, _exact(convolution.weight)),
-        _exact(convolution.bias),
-        cast(Tensor, _exact(norm.running_mean)),
-        cast(Tensor, _exact(norm.running_var)),
-        norm.eps,
-        _exact(norm.weight),
-        _exact(norm.bias),
+    weight, bias, mean, variance, scale, shift = (
+        cast(Tensor, part if part is None else part.detach().cpu().double())  # not every accelerator has float64
+        for part in (convolution.weight, convolution.bias, norm.running_mean, norm.running_var, norm.weight, norm.bias)
     )
+    weight, bias = fuse_conv_bn_weights(weight, bias, mean, variance, norm.eps, scale, shift)
     return weight.detach().to(convolution.weight), bias.detach().to(convolution.weight)
 
 
 @contextmanager
 def watched(modules: Iterable[nn.Module], note: Note) -> Iterator[None]:
-    """While the context lasts `note` hears of each module that has run, of its inputs, and of its output."""
+    """While the context lasts `note` is called for each module that has run, with its inputs and its output."""
     handles = [module.register_forward_hook(note) for module in modules]
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _find_last(net: nn.Module, channels: int) -> nn.Conv2d | None:
-    gated = {module for gate in net.modules() if isinstance(gate, GATES) for module in gate.modules()}
-    convolutions = [module for module in net.modules() if type(module) in CONVOLUTIONS and module not in gated]
-    fitting = [module for module in cast(list[nn.Conv2d], convolutions) if module.in_channels == channels]
-    return fitting[-1] if fitting else None
 
 
 def _watch(
@@ -101,8 +93,3 @@ def _watch(
 
 def _is_activation(module: nn.Module) -> bool:
     return type(module).__module__.startswith(ACTIVATIONS) and not isinstance(module, ATTENTION)
-
-
-def _exact(tensor: Tensor | None) -> Tensor | None:
-    """In float64, which not every accelerator has; a norm without `affine` has no weight."""
-    return None if tensor is None else tensor.detach().cpu().double()

@@ -17,18 +17,24 @@ TOLERANCE = 1e-5  # relative to the largest feature
 
 
 def fuse(module: Fusable) -> Fusable:
-    """A copy in eval mode without gradients, its features equal within 1e-5; left unfolded where they would not be."""
+    """A copy in eval mode without gradients, its features equal within 1e-5; not folded where they would not be."""
     fused = copy.deepcopy(module).eval().requires_grad_(False)
     backbone = fused.backbone if isinstance(fused, Model) else fused
     example = make_example(backbone)
     with torch.no_grad():
         before = backbone(example)
         net = copy.deepcopy(backbone.net)
-        for convolution, norm in find_pairs(backbone, example):
-            _fold(backbone.net, convolution, norm)
+        for convolution_name, norm_name in find_pairs(backbone, example):
+            convolution = cast(nn.Conv2d, backbone.net.get_submodule(convolution_name))
+            norm = cast(nn.BatchNorm2d, backbone.net.get_submodule(norm_name))
+            weight, bias = fold(convolution, norm)
+            convolution.weight = nn.Parameter(weight, requires_grad=False)
+            convolution.bias = nn.Parameter(bias, requires_grad=False)
+            backbone.net.set_submodule(norm_name, norm.act if isinstance(norm, BatchNormAct2d) else nn.Identity())
         after = backbone(example)
-    if not all(_close(before[key], after[key]) for key in before):
-        backbone.net = net  # something else read the convolution's output
+    for key, values in before.items():
+        if not (values - after[key]).abs().max() <= TOLERANCE * values.abs().max().clamp(min=1):  # or NaN
+            backbone.net = net  # something else read the convolution's output
     return fused
 
 
@@ -55,23 +61,7 @@ def find_pairs(backbone: Backbone, example: Tensor) -> list[tuple[str, str]]:
 
     with watched([module for module in names if type(module) in CONVOLUTIONS + NORMS], note):
         backbone(example)
-    once = {names[module] for module, count in calls.items() if count == 1 and _is_still(module)}
+    # a norm without stored statistics takes those of each batch, and cannot be folded
+    still = (module for module in calls if not isinstance(module, nn.BatchNorm2d) or module.running_mean is not None)
+    once = {names[module] for module in still if calls[module] == 1}
     return [(convolution, norm) for convolution, norm in pairs if {convolution, norm} <= once]
-
-
-def _is_still(module: nn.Module) -> bool:
-    """A norm without stored statistics takes those of each batch, and cannot be folded."""
-    return not isinstance(module, nn.BatchNorm2d) or module.running_mean is not None
-
-
-def _fold(net: nn.Module, convolution_name: str, norm_name: str) -> None:
-    convolution = cast(nn.Conv2d, net.get_submodule(convolution_name))
-    norm = cast(nn.BatchNorm2d, net.get_submodule(norm_name))
-    weight, bias = fold(convolution, norm)
-    convolution.weight = nn.Parameter(weight, requires_grad=False)
-    convolution.bias = nn.Parameter(bias, requires_grad=False)
-    net.set_submodule(norm_name, norm.act if isinstance(norm, BatchNormAct2d) else nn.Identity())
-
-
-def _close(before: Tensor, after: Tensor) -> bool:
-    return bool((before - after).abs().max() <= TOLERANCE * before.abs().max().clamp(min=1))

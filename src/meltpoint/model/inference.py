@@ -31,16 +31,11 @@ def infer(forward: Callable[[Tensor], Outputs], images: Tensor, device: torch.de
     size = max(1, PIXELS // (images.shape[1] * images.shape[2]))
     if device.type != "cpu" or len(images) <= size:
         return run(images)
-    parts = _on_threads(run, list(torch.split(images, size)))
-    with torch.inference_mode():
-        return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
-
-
-def _on_threads(run: Callable[[Tensor], Outputs], parts: list[Tensor]) -> list[Outputs]:
-    """Each part on one of as many threads as torch would use together; torch is left as it was found."""
-    threads = torch.get_num_threads()
+    threads = torch.get_num_threads()  # one part on each of as many threads as torch would use together
     try:
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            return list(pool.map(run, parts))
+            parts = list(pool.map(run, torch.split(images, size)))
     finally:
         torch.set_num_threads(threads)  # the workers' 1 is also what MKL and later threads would take
+    with torch.inference_mode():
+        return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}

@@ -102,19 +102,7 @@ def load_model(folder: Path) -> tuple[Model, Card]:
         ManifestError: a file of the folder has changed since it was saved, is missing, or was added.
         ModelError: card or weights are missing, damaged, or do not belong together.
     """
-    card = _read_checked(folder)
-    params = card.backbone.model_copy(update={"mean": list(card.mean), "std": list(card.std)})
-    heads = {name: head.head for name, head in card.heads.items()}
-    outputs = {name: head.outputs for name, head in card.heads.items()}
-    model = build_model(params, heads, outputs, card.images.side, pretrained=False)
-    model.backbone.licence = card.licence
-    _fill(model, folder / WEIGHTS)
-    return model, card
-
-
-def _read_checked(folder: Path) -> Card:
-    """The card of a folder whose files are those of its manifest; older models have none, and are read as they are."""
-    is_checked = has_manifest(folder)
+    is_checked = has_manifest(folder)  # older models have none, and are read as they are
     if is_checked:
         check_manifest(folder)
     card = read_card(folder)
@@ -123,7 +111,13 @@ def _read_checked(folder: Path) -> Card:
             f"{folder} has no {MANIFEST}, which is written last: the model is not complete, or the file was removed."
             " Restore the folder with `dvc checkout`, or train again."
         )
-    return card
+    params = card.backbone.model_copy(update={"mean": list(card.mean), "std": list(card.std)})
+    heads = {name: head.head for name, head in card.heads.items()}
+    outputs = {name: head.outputs for name, head in card.heads.items()}
+    model = build_model(params, heads, outputs, card.images.side, pretrained=False)
+    model.backbone.licence = card.licence
+    _fill(model, folder / WEIGHTS)
+    return model, card
 
 
 def _fill(model: Model, path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import timm
 import torch
-from timm.models import get_pretrained_cfg
+from timm.models import get_pretrained_cfg, group_parameters
 from torch import Tensor, nn
 
 from meltpoint.errors import UserError
@@ -22,7 +22,7 @@ class BackboneError(UserError, ValueError):
 
 
 def create_net(params: BackboneParams, size: int, from_hub: bool) -> nn.Module:
-    """A timm model without classifier in eval mode; one that knows only one image size is told ours.
+    """A timm model without classifier in eval mode; one that knows only one image size is given ours.
 
     Raises:
         BackboneError: unknown name or argument, or an image size it cannot take; the nearest right ones are named.
@@ -35,9 +35,24 @@ def create_net(params: BackboneParams, size: int, from_hub: bool) -> nn.Module:
         return _instantiate(params, size, from_hub)
     except Exception as error:
         fault = _fault(params, size) if from_hub else error
-        if fault is None:  # a hub fails in the words of half a dozen libraries
-            raise _without_weights(params, error) from error
-        raise _cannot_be_made(params, size, fault) from fault
+        if isinstance(fault, TypeError):
+            raise BackboneError(
+                f"{params.name} cannot be made with args {params.args}: {fault}. timm's documentation of the model"
+                " lists its arguments; correct them."
+            ) from fault
+        if fault is not None:
+            raise wrong_size(params, size, fault) from fault
+        reason = str(error).partition("\n")[0].rstrip(".:") or type(error).__name__  # half a dozen libraries raise it
+        if "loading state_dict" in reason:
+            raise WeightsError(
+                f"timm's weights of {params.name} do not fit a net that is made with args {params.args}:"
+                f" {' '.join(str(error).split())[:300]}. Remove the arguments that change its shapes, or give a file"
+                " that fits: weights: {kind: file, path: ..., match: name, licence: ...}."
+            ) from error
+        raise WeightsError(
+            f"timm's weights of {params.name} could not be fetched: {reason}. Check the network and the name, or give a"
+            " file: weights: {kind: file, path: ..., match: name, licence: ...}."
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -68,7 +83,13 @@ def run_net(net: nn.Module, images: Tensor, indices: list[int], whole: bool) -> 
             images, indices=indices, intermediates_only=True, stop_early=True, **options
         )
         last = None
-    blocks = [_part_tokens(net, one) if isinstance(one, tuple) else Block(one, {}) for one in given]
+    counts = count_tokens(net)  # timm puts class tokens first, then registers
+    blocks = [
+        Block(one[0], dict(zip(counts, torch.split(one[1], list(counts.values()), 1), strict=True)))
+        if isinstance(one, tuple)
+        else Block(one, {})
+        for one in given
+    ]
     return blocks[-1].cells if last is None else last, blocks
 
 
@@ -85,13 +106,6 @@ def count_tokens(net: nn.Module) -> dict[str, int]:
     count = 0 if registers is None else registers.shape[1]
     kinds = {"class": int(cast(Any, net).num_prefix_tokens) - count, "registers": count}
     return {kind: number for kind, number in kinds.items() if number}
-
-
-def _part_tokens(net: nn.Module, given: tuple[Tensor, Tensor]) -> Block:
-    """timm puts class tokens first, then registers."""
-    cells, tokens = given
-    counts = count_tokens(net)
-    return Block(cells, dict(zip(counts, torch.split(tokens, list(counts.values()), 1), strict=True)))
 
 
 class _Forgotten(dict[str, Tensor]):
@@ -124,6 +138,24 @@ def count_stages(net: nn.Module) -> int:
     return len(cast(Any, net).feature_info) if hasattr(net, "forward_intermediates") else 0
 
 
+def group_by_depth(net: nn.Module) -> list[list[str]]:
+    """Names of the parameters as timm groups them for layer-wise learning rates: stem, stages or blocks, the rest.
+
+    Where timm does not group them, each numbered part (`stages.0`) is a group, and what stands before, between and
+    after those: a net holds its parts in the order in which images pass them.
+    """
+    try:
+        grouped = group_parameters(net, cast(Any, net).group_matcher(coarse=True))
+        return [list(grouped[depth]) for depth in sorted(grouped)]
+    except Exception:  # noqa: BLE001 - poolformer has no such method, rdnet's refuses
+        groups: dict[str, list[str]] = {}
+        for name, _ in net.named_parameters():
+            part, _, rest = name.partition(".")
+            number = rest.partition(".")[0]
+            groups.setdefault(f"{part}.{number}" if number.isdigit() else part, []).append(name)
+        return list(groups.values())
+
+
 def prune_net(net: nn.Module, indices: list[int]) -> None:
     """Take away what comes after the last of the stages `indices`: it would be kept, and never learn."""
     cast(Any, net).prune_intermediate_layers(indices, prune_norm=not has_tokens(net), prune_head=True)
@@ -131,7 +163,7 @@ def prune_net(net: nn.Module, indices: list[int]) -> None:
 
 def next_size(params: BackboneParams, size: int) -> int:
     """`size`, or the first even one above it, at most 64 pixels larger, that the net takes; none: `size`, to refuse."""
-    return size if _works(params, size) else _nearest_size(params, size, +1) or size
+    return size if _fault(params, size) is None else _nearest_size(params, size, +1) or size
 
 
 def pretrained_config(net: nn.Module) -> dict[str, Any]:
@@ -142,8 +174,9 @@ def pretrained_config(net: nn.Module) -> dict[str, Any]:
 def wrong_size(params: BackboneParams, size: int, error: Exception) -> BackboneError:
     """The error that names the nearest working sizes below and above; of a net that takes none, the error says so."""
     reason = str(error).partition("\n")[0] or type(error).__name__
-    native = _native_size(params.name)
-    if not _works(params, native):
+    config = get_pretrained_cfg(params.name)
+    native = 224 if config is None else config.input_size[-1]
+    if _fault(params, native) is not None:
         return BackboneError(
             f"{params.name} cannot be used with args {params.args}: {type(error).__name__}: {reason}. Images"
             f" of {native} pixels, at which it was pretrained, do not work either: the size is not the reason."
@@ -189,71 +222,36 @@ def _check_border(net: nn.Module, size: int) -> None:
 
 def _check_name(name: str) -> None:
     source, _, repository = name.partition(":")
-    if source.lower() in HUBS or "/" in name:
-        raise BackboneError(_elsewhere(name, repository or name))
-    architecture = name.partition(".")[0]
-    tagged = timm.list_models(f"{architecture}*", pretrained=True) if timm.is_model(architecture) else []
-    if timm.is_model(architecture) and name in [architecture, *tagged]:
-        return
-    near = difflib.get_close_matches(name, tagged or timm.list_models(), n=3, cutoff=0.3)
-    raise BackboneError(
-        f"timm {timm.__version__} has no model {name!r}.{' Did you mean ' + ' or '.join(near) + '?' if near else ''}"
-        " timm.list_models() lists them all; correct `name` of the encoder."
-    )
-
-
-def _elsewhere(name: str, repository: str) -> str:
-    """What to do about the name of a hub's repository that is not timm's own."""
-    known = [model for model in timm.list_models(pretrained=True) if _hub_id(model) == repository]
+    if source.lower() not in HUBS and "/" not in name:
+        architecture = name.partition(".")[0]
+        tagged = timm.list_models(f"{architecture}*", pretrained=True) if timm.is_model(architecture) else []
+        if timm.is_model(architecture) and name in [architecture, *tagged]:
+            return
+        near = difflib.get_close_matches(name, tagged or timm.list_models(), n=3, cutoff=0.3)
+        raise BackboneError(
+            f"timm {timm.__version__} has no model {name!r}."
+            f"{' Did you mean ' + ' or '.join(near) + '?' if near else ''}"
+            " timm.list_models() lists them all; correct `name` of the encoder."
+        )
+    pretrained = timm.list_models(pretrained=True)
+    configs = {model: get_pretrained_cfg(model) for model in pretrained}
+    known = [model for model, config in configs.items() if config and config.hf_hub_id == (repository or name)]
     if known:
-        return f"{name!r} is the repository of timm's {' or '.join(known)}. Write that name: {known[0]}"
-    wanted = repository.rpartition("/")[2].lower().replace("-", "_")
-    near = difflib.get_close_matches(wanted, timm.list_models(pretrained=True), n=3, cutoff=0.3)
-    return (
-        f"{name!r} is a hub's repository of another owner than timm. Understood are timm's own models, as `NAME`,"
+        raise BackboneError(f"{name!r} is the repository of timm's {' or '.join(known)}. Write that name: {known[0]}")
+    wanted = (repository or name).rpartition("/")[2].lower().replace("-", "_")
+    near = difflib.get_close_matches(wanted, pretrained, n=3, cutoff=0.3)
+    raise BackboneError(
+        f"{name!r} is a hub's repository of another owner than timm. Only timm's own models can be named, as `NAME`,"
         f" `timm/NAME` or `hf-hub:timm/NAME`{', near: ' + ', '.join(near) if near else ''}. timm has the image part of"
         " most CLIP models, also open_clip's: timm.list_models('*clip*', pretrained=True). Or download the file, and"
         " give it as weights: {kind: file, ...} with the architecture's name."
     )
 
 
-def _hub_id(model: str) -> str | None:
-    config = get_pretrained_cfg(model)
-    return None if config is None else config.hf_hub_id
-
-
-def _cannot_be_made(params: BackboneParams, size: int, error: Exception) -> BackboneError:
-    if not isinstance(error, TypeError):
-        return wrong_size(params, size, error)
-    return BackboneError(
-        f"{params.name} cannot be made with args {params.args}: {error}. timm's documentation of the model"
-        " lists its arguments; correct them."
-    )
-
-
-def _without_weights(params: BackboneParams, error: Exception) -> WeightsError:
-    """The error of a net that can be made, but not with weights: they do not fit its arguments, or cannot be had."""
-    reason = str(error).partition("\n")[0].rstrip(".:") or type(error).__name__
-    if "loading state_dict" in reason:
-        return WeightsError(
-            f"timm's weights of {params.name} do not fit a net that is made with args {params.args}:"
-            f" {' '.join(str(error).split())[:300]}. Take away the arguments that change its shapes, or give a file"
-            " that fits: weights: {kind: file, path: ..., match: name, licence: ...}."
-        )
-    return WeightsError(
-        f"timm's weights of {params.name} could not be fetched: {reason}. Check the network and the name, or give a"
-        " file: weights: {kind: file, path: ..., match: name, licence: ...}."
-    )
-
-
 def _nearest_size(params: BackboneParams, size: int, direction: int) -> int | None:
     """The first even size in that direction, at most 64 pixels away, that works."""
     sizes = range(size + direction, max(0, size + 65 * direction), direction)
-    return next((near for near in sizes if near % 2 == 0 and _works(params, near)), None)
-
-
-def _works(params: BackboneParams, size: int) -> bool:
-    return _fault(params, size) is None
+    return next((near for near in sizes if near % 2 == 0 and _fault(params, near) is None), None)
 
 
 def _fault(params: BackboneParams, size: int) -> Exception | None:
@@ -273,8 +271,3 @@ def _fault(params: BackboneParams, size: int) -> Exception | None:
             if "meta tensor" not in str(error):
                 return fault
     return fault
-
-
-def _native_size(name: str) -> int:
-    config = get_pretrained_cfg(name)
-    return 224 if config is None else config.input_size[-1]

@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
 
 from meltpoint.files import read_json, whole_file, write_json
 from meltpoint.model.card import CARD, Card, ModelError, read_card
@@ -44,7 +43,7 @@ def save_repeat(model: Model, card: Card, first: Path, folder: Path) -> None:
         if not torch.equal(value.detach().cpu(), before[name])
     }
     with whole_file(folder / CHANGED) as temporary:
-        save_file(changed, temporary, metadata={FIRST: own.key})  # of several words the order would be left to chance
+        save_file(changed, temporary, metadata={FIRST: own.key})  # one entry: of several the order would be random
     write_json(folder / CARD, card.model_dump(mode="json"))
     write_manifest(folder)
 
@@ -58,13 +57,27 @@ def load_repeat(folder: Path, first: Path) -> Repeat:
     """
     check_manifest(folder)
     (model, own), card = load_model(first), read_card(folder)
-    changed = _read_changed(folder / CHANGED, own.key)
+    path = folder / CHANGED
+    try:
+        with safe_open(path, framework="pt") as file:
+            key = (file.metadata() or {}).get(FIRST)
+            changed = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except SafetensorError as error:
+        raise ModelError(
+            f"{path} is not a safetensors file: {error}. Restore the folder with `dvc checkout`, or train again."
+        ) from None
+    if key != own.key:
+        raise ModelError(
+            f"{path} is a change of another model: of one with the key {str(key)[:12]}, and the one beside it has"
+            f" {own.key[:12]}. A strategy's repeats are trained together. Restore both with `dvc checkout`, or train"
+            " again."
+        )
     shapes = {name: value.shape for name, value in model.state_dict().items()}
     strange = sorted(name for name, value in changed.items() if shapes.get(name) != value.shape)
     if strange:
         raise ModelError(
             f"{folder} does not belong to the model in {first}: that has no tensors {strange[:3]} of these shapes."
-            f" {_mend(own)}"
+            f" Restore both with `dvc checkout`, or train again: dvc repro train@{own.strategy}"
         )
     model.load_state_dict(changed, strict=False)
     return Repeat(model, card, not any(name.startswith(BACKBONE) for name in changed))
@@ -89,24 +102,3 @@ def list_repeats(folder: Path) -> list[Path]:
             f" Make it: dvc repro train@{folder.name}"
         ) from None
     return [folder / str(number) for number in range(2, count + 1)]
-
-
-def _read_changed(path: Path, key: str) -> dict[str, Tensor]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            first = (file.metadata() or {}).get(FIRST)
-            changed = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except SafetensorError as error:
-        raise ModelError(
-            f"{path} is not a safetensors file: {error}. Restore the folder with `dvc checkout`, or train again."
-        ) from None
-    if first != key:
-        raise ModelError(
-            f"{path} is a change of another model: of one with the key {str(first)[:12]}, and the one beside it has"
-            f" {key[:12]}. A strategy's repeats are trained together. Restore both with `dvc checkout`, or train again."
-        )
-    return changed
-
-
-def _mend(card: Card) -> str:
-    return f"Restore both with `dvc checkout`, or train again: dvc repro train@{card.strategy}"

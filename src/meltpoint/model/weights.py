@@ -4,6 +4,7 @@ import importlib.util
 import itertools
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, assert_never
@@ -55,15 +56,24 @@ def load_weights(module: nn.Module, weights: FileWeights | PackageWeights) -> Ma
     tensors, own = read_tensors(path), module.state_dict()
     match weights.match:
         case "name":
-            tensors = tensors if _fit(tensors, own) else _convert(tensors, module)
+            wanted = {name: value.shape for name, value in own.items() if not name.endswith(COUNTER)}
+            if not all(name in tensors and tensors[name].shape == shape for name, shape in wanted.items()):
+                # as timm renames and resizes them for a net; it expects certain names, which another net's file has not
+                convert = getattr(sys.modules[type(module).__module__], "checkpoint_filter_fn", lambda given, _: given)
+                with suppress(Exception):
+                    tensors = convert(dict(tensors), module)
             taken = _by_name(tensors, own, path)
         case "order":
             taken = _by_order(tensors, own, path)
         case _:
             assert_never(weights.match)
-    _check_finite({source: tensors[source] for source in taken.values()}, path)
+    used = {source: tensors[source] for source in taken.values()}
+    if flawed := [name for name, value in used.items() if value.is_floating_point() and not value.isfinite().all()]:
+        raise WeightsError(
+            f"{path} holds NaN or infinity in {len(flawed)} tensors, for example {flawed[:3]}. Weights are finite"
+            " numbers: the file is damaged, or its training failed. Get it again, or give another one."
+        )
     module.load_state_dict({name: tensors[source] for name, source in taken.items()}, strict=False)
-    used = set(taken.values())
     missing, unused = (name for name in own if name not in taken), (name for name in tensors if name not in used)
     return Matched(path.name, len(taken), tuple(missing), tuple(unused))
 
@@ -74,7 +84,13 @@ def find_weights(weights: FileWeights | PackageWeights) -> Path:
         case FileWeights():
             path = Path(weights.path)
         case PackageWeights():
-            path = _package_folder(weights.package) / weights.file
+            found = importlib.util.find_spec(weights.package) if weights.package.isidentifier() else None
+            if found is None or found.origin is None:
+                raise WeightsError(
+                    f"weights.package: there is no installed Python package {weights.package!r}. Install it, or correct"
+                    " its name (the one it is imported by)."
+                )
+            path = Path(found.origin).parent / weights.file
         case _:
             assert_never(weights)
     if not path.is_file():
@@ -101,17 +117,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     tensors = {name: value for name, value in _unwrap(content).items() if isinstance(value, Tensor)}
     if not tensors:
         raise WeightsError(f"{path} holds no named tensors. Save the state_dict of the backbone in it.")
-    return _without_wrappers(tensors)
-
-
-def _package_folder(package: str) -> Path:
-    found = importlib.util.find_spec(package) if package.isidentifier() else None
-    if found is None or found.origin is None:
-        raise WeightsError(
-            f"weights.package: there is no installed Python package {package!r}. Install it, or correct its"
-            " name (the one it is imported by)."
-        )
-    return Path(found.origin).parent
+    for prefix in WRAPPERS * 2:  # either may be around the other
+        if all(name.startswith(prefix) for name in tensors):
+            tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
+    return tensors
 
 
 def _unwrap(content: Any) -> Mapping[str, Any]:
@@ -120,30 +129,6 @@ def _unwrap(content: Any) -> Mapping[str, Any]:
         return {}
     inner = next((content[key] for key in CONTAINERS if isinstance(content.get(key), Mapping)), None)
     return content if inner is None else _unwrap(inner)
-
-
-def _without_wrappers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    for prefix in WRAPPERS * 2:  # either may be around the other
-        if all(name.startswith(prefix) for name in tensors):
-            tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
-    return tensors
-
-
-def _fit(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> bool:
-    wanted = {name: value.shape for name, value in own.items() if not name.endswith(COUNTER)}
-    return all(name in tensors and tensors[name].shape == shape for name, shape in wanted.items())
-
-
-def _convert(tensors: dict[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
-    """Tensors as timm renames and resizes them for a net; those given, where it knows nothing of them."""
-    convert = getattr(sys.modules[type(module).__module__], "checkpoint_filter_fn", None)
-    if convert is None:
-        return tensors
-    try:
-        converted: dict[str, Tensor] = convert(dict(tensors), module)
-    except Exception:  # noqa: BLE001 - it expects certain names, and a file of another net has none of them
-        return tensors
-    return converted
 
 
 def _by_name(tensors: dict[str, Tensor], own: dict[str, Tensor], path: Path) -> dict[str, str]:
@@ -176,13 +161,4 @@ def _check_shape(name: str, own: Tensor, source: str, tensor: Tensor, path: Path
         raise WeightsError(
             f"{path} does not fit: its {source!r} has shape {tuple(tensor.shape)}, and the backbone's {name!r} has"
             f" {tuple(own.shape)}. Give the weights of this architecture and image size."
-        )
-
-
-def _check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
-    flawed = [name for name, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]
-    if flawed:
-        raise WeightsError(
-            f"{path} holds NaN or infinity in {len(flawed)} tensors, for example {flawed[:3]}. Weights are finite"
-            " numbers: the file is damaged, or its training failed. Get it again, or give another one."
         )
