@@ -1,4 +1,7 @@
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,3 +135,33 @@ def away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def kill_training() -> Callable[[Recipe, Path, str], None]:
+    """Trains in a process that kills itself after the line of the history that a condition describes."""
+
+    def train(recipe: Recipe, folder: Path, condition: str) -> None:
+        code = f"""
+import os, signal, sys
+from pathlib import Path
+from meltpoint.params.recipe import Recipe
+from meltpoint.train.checkpoint import Checkpoint
+from meltpoint.train.strategy import Inputs, train_strategy
+
+def log_and_die(self, metrics, step, log=Checkpoint.log):
+    log(self, metrics, step)
+    if {condition}:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Checkpoint.log = log_and_die
+recipe = Recipe.model_validate_json(sys.argv[1])
+train_strategy(recipe, Inputs.below(Path(sys.argv[2]), recipe), Path("model"), Path("others of model"))
+"""
+        command = [sys.executable, "-c", code, recipe.model_dump_json(), str(folder)]
+        died = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert died.returncode == -signal.SIGKILL, died.stderr
+        assert not Path("model").exists()
+        assert not Path("others of model").exists()
+
+    return train

@@ -10,6 +10,7 @@ from filelock import FileLock
 from meltpoint.files import read_json
 from meltpoint.train import checkpoint as module
 from meltpoint.train.checkpoint import LOCK, STATE, Checkpoint, CheckpointError, open_checkpoint
+from meltpoint.train.history_file import HISTORY, read_history
 
 KEY = "0123456789abcdef" * 4
 
@@ -46,18 +47,30 @@ def test_a_writing_that_fails_leaves_the_last_state(tmp_path: Path, monkeypatch:
 
 def test_a_continued_history_forgets_what_came_after(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path)
-    checkpoint.history.log({"epoch": 1}, 1)
+    checkpoint.log({"epoch": 1}, 1)
     checkpoint.write({}, {"step": 1})
-    checkpoint.history.log({"epoch": 2}, 2)
+    checkpoint.log({"epoch": 2}, 2)
     checkpoint.resume()
-    assert len(checkpoint.history.path.read_text().splitlines()) == 1
+    assert (tmp_path / HISTORY).read_text() == '{"step": 1, "epoch": 1}\n'
 
 
 def test_a_start_forgets_the_history(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path)
-    checkpoint.history.log({"epoch": 1}, 1)
+    checkpoint.log({"epoch": 1}, 1)
     assert checkpoint.resume() is None
-    assert checkpoint.history.offset == 0
+    assert (tmp_path / HISTORY).read_bytes() == b""
+
+
+def test_a_history_is_a_json_object_a_line_and_never_made_longer(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path)
+    checkpoint.log({"epoch": 0.5, "train/loss": 1.25}, 3)
+    checkpoint.log({"epoch": 1, "val/loss": float("nan")}, 6)
+    lines = [{"step": 3, "epoch": 0.5, "train/loss": 1.25}, {"step": 6, "epoch": 1}]
+    assert list(read_history(tmp_path / HISTORY)) == lines
+    checkpoint.write({}, {"step": 6})
+    (tmp_path / HISTORY).write_bytes(b"")
+    checkpoint.resume()
+    assert (tmp_path / HISTORY).read_bytes() == b""
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:

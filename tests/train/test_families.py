@@ -120,13 +120,15 @@ def course(scene: Any, family: Any, tmp_path_factory: pytest.TempPathFactory) ->
         checkpoint = Checkpoint(folder / "frozen")
         job: Job[Any] = Job(params.recipe("frozen"), views, features, problem, checkpoint)
         fitted = probe(job, model.backbone, checkpoint)
-        yield Course(recipe, views, problem, model, features, fitted, checkpoint.history.path)
+        yield Course(recipe, views, problem, model, features, fitted, checkpoint.folder / "history.jsonl")
 
 
 def live(model: Model, images: np.ndarray[Any, Any]) -> dict[str, torch.Tensor]:
     """What a training that does not cache computes: all images at once, through the backbone as it is, not fused."""
     with torch.no_grad():
-        features: dict[str, torch.Tensor] = model.backbone.eval()(model.prepare(torch.from_numpy(np.array(images))))
+        features: dict[str, torch.Tensor] = model.backbone.eval()(
+            model.backbone.prepare(torch.from_numpy(np.array(images)))
+        )
     return features
 
 
@@ -159,7 +161,7 @@ def test_a_fine_tuning_step_moves_every_parameter_it_can(course: Course, tmp_pat
     before = {name: value.detach().clone() for name, value in model.backbone.named_parameters()}
     tune(job, model, unfreeze(model, job.settings))
     assert not model.training
-    losses = [line["train/loss"] for line in read_history(checkpoint.history.path) if "train/loss" in line]
+    losses = [line["train/loss"] for line in read_history(checkpoint.folder / "history.jsonl") if "train/loss" in line]
     assert losses
     assert np.isfinite(losses).all()
     still = [name for name, value in model.backbone.named_parameters() if torch.equal(value, before[name])]

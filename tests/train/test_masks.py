@@ -2,9 +2,6 @@
 
 import json
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -235,28 +232,9 @@ def test_an_interrupted_training_ends_with_the_same_bytes(
 
 
 @pytest.mark.slow
-def test_killed_and_continued_it_ends_with_the_same_bytes(shapes: Shapes) -> None:
-    code = """
-import json, os, signal, sys
-from pathlib import Path
-from meltpoint.params.recipe import Recipe
-from meltpoint.train.history_file import History
-from meltpoint.train.strategy import Inputs, train_strategy
-
-def log_and_die(self, metrics, step, log=History.log):
-    log(self, metrics, step)
-    if step == 5 and "train/loss" in metrics:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-History.log = log_and_die
-recipe = Recipe.model_validate_json(Path(sys.argv[1]).read_text())
-train_strategy(recipe, Inputs.below(Path(sys.argv[2]), recipe), Path("model"), Path("others"))
-"""
+def test_killed_and_continued_it_ends_with_the_same_bytes(shapes: Shapes, kill_training: Any) -> None:
+    kill_training(shapes.recipe(), shapes.folder, 'step == 5 and "train/loss" in metrics')
     train(shapes, "finetune", "whole")
-    Path("recipe.json").write_text(shapes.recipe().model_dump_json())
-    command = [sys.executable, "-c", code, "recipe.json", str(shapes.folder)]
-    died = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert died.returncode == -signal.SIGKILL, died.stderr
     train(shapes, "finetune")
     for file in ("model.safetensors", "card.json", "history.jsonl"):
         assert (Path("model") / file).read_bytes() == (Path("whole") / file).read_bytes()

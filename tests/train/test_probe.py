@@ -113,11 +113,11 @@ def test_an_interrupted_fit_ends_with_the_same_bits(
     with pytest.raises(Stop):
         fit(scene, problem, checkpoint=checkpoint)
     monkeypatch.undo()
-    checkpoint.history.log({"epoch": 3}, 9)  # written after the checkpoint, before the end
+    checkpoint.log({"epoch": 3}, 9)  # written after the checkpoint, before the end
     part = weights(fit(scene, problem, checkpoint=checkpoint))
     assert "continuing from step 6 of 15" in capsys.readouterr().out
     assert all(torch.equal(value, part[name]) for name, value in whole.items())
-    assert checkpoint.history.path.read_bytes() == (tmp_path / "whole" / "history.jsonl").read_bytes()
+    assert (tmp_path / "part" / "history.jsonl").read_bytes() == (tmp_path / "whole" / "history.jsonl").read_bytes()
 
 
 def test_nan_features_stop_with_their_images(scene: Any, problem: Problem, tmp_path: Path) -> None:

@@ -1,9 +1,6 @@
 """One recipe trained with several seeds: the first is what it always was, and nothing finished is trained again."""
 
 import json
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -146,35 +143,12 @@ def test_a_fine_tuning_shows_each_repeat_other_batches(scene: Any, monkeypatch: 
     assert seeds == [seed for seed in derive_seeds(5, 3) for _ in range(3)]
 
 
-KILLED = """
-import json, os, signal, sys
-from pathlib import Path
-from meltpoint.params.recipe import Recipe
-from meltpoint.train.history_file import History
-from meltpoint.train.strategy import Inputs, train_strategy
-
-def log_and_die(self, metrics, step, log=History.log):
-    log(self, metrics, step)
-    if step >= 5 and "repeat-3" in str(self.path):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-History.log = log_and_die
-recipe = Recipe.model_validate_json(Path(sys.argv[1]).read_text())
-train_strategy(recipe, Inputs.below(Path(sys.argv[2]), recipe), Path("model"), Path("others of model"))
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["frozen", "finetune"])
 def test_killed_in_the_third_it_does_not_train_the_first_two_again(
-    scene: Any, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    scene: Any, name: str, kill_training: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Path("recipe.json").write_text(scene.recipe(name, again(4)).model_dump_json())
-    command = [sys.executable, "-c", KILLED, "recipe.json", str(scene.folder)]
-    died = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert died.returncode == -signal.SIGKILL, died.stderr
-    assert not Path("model").exists()
-    assert not Path("others of model").exists()
+    kill_training(scene.recipe(name, again(4)), scene.folder, 'step >= 5 and "repeat-3" in str(self.folder)')
     assert len(list(Path(".checkpoints").rglob("trained"))) == 2
 
     trained = train(scene, name, "model", again(4))

@@ -1,7 +1,6 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -149,30 +148,9 @@ def test_the_backbone_has_a_rate_of_its_own(scene: Any) -> None:
 
 @pytest.mark.slow
 def test_killed_and_continued_it_ends_with_the_same_bytes(
-    scene: Any, finetuned: Path, capsys: pytest.CaptureFixture[str]
+    scene: Any, finetuned: Path, kill_training: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = """
-import json, os, signal, sys
-from pathlib import Path
-from meltpoint.params.recipe import Recipe
-from meltpoint.train.history_file import History
-from meltpoint.train.strategy import Inputs, train_strategy
-
-def log_and_die(self, metrics, step, log=History.log):
-    log(self, metrics, step)
-    if step == 5 and "train/loss" in metrics:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-History.log = log_and_die
-recipe = Recipe.model_validate_json(Path(sys.argv[1]).read_text())
-train_strategy(recipe, Inputs.below(Path(sys.argv[2]), recipe), Path("model"), Path("others"))
-"""
-    Path("recipe.json").write_text(scene.recipe().model_dump_json())
-    command = [sys.executable, "-c", code, "recipe.json", str(scene.folder)]
-    died = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert died.returncode == -signal.SIGKILL, died.stderr
-    assert not Path("model").exists()
-
+    kill_training(scene.recipe(), scene.folder, 'step == 5 and "train/loss" in metrics')
     trained = train(scene, "finetune")
     assert "continuing from step 4 of 9" in capsys.readouterr().out
     assert trained.costs["epochs"] == 3
@@ -188,14 +166,14 @@ def test_sigterm_stops_all_processes_and_the_training_continues(
     """It ends as Ctrl-C does: with one line, no traceback, and the checkpoint kept."""
     Path("double.py").write_text(
         "import os, signal, time\n"
-        "from meltpoint.train.history_file import History\n"
+        "from meltpoint.train.checkpoint import Checkpoint\n"
         "from meltpoint.train.worker import main\n"
-        "def stop(self, metrics, step, log=History.log):\n"
+        "def stop(self, metrics, step, log=Checkpoint.log):\n"
         "    log(self, metrics, step)\n"
-        "    if self.path and step == 5:\n"
+        "    if step == 5:\n"
         "        os.kill(os.getppid(), signal.SIGTERM)\n"
         "        time.sleep(600)\n"
-        "History.log = stop\n"
+        "Checkpoint.log = stop\n"
         "main()\n"
     )
     code = """

@@ -56,7 +56,9 @@ def _measure_encoder(recipe: Recipe, outputs: Mapping[str, int], device: torch.d
     with torch.no_grad():
         features = {key: value.clone() for key, value in model.features(images["step"].to(device)).items()}
     timings: dict[str, Callable[[], object]] = {
-        "forward": lambda: infer(lambda part: frozen(model.prepare(part)), images["forward"].to(device), device),
+        "forward": lambda: infer(
+            lambda part: frozen(model.backbone.prepare(part)), images["forward"].to(device), device
+        ),
         "step": lambda: _backward(fused(images["step"].to(device))),
         "heads": lambda: _backward(model.outputs(features)),
     }

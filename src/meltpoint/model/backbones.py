@@ -171,7 +171,7 @@ def build_backbone(params: BackboneParams, taps: Collection[Reading], size: int,
         backbone.licence = str(config.get("license") or "unknown")
         backbone.origin = f"timm's weights {config.get('hf_hub_id') or params.name}"
     elif pretrained and isinstance(params.weights, FileWeights | PackageWeights):
-        backbone.origin = load_weights(net, params.weights).sentence
+        backbone.origin = load_weights(net, params.weights)
         backbone.licence = params.weights.licence
     for key, tap in backbone.taps.items():
         if isinstance(tap, MapTap):

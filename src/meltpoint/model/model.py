@@ -21,7 +21,7 @@ WEIGHTS = "model.safetensors"
 
 
 class Model(nn.Module):
-    """Images to the raw outputs of every head. It knows nothing of tasks: `task` turns outputs into probabilities."""
+    """Images to the raw outputs of every head. It knows no tasks, which turn outputs into probabilities."""
 
     heads: nn.ModuleDict
 
@@ -30,13 +30,9 @@ class Model(nn.Module):
         self.backbone, self.heads = backbone, heads
         self.head_taps = {name: tap_key(tap) for name, tap in head_taps.items()}
 
-    def prepare(self, images: Tensor) -> Tensor:
-        """Images uint8 (N, S, S, 3) to normalised float32 (N, 3, S, S), channels last, on the model's device."""
-        return self.backbone.prepare(images)
-
     def features(self, images: Tensor) -> dict[str, Tensor]:
         """Images uint8 (N, S, S, 3) to features float (N, *spec.shape) for each tap key."""
-        return cast(dict[str, Tensor], self.backbone(self.prepare(images)))
+        return cast(dict[str, Tensor], self.backbone(self.backbone.prepare(images)))
 
     def outputs(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Features float (N, *spec.shape) for each tap key to outputs of each head, as `forward`."""
@@ -116,11 +112,7 @@ def load_model(folder: Path) -> tuple[Model, Card]:
     outputs = {name: head.outputs for name, head in card.heads.items()}
     model = build_model(params, heads, outputs, card.images.side, pretrained=False)
     model.backbone.licence = card.licence
-    _fill(model, folder / WEIGHTS)
-    return model, card
-
-
-def _fill(model: Model, path: Path) -> None:
+    path = folder / WEIGHTS
     if not path.is_file():
         raise ModelError(
             f"There is no {path} beside the card, or it is not a regular file. Restore it with `dvc checkout`, or train"
@@ -142,3 +134,4 @@ def _fill(model: Model, path: Path) -> None:
             " Restore the folder with `dvc checkout`, or train again."
         )
     model.load_state_dict(tensors)
+    return model, card

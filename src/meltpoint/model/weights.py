@@ -5,7 +5,6 @@ import itertools
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -26,26 +25,8 @@ class WeightsError(UserError, ValueError):
     """A weight file is missing, unreadable, or does not fit the backbone."""
 
 
-@dataclass(frozen=True)
-class Matched:
-    """What became of a weight file: its name, tensors taken of it, and names: lacking in it (counters), left over."""
-
-    file: str
-    taken: int
-    missing: tuple[str, ...]
-    unused: tuple[str, ...]
-
-    @property
-    def sentence(self) -> str:
-        """One line for people."""
-        wanted = self.taken + len(self.missing)
-        missing = f"{len(self.missing)} that only count steps are missing" if self.missing else "none is missing"
-        names = f" ({', '.join(self.unused[:4])}{' ...' if len(self.unused) > 4 else ''})" if self.unused else ""
-        return f"{self.taken} of {wanted} tensors from {self.file}, {missing}, {len(self.unused)} left over{names}"
-
-
-def load_weights(module: nn.Module, weights: FileWeights | PackageWeights) -> Matched:
-    """Copy a file's tensors into `module`; every tensor of the module is found in it, with its shape.
+def load_weights(module: nn.Module, weights: FileWeights | PackageWeights) -> str:
+    """Copy a file's tensors into `module`; every tensor of the module is found in it, with its shape. Says how many.
 
     A file in its authors' names, or made for another image size, is converted as timm converts its own.
 
@@ -74,8 +55,12 @@ def load_weights(module: nn.Module, weights: FileWeights | PackageWeights) -> Ma
             " numbers: the file is damaged, or its training failed. Get it again, or give another one."
         )
     module.load_state_dict({name: tensors[source] for name, source in taken.items()}, strict=False)
-    missing, unused = (name for name in own if name not in taken), (name for name in tensors if name not in used)
-    return Matched(path.name, len(taken), tuple(missing), tuple(unused))
+    left = [name for name in tensors if name not in used]
+    missing = (
+        f"{len(own) - len(taken)} that only count steps are missing" if len(taken) < len(own) else "none is missing"
+    )
+    names = f" ({', '.join(left[:4])}{' ...' if len(left) > 4 else ''})" if left else ""
+    return f"{len(taken)} of {len(own)} tensors from {path.name}, {missing}, {len(left)} left over{names}"
 
 
 def find_weights(weights: FileWeights | PackageWeights) -> Path:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 import torch
@@ -201,12 +201,19 @@ class TrainImages:
             part = slice(self.share * size, (self.share + 1) * size)
             own.append((numbers[part], epochs[part]))
         loader: DataLoader[Batch] = DataLoader(
-            _Epoch(self, own[start:]),
+            cast("Dataset[Any]", own[start:]),
             batch_size=None,
+            collate_fn=self._show,
             num_workers=min(self.workers, len(own) - start, os.cpu_count() or 1),
             pin_memory=pin,
         )
         return iter(loader)
+
+    def _show(self, batch: Any) -> Batch:
+        numbers, epochs = batch
+        images, masks = self.read(epochs, numbers)
+        moved = None if masks is None else torch.from_numpy(masks)
+        return Batch(torch.from_numpy(images), torch.from_numpy(numbers), moved)
 
     def read(self, epoch: int | Ints, numbers: Ints) -> tuple[Pixels, Pixels | None]:
         """Training images by number (B,) as an epoch, or each its own, shows them: uint8 (B, S, S, 3), and masks."""
@@ -221,19 +228,3 @@ class TrainImages:
             return np.stack([self.transform(*shown) for shown in zip(images, seeds, strict=True)]), None
         pairs = [self.transform.pair(*shown) for shown in zip(images, self.masks.read_plain(rows), seeds, strict=True)]
         return np.stack([image for image, _ in pairs]), np.stack([mask for _, mask in pairs])
-
-
-class _Epoch(Dataset[Batch]):
-    """The batches of one epoch, by number: image numbers and the epochs as which they are shown."""
-
-    def __init__(self, images: TrainImages, batches: list[tuple[Ints, Ints]]) -> None:
-        self.images, self.batches = images, batches
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __getitem__(self, number: int) -> Batch:
-        numbers, epochs = self.batches[number]
-        images, masks = self.images.read(epochs, numbers)
-        moved = None if masks is None else torch.from_numpy(masks)
-        return Batch(torch.from_numpy(images), torch.from_numpy(numbers), moved)

@@ -1,6 +1,7 @@
 """The saved state of an interrupted training: safetensors and JSON, written whole or not at all."""
 
 import json
+import math
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -18,7 +19,7 @@ from torch import Tensor
 from meltpoint.errors import UserError
 from meltpoint.files import whole_file, write_json
 from meltpoint.progress import say
-from meltpoint.train.history_file import HISTORY, History
+from meltpoint.train.history_file import HISTORY
 
 STATE = "state.safetensors"
 RUN = "run.json"
@@ -50,16 +51,19 @@ class Checkpoint:
 
     folder: Path
 
-    @property
-    def history(self) -> History:
-        """The curves of the training so far."""
-        return History(self.folder / HISTORY)
-
     def resume(self) -> Saved | None:
         """The last saved state, or None; later lines of the history are removed, so that no step stands there twice."""
         saved = self.read()
-        self.history.cut(saved.facts[HISTORY] if saved else 0)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / HISTORY).open("ab") as file:
+            file.truncate(min(saved.facts[HISTORY] if saved else 0, file.tell()))
         return saved
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        """Append a line to the history; numbers that are not finite are left out, since JSON cannot hold them."""
+        line = {"step": step, **{name: value for name, value in metrics.items() if math.isfinite(value)}}
+        with (self.folder / HISTORY).open("ab") as file:  # in one write: a crash leaves no half line
+            file.write((json.dumps(line) + "\n").encode())
 
     def read(self) -> Saved | None:
         """The last saved state, on the CPU, or None.
@@ -82,7 +86,8 @@ class Checkpoint:
 
     def write(self, parts: Mapping[str, Mapping[str, Tensor]], facts: Mapping[str, Any]) -> None:
         """Replace the saved state by this one; a reader sees the old file or the new one, never a mixture."""
-        noted = {**facts, HISTORY: self.history.offset}
+        path = self.folder / HISTORY
+        noted = {**facts, HISTORY: path.stat().st_size if path.exists() else 0}  # a line is not written twice
         plain = {
             f"{part}/{name}": value.detach().to("cpu", memory_format=torch.contiguous_format)
             for part, tensors in parts.items()

@@ -75,13 +75,18 @@ class Loop:
         self.constants = {f"{HEADS}.{name}": value for name, value in model.heads.named_buffers()}
         targets = {head: values.to(self.device) for head, values in self.problem.train.targets.items()}
         self.losses = Losses(self.problem.objectives, self.problem.weights, targets, settings.label_smoothing)
+        transform: Transform | None = None
+        if not self.problem.images.count:
+            from meltpoint.images.augment import build_transform  # albumentations takes seconds to import
+
+            transform = build_transform(job.recipe.views.transforms, job.recipe.views.geometry)
         self.images = TrainImages(
             store=self.problem.images,
             masks=self.problem.masks,
             ids=self.problem.train.ids,
             seed=self.seed,
             batch=settings.batch,
-            transform=None if self.problem.images.count else _build_transform(job),
+            transform=transform,
             workers=job.recipe.machine.workers,
             share=accelerator.process_index,
             shares=accelerator.num_processes,
@@ -260,7 +265,7 @@ class Loop:
 
     def _log(self, metrics: Mapping[str, float]) -> None:
         if self.checkpoint:
-            self.checkpoint.history.log({"epoch": self._epochs, **metrics}, self.step)
+            self.checkpoint.log({"epoch": self._epochs, **metrics}, self.step)
 
     def _say(self, text: str) -> None:
         if self.accelerator.is_main_process:
@@ -269,10 +274,3 @@ class Loop:
     @property
     def _epochs(self) -> float:
         return round(self.step / self.epoch_steps, 6)
-
-
-def _build_transform(job: Job[Any]) -> Transform:
-    from meltpoint.images.augment import build_transform  # albumentations takes seconds to import
-
-    transform: Transform = build_transform(job.recipe.views.transforms, job.recipe.views.geometry)
-    return transform

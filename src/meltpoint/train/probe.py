@@ -79,7 +79,7 @@ def probe(job: Job[Any], backbone: Backbone, checkpoint: Checkpoint | None) -> F
             loss = sum(problem.weights[head] * float(own[chosen[head]]) for head, own in losses.items())
             curves = {TRAIN_LOSS: loss, **name_scores(_at(scores, chosen), problem.weights)}
             if checkpoint:
-                checkpoint.history.log({"epoch": epoch + 1, **curves}, (epoch + 1) * fit.epoch_steps)
+                checkpoint.log({"epoch": epoch + 1, **curves}, (epoch + 1) * fit.epoch_steps)
             bar.set_postfix_str(f"{problem.main} {problem.metric} {curves[problem.curve]:.3f}", refresh=False)
             if checkpoint and (epoch + 1 - last_saved) * fit.epoch_steps >= job.recipe.machine.checkpoint_steps:
                 facts = {"epoch": epoch + 1, "seconds": before + watch.seconds, "peak_megabytes": peak_megabytes()}

@@ -42,7 +42,10 @@ def fingerprint_training(recipe: Recipe, views: str, features: str) -> str:
         features: fingerprint of the features.
     """
     used = recipe.model_dump(mode="json", by_alias=True, exclude=NO_WEIGHTS)
-    facts = [used, views, features, list_versions(), _hash_source(Path(meltpoint.__path__[0]))]
+    package, digest = Path(meltpoint.__path__[0]), hashlib.sha256()
+    for file in source_files(package):
+        digest.update(f"{file.relative_to(package).as_posix()}\n".encode() + file.read_bytes())
+    facts = [used, views, features, list_versions(), digest.hexdigest()]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
@@ -55,10 +58,3 @@ def source_files(package: Path) -> list[Path]:
     """Our files that a training runs, and their neighbours: a test holds that none is missing."""
     rooms = [file for room in ROOMS for file in (package / room).rglob("*.py")]
     return sorted([*(file for module in MODULES for file in package.glob(module)), *rooms])
-
-
-def _hash_source(package: Path) -> str:
-    digest = hashlib.sha256()
-    for file in source_files(package):
-        digest.update(f"{file.relative_to(package).as_posix()}\n".encode() + file.read_bytes())
-    return digest.hexdigest()
