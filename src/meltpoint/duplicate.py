@@ -1,4 +1,4 @@
-"""Two pictures that are one: what the search for duplicates finds, and a contact sheet shows."""
+"""Two pictures of the same thing: what the search for duplicates finds, and a contact sheet shows."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ TURNS = (
 
 @dataclass(frozen=True)
 class Duplicate:
-    """Two pictures that are one; `first` < `second` are positions in the list of files.
+    """Two pictures of the same thing; `first` < `second` are positions in the list of files.
 
     `turn` is what has to be done to the second to match the first; `correlation` is of the fine detail (1 if `exact`),
     `distance` in bits of 256.

@@ -21,7 +21,7 @@ SQLITE_FIXES = {  # by the primary code of an error, https://sqlite.org/rescode.
 
 
 class UserError(Exception):
-    """Base of every error that is shown to the user; the concrete ones stand beside the code that raises them.
+    """Base of every error that is shown to the user; the concrete ones are beside the code that raises them.
 
     A message has four parts: what is wrong, what was given, what is allowed, how to fix it.
     """

@@ -1,4 +1,4 @@
-"""The whole pipeline twice from scratch, on a tiny generated dataset: equal to the byte, but for what was measured."""
+"""The whole pipeline twice from scratch, on a tiny generated dataset: equal to the byte, except for measured values."""
 
 import copy
 import os
@@ -17,7 +17,7 @@ from meltpoint.files import read_json
 from meltpoint.params.yaml12 import QuickLoader, dump, load
 from meltpoint.progress import say
 
-# What a clock or a memory meter says, and what is made of that. Nothing that is trained or predicted is among them.
+# Measured times and memory, and what is made of them. Nothing that is trained or predicted is among them.
 TIMES = "data/fingerprint.json"  # of the files of the source
 MEASURED = (TIMES, "reports/costs", "reports/compare.json", "reports/compare.md", "reports/compare.html")
 METERS = (
@@ -62,8 +62,8 @@ def repeat(root: Path, threads: int) -> str:
     shutil.rmtree(base)
     return (
         f"Two runs from scratch give the same dvc.lock: {equal} outputs are equal to the byte, models and predictions"
-        f" among them. Left out is what a clock or a memory meter says, and what is made of it: {', '.join(MEASURED)};"
-        " of these, all that was not measured is equal too. This holds for one machine and a fixed number of threads"
+        f" among them. Not compared are measured times and memory, and what is made of them: {', '.join(MEASURED)};"
+        " of these, all that was not measured is equal too. This is true of one machine and a fixed number of threads"
         f" ({threads} here), not across machines, libraries or numbers of threads."
     )
 
@@ -159,7 +159,7 @@ def _dvc(folder: Path, threads: int, *words: str) -> None:
     if done.returncode:
         raise RepeatError(
             f"`dvc {' '.join(words)}` failed in {folder}; the lines above say why. The pipeline has to run before it"
-            " can be repeated. Correct that, and run again."
+            " can be repeated. Correct this, and run again."
         )
 
 

@@ -1,7 +1,7 @@
-"""Models and versions signed with a key of one's own, through the OpenSSF's `model-signing`: an optional extra.
+"""Models and versions signed with your own key, through the OpenSSF's `model-signing`: an optional extra.
 
-A manifest finds a byte that has changed; a signature also finds a manifest that somebody else has written. It covers
-every file of the folder, is a Sigstore bundle, and needs no network: `model_signing verify key` reads it as well.
+A manifest shows a changed byte; a signature also shows a manifest that somebody else has written. It covers every file
+of the folder, is a Sigstore bundle, and needs no network: `model_signing verify key` reads it as well.
 """
 
 from importlib import import_module
@@ -18,7 +18,7 @@ SIGNATURES = Path("signatures")
 
 
 class SigningError(UserError, RuntimeError):
-    """A model cannot be signed, or its signature is not good."""
+    """A model cannot be signed, or its signature is not valid."""
 
 
 def signed_folder(model: str) -> Path:
@@ -36,15 +36,15 @@ def signed_folder(model: str) -> Path:
 
 
 def signature_of(folder: Path) -> Path:
-    """Where the signature of a model is kept: a name made of its manifest, which is the same wherever the model is.
+    """Where the signature of a model is kept: its name is made of the manifest, and is the same wherever the model is.
 
     Raises:
         SigningError: the folder holds no model that has a manifest.
     """
     if not has_manifest(folder):
         raise SigningError(
-            f"{folder} has no {MANIFEST}. Allowed is a model folder that training wrote, or a registered version of"
-            " one. Name such a one; a model of an older version has to be trained again."
+            f"{folder} has no {MANIFEST}. Allowed is a model folder that training wrote, or a registered version."
+            " Name one of these; a model of an older version has to be trained again."
         )
     return SIGNATURES / f"{sha256_of(folder / MANIFEST)[:16]}.sig"
 
@@ -60,8 +60,8 @@ def sign(folder: Path, key: Path, signature: Path) -> None:
     check_manifest(folder)
     if signature.resolve().is_relative_to(folder.resolve()):
         raise SigningError(
-            f"The signature {signature} would lie in the model folder {folder}, and change it. Give another place, or"
-            f" leave --signature out: it then goes to {SIGNATURES}/."
+            f"The signature {signature} would be inside the model folder {folder}, and change it. Give another path, or"
+            f" leave --signature out: it is then written to {SIGNATURES}/."
         )
     try:
         config = library.Config().use_elliptic_key_signer(private_key=key)
@@ -69,9 +69,9 @@ def sign(folder: Path, key: Path, signature: Path) -> None:
             config.set_hashing_config(_hashing()).sign(folder, temporary)
     except Exception as error:  # of the file system, of cryptography, of the library: each has kinds of its own
         raise SigningError(
-            f"{folder} was not signed with {key}: {_tell(error)}. Allowed is a private key of the curve P-256, P-384 or"
-            " P-521 in a PEM file without a password. Make one: openssl ecparam -name prime256v1 -genkey -noout -out"
-            " model.key"
+            f"{folder} was not signed with {key}: {_first_line(error)}. Allowed is a private key of the curve P-256,"
+            " P-384 or P-521 in a PEM file without a password. Make one: openssl ecparam -name prime256v1 -genkey"
+            " -noout -out model.key"
         ) from error
 
 
@@ -79,24 +79,24 @@ def verify(folder: Path, key: Path, signature: Path) -> None:
     """Compare every file of a model folder with the `signature` made by the owner of the public `key`, a PEM file.
 
     Raises:
-        SigningError: the extra is not installed, there is no signature, it is another one's, or a file is another.
+        SigningError: the extra is not installed, there is no signature, or it is not of this key and these files.
         ManifestError: the folder is not as it was saved.
     """
     library = _library("verifying")
     check_manifest(folder)
     if not signature.is_file():
         raise SigningError(
-            f"There is no signature {signature} of {folder}. Allowed is one that `meltpoint sign` has written. Sign the"
-            " model, or name the file with --signature."
+            f"There is no signature {signature} of {folder}. Allowed is a file that `meltpoint sign` has written. Sign"
+            " the model, or name the file with --signature."
         )
     try:
         config = library.Config().use_elliptic_key_verifier(public_key=key)
         config.set_hashing_config(_hashing()).verify(folder, signature)
-    except Exception as error:  # as above; whatever it is, the signature is not shown to be good
+    except Exception as error:  # as above; after any error the signature is not shown to be valid
         raise SigningError(
-            f"The signature {signature} does not hold for {folder} and the key {key}: {_tell(error)}. Allowed is a"
-            " model that is as the owner of that key has signed it. Do not use this model; get it and the public key"
-            " again from whom you trust."
+            f"The signature {signature} is not valid for {folder} and the key {key}: {_first_line(error)}. Allowed is a"
+            " model that has not changed since the owner of that key signed it. Do not use this model; get it and the"
+            " public key again from a source that you trust."
         ) from error
 
 
@@ -111,10 +111,10 @@ def _library(part: str) -> ModuleType:
 
 
 def _hashing() -> object:
-    """Nothing is left out: the library would overlook git's files, and refuses the links of a `dvc checkout`."""
+    """Nothing is ignored: the library would ignore git's files, and refuse the links of a `dvc checkout`."""
     return _library("hashing").Config().set_ignored_paths(paths=(), ignore_git_paths=False).set_allow_symlinks(True)
 
 
-def _tell(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     """The first line of an error; some have no text."""
     return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")[:300]

@@ -1,4 +1,4 @@
-"""Several params.yaml side by side: each runs in a workspace of its own, and one table says what each is worth."""
+"""Several params.yaml side by side: each runs in its own workspace, and one table compares their scores."""
 
 import os
 import shutil
@@ -32,7 +32,7 @@ SLACK = 1.03  # a latency so much above another counts as equal
 
 
 class VariantError(UserError, RuntimeError):
-    """Variants cannot be run, or have nothing in common that could be compared."""
+    """Variants cannot be run, or have no class in common."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def _enlarged(files: Sequence[Path], trained: list[Trained], root: Path) -> list
                     break
                 size = larger
         if size is None:
-            say(f"--- {file.stem}: no larger image is as fast as the slowest variant")
+            say(f"--- {file.stem}: no larger image size is as fast as the slowest variant")
             continue
         params = _read(file, root)
         params["views"][answerer.card.views]["side"] = size
@@ -189,7 +189,9 @@ def _tabulate(trained: Sequence[Trained]) -> str:
     known = [[name for head in one.scores.values() for name in head.get("classes", {})] for one in trained]
     common = [name for name in dict.fromkeys(known[0]) if all(name in own for own in known)]
     if not common:
-        raise VariantError(f"The variants share no class; they have {known}. Call the classes alike in data.labels.")
+        raise VariantError(
+            f"The variants share no class; they have {known}. Give the classes the same names in data.labels."
+        )
     columns = [(name, score) for name in common for score in ("precision", "recall")]
     titles = ["variant", "strategy", "pixels", *(f"{markdown(name)} {score}" for name, score in columns)]
     lines = [f"| {' | '.join([*titles, 'latency ms', 'MB'])} |", f"|---|---|{'---:|' * len(titles)}"]

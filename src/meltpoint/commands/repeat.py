@@ -6,9 +6,9 @@ from pathlib import Path
 HELP = "run the pipeline twice from scratch and compare, to the byte"
 ABOUT = """\
 Run every stage twice on a tiny generated dataset, each time from scratch in a temporary copy of this repository, with a
-fixed number of threads, and compare both dvc.lock: about two minutes. They are the same, but for what a clock or a
-memory meter says (reports/costs) and the report that quotes it (reports/compare.*); the last lines say so. What else
-differs is named, both copies are kept, and the exit code is 1. Nothing in this folder is changed.
+fixed number of threads, and compare both dvc.lock: about two minutes. They are the same, except for measured times and
+memory (reports/costs) and the report that quotes them (reports/compare.*); the last lines say so. Any other difference
+is named, both copies are kept, and the exit code is 1. Nothing in this folder is changed.
 """
 
 

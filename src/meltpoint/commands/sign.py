@@ -1,4 +1,4 @@
-"""Signs a model with a key of one's own."""
+"""Signs a model with your own key."""
 
 import argparse
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 HELP = "sign a model with your own key"
 ABOUT = """\
 Sign every file of a model folder (models/finetune) or of a registered version (models:/NAME@champion), its code
-included, with an elliptic-curve key of your own. The signature goes to signatures/, under a name made of these files:
+included, with an elliptic-curve key of your own. The signature goes to signatures/, with a name made of these files:
 keep it in git, and give the public key to those who will check it. It needs the optional extra: pip install -e
 '.[signing]'.
 

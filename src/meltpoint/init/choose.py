@@ -52,7 +52,7 @@ class Choice:
 
 
 def largest_side(pictures: Pictures, task: TaskDefaults) -> int:
-    """The largest side worth its time: as large as the images are, about, and never far beyond the pretraining."""
+    """The largest side worth its time: about as large as the images, and never much larger than in the pretraining."""
     own = max(SIDES[-1], pictures.short_side)
     return max(side for side in SIDES if side <= task.largest and side <= own * 1.1)
 

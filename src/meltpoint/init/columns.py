@@ -1,4 +1,4 @@
-"""What the columns of a table are: labels, a tree of labels, tags, a split, a group; or none of these."""
+"""What the columns of a table are: labels, a tree of labels, tags, a split, a group; or nothing of that."""
 
 import re
 from collections import Counter
@@ -46,7 +46,7 @@ class Columns:
 
 
 def read_columns(table: pd.DataFrame, wanted: str | None, title: str) -> Columns:
-    """Take the columns of a table, text without the column of paths, for what they are.
+    """Find out what the columns of a table are; its cells are text, without the column of paths.
 
     Raises:
         InitError: none is a label, or the wished one is not there.
@@ -171,7 +171,7 @@ def stated_label(column: str, cells: Iterable[str]) -> dict[str, Any]:
 
 
 def check_alike(names: Iterable[str]) -> None:
-    """Refuse names of classes that a person takes for one.
+    """Refuse names of classes that look the same to a person.
 
     Raises:
         LabelError: some look the same.
@@ -180,7 +180,7 @@ def check_alike(names: Iterable[str]) -> None:
         shown = "; ".join(escaped(group) for group in alike[:ALIKE])
         raise LabelError(
             f"There are classes that no person can tell apart: {shown}. They are most likely the same, and differ in"
-            " capitals, blanks, signs, or letters that look alike (here as escapes). Make them one in the source."
+            " capitals, blanks, signs, or letters that look alike (here as escapes). Give them one name in the source."
         )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 from pydantic import TypeAdapter
 
-from meltpoint.data.labels import build_labels, written_missing
+from meltpoint.data.labels import build_labels
 from meltpoint.data.listing import Listing, SourceError, repository
 from meltpoint.data.read_source import read_source
 from meltpoint.errors import UserError
@@ -138,11 +138,6 @@ def label_cells(listing: Listing, labels: Mapping[str, Any]) -> tuple[pd.DataFra
     rows = listing.columns.set_axis(pd.Index(listing.files["path"]), axis="index")
     cells, classes = build_labels(rows, checked, listing.stated)
     return cells.reset_index(drop=True), classes
-
-
-def missing_words(listing: Listing, labels: Mapping[str, Any]) -> list[str]:
-    """Of each label the words in cells that count as missing, and in how many rows, as a sentence."""
-    return written_missing(listing.columns, LABELS.validate_python(dict(labels)), listing.stated)
 
 
 def read_listing(source: Mapping[str, Any]) -> Listing:

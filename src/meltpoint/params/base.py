@@ -7,7 +7,7 @@ from pydantic_core import PydanticCustomError
 
 
 def _no_yes(value: Any) -> Any:
-    """Python counts True as 1, and so would pydantic."""
+    """A number that is no bool: Python counts True as 1, and so would pydantic."""
     if isinstance(value, bool):
         raise PydanticCustomError("yes_or_no", "Input should be a number, and no yes or no")
     return value

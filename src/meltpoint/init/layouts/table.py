@@ -9,10 +9,12 @@ from typing import Any
 import pandas as pd
 
 from meltpoint.data.delimited import read_table, read_text
+from meltpoint.data.labels import written_missing
 from meltpoint.data.listing import SourceError, is_there, nearest, tail_in
 from meltpoint.data.split_names import split_in
 from meltpoint.init.columns import Columns, read_columns
 from meltpoint.init.found import (
+    LABELS,
     SPREADSHEETS,
     Found,
     InitError,
@@ -20,7 +22,6 @@ from meltpoint.init.found import (
     examples,
     label_cells,
     make_table,
-    missing_words,
     plural,
     read_listing,
     shown_path,
@@ -182,7 +183,7 @@ def _found(sheet: Sheet, columns: Columns, notes: list[str]) -> Found:
     missing = int(cells[columns.main].isna().sum())
     if missing:
         notes = [*notes, f"{plural(missing, 'row')} without a {columns.main}: no part in training"]
-    notes = [*notes, *missing_words(listing, columns.labels)]
+    notes = [*notes, *written_missing(listing.columns, LABELS.validate_python(columns.labels), listing.stated)]
     return Found(
         layout="a table of images" if table else f"a table, {sheet.file.name}, of images in {sheet.images.name}/",
         name=name,
