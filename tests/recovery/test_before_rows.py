@@ -21,7 +21,7 @@ from meltpoint.model.card import read_card
 from meltpoint.params.read import ParamsError, parse_params, read_params
 from meltpoint.recovery.rollback import rollback
 from meltpoint.registry.ledger import AliasChange
-from meltpoint.registry.promotion import Move, promote
+from meltpoint.registry.promotion import Move, promote, promotion_lock
 from meltpoint.registry.rescoring import rescore
 from meltpoint.registry.version_files import fetch, fingerprint
 from meltpoint.registry.versions import KEY, aliases, create_version
@@ -87,7 +87,8 @@ def reigning(house: Any) -> Store:
     tags = {KEY: fingerprint(MODEL), "strategy": "frozen", "data": before.data[:12], "state": before.digest[:12]}
     version = create_version(store, before, "frozen", run.run_id, tags, "of before")
     facts = AliasChange.of_row(LINE).facts
-    promote(store, aliases(store), [Move("champion", str(version.version), LINE["why"], facts)])
+    with promotion_lock(store) as held:
+        promote(held, aliases(store), [Move("champion", str(version.version), LINE["why"], facts)])
     assert run.run_name == "frozen · test_efficientnet @32"
     return store
 

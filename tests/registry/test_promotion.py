@@ -71,8 +71,8 @@ def store(tmp_path: Path) -> Store:
 
 def act(store: Store) -> None:
     """Version 2 takes the place of version 1."""
-    with promotion_lock(store):
-        promote(store, BEFORE, champion_moves(store, BEFORE, "2", "it is good", FACTS))
+    with promotion_lock(store) as held:
+        promote(held, BEFORE, champion_moves(store, BEFORE, "2", "it is good", FACTS))
 
 
 def at(store: Store) -> dict[str, str]:
@@ -248,6 +248,6 @@ def test_who_has_to_wait_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_move_to_where_an_alias_is_already_is_none(store: Store) -> None:
-    with promotion_lock(store):
-        promote(store, BEFORE, [Move("candidate", "2", "again", FACTS)])
+    with promotion_lock(store) as held:
+        promote(held, BEFORE, [Move("candidate", "2", "again", FACTS)])
     assert read_ledger(store.root) == []

@@ -27,9 +27,9 @@ def rollback(store: Store, to: str | None, why: str | None) -> str:
         RollbackError: there is no earlier champion, `to` was none, or its files have changed.
         VersionError: its files are gone.
         AnswersError, ModelError: it does not answer as it did, or cannot be loaded.
-        PromotionError: aliases could not be moved.
+        PromotionError, LeaseError: aliases could not be moved.
     """
-    with promotion_lock(store):
+    with promotion_lock(store) as held:
         for message in restore_deleted_aliases(store):
             say(message)
         seen = aliases(store)
@@ -56,7 +56,7 @@ def rollback(store: Store, to: str | None, why: str | None) -> str:
         check_golden_answers(files)
         fetch_package(f"models:/{store.name}/{target}", store.uri)
         left = f"rollback from version {champion}" if champion else "rollback"
-        promote(store, seen, champion_moves(store, seen, target, f"{left}: {why}" if why else left, facts))
+        promote(held, seen, champion_moves(store, seen, target, f"{left}: {why}" if why else left, facts))
     again = f"; version {champion} is previous, and another rollback restores it" if champion else ""
     return f"{store.name} version {target} is the champion again{again}"
 

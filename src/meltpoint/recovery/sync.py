@@ -7,7 +7,7 @@ from meltpoint.errors import UserError
 from meltpoint.progress import track
 from meltpoint.recovery.archive import UNREADABLE, Archive, ArchivedPipeline, first_line, open_archive
 from meltpoint.recovery.restore import restore_aliases, restore_versions
-from meltpoint.registry.ledger import BEGIN, is_fresh, models_of
+from meltpoint.registry.ledger import BEGIN, changes_of, is_fresh, models_of
 from meltpoint.registry.promotion import promotion_lock, restore_deleted_aliases
 from meltpoint.registry.store_history import is_shared, record
 from meltpoint.registry.versions import CHAMPION, aliases, versions_of
@@ -77,7 +77,7 @@ def _sync_model(store: Store, archive: Archive, problems: list[str]) -> Synced:
             problems += restore_deleted_aliases(store)
         else:
             restore_aliases(store)
-        record(store)
+        record(store, changes_of(store.root, store.name))
         shown, there = len(runs_of(store)), len(versions_of(store))
         champion = aliases(store).get(CHAMPION)
         return Synced(store.name, shown, shown - runs, there, there - versions, champion)

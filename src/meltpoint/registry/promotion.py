@@ -4,6 +4,7 @@ A `Move` says where an alias goes. `promote` writes all moves to `PLAN_FILE`, th
 lines of the ledger, then removes `PLAN_FILE`. If that was interrupted, the next command finds the file and goes on.
 """
 
+import json
 import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,9 +15,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from meltpoint.errors import UserError
-from meltpoint.files import read_json, write_json
+from meltpoint.files import write_json
 from meltpoint.progress import say
-from meltpoint.registry.ledger import LEDGER, AliasChange, VersionFacts, append, place, read_ledger, utc_now
+from meltpoint.registry.lease import Lease, lease
+from meltpoint.registry.ledger import LEDGER, AliasChange, VersionFacts, append, changes_of, place, read_ledger, utc_now
 from meltpoint.registry.store_history import ADOPT, disagreements, known_changes, record, unwritten_changes
 from meltpoint.registry.versions import CANDIDATE, CHAMPION, PREVIOUS, aliases, identified, key_of
 from meltpoint.tracking.database import database, database_uri, lock_path
@@ -54,29 +56,40 @@ class Plan:
     after: Mapping[str, str]
     keys: Mapping[str, str]  # version to the fingerprint of its model folder
     lines: Sequence[AliasChange]
+    lease: str | None = (
+        None  # the MLflow experiment that holds this plan too; None: the store is that of the repository
+    )
 
 
 @contextmanager
-def promotion_lock(store: Store) -> Iterator[None]:
-    """Keep every other register and rollback of this repository waiting; what a crash left is completed first.
+def promotion_lock(store: Store) -> Iterator[Lease]:
+    """Keep every other register and rollback waiting: of this repository, and of other clones that share its store.
+
+    What a crash left, here or in another clone, is completed first.
 
     Raises:
         PromotionError: what a crash left belongs to another store.
+        StoreError: the store does not answer.
     """
     with registry_lock(store.root):
-        if message := _complete(store):
+        if message := finish(store):
             say(message)
-        yield
+        with lease(store) as held:
+            for message in _complete_abandoned(held):
+                say(message)
+            yield held
 
 
-def promote(store: Store, seen: Mapping[str, str], moves: Iterable[Move]) -> None:
-    """Move aliases, all or none of them, and write that down; inside of `promotion_lock`.
+def promote(held: Lease, seen: Mapping[str, str], moves: Iterable[Move]) -> None:
+    """Move aliases, all or none of them, and write that down; `held` is what `promotion_lock` gives.
 
     Moves that change nothing are left out. `seen` are the aliases by which the moves were decided.
 
     Raises:
         PromotionError: the aliases have changed since, or a step failed. Nothing moved, or the next command goes on.
+        LeaseError: another clone took over, as this process had stood still. It finished or undid what was begun.
     """
+    store = held.store
     when = max([utc_now(), *(change.when for change in known_changes(store))])  # a clock may go back, the order stays
     act, after, lines, who = uuid.uuid4().hex[:12], dict(seen), [], user_name(store.root)
     for move in moves:
@@ -90,7 +103,7 @@ def promote(store: Store, seen: Mapping[str, str], moves: Iterable[Move]) -> Non
     if not lines:
         return
     keys = {line.after: line.facts.key for line in lines if line.after}
-    plan = Plan(act, _name_of(store), store.name, dict(seen), after, keys, lines)
+    plan = Plan(act, _name_of(store), store.name, dict(seen), after, keys, lines, held.experiment)
     now = aliases(store)
     if now != dict(seen):
         raise PromotionError(
@@ -98,10 +111,13 @@ def promote(store: Store, seen: Mapping[str, str], moves: Iterable[Move]) -> Non
             "A decision holds for the champion it was compared with. Nothing was changed; run it again: "
             "dvc repro --force --single-item register"
         )
+    row = {**vars(plan), "lines": [line.as_row() for line in plan.lines]}
     with _failures_as_ours(store, "Nothing has moved. Run the same again"):
-        write_json(store.root / PLAN_FILE, {**vars(plan), "lines": [line.as_row() for line in plan.lines]})
+        held.write_plan(json.dumps(row))  # first: what PLAN_FILE names, the next holder of the lease knows
+        write_json(store.root / PLAN_FILE, row)
     with _failures_as_ours(store, "It was begun; the next `dvc repro` or `meltpoint doctor --repair` completes it"):
-        _carry_out(store, plan)
+        _point(held, plan.before.keys() | plan.after.keys(), plan.after)
+        _write_down(held, plan)
 
 
 def champion_moves(
@@ -158,7 +174,7 @@ def adopt(store: Store) -> list[AliasChange]:
             facts = identified(facts, store, str(one.found or one.named)) if one.found else facts
             written.append(AliasChange(store.name, one.alias, one.named, one.found, why, facts, aliases=now, act=act))
         append(store.root, written)
-        record(store)
+        record(store, changes_of(store.root, store.name))
     return written
 
 
@@ -169,15 +185,35 @@ def unfinished(root: Path) -> str | None:
 
 
 def finish(store: Store) -> str | None:
-    """Finish a promotion that was interrupted, or undo it where that is impossible; say which. None if there is none.
+    """Finish a promotion of this repository that was interrupted, or undo it where that is impossible; say which.
 
-    It waits for a register or rollback that is running.
+    It waits for a register or rollback that is running. None if there is none.
 
     Raises:
         PromotionError: it was begun in another store, or a step failed again.
     """
     with registry_lock(store.root):
-        return _complete(store)
+        if (plan := _read(store.root)) is None:
+            return None
+        if plan.store != _name_of(store):
+            raise PromotionError(
+                f"A promotion of {plan.model} was interrupted in the store {plan.store}, and this is "
+                f"{_name_of(store)}. It can be completed only there. Set MLFLOW_TRACKING_URI to that store (unset it "
+                f"for {LOCAL}) and run `meltpoint doctor --repair`, or give it up: delete {store.root / PLAN_FILE}"
+            )
+        with (
+            _failures_as_ours(store, "It stays begun; run the same again"),
+            lease(replace(store, name=plan.model)) as held,  # a promotion of another model may have been interrupted
+        ):
+            messages = _complete_abandoned(held)
+            written = plan.act in {line.act for line in [*read_ledger(store.root), *known_changes(held.store)]}
+            if not written and (plan.lease or (why := _undo_if_impossible(held, plan))):
+                _forget(store.root)
+                return "; ".join(messages) if plan.lease else why
+            if not written:
+                _point(held, plan.before.keys() | plan.after.keys(), plan.after)
+            _write_down(held, plan)
+    return f"finished a promotion of {plan.model} that was interrupted: {_list(plan.after)}"
 
 
 @contextmanager
@@ -194,59 +230,61 @@ def registry_lock(root: Path) -> Iterator[None]:
         yield
 
 
-def _complete(store: Store) -> str | None:
-    """As `finish`, inside of the lock."""
-    root = store.root
-    plan = _read(root)
-    if plan is None:
-        return None
-    store = replace(store, name=plan.model)  # a promotion of another model may have been interrupted
-    if plan.store != _name_of(store):
-        raise PromotionError(
-            f"A promotion of {plan.model} was interrupted in the store {plan.store}, and this is {_name_of(store)}. It "
-            f"can be completed only there. Set MLFLOW_TRACKING_URI to that store (unset it for {LOCAL}) and run "
-            f"`meltpoint doctor --repair`, or give it up: delete {root / PLAN_FILE}"
-        )
-    written = any(line.act == plan.act for line in read_ledger(root))
-    now, before, after = aliases(store), plan.before, plan.after
+def _complete_abandoned(held: Lease) -> list[str]:
+    """Finish or undo the promotions of other clones that died in the middle; a sentence on each."""
+    messages = []
+    for experiment, text in held.abandoned():
+        if text:
+            plan = _parse(text, f"The tag of the MLflow experiment {experiment}")
+            messages.append(_undo_if_impossible(held, plan) or _finish_abandoned(held, plan))
+        held.bury(experiment)
+    return messages
+
+
+def _finish_abandoned(held: Lease, plan: Plan) -> str:
+    _point(held, plan.before.keys() | plan.after.keys(), plan.after)
+    record(held.store, plan.lines)
+    who = plan.lines[0].who or "another clone"
+    return f"finished a promotion of {plan.model} that {who} had begun: {_list(plan.after)}"
+
+
+def _undo_if_impossible(held: Lease, plan: Plan) -> str | None:
+    """Undo a promotion that can no longer be finished; what was undone and why. None if it can be finished."""
+    store, before, after = held.store, plan.before, plan.after
+    now = aliases(store)
     moved = [
         name for name in sorted({*now, *before, *after}) if now.get(name) not in (before.get(name), after.get(name))
     ]
     gone = [version for version, key in plan.keys.items() if not _fits(store, version, key)]
-    with _failures_as_ours(store, "It stays begun; run the same again"):
-        if written:
-            record(store)
-            _forget(root)
-        elif moved or gone:
-            own = {alias for alias in before.keys() | after.keys() if now.get(alias) == after.get(alias)}
-            back = {alias for alias in own if _fits(store, before.get(alias), plan.keys.get(before.get(alias, "")))}
-            _point(store, back, before)
-            _forget(root)
-            where = f"{moved[0]} was moved to {now.get(moved[0]) or 'nowhere'} since" if moved else ""
-            why = where or f"version {', '.join(gone)} is another model now"
-            return f"undid a promotion of {plan.model} that was interrupted: {why}"
-        else:
-            _carry_out(store, plan)
-    return f"finished a promotion of {plan.model} that was interrupted: {_list(after)}"
+    if not moved and not gone:
+        return None
+    own = {alias for alias in before.keys() | after.keys() if now.get(alias) == after.get(alias)}
+    back = {alias for alias in own if _fits(store, before.get(alias), plan.keys.get(before.get(alias, "")))}
+    _point(held, back, before)
+    where = f"{moved[0]} was moved to {now.get(moved[0]) or 'nowhere'} since" if moved else ""
+    why = where or f"version {', '.join(gone)} is another model now"
+    return f"undid a promotion of {plan.model} that was interrupted: {why}"
 
 
-def _carry_out(store: Store, plan: Plan) -> None:
-    """Every step of a promotion; those that are done already change nothing."""
-    _point(store, plan.before.keys() | plan.after.keys(), plan.after)
-    append(store.root, plan.lines)
-    record(store)
-    _forget(store.root)
+def _write_down(held: Lease, plan: Plan) -> None:
+    """Write a promotion into the store and the ledger; what is written already is not written twice."""
+    record(held.store, plan.lines)
+    held.write_plan("")
+    append(held.store.root, plan.lines)
+    _forget(held.store.root)
 
 
 def _forget(root: Path) -> None:
     (root / PLAN_FILE).unlink()
 
 
-def _point(store: Store, names: set[str], wanted: Mapping[str, str]) -> None:
+def _point(held: Lease, names: set[str], wanted: Mapping[str, str]) -> None:
     """Let the aliases `names` be as `wanted`, the champion first."""
+    store = held.store
     now = aliases(store)
     for alias in sorted(names, key=lambda name: (name != CHAMPION, name)):
         version = wanted.get(alias)
+        held.check()
         if version is not None and now.get(alias) != version:
             store.client.set_registered_model_alias(store.name, alias, version)
         elif version is None and alias in now:
@@ -265,12 +303,16 @@ def _read(root: Path) -> Plan | None:
     path = root / PLAN_FILE
     if not path.exists():
         return None
+    return _parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def _parse(text: str, where: str) -> Plan:
     try:
-        row = read_json(path)
+        row = json.loads(text)
         return Plan(**{**row, "lines": [AliasChange.of_row(line) for line in row["lines"]]})
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise PromotionError(
-            f"{path} is damaged: {error}. `meltpoint` writes it whole before aliases move, and deletes it after. "
+            f"{where} is damaged: {error}. `meltpoint` writes it whole before aliases move, and deletes it after. "
             "Delete it, then run `meltpoint doctor`, which finds aliases that disagree with the ledger."
         ) from None
 

@@ -12,6 +12,7 @@ from meltpoint.params.judging import GateRules
 from meltpoint.progress import say, track
 from meltpoint.registry.gate import Verdict, check_age, check_ceilings, check_floors, check_split
 from meltpoint.registry.holdout_reuse import NAMED, Judged, reuse_of, sketch, write_judged
+from meltpoint.registry.lease import Lease
 from meltpoint.registry.ledger import LEDGER, VersionFacts, utc_now
 from meltpoint.registry.promotion import Move, champion_moves, promote, promotion_lock, restore_deleted_aliases
 from meltpoint.registry.rescoring import Rescored, rescore
@@ -60,7 +61,7 @@ def register(state: PipelineState, rules: GateRules) -> Outcome:
         RegisterError: the stage compare has not run.
         StoreError: MLflow cannot be used.
         GateError: a floor or a ceiling names what was not measured.
-        PromotionError: aliases could not be moved.
+        PromotionError, LeaseError: aliases could not be moved.
     """
     path = state.folder / COMPARE
     try:
@@ -74,7 +75,7 @@ def register(state: PipelineState, rules: GateRules) -> Outcome:
             "They have to be the same. Run: dvc repro compare"
         )
     store = open_store(state.name)
-    with promotion_lock(store):
+    with promotion_lock(store) as held:
         for message in restore_deleted_aliases(store):
             say(message)
         shown = track(state.strategies, "showing in MLflow", unit="strategy")
@@ -90,7 +91,7 @@ def register(state: PipelineState, rules: GateRules) -> Outcome:
         reuse = reuse_of(store.root, store.name, challenger.facts.key)
         assert reuse is not None, "it has just been written down"
         store.client.set_model_version_tag(store.name, challenger.version, REUSE, str(reuse))
-        return _pass(store, state, challenger, rules)
+        return _pass(held, state, challenger, rules)
 
 
 def _enter(store: Store, state: PipelineState, decision: Comparison, run: str) -> Challenger:
@@ -110,8 +111,9 @@ def _enter(store: Store, state: PipelineState, decision: Comparison, run: str) -
     return Challenger(str(version.version), strategy, scores, cost_metrics(decision, strategy), facts, decision.ships)
 
 
-def _pass(store: Store, state: PipelineState, challenger: Challenger, rules: GateRules) -> Outcome:
+def _pass(held: Lease, state: PipelineState, challenger: Challenger, rules: GateRules) -> Outcome:
     """Give the version the alias it deserves."""
+    store = held.store
     seen, name = aliases(store), f"{store.name} version {challenger.version} ({challenger.strategy})"
     champion = seen.get(CHAMPION)
     if champion == challenger.version:
@@ -119,11 +121,11 @@ def _pass(store: Store, state: PipelineState, challenger: Challenger, rules: Gat
     verdict, anchor = _judge(store, state, challenger, champion, rules)
     store.client.set_model_version_tag(store.name, challenger.version, "gate", verdict.why)
     if not verdict.passed:
-        promote(store, seen, [Move(CANDIDATE, challenger.version, verdict.why, challenger.facts)])
+        promote(held, seen, [Move(CANDIDATE, challenger.version, verdict.why, challenger.facts)])
         kept = f"champion stays version {champion}" if champion else "there is no champion yet"
         return Outcome(f"{name} is a candidate, {kept}: {verdict.why}", challenger.version, CANDIDATE)
     facts = replace(challenger.facts, anchor=anchor)
-    promote(store, seen, champion_moves(store, seen, challenger.version, verdict.why, facts))
+    promote(held, seen, champion_moves(store, seen, challenger.version, verdict.why, facts))
     return Outcome(f"{name} is the champion: {verdict.why}", challenger.version, CHAMPION)
 
 

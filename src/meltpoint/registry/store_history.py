@@ -4,6 +4,7 @@ A clone whose ledger is behind finds there who moved an alias, when and why.
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from meltpoint.registry.ledger import LEDGER, AliasChange, LedgerError, changes_of, place
@@ -47,10 +48,10 @@ def is_shared(store: Store) -> bool:
     return store.uri != database_uri(database(store.root))
 
 
-def record(store: Store) -> None:
-    """Write the lines of the ledger into the store, as far as it has their versions and lacks the lines."""
+def record(store: Store, changes: Iterable[AliasChange]) -> None:
+    """Write lines of a ledger into the store, as far as it has their versions and lacks the lines."""
     there = versions_of(store)
-    for change in changes_of(store.root, store.name):
+    for change in changes:
         version, name = change.after or change.before or "", _tag(change)
         if version.isdigit() and int(version) in there and name not in there[int(version)].tags:
             line = json.dumps(change.as_row(), ensure_ascii=False)

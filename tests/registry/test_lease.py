@@ -1,0 +1,95 @@
+"""One holder of the lease at a time, on a real store; a holder that died is followed, and one that wakes up is told."""
+
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from meltpoint.registry import lease as module
+from meltpoint.registry.lease import LeaseError, lease
+from meltpoint.tracking.store import Store, open_store
+
+HOLD = """
+import os, signal, sys
+from pathlib import Path
+from meltpoint.registry.lease import lease
+from meltpoint.tracking.store import open_store
+with lease(open_store("shapes", Path(sys.argv[1]), sys.argv[2])):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A store that does not belong to the repository: other clones may use it."""
+    (tmp_path / "clone").mkdir()
+    return open_store("shapes", tmp_path / "clone", f"sqlite:///{tmp_path / 'team.db'}")
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A holder is dead after a moment."""
+    monkeypatch.setattr(module, "BEAT", 0.05)
+    monkeypatch.setattr(module, "SILENCE", 0.5)
+
+
+def test_one_at_a_time(store: Store, tmp_path: Path) -> None:
+    """Each reads a number and writes the next one: none is lost."""
+    path, count = tmp_path / "number", 12
+    path.write_text("0")
+
+    def raise_by_one(_: int) -> None:
+        with lease(replace(store)) as held:
+            number = int(path.read_text())
+            held.check()
+            path.write_text(str(number + 1))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(raise_by_one, range(count)))
+    assert int(path.read_text()) == count
+    assert store.client.search_experiments(filter_string="name LIKE 'shapes.promotion%'") == []
+
+
+def test_the_lease_of_a_killed_process_ends(store: Store, quick: None) -> None:
+    killed = subprocess.run([sys.executable, "-c", HOLD, str(store.root), store.uri], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    with lease(store) as held:
+        assert held.number == 2
+        held.check()
+    with lease(store) as held:
+        assert held.number == 3
+
+
+def test_who_was_silent_too_long_may_not_go_on(store: Store, quick: None) -> None:
+    asleep = module._acquire(store)  # and no tag of it counts up
+    with lease(store) as held:
+        held.check()
+        with pytest.raises(LeaseError, match="Another clone has taken over the promotion of shapes"):
+            asleep.check()
+    with pytest.raises(LeaseError):
+        asleep.check()
+
+
+def test_who_has_to_wait_is_told_who_holds_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module, "BEAT", 0.05)
+    monkeypatch.setattr(module, "SILENCE", 2.0)
+    module._acquire(store)
+    with lease(store):
+        assert "is registering shapes in the same store; waiting for it to end" in capsys.readouterr().out
+
+
+def test_other_models_do_not_wait(store: Store) -> None:
+    with lease(store), lease(replace(store, name="shapes2")) as other:
+        assert other.number == 1
+
+
+def test_a_store_that_fails_is_an_error(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(store.uri.removeprefix("sqlite:///")).write_bytes(b"not a database" * 1000)
+    with pytest.raises(module.StoreError), lease(store):
+        pass
