@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from meltpoint.recovery.doctor import Report, doctor
-from meltpoint.registry import promotion
+from meltpoint.registry import plan
 from meltpoint.registry.golden_answers import check_golden_answers
 from meltpoint.registry.ledger import LEDGER
 from meltpoint.registry.version_files import fetch
@@ -109,7 +109,7 @@ def test_a_promotion_that_was_cut_short_is_finished(house: Any, monkeypatch: pyt
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(promotion, "append", fail)
+        patch.setattr(plan, "append", fail)
         with pytest.raises(KeyboardInterrupt):
             house.register()
     assert house.ledger() == []

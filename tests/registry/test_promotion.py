@@ -3,6 +3,7 @@
 import errno
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from queue import Queue
@@ -11,18 +12,11 @@ from typing import Any
 
 import pytest
 
-from meltpoint.registry import promotion
+from meltpoint.registry import plan, promotion
+from meltpoint.registry.lease import Lease
 from meltpoint.registry.ledger import LEDGER, VersionFacts, read_ledger
-from meltpoint.registry.promotion import (
-    PLAN_FILE,
-    Move,
-    PromotionError,
-    champion_moves,
-    finish,
-    promote,
-    promotion_lock,
-    unfinished,
-)
+from meltpoint.registry.plan import PLAN_FILE, PromotionError, unfinished
+from meltpoint.registry.promotion import Move, champion_moves, finish, promote, promotion_lock
 from meltpoint.registry.store_history import unwritten_changes
 from meltpoint.registry.versions import KEY
 from meltpoint.tracking.store import Store
@@ -98,7 +92,7 @@ def cut(store: Store, monkeypatch: pytest.MonkeyPatch, place: int, after: bool, 
 
         monkeypatch.setattr(owner, name, step)
 
-    for owner, name in [(promotion, "write_json"), (promotion, "append"), (promotion, "_forget"),
+    for owner, name in [(plan, "write_json"), (plan, "append"), (plan, "forget"),
                         (store.client, "set_registered_model_alias"),
                         (store.client, "delete_registered_model_alias")]:  # fmt: skip
         wrap(owner, name)
@@ -219,6 +213,7 @@ def test_a_moved_repository_is_the_same_store(store: Store, monkeypatch: pytest.
 
 
 def test_another_store_is_told_without_its_password(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(promotion, "lease", lambda store: nullcontext(Lease(store)))  # nothing answers at this address
     served = replace(store, uri="https://me:secret@mlflow.example")
     interrupted(served, monkeypatch, 2)
     assert "secret" not in (store.root / PLAN_FILE).read_text()

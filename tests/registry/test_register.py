@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from meltpoint.registry import promotion
+from meltpoint.registry import plan
 from meltpoint.registry import register as module
 from meltpoint.registry.gate import GateError, Verdict
 from meltpoint.registry.ledger import LEDGER, LedgerError
@@ -200,7 +200,7 @@ def test_a_crash_between_the_aliases_and_the_ledger_is_finished(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(promotion, "append", crash)
+        patch.setattr(plan, "append", crash)
         house.register()
     assert aliases(open_store("shapes")) == {"champion": "2", "previous": "1"}
     assert len(house.ledger()) == 1

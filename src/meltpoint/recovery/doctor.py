@@ -13,7 +13,8 @@ from meltpoint.recovery.rebuild import losses, rebuild, stale_addresses
 from meltpoint.recovery.restore import ledger_versions, restore_aliases, restore_versions
 from meltpoint.recovery.snapshots import find_snapshots
 from meltpoint.registry.ledger import LEDGER, changes_of, is_fresh, models_of, place, read_ledger
-from meltpoint.registry.promotion import PLAN_FILE, finish, promotion_lock, restore_deleted_aliases, unfinished
+from meltpoint.registry.plan import PLAN_FILE, unfinished
+from meltpoint.registry.promotion import finish, promotion_lock, restore_deleted_aliases
 from meltpoint.registry.store_history import ADOPT, OURS, disagreements, is_shared
 from meltpoint.registry.versions import aliases, is_whole, key_of, versions_of
 from meltpoint.tracking.database import database, is_local, known_schemas, local_artifacts, read_schema

@@ -116,7 +116,12 @@ def _experiment(client: "MlflowClient", name: str, root: Path, uri: str) -> str:
             return str(found.experiment_id)
         location = local_artifacts(root) if uri.startswith("sqlite") else None
         tags = {"mlflow.experimentKind": "custom_model_development", "mlflow.note.content": _ABOUT.format(name=name)}
-        return str(client.create_experiment(name, artifact_location=location, tags=tags))
+        try:
+            return str(client.create_experiment(name, artifact_location=location, tags=tags))
+        except StoreError:
+            if (made := client.get_experiment_by_name(name)) is None:  # not even by another clone meanwhile
+                raise
+            return str(made.experiment_id)
 
 
 _ABOUT = (
