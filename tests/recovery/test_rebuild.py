@@ -1,19 +1,15 @@
 """A local store that is broken is written anew from files and takes the old one's place whole; the old one is kept."""
 
 import json
-import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from servers import OURS, started
 
 from meltpoint.cli import run
 from meltpoint.recovery import rebuild as module
@@ -231,39 +227,6 @@ def make_database_of(schema: str, folder: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@contextmanager
-def pages(folder: Path) -> Iterator[str]:
-    """The address of `meltpoint ui`, once it answers."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    with (folder.parent / "ui.log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-c", "from meltpoint.cli import main; main()", "ui", "--port", port],
-            cwd=folder,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-        try:
-            wait_for(f"http://127.0.0.1:{port}/health", process, folder.parent / "ui.log")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            os.killpg(process.pid, 15)
-            process.wait(20)
-
-
-def wait_for(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    for _ in range(400):
-        assert process.poll() is None, log.read_text()
-        try:
-            if requests.get(address, timeout=5).ok:
-                return
-        except requests.ConnectionError:
-            time.sleep(0.3)
-    raise AssertionError(log.read_text())
-
-
 def test_pages_and_champion_work_after_a_move(
     tracked: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -276,7 +239,7 @@ def test_pages_and_champion_work_after_a_move(
     run(["doctor", "--repair"])
     assert capsys.readouterr().out.rstrip().endswith("Nothing else is wrong.")
 
-    with pages(moved) as address:
+    with started(moved, "/health", "ui", program=OURS) as address:
         query = {"experiment_ids": [open_store("shapes").experiment]}
         found = requests.post(f"{address}/api/2.0/mlflow/runs/search", json=query, timeout=60).json()["runs"]
         assert len(found) == 3

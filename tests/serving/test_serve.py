@@ -2,15 +2,10 @@
 
 import base64
 import json
-import os
 import shutil
 import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,54 +13,19 @@ import numpy as np
 import pytest
 import requests
 from PIL import Image
+from servers import OURS, started
 
 from meltpoint.registry.version_files import fetch, fingerprint
 from meltpoint.registry.versions import aliases
 from meltpoint.tracking.store import open_store
 
 pytestmark = pytest.mark.slow
-MLFLOW, OURS = ("-m", "mlflow"), ("-c", "from meltpoint.cli import main; main()")
 
 
 def picture(path: Path, seed: int, size: int) -> None:
     """Noise as PNG: about three bytes a pixel."""
     noise = np.random.default_rng(seed).integers(0, 255, (size, size, 3), dtype=np.uint8)
     Image.fromarray(noise).save(path)
-
-
-@contextmanager
-def started(folder: Path, path: str, *words: str, program: Sequence[str] = MLFLOW) -> Iterator[str]:
-    """The address of a program, as a rule `mlflow WORDS`, on a free port once `path` answers; stopped at the end."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    environment = {
-        **os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    }  # fmt: skip
-    with (folder / f"{port}.log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, *program, *words, "--port", port],
-            cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
-        try:
-            wait_for(f"http://127.0.0.1:{port}{path}", process, folder / f"{port}.log")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            os.killpg(process.pid, 15)
-            process.wait(20)
-
-
-def wait_for(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        assert process.poll() is None, log.read_text()
-        try:
-            if requests.get(address, timeout=5).ok:
-                return
-        except requests.ConnectionError:
-            time.sleep(0.3)
-    raise AssertionError(f"{address} does not answer:\n{log.read_text()}")
 
 
 @pytest.fixture
