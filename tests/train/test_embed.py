@@ -11,7 +11,7 @@ import torch
 from meltpoint.images.views import Views
 from meltpoint.model.backbones import Backbone, build_backbone
 from meltpoint.params.model import Backbone as BackboneParams
-from meltpoint.params.model import GridTap, MapTap, RandomWeights
+from meltpoint.params.model import GridTap, MapTap, RandomWeights, Reading
 from meltpoint.params.training import Embed
 from meltpoint.train import embed as module
 from meltpoint.train.embed import FeaturesError, embed, open_features
@@ -42,23 +42,17 @@ def store(folder: Path, count: int = COUNT, fingerprint: str = "views", size: in
     return cast(Views, SimpleNamespace(**fields, augmented=augmented if count else None))
 
 
-def build(**fields: Any) -> Backbone:
-    given: dict[str, Any] = {"args": {}, "weights": RandomWeights(kind="random"), "mean": None, "std": None}
-    return build_backbone(BackboneParams(name="test_efficientnet", **(given | fields)), {"final", -2}, SIZE)
+def build(*taps: Reading, **fields: Any) -> Backbone:
+    params = BackboneParams(name="test_efficientnet", **({"weights": RandomWeights(kind="random")} | fields))
+    return build_backbone(params, set(taps or ("final", -2)), SIZE)
 
 
 def build_mapped() -> Backbone:
-    params = BackboneParams(
-        name="test_efficientnet", args={}, weights=RandomWeights(kind="random"), mean=None, std=None
-    )
-    return build_backbone(params, {MAP, -1}, SIZE)
+    return build(MAP, -1)
 
 
 def build_grid() -> Backbone:
-    params = BackboneParams(
-        name="test_efficientnet", args={}, weights=RandomWeights(kind="random"), mean=None, std=None
-    )
-    return build_backbone(params, {GRID}, SIZE)
+    return build(GRID)
 
 
 def live(backbone: Backbone, images: np.ndarray[Any, Any]) -> dict[str, torch.Tensor]:

@@ -232,15 +232,6 @@ def test_an_interrupted_training_ends_with_the_same_bytes(
 
 
 @pytest.mark.slow
-def test_killed_and_continued_it_ends_with_the_same_bytes(shapes: Shapes, kill_training: Any) -> None:
-    kill_training(shapes.recipe(), shapes.folder, 'step == 5 and "train/loss" in metrics')
-    train(shapes, "finetune", "whole")
-    train(shapes, "finetune")
-    for file in ("model.safetensors", "card.json", "history.jsonl"):
-        assert (Path("model") / file).read_bytes() == (Path("whole") / file).read_bytes()
-
-
-@pytest.mark.slow
 def test_two_processes_agree_with_one(shapes: Shapes) -> None:
     """The 9 images of val are shared out unevenly, and each counts once."""
 

@@ -22,20 +22,10 @@ def backbone() -> Backbone:
 
 @pytest.fixture
 def heads(backbone: Backbone) -> nn.ModuleDict:
-    common = {
-        "label": "x",
-        "weight": 1.0,
-        "class_weights": "none",
-        "target": "nominal",
-        "where": None,
-        "threshold": None,
-        "unknown": None,
-        "main": True,
-    }
     params: dict[str, Head] = {
-        "plain": LinearHead(kind="linear", tap="final", **common),
-        "deep": MlpHead(kind="mlp", tap=-2, hidden=5, dropout=0.0, **common),
-        "own": ConvHead(kind="conv", tap=-1, **common),
+        "plain": LinearHead(kind="linear", label="x", tap="final"),
+        "deep": MlpHead(kind="mlp", label="x", tap=-2, hidden=5),
+        "own": ConvHead(kind="conv", label="x", tap=-1),
     }
     built = build_heads(params, backbone, OUTPUTS)
     for layer in built.modules():

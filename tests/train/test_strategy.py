@@ -25,7 +25,6 @@ from meltpoint.train.problem import build_problem
 from meltpoint.train.strategies.finetune import unfreeze
 from meltpoint.train.strategy import Inputs, InputsError, Trained, train_strategy
 from meltpoint.train.training_fingerprint import fingerprint_training
-from meltpoint.trees import TreeError
 
 Change = Callable[[dict[str, Any]], None]
 RECALL = {"metric": "recall", "at_least": 0.7}  # 9 images of val can show it
@@ -361,12 +360,6 @@ def test_a_rare_class_fills_its_share_of_the_batches(
     assert {name: sum(rows) / len(rows) for name, rows in seen.items()} == pytest.approx(
         {"probe": share, "finetune": share}, abs=0.07 if sampling == "balanced" else 0.02
     )
-
-
-def test_a_tree_that_is_none_stops_before_training(scene: Any) -> None:
-    with pytest.raises(TreeError, match="form no tree"):
-        train(scene, "finetune", change=lambda raw: raw["task"].update(tree={"levels": ["shade", "colour"]}))
-    assert not list(Path(".checkpoints").glob("*/history.jsonl"))
 
 
 def test_the_card_keeps_the_scale_of_deep_pictures(scene: Any) -> None:
