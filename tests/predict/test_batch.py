@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from meltpoint.predict import fonts
+from meltpoint.images import fonts
 from meltpoint.predict.batch import Batch, BatchError, Summary, run_batch
 from meltpoint.predict.drawer import Drawer, PlaceError
 from meltpoint.predict.records import Answer, PredictError

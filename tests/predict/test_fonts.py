@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from meltpoint.predict import fonts
+from meltpoint.images import fonts
 from meltpoint.predict.fonts import NOWHERE, FontError, Fonts, has_letter, open_fonts
 
 CHINESE = "樹式半蓮花扭轉攤屍树势龟"  # traditional and simplified

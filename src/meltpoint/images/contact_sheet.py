@@ -13,14 +13,12 @@ from meltpoint.bit_depth import Depths
 from meltpoint.duplicate import Duplicate
 from meltpoint.files import whole_file
 from meltpoint.images.decode import decode
+from meltpoint.images.fonts import font_files
 
 INK, QUIET, ACCENT, PAPER, FRAME = "#1f2328", "#656d76", "#bc4c00", "#ffffff", "#d0d7de"
 EDGE, GAP, MARGIN = 144, 14, 28  # pixels: side of a picture, space between cells, space around the sheet
 TITLE, CAPTION = 22, 12  # heights of letters
 PAIRS = 40  # pairs shown at most
-# Fonts with more letters than Pillow's own, for captions that need them, where they are installed.
-WIDE_FONTS = ("NotoSansCJK-Regular.ttc", "wqy-zenhei.ttc", "PingFang.ttc", "msyh.ttc", "DejaVuSans.ttf")
-
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
@@ -113,11 +111,8 @@ def _draw(cells: list[Cell], columns: int, title: str, subtitle: str, path: Path
 
 
 def _font(text: str, height: int) -> Font:
-    """Pillow's own font, or for letters beyond the Latin ones a font of the system that has them."""
+    """Pillow's own font, or for letters beyond the Latin ones the first one of a package."""
     if any(ord(letter) > 0x24F and letter not in "…–—’“”" for letter in text):
-        for name in WIDE_FONTS:
-            try:
-                return ImageFont.truetype(name, height)
-            except OSError:
-                continue
+        for path in font_files():
+            return ImageFont.truetype(path, height)
     return ImageFont.load_default(height)

@@ -2,15 +2,13 @@
 
 import unicodedata
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 
 from PIL import ImageDraw, ImageFont
 
 from meltpoint.errors import UserError
+from meltpoint.images.fonts import font_files
 
-# Package, and the file in it: Chinese, Japanese, Korean and most Latin letters; the rest of Latin, Greek, Cyrillic ...
-FONTS = (("noto_cjk_sans_otc", "NotoSansCJK-Regular.ttc"), ("matplotlib", "mpl-data/fonts/ttf/DejaVuSans.ttf"))
 FACES = {
     "ja": 0,
     "ko": 1,
@@ -95,7 +93,7 @@ class Fonts:
 
 
 def open_fonts(size: int, file: Path | None, language: str | None) -> Fonts:
-    """The letters for a language, `size` pixels high: those of the font `file`, and of the fonts in `FONTS`.
+    """The letters for a language, `size` pixels high: those of the font `file`, and of the packages.
 
     Raises:
         FontError: `file` is no font.
@@ -103,11 +101,7 @@ def open_fonts(size: int, file: Path | None, language: str | None) -> Fonts:
     asked = (language or "zh").lower().replace("_", "-")
     han = FACES.get(asked, FACES.get(asked.split("-")[0], FACES["zh"]))  # of simplified Chinese for unknown languages
     found = [(file, 0)] if file else []
-    for package, name in FONTS:
-        spec = find_spec(package)  # the package is not imported: that may take long
-        places = [Path(place) / name for place in (spec and spec.submodule_search_locations) or ()]
-        path = next((place for place in places if place.is_file()), None)
-        found += [(path, han if path.suffix == ".ttc" else 0)] if path else []
+    found += [(path, han if path.suffix == ".ttc" else 0) for path in font_files()]
     fonts, plain = (
         tuple(_open(path, size, face, engine) for path, face in found) or (ImageFont.load_default(size),)
         for engine in (None, ImageFont.Layout.BASIC)
