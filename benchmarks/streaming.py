@@ -132,11 +132,11 @@ def _read(source: "Source", card: "Card") -> "Picture":
 def _rates(model: Path, pictures: Path, count: int) -> tuple[dict[str, float], str]:
     """Images a second of each, and the device."""
     from meltpoint.predict.inputs import expand, stack_pixels
-    from meltpoint.predict.predictor import BATCH
+    from meltpoint.predict.predictor import BATCH, Predictor
     from meltpoint.prefetch import map_ahead
-    from meltpoint.tasks.answerer import Answerer, open_answerer
+    from meltpoint.tasks.answerer import open_answerer
 
-    answerer = open_answerer(model)
+    answerer, waited = open_answerer(model), list[int]()
     batch = stack_pixels(_read(path, answerer.card) for path in sorted(pictures.iterdir())[:BATCH])
 
     def decode() -> None:
@@ -151,10 +151,13 @@ def _rates(model: Path, pictures: Path, count: int) -> tuple[dict[str, float], s
         assert sum(answer.error is None for answer in answerer.stream(pictures)) == count
 
     def overlap() -> None:
-        with patch.object(Answerer, "probabilities", wait):
+        waited.clear()
+        with patch.object(Predictor, "probabilities", wait):
             stream()
+        assert sum(waited) == count, "the model ran instead"
 
-    def wait(self: Answerer, images: Pixels) -> dict[str, NDArray[np.float32]]:
+    def wait(self: Predictor, images: Pixels, _: object) -> dict[str, NDArray[np.float32]]:
+        waited.append(len(images))
         time.sleep(len(images) * each)
         return {head: np.full((len(images), len(names)), 0.5, np.float32) for head, names in self.card.classes.items()}
 
