@@ -16,7 +16,7 @@ from meltpoint.registry.version_files import fetch
 from meltpoint.registry.versions import is_whole, versions_of
 from meltpoint.tracking.database import store_uri
 from meltpoint.tracking.mlflow_errors import StoreError
-from meltpoint.tracking.store import Point, Store, open_store, repository_root
+from meltpoint.tracking.store import Point, Store, _experiment, open_store, repository_root
 
 
 class Recorder:
@@ -33,6 +33,18 @@ def test_root_is_the_repository_in_a_throw_away_copy_too(house: Any, monkeypatch
     assert repository_root() == house.folder.resolve()
     monkeypatch.setenv("DVC_ROOT", str(house.folder.parent))
     assert repository_root() == house.folder.parent.resolve()
+
+
+def test_an_experiment_that_another_clone_makes_meanwhile_is_used(tmp_path: Path) -> None:
+    store = open_store("shapes", tmp_path)
+    before = iter([None])  # at the first look it is not there
+    late: Any = SimpleNamespace(
+        get_experiment_by_name=lambda name: next(before, store.client.get_experiment_by_name(name)),
+        create_experiment=store.client.create_experiment,
+    )
+    assert _experiment(late, "shapes", tmp_path, store.uri) == store.experiment
+    with pytest.raises(StoreError, match="cannot be used"):
+        _experiment(late, "no/../name" * 100, tmp_path, store.uri)
 
 
 def test_a_server_in_the_environment_comes_first(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,9 +14,8 @@ from meltpoint.errors import UserError
 from meltpoint.files import write_json
 from meltpoint.registry.lease import Lease
 from meltpoint.registry.ledger import AliasChange, append
-from meltpoint.registry.store_history import record
+from meltpoint.registry.store_history import is_shared, record
 from meltpoint.registry.versions import CHAMPION, aliases, key_of
-from meltpoint.tracking.database import database, database_uri
 from meltpoint.tracking.mlflow_errors import StoreError
 from meltpoint.tracking.store import Store
 
@@ -160,7 +159,7 @@ def _parse(text: str, where: str) -> Plan:
 
 def store_name(store: Store) -> str:
     """The store without the secrets of its address."""
-    return LOCAL if store.uri == database_uri(database(store.root)) else re.sub(r"//[^/@]*@", "//", store.uri)
+    return re.sub(r"//[^/@]*@", "//", store.uri) if is_shared(store) else LOCAL
 
 
 @contextmanager

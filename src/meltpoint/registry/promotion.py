@@ -187,9 +187,13 @@ def finish(store: Store) -> str | None:
         ):
             messages = complete_abandoned(held)
             written = plan.act in {line.act for line in [*read_ledger(store.root), *known_changes(held.store)]}
-            if not written and (plan.lease or (why := undo_if_impossible(held, plan))):
+            if plan.lease and not written:  # whoever held the lease next undid it, which may have been just now
                 forget(store.root)
-                return "; ".join(messages) if plan.lease else why
+                undone = f"another clone undid a promotion of {plan.model} that was interrupted here"
+                return "; ".join(messages) or undone
+            if not written and (why := undo_if_impossible(held, plan)):
+                forget(store.root)
+                return why
             if written:
                 write_down(held, plan)
             else:
