@@ -39,7 +39,7 @@ class Scene:
 
     def __init__(self, count: int, folder: Path) -> None:
         from meltpoint.model.backbones import build_backbone
-        from meltpoint.params.model import LinearHead
+        from meltpoint.params.heads import LinearHead
 
         heads = {"bright": LinearHead.model_validate(HEAD)}
         self.params = preset(strategies={"frozen.probe.epochs": EPOCHS}).model_copy(update={"heads": heads})

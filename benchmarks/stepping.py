@@ -10,7 +10,7 @@ import torch
 from meltpoint.images.views import Views
 from meltpoint.model.backbones import build_backbone
 from meltpoint.params.read import Params
-from meltpoint.params.training import FinetuneStrategy
+from meltpoint.params.strategies import FinetuneStrategy
 from meltpoint.train.checkpoint import Checkpoint, Saved
 from meltpoint.train.device import build_accelerator
 from meltpoint.train.job import Job

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from meltpoint.arrays import Flags
-from meltpoint.params.model import Threshold
+from meltpoint.params.heads import Threshold
 from meltpoint.tasks.thresholds import choose_purest, choose_set, choose_threshold
 
 Numbers = NDArray[np.float64]

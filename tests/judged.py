@@ -18,8 +18,8 @@ from meltpoint.evaluate.judgement import Judgement
 from meltpoint.files import write_json
 from meltpoint.metrics import confusion
 from meltpoint.model.card import HeadCard, TreeCard
+from meltpoint.params.heads import DenseLinearHead, LinearHead, Threshold
 from meltpoint.params.judging import Compare
-from meltpoint.params.model import DenseLinearHead, LinearHead, Threshold
 from meltpoint.tables import (
     BORDERS,
     IGNORED,

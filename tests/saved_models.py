@@ -19,7 +19,8 @@ from meltpoint.model.backbones import build_backbone, tap_key
 from meltpoint.model.card import FORMAT, Card, HeadCard, TreeCard
 from meltpoint.model.model import Model, build_heads, save_model
 from meltpoint.params.data import Images
-from meltpoint.params.model import Backbone, DenseLinearHead, Head, LinearHead, RandomWeights
+from meltpoint.params.heads import DenseLinearHead, Head, LinearHead
+from meltpoint.params.model import Backbone, RandomWeights
 from meltpoint.predict.predictor import Predictor
 from meltpoint.tables import IGNORED
 from meltpoint.tasks.answerer import Answerer, open_answerer

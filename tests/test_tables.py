@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from meltpoint.params.model import LinearHead, Where
+from meltpoint.params.heads import LinearHead, Where
 from meltpoint.tables import (
     TableError,
     check_counts,

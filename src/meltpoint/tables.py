@@ -10,7 +10,7 @@ import pandas as pd
 from meltpoint.arrays import Flags
 from meltpoint.errors import UserError
 from meltpoint.files import whole_file, whole_folder
-from meltpoint.params.model import Head
+from meltpoint.params.heads import Head
 
 SPLITS = ("train", "val", "test")
 JUDGED = ("val", "test")  # the splits that predictions are made of

@@ -10,8 +10,8 @@ from meltpoint.compare.decision_files import record_of, write_decision
 from meltpoint.compare.formatting import flattery
 from meltpoint.compare.table import ENDS, MOST_CLASSES, branches_of, say_flattered, shown_classes, write_text
 from meltpoint.model.card import TreeCard
+from meltpoint.params.heads import Threshold
 from meltpoint.params.judging import Compare
-from meltpoint.params.model import Threshold
 from meltpoint.registry.holdout_reuse import HoldoutReuse
 from meltpoint.tables import Classes, label_column
 

@@ -13,9 +13,10 @@ import meltpoint.model.heads
 from meltpoint.model.backbones import Backbone, build_backbone, tap_key
 from meltpoint.model.model import build_heads
 from meltpoint.model.standardise import Standardise
-from meltpoint.params import model as params
+from meltpoint.params import heads as params
+from meltpoint.params.heads import Head
 from meltpoint.params.model import Backbone as BackboneParams
-from meltpoint.params.model import GridTap, Head, RandomWeights
+from meltpoint.params.model import GridTap, RandomWeights
 
 KINDS = sorted(file.stem for file in Path(meltpoint.model.heads.__file__).parent.glob("[!_]*.py"))
 SECTIONS = {

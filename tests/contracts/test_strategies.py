@@ -17,7 +17,7 @@ import meltpoint.train.strategies
 from meltpoint.images.views import open_views
 from meltpoint.model.backbones import build_backbone
 from meltpoint.model.model import load_model
-from meltpoint.params import training as params
+from meltpoint.params import strategies as params
 from meltpoint.params.recipe import Recipe
 from meltpoint.params.training import Embed
 from meltpoint.train.checkpoint import Checkpoint

@@ -20,7 +20,8 @@ from meltpoint.model.backbones import build_backbone
 from meltpoint.model.card import FORMAT, Card, HeadCard
 from meltpoint.model.model import Model, build_heads, save_model
 from meltpoint.params.data import Images
-from meltpoint.params.model import Backbone, LinearHead, RandomWeights
+from meltpoint.params.heads import LinearHead
+from meltpoint.params.model import Backbone, RandomWeights
 from meltpoint.serving.request_limits import read_limits
 from meltpoint.serving.responses import answer
 from meltpoint.tasks.answerer import Answerer, open_answerer

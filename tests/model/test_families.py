@@ -11,21 +11,9 @@ from meltpoint.model import nets
 from meltpoint.model.backbones import Backbone, build_backbone, tap_key
 from meltpoint.model.model import build_heads
 from meltpoint.model.nets import BackboneError
+from meltpoint.params.heads import ConvHead, DenseConvHead, DenseLinearHead, DensePyramidHead, Head, LinearHead, MlpHead
 from meltpoint.params.model import Backbone as BackboneParams
-from meltpoint.params.model import (
-    ConvHead,
-    DenseConvHead,
-    DenseLinearHead,
-    DensePyramidHead,
-    GridTap,
-    Head,
-    LinearHead,
-    MapTap,
-    MlpHead,
-    RandomWeights,
-    Reading,
-    TokenTap,
-)
+from meltpoint.params.model import GridTap, MapTap, RandomWeights, Reading, TokenTap
 
 SHARED: dict[str, Any] = {
     "label": "x",

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from meltpoint.model.backbones import Backbone, build_backbone
 from meltpoint.model.fuse import find_pairs, fuse, make_example
 from meltpoint.model.model import Model, build_heads
+from meltpoint.params.heads import LinearHead
 from meltpoint.params.model import Backbone as BackboneParams
-from meltpoint.params.model import LinearHead, RandomWeights
+from meltpoint.params.model import RandomWeights
 
 FOLDED = ["test_byobnet", "test_efficientnet", "test_resnet", "tf_efficientnet_lite0"]
 

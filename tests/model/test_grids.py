@@ -15,8 +15,9 @@ from meltpoint.model.model import Model, build_heads, load_model, save_model
 from meltpoint.model.nets import BackboneError, run_net
 from meltpoint.model.standardise import Standardise
 from meltpoint.params.data import Images
+from meltpoint.params.heads import DenseConvHead, DenseLinearHead
 from meltpoint.params.model import Backbone as BackboneParams
-from meltpoint.params.model import DenseConvHead, DenseLinearHead, GridTap, RandomWeights, Reading
+from meltpoint.params.model import GridTap, RandomWeights, Reading
 
 TINY = {"depth": 2, "embed_dim": 24, "num_heads": 2}
 

@@ -13,7 +13,8 @@ from meltpoint.model.card import FORMAT, Card, HeadCard, ModelError
 from meltpoint.model.manifest import MANIFEST, ManifestError, write_manifest
 from meltpoint.model.model import WEIGHTS, Model, build_heads, load_model, save_model
 from meltpoint.params.data import Images
-from meltpoint.params.model import Backbone, ConvHead, Head, LinearHead, MlpHead, RandomWeights
+from meltpoint.params.heads import ConvHead, Head, LinearHead, MlpHead
+from meltpoint.params.model import Backbone, RandomWeights
 
 PARAMS = Backbone(
     name="test_efficientnet", args={}, weights=RandomWeights(kind="random"), mean=[0.5] * 3, std=[0.5] * 3

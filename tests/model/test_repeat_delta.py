@@ -14,7 +14,8 @@ from meltpoint.model.manifest import ManifestError, write_manifest
 from meltpoint.model.model import Model, build_heads, save_model
 from meltpoint.model.repeat_delta import CHANGED, list_repeats, load_repeat, save_repeat, write_index
 from meltpoint.params.data import Images
-from meltpoint.params.model import Backbone, LinearHead, RandomWeights
+from meltpoint.params.heads import LinearHead
+from meltpoint.params.model import Backbone, RandomWeights
 
 PARAMS = Backbone(
     name="test_efficientnet", args={}, weights=RandomWeights(kind="random"), mean=[0.5] * 3, std=[0.5] * 3

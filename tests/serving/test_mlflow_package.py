@@ -21,7 +21,8 @@ from meltpoint.model.backbones import build_backbone
 from meltpoint.model.card import FORMAT, Card, HeadCard
 from meltpoint.model.model import Model, build_heads, save_model
 from meltpoint.params.data import Images
-from meltpoint.params.model import Backbone, DenseLinearHead, RandomWeights
+from meltpoint.params.heads import DenseLinearHead
+from meltpoint.params.model import Backbone, RandomWeights
 from meltpoint.registry.version_files import fingerprint
 from meltpoint.serving.mlflow_package import INSIDE, NEEDED, requirements, write_package
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from meltpoint.model.model import load_model
-from meltpoint.params.model import Where
+from meltpoint.params.heads import Where
 from meltpoint.predict.predictor import Predictor
 from meltpoint.predict.records import Answer, PredictError
 from meltpoint.tables import check_predictions

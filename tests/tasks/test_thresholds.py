@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta, norm
 
-from meltpoint.params.model import Threshold
+from meltpoint.params.heads import Threshold
 from meltpoint.tasks.thresholds import (
     MANY,
     SLACK,

@@ -60,10 +60,12 @@ def test_a_bug_keeps_its_name() -> None:
         raise ZeroDivisionError
 
 
-def test_each_call_of_a_client_passes_the_border(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_call_of_a_client_passes_the_border(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def fail(self: MlflowClient, name: str) -> None:
         raise MlflowException(f"no {name}")
 
     monkeypatch.setattr(MlflowClient, "get_experiment_by_name", fail)
     with pytest.raises(StoreError, match="no shapes"):
-        guarded_client(MlflowClient("sqlite:///never-opened.db"), "sqlite:///a.db").get_experiment_by_name("shapes")
+        guarded_client(MlflowClient(f"sqlite:///{tmp_path}/never-asked.db"), "sqlite:///a.db").get_experiment_by_name(
+            "shapes"
+        )

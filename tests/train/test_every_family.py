@@ -12,7 +12,7 @@ from meltpoint.model.model import Model
 from meltpoint.params.model import Backbone as BackboneParams
 from meltpoint.params.model import RandomWeights
 from meltpoint.params.read import read_params
-from meltpoint.params.training import FinetuneStrategy
+from meltpoint.params.strategies import FinetuneStrategy
 from meltpoint.train.probe import use_threads
 from meltpoint.train.strategies.finetune import unfreeze
 

@@ -5,8 +5,8 @@ import torch
 
 from meltpoint.model.backbones import build_backbone
 from meltpoint.model.model import Model, build_heads, build_model
-from meltpoint.params.model import DenseConvHead
-from meltpoint.params.training import FinetuneStrategy
+from meltpoint.params.heads import DenseConvHead
+from meltpoint.params.strategies import FinetuneStrategy
 from meltpoint.train import fused_network as module
 from meltpoint.train.fused_network import FusedNetwork
 from meltpoint.train.strategies.finetune import unfreeze

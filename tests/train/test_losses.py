@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from meltpoint.metrics import confusion, from_confusion
-from meltpoint.params.model import LinearHead, Target
+from meltpoint.params.heads import LinearHead, Target
 from meltpoint.tasks.classification.objective import build_objective
 from meltpoint.tasks.contract import Objective, Scores
 from meltpoint.train.losses import Losses, choose_best, name_scores

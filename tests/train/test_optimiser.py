@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from meltpoint.params.training import Schedule
+from meltpoint.params.strategies import Schedule
 from meltpoint.train.optimiser import (
     Average,
     UnfreezeError,

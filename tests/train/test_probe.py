@@ -11,7 +11,8 @@ from meltpoint.model.backbones import Backbone, build_backbone
 from meltpoint.model.standardise import Standardise
 from meltpoint.params.model import MapTap, Reading
 from meltpoint.params.read import Params
-from meltpoint.params.training import Embed, Probe
+from meltpoint.params.strategies import Probe
+from meltpoint.params.training import Embed
 from meltpoint.train.checkpoint import Checkpoint
 from meltpoint.train.embed import Features, embed
 from meltpoint.train.history_file import read_history

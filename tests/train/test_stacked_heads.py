@@ -5,8 +5,9 @@ from torch import nn
 from meltpoint.model.backbones import Backbone, build_backbone
 from meltpoint.model.model import build_heads
 from meltpoint.model.standardise import Standardise
+from meltpoint.params.heads import ConvHead, Head, LinearHead, MlpHead
 from meltpoint.params.model import Backbone as BackboneParams
-from meltpoint.params.model import ConvHead, Head, LinearHead, MapTap, MlpHead, RandomWeights
+from meltpoint.params.model import MapTap, RandomWeights
 from meltpoint.train.stacked_heads import StackedHeads
 
 TAPS = {"plain": "final", "deep": "-2", "own": "-1.map"}

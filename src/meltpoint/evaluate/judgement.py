@@ -12,7 +12,7 @@ from meltpoint.evaluate.curves import Ranking
 from meltpoint.evaluate.hierarchy import TreeJudgement
 from meltpoint.metrics import ratio
 from meltpoint.model.card import HeadCard, TreeCard
-from meltpoint.params.model import Coverage
+from meltpoint.params.heads import Coverage
 
 Score = float | None  # None: it cannot be had
 

@@ -54,14 +54,14 @@ def stage_seconds(
         shown = load.images + load.train * recipe.views.copies
         seconds[f"embed@{recipe.settings.encoder}"] = speeds.start + shown * timed[name].forward
     for name, recipe in recipes.items():
-        speed, probe = timed[name], recipe.settings.probe
-        each = len(probe.weight_decays) * (speed.heads if recipe.task.dense else CACHED * len(recipe.heads))
+        speed, settings = timed[name], recipe.settings
+        each = settings.probe_heads * (speed.heads if recipe.task.dense else CACHED * len(recipe.heads))
         size = speed.features * (load.images + load.train * recipe.views.copies)
         if recipe.task.dense and size > max_gb * 1e9:  # features are not stored, and the encoder runs in each epoch
             each += speed.forward
-        spent = probe.epochs * (load.train * each + load.val * each / 2)
-        spent += recipe.settings.unfrozen_epochs * (load.train * speed.step + load.val * speed.forward * 1.5)
-        seconds[f"train@{name}"] = speeds.start * 2.5 + (recipe.settings.repeats or 1) * spent
+        spent = settings.probe_epochs * (load.train * each + load.val * each / 2)
+        spent += settings.unfrozen_epochs * (load.train * speed.step + load.val * speed.forward * 1.5)
+        seconds[f"train@{name}"] = speeds.start * 2.5 + (settings.repeats or 1) * spent
     forwards = {name: speed.forward for name, speed in timed.items()}
     for name, forward in forwards.items():
         seconds[f"evaluate@{name}"] = speeds.start * 1.3 + (load.val + load.test) * forward * 1.5 + PICTURES

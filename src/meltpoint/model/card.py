@@ -11,8 +11,9 @@ from meltpoint.errors import UserError
 from meltpoint.files import read_json
 from meltpoint.params.base import Section
 from meltpoint.params.data import Images
+from meltpoint.params.heads import Coverage, Head
 from meltpoint.params.judging import Metric
-from meltpoint.params.model import Backbone, Coverage, FileWeights, Head
+from meltpoint.params.model import Backbone, FileWeights
 
 CARD = "card.json"
 FORMAT = 5  # raised when an older reader would misread a newer card

@@ -14,8 +14,9 @@ from meltpoint.files import whole_file, write_json
 from meltpoint.model.backbones import Backbone, build_backbone, tap_key
 from meltpoint.model.card import CARD, FIRST_WITH_MANIFEST, Card, ModelError, read_card
 from meltpoint.model.manifest import MANIFEST, check_manifest, has_manifest, write_manifest
+from meltpoint.params.heads import Head
 from meltpoint.params.model import Backbone as BackboneParams
-from meltpoint.params.model import Head, Reading
+from meltpoint.params.model import Reading
 
 WEIGHTS = "model.safetensors"
 

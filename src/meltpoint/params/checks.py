@@ -6,10 +6,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from meltpoint.params.data import Data, EqualsLabel, Label, MaskLabel, ViewRow
+from meltpoint.params.heads import Coverage, Head
 from meltpoint.params.judging import PIXEL_METRICS, Metric
-from meltpoint.params.model import Coverage, Encoder, Head, Task, Tree
+from meltpoint.params.model import Encoder, Task, Tree
 from meltpoint.params.recipe import retap
-from meltpoint.params.training import Strategy
+from meltpoint.params.strategies import Strategy
 
 OVERLOOKED = ("size", "nfiles")  # DVC leaves keys of these names out where it looks for an earlier run of a stage
 

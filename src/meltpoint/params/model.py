@@ -1,12 +1,11 @@
-"""Encoders, where their weights come from, and the heads over them."""
+"""Encoders, where their weights come from, the places where heads read them, and the task."""
 
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from meltpoint.params.base import AtLeastOne, Fraction, Name, NonNegative, Positive, Section, Whole
+from meltpoint.params.base import Name, Section, Whole
 
 HUBS = ("hf-hub", "hf_hub")  # how model hubs begin the names of their models
 
@@ -71,10 +70,6 @@ class Encoder(Backbone):
         return Backbone.model_validate(self.model_dump(exclude={"views"}))
 
 
-Target = Literal["nominal", "ordinal"]  # ordinal: the classes are steps in their order
-ClassWeights = Literal["none", "balanced"] | dict[str, Positive]  # of the loss; a class that is not named weighs 1
-
-
 class TokenTap(Section):
     """A block of a ViT by index; the parts in `pool`, each a mean over its tokens, are concatenated in that order."""
 
@@ -97,147 +92,6 @@ class GridTap(Section):
 # What the pretrained classifier saw; or a stage (CNN) or block (ViT) by index, its mean over cells or patches.
 Tap = Literal["final"] | int | TokenTap
 Reading = Tap | MapTap | GridTap  # what a head is given
-
-
-class Where(Section):
-    """The rows a head is about: those whose `label` is one of `is_in`. Others count as not labelled."""
-
-    label: Name
-    is_in: Annotated[list[str], Field(min_length=1)]
-
-
-class Threshold(Section):
-    """Of a head with two classes: the probability of the second from which on new images have this precision or recall.
-
-    Calibration on val, and true with 95% confidence; where val has too few images to say so, there is none.
-    """
-
-    metric: Literal["precision", "recall"]
-    at_least: Fraction
-
-
-class Coverage(Section):
-    """A set of classes holds the true one of this share of new images; what is not alone in its set is "unknown".
-
-    So no more than the rest of all images get a wrong answer that is not called unknown.
-    """
-
-    coverage: Fraction
-
-
-class _ImageHead(Section):
-    """What a head says of a whole image, and the wishes that such heads may have."""
-
-    dense: ClassVar[bool] = False
-
-    label: Name
-    target: Target | None = None  # null: nominal
-    where: Where | None = None
-    weight: Positive | None = None  # of its loss; null: 1
-    class_weights: ClassWeights = "none"
-    threshold: Threshold | None = None  # null: the most probable class is the answer
-    # Of new answers this share is right, and the less sure ones are "unknown"; null: none is.
-    unknown: Fraction | Coverage | None = None
-    main: bool = False  # a head that is alone is the main one without it
-
-
-class LinearHead(_ImageHead):
-    """Standardised features, then one linear layer."""
-
-    kind: Literal["linear"]
-    tap: Tap | None = None  # null: final
-
-    @property
-    def reads(self) -> Tap:
-        """What the head is given."""
-        return "final" if self.tap is None else self.tap
-
-
-class MlpHead(_ImageHead):
-    """Standardised features, Linear, GELU, dropout, Linear."""
-
-    kind: Literal["mlp"]
-    tap: Tap | None = None  # null: final
-    hidden: AtLeastOne
-    dropout: Fraction = 0.0
-
-    @property
-    def reads(self) -> Tap:
-        """What the head is given."""
-        return "final" if self.tap is None else self.tap
-
-
-class ConvHead(_ImageHead):
-    """A copy of the backbone's last convolution over that stage, pretrained as it is, then pooled features, linear."""
-
-    kind: Literal["conv"]
-    tap: Whole
-
-    @property
-    def reads(self) -> MapTap:
-        """What the head is given."""
-        return MapTap(at=self.tap)
-
-
-class _DenseHead(Section):
-    """A class for each pixel; what other heads may wish besides, dense ones do not."""
-
-    dense: ClassVar[bool] = True
-    target: ClassVar[None] = None
-    where: ClassVar[None] = None
-    threshold: ClassVar[None] = None
-    unknown: ClassVar[None] = None
-
-    label: Name
-    taps: Annotated[tuple[int, ...], Field(min_length=1)]  # stages (CNN) or blocks (ViT)
-    weight: Positive | None = None
-    class_weights: ClassWeights = "none"
-    dice: NonNegative = 0.0  # weight of the Dice loss beside cross-entropy
-    main: bool = False
-
-    @property
-    def reads(self) -> GridTap:
-        """What the head is given."""
-        return GridTap(at=self.taps)
-
-
-class DenseLinearHead(_DenseHead):
-    """Normalised features of each cell, then one 1x1 convolution."""
-
-    kind: Literal["dense_linear"]
-
-
-class DenseConvHead(_DenseHead):
-    """Normalised features, a 3x3 convolution to `hidden` channels, GELU, then 1x1."""
-
-    kind: Literal["dense_conv"]
-    hidden: AtLeastOne
-
-
-class DensePyramidHead(_DenseHead):
-    """For CNNs: each stage by a 1x1 convolution of its own to `hidden` channels, their sum, 3x3, then 1x1."""
-
-    kind: Literal["dense_pyramid"]
-    hidden: AtLeastOne
-
-
-def _linear_unless_said(head: Any) -> Any:
-    """A head without a kind adds nothing to the one layer that every head has."""
-    return {"kind": "linear", **head} if isinstance(head, dict) else head
-
-
-Head = Annotated[
-    Annotated[
-        LinearHead | MlpHead | ConvHead | DenseLinearHead | DenseConvHead | DensePyramidHead,
-        Field(discriminator="kind"),
-    ],
-    BeforeValidator(_linear_unless_said),
-]
-
-
-def main_of(heads: Mapping[str, Head]) -> str:
-    """The head whose metric selects checkpoints and decides: the one that is alone, or says so."""
-    return next(name for name, head in heads.items() if head.main or len(heads) == 1)
 
 
 class Tree(Section):

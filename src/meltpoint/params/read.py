@@ -22,11 +22,13 @@ from meltpoint.params.checks import (
     check_tree,
 )
 from meltpoint.params.data import Data, Split, ViewRow
+from meltpoint.params.heads import Head, main_of
 from meltpoint.params.judging import Compare, Evaluate, GateRules, Register
-from meltpoint.params.model import Encoder, Head, Reading, Task, main_of
+from meltpoint.params.model import Encoder, Reading, Task
 from meltpoint.params.old import show_new_form
 from meltpoint.params.recipe import Recipe, retap
-from meltpoint.params.training import Embed, Strategy, Train
+from meltpoint.params.strategies import Strategy
+from meltpoint.params.training import Embed, Train
 from meltpoint.params.yaml12 import load, written_at
 
 IDLE = {"workers", "checkpoint_steps"}  # parameters of training that change no result
@@ -98,7 +100,10 @@ class Params(Section):
             settings=strategy,
             seed=self.seed,
             task=self.task,
-            heads={key: retap(head, taps[key]) if key in taps else head for key, head in self.heads.items()},
+            heads={
+                key: strategy.fit_head(retap(head, taps[key]) if key in taps else head)
+                for key, head in self.heads.items()
+            },
             metric=self.compare.metric,
             max_megapixels=self.data.max_megapixels,
             views=self.views[encoder.views],

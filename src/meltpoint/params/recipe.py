@@ -4,9 +4,11 @@ from typing import Any
 
 from meltpoint.params.base import Count, Name, Positive, Section
 from meltpoint.params.data import ViewRow
+from meltpoint.params.heads import Head, main_of
 from meltpoint.params.judging import Metric
-from meltpoint.params.model import Encoder, Head, Reading, Task, main_of
-from meltpoint.params.training import Strategy, Train
+from meltpoint.params.model import Encoder, Reading, Task
+from meltpoint.params.strategies import Strategy
+from meltpoint.params.training import Train
 
 
 class Recipe(Section):

@@ -16,7 +16,7 @@ from meltpoint.model.card import Card
 from meltpoint.model.fuse import fuse
 from meltpoint.model.inference import infer, inference_device
 from meltpoint.model.model import Model, load_model
-from meltpoint.params.model import Head
+from meltpoint.params.heads import Head
 from meltpoint.predict.inputs import Picture, Source, expand, read_picture
 from meltpoint.predict.records import PredictError
 from meltpoint.prefetch import map_ahead

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from meltpoint.params.model import ClassWeights
+from meltpoint.params.heads import ClassWeights
 from meltpoint.tasks.contract import ObjectiveError
 
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from meltpoint.images.views import Views
     from meltpoint.model.card import Card
     from meltpoint.params.data import ViewRow
+    from meltpoint.params.heads import Head, Target
     from meltpoint.params.judging import Evaluate
-    from meltpoint.params.model import Head, Target
     from meltpoint.predict.inputs import Source
     from meltpoint.predict.predictor import Predictor
     from meltpoint.predict.records import Answer, DisplayPart, Question

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 
 from meltpoint.arrays import Flags, Ints
-from meltpoint.params.model import Threshold
+from meltpoint.params.heads import Threshold
 
 CONFIDENCE = 0.95  # over what val might have been: in at most 5% of cases a chosen point gives less than was wished
 SLACK = 1e-4  # of a probability: more than it moves by rounding, when the same image is seen in another batch

@@ -15,7 +15,7 @@ from meltpoint.images.views import Views
 from meltpoint.model.fuse import fuse
 from meltpoint.model.inference import infer
 from meltpoint.model.model import Model
-from meltpoint.params.model import Coverage
+from meltpoint.params.heads import Coverage
 from meltpoint.progress import say, track
 from meltpoint.tasks.thresholds import (
     CONFIDENCE,

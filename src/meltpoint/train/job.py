@@ -1,5 +1,6 @@
 """What a strategy is given and what it gives back: the contract of the files in train/strategies."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Generic, Protocol, TypeVar, cast
@@ -9,6 +10,7 @@ from torch import nn
 from meltpoint.images.views import Views
 from meltpoint.model.model import Model, build_model
 from meltpoint.params.base import Section
+from meltpoint.params.heads import Head
 from meltpoint.params.recipe import Recipe
 from meltpoint.train.checkpoint import Checkpoint
 from meltpoint.train.embed import Features
@@ -42,6 +44,7 @@ class Outcome:
     """A trained model, and what it took."""
 
     model: Model
+    heads: Mapping[str, Head]  # as the model has them: what its card says
     trainable: int  # parameters
     epochs: float
     seconds: float  # of all parts of an interrupted training together

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from meltpoint.metrics import sign_of
 from meltpoint.model.model import Model
-from meltpoint.params.training import Sampling, Schedule
+from meltpoint.params.strategies import Sampling, Schedule
 from meltpoint.progress import Stopwatch, peak_megabytes, say, track
 from meltpoint.train.batches import Batch, TrainImages, Transform, mix_one
 from meltpoint.train.checkpoint import Saved

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from meltpoint.errors import UserError
-from meltpoint.params.training import Schedule
+from meltpoint.params.strategies import Schedule
 
 POWER = 0.9  # of the schedule `poly`
 FUSED = ("cpu", "cuda", "mps")  # devices with one kernel for all of AdamW

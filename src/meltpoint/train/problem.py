@@ -13,10 +13,10 @@ from meltpoint.arrays import Floats, Ints
 from meltpoint.errors import UserError
 from meltpoint.images.views import Views
 from meltpoint.model.card import TreeCard
+from meltpoint.params.heads import Head
 from meltpoint.params.judging import Metric
-from meltpoint.params.model import Head
 from meltpoint.params.recipe import Recipe
-from meltpoint.params.training import Sampling
+from meltpoint.params.strategies import Sampling
 from meltpoint.progress import track
 from meltpoint.tables import labels_of
 from meltpoint.tasks.contract import Objective, load_objective

@@ -169,7 +169,7 @@ def _make_card(job: Job[Any], names: Names, outcome: Outcome, found: Mapping[str
             names=names.get(head.label, {}),
             colours=job.views.palettes.get(head.label),
         )
-        for name, head in problem.heads.items()
+        for name, head in outcome.heads.items()
     }
     return Card(
         format=FORMAT,

@@ -8,7 +8,7 @@ from sklearn import metrics as reference
 
 from meltpoint.evaluate.judgement import HeadJudgement, describe_calibration
 from meltpoint.model.card import HeadCard, TreeCard
-from meltpoint.params.model import Coverage, Threshold
+from meltpoint.params.heads import Coverage, Threshold
 from meltpoint.tables import answer_column, label_column, probability_columns
 from meltpoint.tasks.classification.metrics import judge_head, judge_heads, score_likely, score_threshold, score_unknown
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from meltpoint.params.model import ClassWeights, LinearHead, Target, Threshold
+from meltpoint.params.heads import ClassWeights, LinearHead, Target, Threshold
 from meltpoint.tasks.classification.objective import (
     ClassObjective,
     build_objective,

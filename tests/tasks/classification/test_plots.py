@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
-from meltpoint.params.model import Threshold
+from meltpoint.params.heads import Threshold
 from meltpoint.tasks.classification.metrics import judge_heads
 from meltpoint.tasks.classification.plots import draw_precision_recall
 

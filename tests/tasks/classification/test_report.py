@@ -10,8 +10,8 @@ from PIL import Image
 
 from meltpoint.evaluate import report_files
 from meltpoint.model.card import TreeCard
+from meltpoint.params.heads import Threshold
 from meltpoint.params.judging import Evaluate
-from meltpoint.params.model import Threshold
 from meltpoint.tables import Classes, label_column, probability_columns, read_predictions
 from meltpoint.tasks.classification import mistakes, report
 from meltpoint.tasks.classification.metrics import judge_heads

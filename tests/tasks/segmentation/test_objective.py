@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy, one_hot
 from torchmetrics.classification import MulticlassJaccardIndex
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
-from meltpoint.params.model import ClassWeights, DenseLinearHead
+from meltpoint.params.heads import ClassWeights, DenseLinearHead
 from meltpoint.tables import IGNORED
 from meltpoint.tasks.contract import ObjectiveError
 from meltpoint.tasks.segmentation.objective import (

@@ -8,7 +8,7 @@ from torch import nn
 
 from meltpoint.model.backbones import Backbone
 from meltpoint.model.standardise import Standardise
-from meltpoint.params.model import ConvHead
+from meltpoint.params.heads import ConvHead
 
 
 def build(head: ConvHead, backbone: Backbone, n_outputs: int) -> nn.Sequential:

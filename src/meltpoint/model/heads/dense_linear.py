@@ -5,7 +5,7 @@ from torch import nn
 from meltpoint.model.backbones import Backbone, tap_key
 from meltpoint.model.standardise import Standardise
 from meltpoint.model.upsample import Upsample
-from meltpoint.params.model import DenseLinearHead
+from meltpoint.params.heads import DenseLinearHead
 
 
 def build(head: DenseLinearHead, backbone: Backbone, n_outputs: int) -> nn.Sequential:

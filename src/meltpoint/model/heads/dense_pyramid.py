@@ -10,7 +10,7 @@ from torch import nn
 from meltpoint.model.backbones import Backbone, tap_key
 from meltpoint.model.standardise import Standardise
 from meltpoint.model.upsample import Upsample
-from meltpoint.params.model import DensePyramidHead
+from meltpoint.params.heads import DensePyramidHead
 
 
 def build(head: DensePyramidHead, backbone: Backbone, n_outputs: int) -> nn.Sequential:

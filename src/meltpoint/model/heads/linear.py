@@ -4,7 +4,7 @@ from torch import nn
 
 from meltpoint.model.backbones import Backbone, tap_key
 from meltpoint.model.standardise import Standardise
-from meltpoint.params.model import LinearHead
+from meltpoint.params.heads import LinearHead
 
 
 def build(head: LinearHead, backbone: Backbone, n_outputs: int) -> nn.Sequential:

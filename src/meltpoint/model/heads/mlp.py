@@ -4,7 +4,7 @@ from torch import nn
 
 from meltpoint.model.backbones import Backbone, tap_key
 from meltpoint.model.standardise import Standardise
-from meltpoint.params.model import MlpHead
+from meltpoint.params.heads import MlpHead
 
 
 def build(head: MlpHead, backbone: Backbone, n_outputs: int) -> nn.Sequential:

@@ -12,8 +12,8 @@ from meltpoint.evaluate.judgement import HeadJudgement, Headline, Judgement, Sco
 from meltpoint.evaluate.predictions import answers_of, codes_of, probabilities_of
 from meltpoint.metrics import confusion, from_confusion, least_probability, steps
 from meltpoint.model.card import Card, HeadCard, TreeCard
+from meltpoint.params.heads import Coverage
 from meltpoint.params.judging import Evaluate
-from meltpoint.params.model import Coverage
 from meltpoint.tables import JUDGED
 from meltpoint.trees import Tree, build_tree, weigh_classes, weigh_paths
 

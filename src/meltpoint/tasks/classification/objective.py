@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid, one_hot
 
 from meltpoint.metrics import confusion, from_confusion, least_probability
-from meltpoint.params.model import Head, Target
+from meltpoint.params.heads import Head, Target
 from meltpoint.tasks.class_weights import weigh_classes
 from meltpoint.tasks.contract import LOSS, MISSING, Gather, Objective, ObjectiveError, Scores, check_known
 

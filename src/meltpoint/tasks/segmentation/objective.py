@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from meltpoint.metrics import from_pixels
-from meltpoint.params.model import DenseConvHead, DenseLinearHead, DensePyramidHead, Head, Target
+from meltpoint.params.heads import DenseConvHead, DenseLinearHead, DensePyramidHead, Head, Target
 from meltpoint.tables import IGNORED, present_in
 from meltpoint.tasks.class_weights import weigh_classes
 from meltpoint.tasks.contract import LOSS, MISSING, Gather, Objective, ObjectiveError, Scores, check_known

@@ -3,7 +3,7 @@
 import torch
 
 from meltpoint.model.model import Model
-from meltpoint.params.training import FinetuneStrategy
+from meltpoint.params.strategies import FinetuneStrategy
 from meltpoint.progress import say
 from meltpoint.train.device import check_processes
 from meltpoint.train.job import Job, Outcome
@@ -36,6 +36,7 @@ def train(job: Job[FinetuneStrategy]) -> Outcome:
     facts, best = saved.facts, saved.facts["best"]
     return Outcome(
         model=model,
+        heads=problem.heads,
         trainable=sum(value.numel() for name, value in model.named_parameters() if name in scales),
         epochs=facts["epochs"],
         seconds=facts["seconds"],

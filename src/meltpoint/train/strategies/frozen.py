@@ -1,6 +1,6 @@
 """Strategy `frozen`: the backbone stays as it is, and heads learn on its features."""
 
-from meltpoint.params.training import FrozenStrategy
+from meltpoint.params.strategies import FrozenStrategy
 from meltpoint.train.job import Job, Outcome, count_parameters
 from meltpoint.train.probe import probe
 
@@ -13,6 +13,7 @@ def train(job: Job[FrozenStrategy]) -> Outcome:
     decays = ", ".join(f"{head} {decay:g}" for head, decay in fitted.weight_decays.items())
     return Outcome(
         model=model,
+        heads=job.problem.heads,
         trainable=count_parameters(model.heads),
         epochs=job.settings.probe.epochs,
         seconds=fitted.seconds,

@@ -1,0 +1,101 @@
+"""The strategies to compare: a class for each kind, from the least that learns to the most."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from meltpoint.params.base import AtLeastOne, Fraction, Name, NonNegative, Positive, Real, Section
+from meltpoint.params.heads import Head
+from meltpoint.params.model import Tap
+
+Schedule = Literal["cosine", "poly"]  # of the learning rate, down to 0; poly: (1 - t) ** 0.9
+Sampling = Literal["shuffled", "balanced"]  # balanced: each class of the main head is drawn equally often
+
+
+class Probe(Section):
+    """Heads on cached features: every regularisation strength is fitted at once, val chooses per head."""
+
+    epochs: AtLeastOne
+    batch: AtLeastOne
+    lr: Positive
+    schedule: Schedule
+    weight_decays: Annotated[list[NonNegative], Field(min_length=1)]
+    label_smoothing: Fraction = 0.0
+
+
+class _Strategy(Section):
+    """What every row of `strategies` says."""
+
+    encoder: Name  # a row of `encoders`
+    taps: dict[Name, Tap | tuple[int, ...]] = {}  # of heads that read this encoder at another place than they say
+    repeats: AtLeastOne | None = None  # trainings, each with a seed of its own; the first one's model ships. null: one
+
+    def fit_head(self, head: Head) -> Head:
+        """The head that takes the place of one of `heads` where this strategy builds another kind of it."""
+        return head
+
+    @property
+    def probe_epochs(self) -> int:
+        """Epochs in which heads learn on cached features."""
+        return 0
+
+    @property
+    def probe_heads(self) -> int:
+        """How many of each head learn there at once."""
+        return 0
+
+    @property
+    def unfrozen_epochs(self) -> int:
+        """Epochs in which the encoder learns, too."""
+        return 0
+
+
+class _ProbedStrategy(_Strategy):
+    """One that learns heads by gradient descent on cached features, first or only."""
+
+    sampling: Sampling | None = None  # null: shuffled
+    probe: Probe
+
+    @property
+    def probe_epochs(self) -> int:
+        """Epochs in which heads learn on cached features."""
+        return self.probe.epochs
+
+    @property
+    def probe_heads(self) -> int:
+        """How many of each head learn there at once."""
+        return len(self.probe.weight_decays)
+
+
+class FrozenStrategy(_ProbedStrategy):
+    """Heads over the encoder as it came."""
+
+    kind: Literal["frozen"]
+
+
+class FinetuneStrategy(_ProbedStrategy):
+    """Starts from probed heads, then trains the encoder too, AdamW with a warm-up and a cosine."""
+
+    kind: Literal["finetune"]
+    unfreeze: Literal["all"] | AtLeastOne  # how many of the last stages or blocks learn
+    epochs: AtLeastOne
+    batch: AtLeastOne
+    accumulate: AtLeastOne | None = None  # batches per optimiser step; null: one
+    lr: Positive  # of the heads
+    backbone_lr: Positive  # of the last unfrozen stage
+    schedule: Schedule
+    layer_decay: Annotated[Real, Field(gt=0, le=1)] | None = None  # each earlier stage learns this much slower
+    weight_decay: NonNegative = 0.0
+    warmup: Fraction = 0.0  # of all steps
+    label_smoothing: Fraction = 0.0
+    clip: Positive | None = None  # largest norm of the gradient; null: any
+    ema: Annotated[Real, Field(ge=0, lt=1)] = 0.0  # decay per step; 0 turns the average off
+    patience: AtLeastOne | None = None  # epochs without a better val metric before stopping; null: it never does
+
+    @property
+    def unfrozen_epochs(self) -> int:
+        """Epochs in which the encoder learns, too."""
+        return self.epochs
+
+
+Strategy = Annotated[FrozenStrategy | FinetuneStrategy, Field(discriminator="kind")]
