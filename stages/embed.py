@@ -8,7 +8,8 @@ from meltpoint.files import write_json
 from meltpoint.images.views import open_views
 from meltpoint.model.backbones import build_backbone
 from meltpoint.params.read import read_params
-from meltpoint.progress import Stopwatch, say
+from meltpoint.progress import Stopwatch
+from meltpoint.terminal import say
 from meltpoint.train.embed import embed
 
 

@@ -14,7 +14,7 @@ from meltpoint.train.training_fingerprint import source_files
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "meltpoint"
 LAYERS = [
-    {"arrays", "errors", "files", "progress", "params", "signatures"},
+    {"arrays", "errors", "files", "progress", "params", "signatures", "terminal"},
     {"tables", "metrics", "trees", "http", "bit_depth", "comparison", "prefetch", "shards", "duplicate"},
     {"data", "images", "model"},
     {"compare", "evaluate", "predict", "export"},
@@ -37,7 +37,7 @@ OWNERS = {
 }
 TORCHLESS = {"data", "compare", "evaluate", "params", "tables", "metrics", "trees", "images"}
 # Values are what `params:` tracks, and words on a screen or the way to the disk change no result.
-UNTRACKED = {PACKAGE / f"{name}.py" for name in ("arrays", "errors", "progress", "files")} | set(
+UNTRACKED = {PACKAGE / f"{name}.py" for name in ("arrays", "errors", "progress", "terminal", "files")} | set(
     (PACKAGE / "params").glob("*.py")
 )
 
@@ -238,6 +238,32 @@ def test_no_pickle(path: Path) -> None:
     roots = {module.split(".")[0] for module in imports_of(path)}
     assert not roots & {"pickle", "joblib", "cloudpickle", "dill", "shelve"}
     assert "weights_only=False" not in path.read_text()
+
+
+PRINTING = {PACKAGE / "terminal.py", PACKAGE / "progress.py"}  # it escapes, and shows bars
+
+
+@pytest.mark.parametrize("path", [path for path in [*MODULES, *STAGES] if path not in PRINTING], ids=name_of)
+def test_all_that_is_printed_passes_one_place(path: Path) -> None:
+    for node in ast.walk(tree_of(path)):
+        match node:
+            case ast.Call(func=ast.Name(id=name)):
+                assert name not in ("print", "pprint", "tqdm"), f"{name_of(path)}:{node.lineno} prints by itself"
+            case ast.Attribute(value=ast.Name(id="sys" | "os" | "logging"), attr=name):
+                own = ("stdout", "stderr", "__stdout__", "__stderr__", "write", "StreamHandler", "basicConfig")
+                assert name not in own, f"{name_of(path)}:{node.lineno} uses {name}"
+
+
+def test_every_program_of_ours_escapes_what_it_prints() -> None:
+    """What is started as a program: the stages, the command, modules that are scripts."""
+    programs = [path for path in MODULES if '__name__ == "__main__"' in path.read_text()]
+    for path in [*STAGES, PACKAGE / "cli.py", *programs]:
+        called = {
+            node.func.id
+            for node in ast.walk(tree_of(path))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        }
+        assert "guarded" in called or 'terminal["visible_output"]()' in path.read_text(), name_of(path)
 
 
 def test_a_training_that_is_continued_runs_the_same_code() -> None:

@@ -21,12 +21,15 @@ def test_trouble_becomes_a_message(capsys: pytest.CaptureFixture[str]) -> None:
     assert "meltpoint: There is no params.yaml." in capsys.readouterr().err
 
 
-def test_a_bug_keeps_its_traceback() -> None:
+def test_a_bug_keeps_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     def bug() -> None:
         raise KeyError("x")
 
-    with pytest.raises(KeyError):
+    with pytest.raises(SystemExit, match="1"):
         guarded(bug)
+    told = capsys.readouterr().err
+    assert told.startswith("Traceback (most recent call last)")
+    assert told.endswith("KeyError: 'x'\n")
 
 
 def raise_from(cause: Exception) -> None:
@@ -64,6 +67,7 @@ def test_a_database_that_may_not_be_written_becomes_a_message(
 
 
 @pytest.mark.parametrize("bug", [FileNotFoundError(errno.ENOENT, "gone"), OSError("no number"), sqlite3.DataError("x")])
-def test_other_troubles_of_files_keep_their_traceback(bug: Exception) -> None:
-    with pytest.raises(RuntimeError):
+def test_other_troubles_of_files_keep_their_traceback(bug: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="1"):
         guarded(lambda: raise_from(bug))
+    assert "RuntimeError: a library's own words" in capsys.readouterr().err

@@ -2,10 +2,9 @@
 
 import errno
 import sqlite3
-import sys
 from collections.abc import Callable
 
-from meltpoint.progress import plain_lines
+from meltpoint.terminal import complain, visible_output
 
 # Errors of the disk, and how to fix them: no bug of the program.
 FIXES = {
@@ -36,17 +35,18 @@ def guarded(main: Callable[[], None]) -> None:
 
     So does a disk that is full or may not be written, wherever that happens.
     """
-    try:
-        main()
-    except KeyboardInterrupt:
-        print("\nmeltpoint: stopped. What is complete is kept; the same command continues from there.", file=sys.stderr)
-        raise SystemExit(130) from None
-    except Exception as error:
-        message = str(error) if isinstance(error, UserError) else about_disk(error)
-        if message is None:
-            raise
-        print(f"\nmeltpoint: {plain_lines(message)}", file=sys.stderr, flush=True)
-        raise SystemExit(1) from None
+    with visible_output():
+        try:
+            main()
+        except KeyboardInterrupt:
+            complain("\nmeltpoint: stopped. What is complete is kept; the same command continues from there.")
+            raise SystemExit(130) from None
+        except Exception as error:
+            message = str(error) if isinstance(error, UserError) else about_disk(error)
+            if message is None:
+                raise
+            complain(f"\nmeltpoint: {message}")
+            raise SystemExit(1) from None
 
 
 def about_disk(error: Exception) -> str | None:

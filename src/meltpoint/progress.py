@@ -3,20 +3,27 @@
 import resource
 import sys
 import time
-import unicodedata
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psutil
 from tqdm import tqdm
 
 from meltpoint.files import write_json
+from meltpoint.terminal import is_terminal, original, plain, say
 
 Item = TypeVar("Item")
-UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # categories of Unicode: controls, marks of direction, halves, ends of lines
-JOINERS = "\u200c\u200d\u00ad"  # of the category Cf; letters of some scripts are joined by them
+
+
+class Bar(tqdm):  # type: ignore[type-arg]  # which has no type parameter when it runs
+    """A bar whose title and figures may quote the data."""
+
+    @staticmethod
+    def format_meter(*given: Any, **named: Any) -> str:
+        """The text of the bar as a harmless line; how the terminal draws it again is tqdm's part."""
+        return plain(tqdm.format_meter(*given, **named))
 
 
 def timed_file(stage: str) -> Path:
@@ -26,28 +33,9 @@ def timed_file(stage: str) -> Path:
 
 def track(items: Iterable[Item], what: str, total: int | None = None, unit: str = "image") -> "tqdm[Item]":
     """Iterate with a bar on stderr; in a log file, where nothing can be redrawn, a line every ten seconds."""
-    interval = 0.2 if sys.stderr.isatty() else 10.0
-    return tqdm(items, desc=what, total=total, unit=unit, mininterval=interval, smoothing=0.1, dynamic_ncols=True)
-
-
-def plain(text: str) -> str:
-    """Text of the data as one harmless line: control characters and marks of direction are escaped."""
-    return "".join(
-        letter.encode("unicode_escape").decode("ascii")
-        if unicodedata.category(letter) in UNSEEN and letter not in JOINERS
-        else letter
-        for letter in text
-    )
-
-
-def plain_lines(text: str) -> str:
-    """The same for a text of ours that quotes the data: its line breaks and tabs stay."""
-    return "".join(letter if letter in "\n\t" else plain(letter) for letter in text)
-
-
-def say(text: str) -> None:
-    """Print a line at once."""
-    print(plain_lines(text), flush=True)
+    file, interval = original(sys.stderr), 0.2 if is_terminal(sys.stderr) else 10.0
+    shown: dict[str, Any] = {"file": file, "mininterval": interval, "smoothing": 0.1, "dynamic_ncols": True}
+    return Bar(items, desc=what, total=total, unit=unit, **shown)
 
 
 class Stopwatch:

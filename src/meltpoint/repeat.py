@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from meltpoint.errors import UserError
 from meltpoint.files import read_json
 from meltpoint.params.yaml12 import QuickLoader, dump, load
-from meltpoint.progress import say
+from meltpoint.terminal import say
 
 # Measured times and memory, and what is made of them. Nothing that is trained or predicted is among them.
 TIMES = "data/fingerprint.json"  # of the files of the source

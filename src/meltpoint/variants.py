@@ -20,8 +20,9 @@ from meltpoint.files import read_json, whole_file
 from meltpoint.model.nets import BackboneError
 from meltpoint.params.read import read_params
 from meltpoint.params.yaml12 import dump, load
-from meltpoint.progress import megabytes, say, track
+from meltpoint.progress import megabytes, track
 from meltpoint.tasks.answerer import Answerer, open_answerer
+from meltpoint.terminal import say
 
 WORKSPACES = Path(".variants")
 SHARED = ("src", "stages")  # of the repository, by a link

@@ -12,10 +12,10 @@ from meltpoint.compare.formatting import markdown
 from meltpoint.compare.table import _classes, write_text
 from meltpoint.evaluate.confusion import draw_confusion
 from meltpoint.params.judging import Compare
-from meltpoint.progress import plain, plain_lines
 from meltpoint.tasks.classification import plots
 from meltpoint.tasks.classification.metrics import judge_heads
 from meltpoint.tasks.classification.plots import draw_panels, draw_precision_recall, draw_reliability, draw_roc, drawn
+from meltpoint.terminal import plain, plain_lines
 
 NAMES = ["$", "$$", "$5 $10", "<b>", r"\alpha", "_x_", "[red]", "%s"]
 MORE = ["{x}", "two\nlines", "-rf", "a|b", "\x1b[31mred", "__", r"$\frac{$", "\u202egnp.exe"]

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from finished_pipeline import finished, house  # noqa: F401 - fixtures
 from PIL import Image
 
 from meltpoint.errors import guarded
@@ -70,12 +71,13 @@ def every_row() -> list[Row]:
 
 
 def run_told(main: Callable[[], object]) -> tuple[int, str]:
-    """What a user sees of a command: its exit code and all that it prints. A bug is not caught."""
+    """What a user sees of a command: its exit code and all that it prints. A bug fails the test."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
         try:
             guarded(lambda: (main(), None)[1])
         except SystemExit as stop:
+            assert "Traceback" not in printed.getvalue(), printed.getvalue()
             return int(stop.code or 0), printed.getvalue()
     return 0, printed.getvalue()
 

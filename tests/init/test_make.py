@@ -13,7 +13,7 @@ from meltpoint.cli import run
 from meltpoint.errors import UserError
 from meltpoint.forecast.speeds import PLACE, read_speeds
 from meltpoint.params.read import read_params
-from meltpoint.progress import plain
+from meltpoint.terminal import plain
 
 ROOT = Path(__file__).parents[2]
 Draw = Callable[..., Path]

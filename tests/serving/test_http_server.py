@@ -2,11 +2,15 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from meltpoint.serving import http_server
 from meltpoint.serving.http_server import PASSED, Message, SizeLimit
 
 Parts = list[bytes]
@@ -96,3 +100,11 @@ def test_an_application_that_fails_holds_nothing() -> None:
     with pytest.raises(OSError, match="gone"):
         asyncio.run(ask(app, [b"12345"]))
     assert app.held == 0
+
+
+def test_what_the_server_prints_steers_no_terminal(tmp_path: Path) -> None:
+    command = [sys.executable, "-P", http_server.__file__, str(tmp_path / "x\u202e"), "127.0.0.1", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert r"\u202e" in done.stderr
+    assert "\u202e" not in done.stderr

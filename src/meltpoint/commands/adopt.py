@@ -2,7 +2,7 @@
 
 import argparse
 
-from meltpoint.progress import say
+from meltpoint.terminal import say
 
 HELP = "write into promotions.jsonl what the MLflow store knows of promotions"
 ABOUT = """\

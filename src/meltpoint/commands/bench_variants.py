@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from meltpoint.terminal import say
+
 HELP = "several params files in one table"
 ABOUT = """\
 Run several params files, each in a workspace of its own below .variants/, up to its decision, and print one table:
@@ -32,4 +34,4 @@ def run(asked: argparse.Namespace) -> None:
     from meltpoint.tracking.store import repository_root
     from meltpoint.variants import compare_variants
 
-    print(compare_variants(asked.files, repository_root(), asked.equal_latency))
+    say(compare_variants(asked.files, repository_root(), asked.equal_latency))

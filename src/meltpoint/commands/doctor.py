@@ -2,6 +2,8 @@
 
 import argparse
 
+from meltpoint.terminal import plain, say
+
 HELP = "find what is wrong with the MLflow store, and repair it"
 ABOUT = """\
 Look for runs left RUNNING by dead processes, addresses that a moved repository has left behind, aliases that disagree
@@ -27,13 +29,13 @@ def run(asked: argparse.Namespace) -> None:
     root = repository_root()
     report = doctor(read_params(root / "params.yaml").register_.name, root, asked.repair)
     for finding in report.repaired:
-        print(f"repaired: {finding.what}")
+        say(f"repaired: {plain(finding.what)}")
     for finding in report.left:
-        print(f"wrong:  {finding.what}\n        to repair it: {finding.remedy}")
+        say(f"wrong:  {plain(finding.what)}\n        to repair it: {plain(finding.remedy)}")
         for lost in finding.lost:
-            print(f"        not restored by that: {lost}")
+            say(f"        not restored by that: {plain(lost)}")
     if any(finding.remedy == REPAIR for finding in report.left):
-        print(f"\nRepair what can be repaired: {REPAIR}")
+        say(f"\nRepair what can be repaired: {REPAIR}")
     if report.left:
         raise SystemExit(1)
-    print(BEGIN if report.fresh else "Nothing is wrong." if not report.repaired else "Nothing else is wrong.")
+    say(BEGIN if report.fresh else "Nothing is wrong." if not report.repaired else "Nothing else is wrong.")

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from meltpoint.terminal import say
+
 HELP = "download the images that lists of links name"
 ABOUT = """\
 Download the images that lists of links name into a folder: few at a time, with retries, time-outs, and checks of size
@@ -33,4 +35,4 @@ def run(asked: argparse.Namespace) -> None:
     from meltpoint.data.download_links import download_links
 
     limits = (asked.parallel, asked.timeout, asked.retries, asked.max_megabytes)
-    print(download_links(asked.lists, asked.into, *limits))
+    say(download_links(asked.lists, asked.into, *limits))

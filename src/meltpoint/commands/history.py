@@ -2,7 +2,7 @@
 
 import argparse
 
-from meltpoint.progress import say
+from meltpoint.terminal import plain, say
 
 HELP = "which version got which alias, when and why"
 ABOUT = """\
@@ -35,12 +35,12 @@ def run(asked: argparse.Namespace) -> None:
     from meltpoint.tracking.store import repository_root
 
     name, root = read_params().register_.name, repository_root()
-    rows = [TITLES]
+    rows: list[tuple[str, ...]] = [TITLES]
     for change in changes_of(root, name, asked.alias):
         facts, when = change.facts, change.when[:16].replace("T", " ")
         then = NOBODY if facts.value is None else f"{facts.metric} {facts.value:.4f}"
         moved = (change.alias, change.before or NOBODY, change.after or NOBODY)
-        rows.append((when, change.who or NOBODY, *moved, then, change.why))
+        rows.append(tuple(map(plain, (when, change.who or NOBODY, *moved, then, change.why))))
     if rows == [TITLES]:
         which = f" {asked.alias}" if asked.alias else ""
         none = f"No alias{which} of {name} has moved yet: {root / LEDGER} has no line about it. Run: make repro"

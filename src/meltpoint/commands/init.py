@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from meltpoint.errors import CommandError
-from meltpoint.progress import say
+from meltpoint.terminal import say
 
 HELP = "write a params.yaml for your own images"
 ABOUT = """\

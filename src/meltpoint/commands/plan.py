@@ -2,6 +2,8 @@
 
 import argparse
 
+from meltpoint.terminal import plain, say
+
 HELP = "see which stages dvc repro will run, why, and about how long each takes"
 ABOUT = """\
 Say which stages `dvc repro` will run, why, and about how long each takes: as the last time on this machine, if the
@@ -28,4 +30,5 @@ def run(asked: argparse.Namespace) -> None:
     """
     from meltpoint.forecast.plan import plan
 
-    print("\n".join(plan(asked.measure)), flush=True)
+    for line in plan(asked.measure):
+        say(plain(line))

@@ -1,13 +1,12 @@
 """Answers for pictures."""
 
 import argparse
-import io
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meltpoint.errors import CommandError
+from meltpoint.terminal import answers_stream, complain, plain
 
 if TYPE_CHECKING:
     from meltpoint.tasks.answerer import Answerer
@@ -62,15 +61,13 @@ def run(asked: argparse.Namespace) -> None:
     from meltpoint.tasks.contract import load_display
 
     batch = Batch(asked.paths, asked.top, asked.language, asked.form, asked.draw, asked.font, asked.masks, asked.window)
-    if isinstance(sys.stdout, io.TextIOWrapper):  # file names may be no UTF-8, and names in any script
-        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
-    answerer = _open_model(asked.model)
+    answerer, out = _open_model(asked.model), answers_stream(for_program=asked.form != "lines")
     try:
-        summary = run_batch(answerer, load_display(answerer.card.task), batch, sys.stdout)
+        summary = run_batch(answerer, load_display(answerer.card.task), batch, out)
     except BrokenPipeError:  # the reader has closed the pipe, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
         return
-    print(summary.sentence, file=sys.stderr, flush=True)
+    complain(plain(summary.sentence))
     if not summary.answered:
         raise SystemExit(1)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from meltpoint.errors import CommandError
 from meltpoint.files import whole_file
+from meltpoint.terminal import say
 
 HELP = "put presets/NAME.yaml in place as params.yaml"
 ABOUT = """\
@@ -41,4 +42,4 @@ def run(asked: argparse.Namespace) -> None:
     with whole_file(place) as temporary:
         temporary.write_bytes(known[asked.name].read_bytes())
     strategies = ", ".join(chosen.strategies)
-    print(f"params.yaml is presets/{asked.name}.yaml now: {chosen.register_.name}, {strategies}.{saved}")
+    say(f"params.yaml is presets/{asked.name}.yaml now: {chosen.register_.name}, {strategies}.{saved}")

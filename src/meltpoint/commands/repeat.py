@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from meltpoint.terminal import say
+
 HELP = "run the pipeline twice from scratch and compare, to the byte"
 ABOUT = """\
 Run every stage twice on a tiny generated dataset, each time from scratch in a temporary copy of this repository, with a
@@ -21,4 +23,4 @@ def run(asked: argparse.Namespace) -> None:
     """Run twice, compare, and say what was equal."""
     from meltpoint.repeat import repeat
 
-    print(repeat(Path().resolve(), asked.threads))
+    say(repeat(Path().resolve(), asked.threads))

@@ -2,7 +2,7 @@
 
 import argparse
 
-from meltpoint.progress import say
+from meltpoint.terminal import say
 
 HELP = "put an earlier champion back"
 ABOUT = """\

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import meltpoint
+from meltpoint.terminal import say
 
 HELP = "serve a registered model on this machine"
 ABOUT = """\
@@ -36,7 +37,7 @@ def run(asked: argparse.Namespace) -> None:
     read_limits(os.environ)  # a wrong one is an error now, without a traceback
     model = asked.model or f"models:/{read_params().register_.name}@{CHAMPION}"
     package = fetch_package(model)
-    print(f"{model} answers at http://{asked.host}:{asked.port}/invocations (Ctrl-C ends it)", flush=True)
+    say(f"{model} answers at http://{asked.host}:{asked.port}/invocations (Ctrl-C ends it)")
     script = Path(meltpoint.__path__[0]) / "serving" / "http_server.py"
     command = [sys.executable, "-P", "-B", str(script), str(package), asked.host, str(asked.port)]
     os.execv(command[0], command)  # noqa: S606

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from meltpoint.terminal import say
+
 HELP = "sign a model with your own key"
 ABOUT = """\
 Sign every file of a model folder (models/finetune) or of a registered version (models:/NAME@champion), its code
@@ -31,4 +33,4 @@ def run(asked: argparse.Namespace) -> None:
     folder = signed_folder(asked.model)
     signature = asked.signature or signature_of(folder)
     sign(folder, asked.key, signature)
-    print(f"{asked.model} is signed: {signature}")
+    say(f"{asked.model} is signed: {signature}")

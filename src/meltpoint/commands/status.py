@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from meltpoint.errors import CommandError
-from meltpoint.progress import say
+from meltpoint.terminal import plain, say
 
 HELP = "read the decision, the table of strategies, the champion, and where everything is"
 ABOUT = """\
@@ -41,6 +41,6 @@ def run(asked: argparse.Namespace) -> None:
     first, *others = [max(map(len, column)) for column in zip(*table, strict=True)]
     champion = latest_change(root, name, "champion")
     serving = f"version {champion.after}, since {champion.when[:10]}: {champion.why}" if champion else "none yet"
-    lines = ["  ".join([row[0].ljust(first), *map(str.rjust, row[1:], others)]) for row in table]
-    places = [f"champion  {name} {serving}", f"report    {REPORT}", "browse    make ui"]
-    say("\n".join(["", decision.sentence, "", *lines, "", *places]))
+    lines = [plain("  ".join([row[0].ljust(first), *map(str.rjust, row[1:], others)])) for row in table]
+    places = [f"champion  {name} {plain(serving)}", f"report    {REPORT}", "browse    make ui"]
+    say("\n".join(["", plain(decision.sentence), "", *lines, "", *places]))

@@ -2,6 +2,8 @@
 
 import argparse
 
+from meltpoint.terminal import plain, say
+
 HELP = "write runs, versions and aliases into MLflow from DVC's outputs and promotions.jsonl"
 ABOUT = """\
 MLflow is a view of files, which this command writes again: every finished pipeline that git and DVC know, with its
@@ -23,5 +25,5 @@ def run(asked: argparse.Namespace) -> None:
 
     synced, problems = sync(repository_root())
     for problem in problems:
-        print(f"\n! {problem}")
-    print("\n".join(["", *(one.sentence for one in synced), "browse: meltpoint ui"]))
+        say(f"\n! {plain(problem)}")
+    say("\n".join(["", *(one.sentence for one in synced), "browse: meltpoint ui"]))

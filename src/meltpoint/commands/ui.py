@@ -4,6 +4,8 @@ import argparse
 import os
 import sys
 
+from meltpoint.terminal import say
+
 HELP = "browse runs and models in MLflow"
 ABOUT = """\
 Open the pages of MLflow over mlruns/ on this machine alone (127.0.0.1), until Ctrl-C. With MLFLOW_TRACKING_URI set to a
@@ -28,10 +30,10 @@ def run(asked: argparse.Namespace) -> None:
     root = repository_root()
     store = open_store(read_params().register_.name, root)
     if store.uri.startswith("http"):
-        print(f"The runs are on a server that has its own pages: {store.uri}")
+        say(f"The runs are on a server that has its own pages: {store.uri}")
         return
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # seven processes that nothing here needs
-    print(f"Browse {address(f'http://127.0.0.1:{asked.port}', store.experiment)} (Ctrl-C ends it)", flush=True)
+    say(f"Browse {address(f'http://127.0.0.1:{asked.port}', store.experiment)} (Ctrl-C ends it)")
     command = [
         sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(asked.port), "--workers", "1",
         "--backend-store-uri", store.uri, "--default-artifact-root", local_artifacts(root),

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from meltpoint.terminal import say
+
 HELP = "check a model against its signature"
 ABOUT = """\
 Check that every file of a model folder (models/finetune) or of a registered version (models:/NAME@champion), its code
@@ -27,4 +29,4 @@ def run(asked: argparse.Namespace) -> None:
     folder = signed_folder(asked.model)
     signature = asked.signature or signature_of(folder)
     verify(folder, asked.key, signature)
-    print(f"{asked.model} is as the owner of {asked.key} has signed it: {signature}")
+    say(f"{asked.model} is as the owner of {asked.key} has signed it: {signature}")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from meltpoint.compare.intervals import Interval, optimism
-from meltpoint.progress import plain
+from meltpoint.terminal import plain
 
 METRICS = {
     "accuracy": "accuracy",

@@ -14,7 +14,8 @@ from filelock import FileLock
 from meltpoint.data.listing import locate
 from meltpoint.errors import UserError
 from meltpoint.http import TRANSIENT, TimedAdapter, deadline
-from meltpoint.progress import say, track
+from meltpoint.progress import track
+from meltpoint.terminal import say
 
 CHUNK = 1_000_000  # bytes
 TIMEOUT = (10.0, 60.0)  # seconds to connect, seconds of silence

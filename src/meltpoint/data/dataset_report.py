@@ -8,8 +8,8 @@ import pandas as pd
 
 from meltpoint.data.labels import count_classes
 from meltpoint.data.listing import Listing, Skipped, shortened
-from meltpoint.progress import say
 from meltpoint.tables import SPLITS, Classes
+from meltpoint.terminal import say
 
 MANY = 12  # classes from which on a sentence counts them
 

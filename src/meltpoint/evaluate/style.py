@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from meltpoint.progress import plain
+from meltpoint.terminal import plain
 
 INK, MUTED, LINE, GRID, ACCENT = "#1f2933", "#6b7785", "#b8c2cc", "#e3e8ee", "#d9480f"
 STYLE: dict[Any, Any] = {

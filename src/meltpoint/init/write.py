@@ -9,7 +9,7 @@ from meltpoint.files import whole_file
 from meltpoint.init.found import Table
 from meltpoint.params.read import Params, read_params
 from meltpoint.params.yaml12 import dump
-from meltpoint.progress import plain
+from meltpoint.terminal import plain
 
 WIDTH = 120
 BARRED = str.maketrans({"\ufffe": r"\ufffe", "\uffff": r"\uffff"})  # of no use in Unicode, and not allowed in YAML

@@ -156,7 +156,7 @@ def parse_params(raw: dict[str, Any], source: str, text: str = "") -> Params:
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
-        errors = [line for found in error.errors() for line in _explain(found, text, raw).splitlines()]
+        errors = [line for found in error.errors() for line in _explain(found, text, raw).split("\n")]
         listed = "\n".join(f"  - {line}" for line in errors)
         count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
         raise ParamsError(f"{source} has {count}:\n{listed}") from None

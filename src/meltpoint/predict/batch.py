@@ -20,6 +20,7 @@ from meltpoint.predict.records import DIGITS, Answer, Answering, DisplayPart, Qu
 from meltpoint.predict.video import VideoError, is_video, read_film
 from meltpoint.prefetch import map_ahead
 from meltpoint.progress import track
+from meltpoint.terminal import is_terminal, plain, plain_json
 
 DRAWN_AHEAD = 8
 DRAWN_BATCH = 8  # few, for they wait in memory in the size they are drawn in
@@ -110,7 +111,7 @@ def run_batch(answerer: Answering, display: DisplayPart, asked: Batch, out: Text
     fonts = tuple(open_fonts(size, asked.font, asked.language) for size in SIZES) if asked.draw else ()
     drawer = Drawer(display, featured, fonts, common_root(asked.given), asked.draw, asked.masks)
     reasons, ignored = Counter[str](), Counter[str]()
-    silent = out.isatty() and asked.form == "lines"  # the lines are the progress
+    silent = is_terminal(out) and asked.form == "lines"  # the lines are the progress
 
     def write(answers: Iterable[Answer]) -> int:
         """Write a line for each answer; how many are no error."""
@@ -172,15 +173,15 @@ def _form(
 def say_line(answer: Answer, display: DisplayPart, featured: str) -> str:
     """A line to read."""
     if answer.error is not None:
-        return f"{answer.source}  cannot be used: {answer.error}"
-    return f"{answer.source}  {display.line(answer, featured)}"
+        return plain(f"{answer.source}  cannot be used: {answer.error}")
+    return f"{plain(str(answer.source))}  {display.line(answer, featured)}"
 
 
 def say_json(answer: Answer, display: DisplayPart) -> str:
     """A line of JSON: source, error, levels, and what each head says."""
     heads = {} if answer.error else display.describe(answer)
     line = {"source": answer.source, "error": answer.error, "heads": heads, "levels": answer.levels}
-    return json.dumps(_rounded(line), ensure_ascii=False, allow_nan=False)
+    return plain_json(json.dumps(_rounded(line), ensure_ascii=False, allow_nan=False))
 
 
 def say_cells(answer: Answer, display: DisplayPart, columns: Sequence[str]) -> str:

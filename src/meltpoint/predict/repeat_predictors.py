@@ -11,7 +11,7 @@ from meltpoint.model.fuse import fuse
 from meltpoint.model.model import Model
 from meltpoint.model.repeat_delta import list_repeats, load_repeat
 from meltpoint.predict.predictor import Predictor
-from meltpoint.progress import say
+from meltpoint.terminal import say
 
 MOST = 5 * 10**8  # bytes of features that are kept for the next repeat
 

@@ -13,7 +13,8 @@ from meltpoint.arrays import Pixels
 from meltpoint.model.card import Card
 from meltpoint.params.judging import Evaluate
 from meltpoint.predict.predictor import Predictor
-from meltpoint.progress import megabytes, peak_megabytes, say, track
+from meltpoint.progress import megabytes, peak_megabytes, track
+from meltpoint.terminal import say
 
 ROUNDS = 9  # in each of which every model has its turn, beginning with another one each time
 WARM_UP = 3  # predictions of each model before the clock starts

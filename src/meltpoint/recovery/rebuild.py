@@ -14,12 +14,12 @@ from pathlib import Path
 from urllib.request import url2pathname
 
 from meltpoint.errors import UserError
-from meltpoint.progress import say
 from meltpoint.recovery.archive import Archive, open_archive
 from meltpoint.recovery.restore import ledger_versions
 from meltpoint.recovery.sync import sync
 from meltpoint.registry.promotion import registry_lock
 from meltpoint.registry.versions import is_placeholder, key_of, versions_of
+from meltpoint.terminal import say
 from meltpoint.tracking.database import database, database_uri, local_artifacts, make_database, read_schema
 from meltpoint.tracking.runs import PROCESS, RUNNING, is_alive, runs_of
 from meltpoint.tracking.store import Store

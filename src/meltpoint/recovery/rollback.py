@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 
 from meltpoint.errors import UserError
-from meltpoint.progress import say
 from meltpoint.registry.golden_answers import check_golden_answers
 from meltpoint.registry.ledger import LEDGER, VersionFacts
 from meltpoint.registry.promotion import champion_moves, promote, promotion_lock, restore_deleted_aliases
 from meltpoint.registry.store_history import known_changes
 from meltpoint.registry.version_files import fetch, fetch_package, fingerprint
 from meltpoint.registry.versions import CHAMPION, PREVIOUS, aliases, identified, versions_of
+from meltpoint.terminal import say
 from meltpoint.tracking.pipeline_state import git_revision
 from meltpoint.tracking.store import Store
 

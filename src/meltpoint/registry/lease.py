@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from meltpoint.errors import UserError
-from meltpoint.progress import say
 from meltpoint.registry.store_history import is_shared
+from meltpoint.terminal import say
 from meltpoint.tracking.mlflow_errors import StoreError
 from meltpoint.tracking.pipeline_state import user_name
 from meltpoint.tracking.store import Store

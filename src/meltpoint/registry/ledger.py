@@ -113,7 +113,7 @@ def read_lines(path: Path, build: Callable[[Row], Line]) -> list[Line]:
     """
     found = []
     text = path.read_text(encoding="utf-8") if path.exists() else ""
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):  # a text in it may hold other ends of lines
         if not line.strip():
             continue
         try:

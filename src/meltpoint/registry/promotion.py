@@ -12,7 +12,6 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from meltpoint.progress import say
 from meltpoint.registry.lease import Lease, lease
 from meltpoint.registry.ledger import LEDGER, AliasChange, VersionFacts, append, changes_of, place, read_ledger, utc_now
 from meltpoint.registry.plan import (
@@ -34,6 +33,7 @@ from meltpoint.registry.plan import (
 )
 from meltpoint.registry.store_history import ADOPT, disagreements, known_changes, record, unwritten_changes
 from meltpoint.registry.versions import CANDIDATE, CHAMPION, PREVIOUS, aliases, identified
+from meltpoint.terminal import say
 from meltpoint.tracking.database import lock_path
 from meltpoint.tracking.pipeline_state import git_revision, user_name
 from meltpoint.tracking.store import Store

@@ -9,7 +9,7 @@ from meltpoint.errors import UserError
 from meltpoint.images.views import open_views
 from meltpoint.model.card import read_card, views_of
 from meltpoint.params.judging import GateRules
-from meltpoint.progress import say, track
+from meltpoint.progress import track
 from meltpoint.registry.gate import Verdict, check_age, check_ceilings, check_floors, check_split
 from meltpoint.registry.holdout_reuse import NAMED, Judged, reuse_of, sketch, write_judged
 from meltpoint.registry.lease import Lease
@@ -19,6 +19,7 @@ from meltpoint.registry.rescoring import Rescored, rescore
 from meltpoint.registry.store_history import known_changes
 from meltpoint.registry.version_files import VersionError, fetch, fingerprint
 from meltpoint.registry.versions import CANDIDATE, CHAMPION, KEY, REUSE, aliases, create_version, find_version
+from meltpoint.terminal import say
 from meltpoint.tracking.descriptions import describe_decision
 from meltpoint.tracking.log_runs import log_decision, log_strategy
 from meltpoint.tracking.pipeline_state import PipelineState, git_revision

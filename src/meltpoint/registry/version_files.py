@@ -17,9 +17,9 @@ from meltpoint.errors import UserError
 from meltpoint.images.views import open_views
 from meltpoint.model.card import read_card, views_of
 from meltpoint.model.manifest import ManifestError, check_manifest, write_manifest
-from meltpoint.progress import say
 from meltpoint.registry.golden_answers import CHECK, write_golden_answers
 from meltpoint.serving.mlflow_package import INSIDE, write_package
+from meltpoint.terminal import say
 from meltpoint.tracking.artifacts import digest_of
 from meltpoint.tracking.database import store_uri
 from meltpoint.tracking.mlflow_errors import StoreError, keep_quiet, ours

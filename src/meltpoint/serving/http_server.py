@@ -1,13 +1,16 @@
 """The script that serves a model: MLflow's own server, behind a limit on what one request and all together may hold.
 
-Nothing imports it, and it imports nothing of this package: the one that travels with the model has to come first.
+Nothing imports it, and it imports nothing of this package: the one that travels with the model has to come first. What
+it prints passes `terminal.py`, which it runs as a script.
 `python -P http_server.py MODEL HOST PORT` is how `meltpoint serve` starts it.
 """
 
 import json
 import os
+import runpy
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
 from typing import Any
 
 Message = MutableMapping[str, Any]
@@ -93,4 +96,6 @@ def main(model: str, host: str, port: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    terminal = runpy.run_path(str(Path(__file__).parents[1] / "terminal.py"))
+    with terminal["visible_output"]():  # requests and libraries may bring what steers a terminal
+        main(*sys.argv[1:])

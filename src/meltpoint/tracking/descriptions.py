@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from meltpoint.compare.formatting import COSTS, METRICS, cost, encoder_at, markdown, value_of
 from meltpoint.comparison import Comparison
 from meltpoint.model.card import Card
-from meltpoint.progress import plain
+from meltpoint.terminal import plain
 
 LONGEST = 4900  # characters that every description in MLflow takes
 MOST_CHANGES = 8

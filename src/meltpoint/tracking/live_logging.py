@@ -16,8 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from meltpoint.errors import guarded
 from meltpoint.files import read_json
 from meltpoint.params.read import read_params
+from meltpoint.terminal import complain
 from meltpoint.tracking.pipeline_state import read_state
 from meltpoint.tracking.runs import FINISHED, KILLED, close, open_child, open_parent, reopen
 from meltpoint.tracking.store import Store, open_store
@@ -98,8 +100,7 @@ class LiveLogger:
     def _warn(self, error: Exception) -> None:
         if not self.warned:
             reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-            sys.stderr.write(f"{reason}\n")
-            sys.stderr.flush()
+            complain(reason)
         self.warned = True
 
 
@@ -132,4 +133,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

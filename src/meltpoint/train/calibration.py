@@ -16,7 +16,7 @@ from meltpoint.model.fuse import fuse
 from meltpoint.model.inference import infer
 from meltpoint.model.model import Model
 from meltpoint.params.heads import Coverage
-from meltpoint.progress import say, track
+from meltpoint.progress import track
 from meltpoint.tasks.thresholds import (
     CONFIDENCE,
     Point,
@@ -25,6 +25,7 @@ from meltpoint.tasks.thresholds import (
     choose_threshold,
     most_promised,
 )
+from meltpoint.terminal import say
 from meltpoint.train.device import device_type
 from meltpoint.train.problem import Problem
 from meltpoint.trees import build_tree, decide, weigh

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from meltpoint.errors import UserError
 from meltpoint.files import whole_file, write_json
-from meltpoint.progress import say
+from meltpoint.terminal import say
 from meltpoint.train.history_file import HISTORY
 
 STATE = "state.safetensors"

@@ -24,7 +24,8 @@ from meltpoint.model.fuse import fuse
 from meltpoint.model.inference import infer, inference_device
 from meltpoint.params.model import Reading
 from meltpoint.params.training import Embed
-from meltpoint.progress import say, track
+from meltpoint.progress import track
+from meltpoint.terminal import say
 
 INDEX = "features.json"  # written last: where it is, all is
 DTYPES = {"float32": "<f4", "float16": "<f2"}  # on disk

@@ -14,7 +14,8 @@ from meltpoint.model.fuse import fuse
 from meltpoint.model.inference import infer, inference_device
 from meltpoint.model.standardise import Standardise
 from meltpoint.params.model import Reading
-from meltpoint.progress import say, track
+from meltpoint.progress import track
+from meltpoint.terminal import say
 from meltpoint.train.batches import Store, cut, open_store
 from meltpoint.train.embed import Features
 from meltpoint.train.problem import Problem

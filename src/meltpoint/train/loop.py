@@ -15,7 +15,8 @@ from torch import Tensor
 from meltpoint.metrics import sign_of
 from meltpoint.model.model import Model
 from meltpoint.params.strategies import Sampling, Schedule
-from meltpoint.progress import Stopwatch, peak_megabytes, say, track
+from meltpoint.progress import Stopwatch, peak_megabytes, track
+from meltpoint.terminal import say
 from meltpoint.train.batches import Batch, TrainImages, Transform, mix_one
 from meltpoint.train.checkpoint import Saved
 from meltpoint.train.fused_network import FusedNetwork

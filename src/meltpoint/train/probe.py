@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from meltpoint.arrays import Ints
 from meltpoint.model.backbones import Backbone, tap_key
 from meltpoint.model.model import build_heads
-from meltpoint.progress import Stopwatch, peak_megabytes, say, track
+from meltpoint.progress import Stopwatch, peak_megabytes, track
 from meltpoint.tasks.contract import Scores
+from meltpoint.terminal import say
 from meltpoint.train.batches import choose_views, cut, mix_one, spread_epochs
 from meltpoint.train.checkpoint import Checkpoint
 from meltpoint.train.device import device_type

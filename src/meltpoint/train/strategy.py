@@ -18,7 +18,8 @@ from meltpoint.model.model import save_model
 from meltpoint.model.repeat_delta import save_repeat, write_index
 from meltpoint.model.trained_on import write_trained_on
 from meltpoint.params.recipe import Recipe
-from meltpoint.progress import peak_megabytes, say
+from meltpoint.progress import peak_megabytes
+from meltpoint.terminal import say
 from meltpoint.train.batches import mix_one
 from meltpoint.train.calibration import Calibration, calibrate
 from meltpoint.train.checkpoint import STATE, Checkpoint, open_checkpoint

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from meltpoint.progress import say
+from meltpoint.terminal import say
 
 FOLLOWER = "meltpoint.tracking.live_logging"
 SWITCH = "MELTPOINT_TRACKING"  # environment variable; `off` starts no follower

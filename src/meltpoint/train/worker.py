@@ -11,7 +11,7 @@ import torch
 from torch import distributed
 from torch.distributed.elastic.multiprocessing.errors import record
 
-from meltpoint.errors import UserError
+from meltpoint.errors import UserError, guarded
 from meltpoint.files import read_json
 from meltpoint.images.views import open_views
 from meltpoint.params.recipe import Recipe
@@ -59,4 +59,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

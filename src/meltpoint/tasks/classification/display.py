@@ -11,7 +11,7 @@ from meltpoint.arrays import Pixels
 from meltpoint.model.card import Card, HeadCard
 from meltpoint.predict.fonts import INK, NARROWEST, PAPER, QUIET, TRACK, Fonts
 from meltpoint.predict.records import DIGITS, Answer
-from meltpoint.progress import plain
+from meltpoint.terminal import plain
 
 # Told apart in every kind of colour blindness, and by their words (Okabe and Ito: Color Universal Design, 2008).
 SURE, LESS, UNSURE = "#0072b2", "#8c959f", "#d55e00"

@@ -12,9 +12,9 @@ from meltpoint.arrays import Pixels
 from meltpoint.model.card import Card, HeadCard
 from meltpoint.predict.fonts import Fonts
 from meltpoint.predict.records import DIGITS, Answer, MaskAnswer
-from meltpoint.progress import plain
 from meltpoint.tables import area_column
 from meltpoint.tasks.segmentation.mask_drawing import draw_masks, encode_mask
+from meltpoint.terminal import plain
 
 LARGEST = 5  # areas of a mask that a line names
 

@@ -4,7 +4,7 @@ import torch
 
 from meltpoint.model.model import Model
 from meltpoint.params.strategies import FinetuneStrategy
-from meltpoint.progress import say
+from meltpoint.terminal import say
 from meltpoint.train.device import check_processes
 from meltpoint.train.job import Job, Outcome
 from meltpoint.train.launch import launch
