@@ -1,6 +1,7 @@
 """Metrics that are arithmetic on a confusion matrix, for one matrix or a stack of them."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from meltpoint.arrays import Floats, Ints
 
@@ -75,6 +76,37 @@ def from_pixels(tp: Counts, fp: Counts, fn: Counts) -> Scores:
         "dice": ratio(ratio(2 * tp, 2 * tp + fp + fn).sum(-1), occurs),
         "pixel_accuracy": ratio(tp.sum(-1), (tp + fn).sum(-1)),
     }
+
+
+def from_tags(tp: Counts, fp: Counts, fn: Counts) -> Scores:
+    """F1 of tags from counts of images (..., K), each an array (...): over all tags together, and their mean.
+
+    `macro_f1` is over the tags that occur in the truth; 0 if none does.
+    """
+    tp, fp, fn = (np.asarray(part, dtype=np.float64) for part in (tp, fp, fn))
+    occurs = (tp + fn > 0).sum(-1).astype(np.float64)
+    f1 = np.where(tp + fn > 0, ratio(2 * tp, 2 * tp + fp + fn), 0.0)
+    micro = ratio(2 * tp.sum(-1), (2 * tp + fp + fn).sum(-1))
+    return {"micro_f1": micro, "macro_f1": ratio(f1.sum(-1), occurs)}
+
+
+def average_precision(truth: NDArray[np.int8], values: NDArray[np.floating]) -> Floats:
+    """The average precision (K,) of each tag, as scikit-learn's: images of equal value stand at one place.
+
+    `truth` (N, K) is 1, 0, or -1 where it is not known and the image does not count; `values` (N, K) rank the images.
+    NaN of a tag that no image has.
+    """
+    order = np.argsort(-values, axis=0, kind="stable")
+    ranked, states = np.take_along_axis(values, order, 0), np.take_along_axis(truth, order, 0)
+    has = states == 1
+    hits, seen = np.cumsum(has, axis=0), np.cumsum(states >= 0, axis=0)
+    last = np.ones(ranked.shape, np.bool_)  # of the images of one value
+    last[:-1] = ranked[:-1] != ranked[1:]
+    places = np.where(last, np.arange(len(ranked))[:, None], len(ranked))
+    ends = np.minimum.accumulate(places[::-1], axis=0)[::-1]
+    precision = ratio(*(np.take_along_axis(part, ends, 0).astype(np.float64) for part in (hits, seen)))
+    there = has.sum(0).astype(np.float64)
+    return np.where(there > 0, ratio(np.where(has, precision, 0.0).sum(0), there), np.nan)
 
 
 def quadratic_kappa(true: Floats, predicted: Floats, squares: Floats) -> Floats:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from meltpoint.arrays import Flags
 from meltpoint.errors import UserError
@@ -17,7 +18,8 @@ JUDGED = ("val", "test")  # the splits that predictions are made of
 RESERVED = {"id": "int64", "path": "string", "group": "string", "split": "string"}
 OF_IMAGE, DECLARED = "image:", "group:"  # what the names of groups of the one and of the other kind begin with
 IGNORED = 255  # the id of pixels of no class in a mask: void ones, and those outside of the image
-PRESENT = "|"  # between the classes that a mask shows
+PRESENT = "|"  # between the classes that a mask shows, and around the tags of an image
+NOT_KNOWN = "?"  # before a tag of which it is not known whether the image has it
 MEASURED = {"width": "int64", "height": "int64", "sha256": "string"}
 
 Classes = dict[str, list[str]]  # label -> its class names, in the order of their ids
@@ -34,6 +36,7 @@ def check_samples(samples: pd.DataFrame, classes: Classes) -> pd.DataFrame:
     `id` is unique int64, `path` is unique (its name in data/raw), a label cell is one of its classes or missing,
     `group` and `split` may be missing. Columns come back in this order, text as pandas `string`. A label of masks has
     a column `<label>.mask` besides, the mask's name there; its cells name the classes on the mask (`present_in`).
+    The cells of a label of tags are those of `say_tags`.
     """
     masked = [label for label in classes if mask_column(label) in samples.columns]
     columns = ["id", "path", *classes, *map(mask_column, masked), "group", "split", *MEASURED]
@@ -49,7 +52,9 @@ def check_samples(samples: pd.DataFrame, classes: Classes) -> pd.DataFrame:
             raise TableError(f"Two samples have the same {column}: {twice!r}. Each image may stand in the table once.")
     for label, names in classes.items():
         cells = set(table[label].dropna())
-        unknown = sorted((present_in(cells) if label in masked else cells) - set(names))
+        several = label in masked or holds_tags(table[label])
+        named = {name.removeprefix(NOT_KNOWN) for name in present_in(cells)} if several else cells
+        unknown = sorted(named - set(names))
         if unknown:
             raise TableError(f"Label {label!r} has the unknown classes {unknown}; known are {names}.")
     return table
@@ -75,8 +80,38 @@ def present_in(cells: Iterable[str]) -> set[str]:
     return {name for cell in cells for name in cell.split(PRESENT) if name}
 
 
+def say_tags(tags: Iterable[str], unknown: Iterable[str] = ()) -> str:
+    """The label cell of an image with these tags, `|beach|dog|`; `|` for none; `?cat` where it is not known of cat."""
+    return "".join(f"{PRESENT}{tag}" for tag in [*tags, *(f"{NOT_KNOWN}{tag}" for tag in unknown)]) + PRESENT
+
+
+def holds_tags(cells: "pd.Series[str]") -> bool:
+    """Whether label cells (N,) are those of tags: all that are known begin and end as `say_tags` has it."""
+    known = cells.dropna()
+    return bool(len(known) and known.str.startswith(PRESENT).all() and known.str.endswith(PRESENT).all())
+
+
+def read_tags(cells: "pd.Series[str]", names: Sequence[str]) -> NDArray[np.int8]:
+    """Which tags images have, of label cells (N,): int8 (N, K), 1 or 0, and -1 where it is not known."""
+    places = {name: place for place, name in enumerate(names)}
+    found = np.full((len(cells), len(names)), -1, np.int8)
+    for row, cell in enumerate(cells):
+        if not pd.isna(cell):
+            found[row] = 0
+            for tag in filter(None, cell.split(PRESENT)):
+                found[row, places[tag.removeprefix(NOT_KNOWN)]] = -1 if tag.startswith(NOT_KNOWN) else 1
+    return found
+
+
+def shows_several(samples: pd.DataFrame, label: str) -> bool:
+    """Whether a sample may belong to several classes of a label: those on its mask, or its tags."""
+    return mask_column(label) in samples or holds_tags(samples[label])
+
+
 def memberships(samples: pd.DataFrame, label: str, names: list[str]) -> Flags:
-    """Whether each sample belongs to each class, or shows it on its mask: (N, C)."""
+    """Whether each sample belongs to each class, shows it on its mask, or has it as a tag: (N, C)."""
+    if mask_column(label) not in samples and holds_tags(samples[label]):
+        return np.asarray(read_tags(samples[label], names) == 1)
     cells = samples[label].fillna("").to_numpy(dtype=object)
     if mask_column(label) not in samples:
         return np.asarray(cells[:, None] == np.array(names, dtype=object), dtype=np.bool_)
@@ -139,7 +174,7 @@ def answer_column(head: str) -> str:
 
 
 def probability_columns(head: str, classes: Sequence[str]) -> list[str]:
-    """The columns with the probability of each class, float32, in class order; they sum to 1."""
+    """The columns with the probability of each class, float32, in class order; they sum to 1, but for tags."""
     return [f"{head}.p.{name}" for name in classes]
 
 

@@ -36,6 +36,8 @@ EXAMPLES = {  # a value for each key that any kind of head has; extend it with t
     "where": None,
     "threshold": None,
     "unknown": None,
+    "loss": None,
+    "tag_thresholds": None,
     "main": True,
     "hidden": 8,
     "dropout": 0.25,

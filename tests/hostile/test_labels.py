@@ -6,6 +6,7 @@ from typing import Any
 SECTION = "Labels"
 Cells = list[str]
 ANIMALS = ["a", "b"] * 15
+TAGS: dict[str, Any] = {"kind": "tags", "column": "y", "separator": ";"}
 
 
 def text_of(**columns: Cells) -> bytes:
@@ -73,6 +74,18 @@ MAKERS: dict[str, Callable[[], tuple[dict[str, Cells], dict[str, Any]]]] = {
         {"y": ANIMALS, "z": ["c", "d"] * 15},
         {"path": {"kind": "names", "column": "z", "classes": None}},
     ),
+    "tags: one twice in a cell": lambda: ({"y": [*ANIMALS[:29], "a;a"]}, {"y": TAGS}),
+    "tags: the separator of the table in a name": lambda: ({"y": [*ANIMALS[:29], "a|b"]}, {"y": TAGS}),
+    "tags: an unknown one": lambda: ({"y": [*ANIMALS[:29], "a;aa"]}, {"y": {**TAGS, "classes": ["a", "b"]}}),
+    "tags: two that look alike": lambda: ({"y": [*ANIMALS[:29], "A"]}, {"y": TAGS}),
+    "tags: a column with a word": lambda: (
+        {"y": [*["0", "1"] * 14, "1", "yes"], "z": ["1", "0"] * 15},
+        {"y": {"kind": "tags", "columns": ["y", "z"]}},
+    ),
+    "tags: an empty cell of one": lambda: (
+        {"y": [*["0", "1"] * 14, "1", ""], "z": ["1", "0"] * 15},
+        {"y": {"kind": "tags", "columns": ["y", "z"]}},
+    ),
     "most images are copies of one": lambda: ({"y": ANIMALS}, {}),
 }
 COPIES = "most images are copies of one"
@@ -83,6 +96,9 @@ def prepare(name: str, workplace: Any) -> None:
     split = "part" if "part" in columns else None
     workplace.use_table(text_of(**columns), separator=",", split=split)
     workplace.params["data"]["group"] = "own" if "own" in columns else None
+    if any(made and made["kind"] == "tags" for made in labels.values()):
+        workplace.params["task"], workplace.params["compare"]["metric"] = {"kind": "tagging"}, "map"
+        workplace.params["heads"]["y"] |= {"target": None}
     for label, made in labels.items():
         made = made or {"kind": "names", "column": label, "classes": None}
         workplace.params["data"]["labels"][label] = made

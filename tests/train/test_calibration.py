@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from meltpoint.images.views import Views
-from meltpoint.train.calibration import Calibration, calibrate, one_of_each
+from meltpoint.tasks.thresholds import one_of_each
+from meltpoint.train.calibration import Calibration, calibrate
 from meltpoint.train.problem import Problem, build_problem
 
 PARENTS = {"red": "light", "green": "dark", "blue": "dark"}

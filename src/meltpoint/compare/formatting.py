@@ -11,6 +11,8 @@ METRICS = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
     "macro_f1": "macro F1",
+    "micro_f1": "micro F1",
+    "map": "mAP",
     "f1": "F1",
     "quadratic_kappa": "quadratic kappa",
     "mean_absolute_error": "steps off",

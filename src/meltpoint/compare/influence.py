@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from meltpoint.arrays import Flags, Floats, Ints
@@ -106,6 +107,49 @@ def roc_auc(true: Ints, probabilities: Floats, group: Ints, n_groups: int, asked
         placed = (beaten - areas[-1]) / np.where(positive, max(1, n_positive - 1), max(1, n_negative - 1))
         influence += _sum(group, placed, n_groups) / len(asked)
     return Influence(float(np.mean(areas)), influence)
+
+
+def average_precision(
+    truth: NDArray[np.int8], values: Floats, group: Ints, n_groups: int, asked: Sequence[int]
+) -> Influence:
+    """Mean average precision of the tags `asked`; `truth` (N, K) is 1, 0, or -1 where it is not known.
+
+    What each image adds is the score less the one without it, exactly, as in `metrics.average_precision`; that of a
+    group is the sum over its images.
+    """
+    areas, influence = list[float](), np.zeros(n_groups)
+    for tag in asked:
+        known = np.flatnonzero(truth[:, tag] >= 0)
+        has = truth[known, tag] == 1
+        _, step = np.unique(-values[known, tag], return_inverse=True)  # images of one value stand at one place
+        own, all_own = _sum(step, has.astype(np.float64), step.max() + 1), np.bincount(step).astype(np.float64)
+        hits, seen, there = np.cumsum(own), np.cumsum(all_own), float(has.sum())
+        parts, missed = own * ratio(hits, seen), own * ratio(hits, seen - 1)  # missed: without an image without the tag
+        found = own * ratio(hits - 1, seen - 1)  # without one that has it, from the next place on
+        above = np.cumsum(parts) - parts
+        from_here, from_next = _rest(missed), _rest(found) - found
+        at_once = (own - 1) * ratio(hits - 1, seen - 1)
+        areas.append(float(parts.sum() / there))
+        without = np.where(
+            has,
+            ratio((above + at_once + from_next)[step], np.full(len(step), there - 1)),
+            (above + from_here)[step] / there,
+        )
+        influence += _sum(group[known], areas[-1] - without, n_groups) / len(asked)
+    return Influence(float(np.mean(areas)) if areas else float("nan"), influence)
+
+
+def _rest(parts: Floats) -> Floats:
+    """The sum from each place on."""
+    return np.asarray(np.cumsum(parts[::-1])[::-1])
+
+
+def tag_f1(truth: NDArray[np.int8], said: Flags, group: Ints, n_groups: int, kept: Flags) -> Influence:
+    """F1 of answers (N, K): the mean of the `kept` tags (K,), or with one kept flag of all tags together."""
+    rows, tags = np.nonzero((truth >= 0) & (kept if len(kept) > 1 else True))
+    has, given = truth[rows, tags] == 1, said[rows, tags]
+    kind = tags if len(kept) > 1 else np.zeros_like(tags)
+    return mean_ratio(group[rows], kind, 2.0 * (has & given), 1.0 * has + given, n_groups, kept)
 
 
 def quadratic_kappa(true: Ints, predicted: Ints, group: Ints, n_groups: int) -> Influence:

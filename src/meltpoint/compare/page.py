@@ -34,13 +34,20 @@ SHOWN_COSTS = (
     "parameters", "peak_megabytes", "predict_megabytes",
 )  # fmt: skip
 SCORES = (
-    "miou", "dice", "pixel_accuracy", "boundary_f1",
+    "map", "micro_f1", "miou", "dice", "pixel_accuracy", "boundary_f1",
     "accuracy", "balanced_accuracy", "macro_f1", "f1", "precision", "recall", "quadratic_kappa", "mean_absolute_error",
     "top_5_accuracy", "coverage", "answered_accuracy", "roc_auc", "average_precision", "log_loss",
     "expected_calibration_error",
 )  # fmt: skip
-AREAS = ("quadratic_kappa", "mean_absolute_error", "roc_auc", "average_precision", "log_loss")  # no shares of anything
-CLASS_SCORES = ("iou", "dice", "recall", "precision", "f1", "roc_auc", "boundary_f1")
+AREAS = (
+    "map",
+    "quadratic_kappa",
+    "mean_absolute_error",
+    "roc_auc",
+    "average_precision",
+    "log_loss",
+)  # no shares of anything
+CLASS_SCORES = ("iou", "dice", "recall", "precision", "f1", "average_precision", "roc_auc", "boundary_f1")
 
 
 def render_page(decision: Decision) -> str:

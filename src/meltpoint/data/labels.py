@@ -8,8 +8,9 @@ import pandas as pd
 
 from meltpoint.data.confusables import escaped, find_confusable, skeleton
 from meltpoint.data.listing import nearest, shortened
+from meltpoint.data.tag_labels import build_tags
 from meltpoint.errors import UserError
-from meltpoint.params.data import EqualsLabel, Label, MaskLabel, NamesLabel, ThresholdLabel, ValuesLabel
+from meltpoint.params.data import EqualsLabel, Label, MaskLabel, NamesLabel, TagsLabel, ThresholdLabel, ValuesLabel
 from meltpoint.tables import MEASURED, PRESENT, RESERVED, Classes, memberships
 
 SHOWN = 5  # unknown cells that a message lists
@@ -61,6 +62,10 @@ def build_labels(
             case MaskLabel() as label:
                 check_mask_label(name, label)
                 built[name], classes[name] = _column(rows, name, label.column), list(label.classes)
+            case TagsLabel() as label:
+                cells = [_column(rows, name, column) for column in label.columns or [label.column or ""]]
+                built[name], classes[name] = build_tags(name, label, cells)
+                _check_names(name, classes[name])
             case label:
                 built[name], classes[name] = _from_column(rows, name, label, label.column in stated)
     return pd.DataFrame({name: built[name] for name in labels}, index=rows.index), {

@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from meltpoint.arrays import Ints
-from meltpoint.tables import Classes, mask_column, memberships
+from meltpoint.tables import Classes, memberships, shows_several
 
 Shares = NDArray[np.float64]  # (S,), sums to 1
 
@@ -16,11 +16,12 @@ Shares = NDArray[np.float64]  # (S,), sums to 1
 def combine_labels(samples: pd.DataFrame, classes: Classes) -> tuple[Ints, Ints]:
     """Class codes (N, L), a missing label being a class of its own, and codes of their combinations (N,).
 
-    A label of masks has a column for each class, 0 where an image shows it, and -1, no stratum, where it does not.
+    A label of masks or tags has a column for each class, 0 where an image shows it, and -1, no stratum, where it does
+    not: so each tag is parted by itself, the rarest first (Sechidis et al., ECML PKDD 2011).
     """
     columns = []
     for label, names in classes.items():
-        if mask_column(label) in samples:
+        if shows_several(samples, label):
             columns += list(memberships(samples, label, names).T.astype(np.int64) - 1)
         else:
             known = pd.Categorical(samples[label], categories=names).codes.astype(np.int64)

@@ -25,9 +25,9 @@ class HeadJudgement:
     """One head on one split. A score that cannot be had (no image of a class, no labelled image) is None.
 
     `by_class` is indexed by class name and has a column for each score of a class, and `support`, what is labelled of
-    it. `confusion` is (C, C), rows true. `reliability` has a row per bin of confidence that holds an image (see
-    `curves.reliability`), `rankings` the ROC and precision-recall curve of each class that can be ranked; both are
-    empty where no probabilities are kept.
+    it. `confusion` is (C, C), rows true; of tags, which exclude no other, it is empty. `reliability` has a row per bin
+    of confidence that holds an image (see `curves.reliability`), `rankings` the ROC and precision-recall curve of each
+    class that can be ranked; both are empty where no probabilities are kept.
     """
 
     card: HeadCard

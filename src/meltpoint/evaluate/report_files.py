@@ -34,11 +34,11 @@ def write_judgement(
     _write_curve(roc, "false_positive_rate", "true_positive_rate", folder / "roc.csv")
     _write_curve(precision_recall, "recall", "precision", folder / "precision_recall.csv")
     _write_table(judged.reliability[["confidence", "accuracy", "images", "low", "high"]], folder / "reliability.csv")
-    names, size, counts = np.asarray(judged.classes, dtype=object), len(judged.classes), judged.confusion.ravel()
+    names, size, counts = np.asarray(judged.classes, dtype=object), len(judged.confusion), judged.confusion.ravel()
     if most is not None:
         counts = np.rint(counts * (most / max(1, counts.sum()))).astype(np.int64)
     cells = np.repeat(np.arange(size**2), counts)  # as DVC's confusion template counts them: a row for each count
-    pairs = pd.DataFrame({"actual": names[cells // size], "predicted": names[cells % size]})
+    pairs = pd.DataFrame({"actual": names[cells // max(1, size)], "predicted": names[cells % max(1, size)]})
     _write_table(pairs, folder / "confusion.csv")
 
 

@@ -41,6 +41,7 @@ class HeadCard(Section):
     unknown_below: float | None
     names: dict[str, dict[str, str]]
     colours: list[str] | None
+    thresholds: list[float] | None = None  # of tags: the probability above which each is given; None: 0.5
 
     def find_unknown(self, shown: NDArray[np.floating], answers: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which answers (N,), class ids, are "unknown", by the probabilities to show (N, C): in a tree those of it."""

@@ -5,12 +5,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from meltpoint.params.data import Data, EqualsLabel, Label, MaskLabel, ViewRow
+from meltpoint.params.data import Data, EqualsLabel, Label, MaskLabel, TagsLabel, ViewRow
 from meltpoint.params.heads import Coverage, Head
-from meltpoint.params.judging import PIXEL_METRICS, Metric
+from meltpoint.params.judging import METRICS_OF, Metric
 from meltpoint.params.model import Encoder, Task, Tree
 from meltpoint.params.recipe import retap
 from meltpoint.params.strategies import Strategy
+from meltpoint.params.tag_checks import check_tags
 
 OVERLOOKED = ("size", "nfiles")  # DVC leaves keys of these names out where it looks for an earlier run of a stage
 
@@ -113,7 +114,11 @@ def check_switches(values: Any, where: str) -> Iterator[str]:
 
 def known_classes(labels: Mapping[str, Label]) -> Classes:
     """The class names of each label, as far as params say them."""
-    return {name: None if label.classes is None else list(label.classes) for name, label in labels.items()}
+    classes = {
+        name: label.columns or label.classes if isinstance(label, TagsLabel) else label.classes
+        for name, label in labels.items()
+    }
+    return {name: None if own is None else list(own) for name, own in classes.items()}
 
 
 def check_labels(data: Data) -> Iterator[str]:
@@ -165,8 +170,10 @@ def check_task(
         yield f"data.labels: segmentation takes one label, of kind mask, and here are {list(data.labels)}"
     if not dense and masks:
         yield f"data.labels: {masks} are of kind mask; set task.kind to segmentation"
-    if (metric in PIXEL_METRICS) != dense:
-        yield f"compare.metric: {metric} does not fit task.kind {task.kind}"
+    if metric not in METRICS_OF[task.kind]:
+        allowed = ", ".join(METRICS_OF[task.kind])
+        yield f"compare.metric: {metric} does not fit task.kind {task.kind}, which takes {allowed}"
+    yield from check_tags(task, heads, data)
     if dense and task.tree is not None:
         yield "task.tree: pixels have none; leave it out"
     if dense and len({row.geometry for row in views.values()}) > 1:

@@ -136,7 +136,34 @@ class MaskLabel(Section):
     void: list[Annotated[Whole, Field(ge=0, le=255)] | Colour] = []
 
 
-Label = Annotated[NamesLabel | ValuesLabel | ThresholdLabel | EqualsLabel | MaskLabel, Field(discriminator="kind")]
+class TagsLabel(Section):
+    """Any number of classes for each image: names in the cell of `column`, or a column of 0 and 1 for each class.
+
+    An empty cell of `column` says nothing of the image, and the cell `none` that it has no tag; with `none: ''` an
+    empty cell says so. Of `columns`, which are called as the tags, an empty cell says nothing of this one tag.
+    """
+
+    kind: Literal["tags"]
+    column: str | None = None
+    separator: Annotated[str, Field(min_length=1)] | None = None  # between the names in a cell
+    none: str | None = None
+    columns: Annotated[list[str], Field(min_length=1)] | None = None
+    classes: list[str] | None = None  # null: the sorted names that occur, or `columns`
+
+    @model_validator(mode="after")
+    def _one_form(self) -> "TagsLabel":
+        if (self.column is None) == (self.columns is None):
+            raise ValueError("a label of tags has either `column`, with names, or `columns`, one for each tag")
+        if self.column is not None and self.separator is None:
+            raise ValueError("`separator` is missing: what stands between the names in a cell, as ';'")
+        if self.columns is not None and (self.separator, self.none, self.classes) != (None, None, None):
+            raise ValueError("`separator`, `none` and `classes` go with `column`; with `columns` leave them out")
+        return self
+
+
+Label = Annotated[
+    NamesLabel | ValuesLabel | ThresholdLabel | EqualsLabel | MaskLabel | TagsLabel, Field(discriminator="kind")
+]
 
 
 class NameTable(Section):

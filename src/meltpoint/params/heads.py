@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from meltpoint.params.base import AtLeastOne, Fraction, Name, NonNegative, Positive, Section, Whole
 from meltpoint.params.model import GridTap, MapTap, Tap
@@ -38,6 +38,36 @@ class Coverage(Section):
     coverage: Fraction
 
 
+class AsymmetricLoss(Section):
+    """Binary cross-entropy in which easy cells count less, absent tags still less than present ones.
+
+    Ridnik et al.: Asymmetric Loss For Multi-Label Classification, ICCV 2021, equations 4 to 7. `gamma_pos` and
+    `gamma_neg` are the powers of the focus; a probability of an absent tag below `clip` costs nothing.
+    """
+
+    kind: Literal["asymmetric"]
+    gamma_pos: NonNegative
+    gamma_neg: NonNegative
+    clip: Fraction
+
+
+class TagThresholds(Section):
+    """The probability above which each tag is given, learnt on val.
+
+    f1: the one of the best F1. precision: the lowest of which new images have `at_least` this precision, with 95%
+    confidence; 0.5 where val has too few images to say so.
+    """
+
+    metric: Literal["f1", "precision"]
+    at_least: Fraction | None = None  # with precision alone
+
+    @model_validator(mode="after")
+    def _has_its_wish(self) -> "TagThresholds":
+        if (self.at_least is None) == (self.metric == "precision"):
+            raise ValueError("`at_least` goes with the metric precision, and with no other")
+        return self
+
+
 class _ImageHead(Section):
     """What a head says of a whole image, and the wishes that such heads may have."""
 
@@ -51,6 +81,8 @@ class _ImageHead(Section):
     threshold: Threshold | None = None  # null: the most probable class is the answer
     # Of new answers this share is right, and the less sure ones are "unknown"; null: none is.
     unknown: Fraction | Coverage | None = None
+    loss: AsymmetricLoss | None = None  # of tags; null: binary cross-entropy
+    tag_thresholds: TagThresholds | None = None  # null: 0.5 for each tag
     main: bool = False  # a head that is alone is the main one without it
 
 
@@ -100,6 +132,8 @@ class _DenseHead(Section):
     where: ClassVar[None] = None
     threshold: ClassVar[None] = None
     unknown: ClassVar[None] = None
+    loss: ClassVar[None] = None
+    tag_thresholds: ClassVar[None] = None
 
     label: Name
     taps: Annotated[tuple[int, ...], Field(min_length=1)]  # stages (CNN) or blocks (ViT)

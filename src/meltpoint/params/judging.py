@@ -9,15 +9,20 @@ from pydantic import Field
 from meltpoint.params.base import AtLeastOne, Count, Fraction, Name, Positive, Section
 from meltpoint.params.data import ViewRow
 
-# kappa: of ordinal heads; the last three: of masks; of log_loss less is better
+# kappa: of ordinal heads; of log_loss less is better; see METRICS_OF
 Metric = Literal[
     "accuracy", "balanced_accuracy", "macro_f1", "f1", "roc_auc", "log_loss", "quadratic_kappa", "miou", "dice",
-    "pixel_accuracy",
+    "pixel_accuracy", "map", "micro_f1",
 ]  # fmt: skip
 Ceiling = Literal[
     "latency_p50_ms", "latency_p95_ms", "megabytes", "peak_megabytes", "predict_megabytes", "parameters"
 ]  # peak: while it trained
-PIXEL_METRICS = ("miou", "dice", "pixel_accuracy")
+PIXEL_METRICS: tuple[Metric, ...] = ("miou", "dice", "pixel_accuracy")
+TAG_METRICS: tuple[Metric, ...] = ("map", "micro_f1", "macro_f1")
+CLASS_METRICS: tuple[Metric, ...] = (
+    "accuracy", "balanced_accuracy", "macro_f1", "f1", "roc_auc", "log_loss", "quadratic_kappa",
+)  # fmt: skip
+METRICS_OF = {"classification": CLASS_METRICS, "segmentation": PIXEL_METRICS, "tagging": TAG_METRICS}  # by task
 
 
 class Evaluate(Section):

@@ -103,9 +103,9 @@ class Tree(Section):
 
 
 class Task(Section):
-    """What the labels are: a class of each image, or of each pixel; and what heads have to do with each other."""
+    """What labels are: a class of each image or pixel, or tags of each image; what heads have to do with each other."""
 
-    kind: Literal["classification", "segmentation"]
+    kind: Literal["classification", "segmentation", "tagging"]
     tree: Tree | None = None  # of the heads
 
     @property

@@ -84,11 +84,20 @@ class MaskAnswer:
 
 
 @dataclass(frozen=True)
+class TagsAnswer:
+    """What a head of tags says: `tags` are those above their threshold, `top` the likeliest; both by probability."""
+
+    tags: tuple[Choice, ...]
+    top: tuple[Choice, ...]
+
+
+@dataclass(frozen=True)
 class Answer:
     """What a model says of one picture: `heads` by name, none if `error` says why the picture cannot be used.
 
     `source` is the path or address, None for a picture that has none. `levels` are the heads of the tree from the
-    root's to the leaves', empty if the model has none. A head that predicts a class for each pixel answers in `masks`.
+    root's to the leaves', empty if the model has none. A head that predicts a class for each pixel answers in `masks`,
+    one that gives tags in `tags`.
     """
 
     source: str | None
@@ -96,6 +105,7 @@ class Answer:
     heads: dict[str, HeadAnswer]
     levels: tuple[str, ...]
     masks: dict[str, MaskAnswer] = field(default_factory=dict)
+    tags: dict[str, TagsAnswer] = field(default_factory=dict)
 
     @property
     def target(self) -> HeadAnswer | None:

@@ -79,11 +79,15 @@ class Objective(Protocol):
         ...
 
     def encode(self, labels: "pd.Series[str]") -> "Tensor":
-        """Label cells (N,) to int64 (N,): the class that an image counts for, -1 where the label is missing."""
+        """Label cells (N,) to int64 (N,), or (N, K) of tags: what is stored of each image, -1 where it is missing."""
+        ...
+
+    def counts_for(self, targets: "Tensor") -> "Tensor":
+        """Of encoded labels the class int64 (N,) that an image counts for where classes are drawn evenly, or -1."""
         ...
 
     def wanted(self, labels: "Tensor", masks: "Tensor | None", /) -> "Tensor":
-        """What outputs are compared with, of encoded labels (N,) or of masks uint8 (N, S, S), where there are some."""
+        """What outputs are compared with, of encoded labels or of masks uint8 (N, S, S), where there are some."""
         ...
 
     def loss(self, outputs: "Tensor", targets: "Tensor", label_smoothing: float) -> "Tensor":
@@ -91,11 +95,17 @@ class Objective(Protocol):
         ...
 
     def decode(self, outputs: "Tensor") -> "Tensor":
-        """Outputs (..., N, ...) to probabilities float32 in class order, which sum to 1."""
+        """Outputs (..., N, ...) to probabilities float32 in class order, which sum to 1, but for tags."""
         ...
 
     def tally(self) -> Tally:
         """An empty tally of what this head gives."""
+        ...
+
+    def learn_thresholds(
+        self, name: str, probabilities: NDArray[np.floating], targets: "Tensor", groups: NDArray[np.object_]
+    ) -> list[float] | None:
+        """The threshold of each class by itself, of probabilities, targets and groups on val; None: it has none."""
         ...
 
 

@@ -102,6 +102,15 @@ def choose_purest(values: Numbers, is_right: Flags, share: float) -> Point:
     return Point(_between(steps, index), float(hits[index] / counts[index]), int(counts[index]), needed)
 
 
+def one_of_each(groups: NDArray[np.object_]) -> Ints:
+    """The places, rising, of one row of each group (N,), drawn at random, always the same one of the same rows.
+
+    What belongs together is no further evidence, and one image of each group is as good as drawn by itself.
+    """
+    order = np.random.default_rng(0).permutation(len(groups))
+    return np.sort(order[np.unique(groups[order].astype(str), return_index=True)[1]])
+
+
 def _highest(hits: Ints, share: float) -> int | None:
     """The first step of falling values down to which enough of the hits lie; None if there are too few to show it.
 

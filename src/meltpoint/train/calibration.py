@@ -24,6 +24,7 @@ from meltpoint.tasks.thresholds import (
     choose_set,
     choose_threshold,
     most_promised,
+    one_of_each,
 )
 from meltpoint.terminal import say
 from meltpoint.train.device import device_type
@@ -42,6 +43,7 @@ class Calibration:
 
     threshold: float | None
     unknown_below: float | None
+    thresholds: list[float] | None = None  # of each tag
 
 
 def calibrate(model: Model, problem: Problem, views: Views) -> dict[str, Calibration]:
@@ -50,7 +52,7 @@ def calibrate(model: Model, problem: Problem, views: Views) -> dict[str, Calibra
     Rows without a target for a head do not count, and a group of images counts once. Heads in a tree are judged by the
     path they decide together.
     """
-    if not any(head.threshold or head.unknown is not None for head in problem.heads.values()):
+    if not any(head.threshold or head.unknown is not None or head.tag_thresholds for head in problem.heads.values()):
         return dict.fromkeys(problem.heads, Calibration(None, None))
     probabilities = predict_val(model, problem)
     true = {name: targets.numpy() for name, targets in problem.val.targets.items()}
@@ -62,9 +64,11 @@ def calibrate(model: Model, problem: Problem, views: Views) -> dict[str, Calibra
     answers, shown = decide(probabilities, thresholds, tree), weigh(probabilities, tree)
     return {
         name: Calibration(
-            thresholds[name], _learn_unknown(name, problem, shown[name], answers[name], true[name], groups)
+            thresholds[name],
+            _learn_unknown(name, problem, shown[name], answers[name], true[name], groups),
+            objective.learn_thresholds(name, probabilities[name], problem.val.targets[name], groups),
         )
-        for name in problem.heads
+        for name, objective in problem.objectives.items()
     }
 
 
@@ -78,15 +82,6 @@ def predict_val(model: Model, problem: Problem) -> Mapping[str, Numbers]:
         for name, outputs in infer(fused, images, device).items():
             parts[name].append(problem.objectives[name].decode(outputs).cpu().numpy())
     return {name: np.concatenate(own) for name, own in parts.items()}
-
-
-def one_of_each(groups: NDArray[np.object_]) -> Ints:
-    """The places, rising, of one row of each group (N,), drawn at random, always the same one of the same rows.
-
-    What belongs together is no further evidence, and one image of each group is as good as drawn by itself.
-    """
-    order = np.random.default_rng(0).permutation(len(groups))
-    return np.sort(order[np.unique(groups[order].astype(str), return_index=True)[1]])
 
 
 def _learn_threshold(

@@ -27,7 +27,7 @@ class Losses:
 
     objectives: Mapping[str, Objective]
     weights: Mapping[str, float]
-    targets: Mapping[str, Tensor]  # int64 (n_train,) a head
+    targets: Mapping[str, Tensor]  # int64 (n_train, ...) a head
     label_smoothing: float
 
     def __call__(self, outputs: Mapping[str, Tensor], numbers: Tensor, masks: Tensor | None) -> Tensor:

@@ -40,7 +40,7 @@ class Part:
     rows: NDArray[np.int64]  # (n,) positions in the plain views
     ids: NDArray[np.int64]  # (n,)
     paths: tuple[str, ...]
-    targets: Mapping[str, Tensor]  # int64 (n,) a head, -1 without a label
+    targets: Mapping[str, Tensor]  # int64 (n, ...) a head, as its objective encodes labels, -1 without one
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,8 @@ class Problem:
 
     def chances(self, sampling: Sampling | None) -> Floats | None:
         """How likely each training image (n_train,) is drawn, by its class of the main head; None: each comes once."""
-        return balance(self.train.targets[self.main].numpy()) if sampling == "balanced" else None
+        counted = self.objectives[self.main].counts_for(self.train.targets[self.main])
+        return balance(counted.numpy()) if sampling == "balanced" else None
 
     def order(self, epoch: int, seed: int, sampling: Sampling | None) -> Ints:
         """The numbers int64 (n_train,) of the training images that an epoch shows, in their order."""

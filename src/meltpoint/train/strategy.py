@@ -169,6 +169,7 @@ def _make_card(job: Job[Any], names: Names, outcome: Outcome, found: Mapping[str
             unknown_below=found[name].unknown_below,
             names=names.get(head.label, {}),
             colours=job.views.palettes.get(head.label),
+            thresholds=found[name].thresholds,
         )
         for name, head in outcome.heads.items()
     }

@@ -18,13 +18,14 @@ MODULES = (
     "tables.py",
     "tasks/*.py",
     "tasks/*/objective.py",
+    "tasks/tagging/tag_thresholds.py",
     "trees.py",
 )
 LIBRARIES = ("meltpoint", "torch", "timm")
 # What changes no weight: how the work is done, what is calibrated afterwards, what only the card says.
 NO_WEIGHTS: dict[str, Any] = {
     "machine": {"workers", "checkpoint_steps"},
-    "heads": {"__all__": {"threshold", "unknown"}},
+    "heads": {"__all__": {"threshold", "unknown", "tag_thresholds"}},
     "settings": {"repeats"},
     "task": {"tree"},
     "max_megapixels": True,

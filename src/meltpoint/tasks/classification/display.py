@@ -2,19 +2,18 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from meltpoint.arrays import Pixels
 from meltpoint.model.card import Card, HeadCard
-from meltpoint.predict.fonts import INK, NARROWEST, PAPER, QUIET, TRACK, Fonts
+from meltpoint.predict.fonts import INK, QUIET, Fonts
+from meltpoint.predict.panel import LESS, SURE, UNSURE, Row, draw_panel
 from meltpoint.predict.records import DIGITS, Answer
 from meltpoint.terminal import plain
 
-# Told apart in every kind of colour blindness, and by their words (Okabe and Ito: Color Universal Design, 2008).
-SURE, LESS, UNSURE = "#0072b2", "#8c959f", "#d55e00"
 COMPARED_DIGITS = 8  # of a probability that is compared with a later one
 
 
@@ -69,26 +68,7 @@ def draw(shown: Pixels, answer: Answer, featured: str, fonts: Sequence[Fonts], s
         rows.append(Row(letters.choose(head, head), name, remark, said.probability, colour, INK))
         others = [choice for choice in said.top if choice.label != said.label] if head == featured else []
         rows += [Row("", letters.choose(one.name, one.label), "", one.probability, LESS, QUIET) for one in others]
-    height, width = shown.shape[:2]
-    line = round(letters.size * 1.5)
-    canvas = Image.new("RGB", (max(width, NARROWEST), height + len(rows) * line + letters.size), PAPER)
-    canvas.paste(Image.fromarray(shown), ((canvas.width - width) // 2, 0))
-    pen, top, edge = ImageDraw.Draw(canvas), height + letters.size // 2, letters.size * 0.8
-    heads = min(max(letters.width(row.head) for row in rows), canvas.width * 0.25)
-    share, bar = letters.width("100.0%"), canvas.width * 0.2
-    left, right = edge + heads + edge, canvas.width - edge - share
-    for number, row in enumerate(rows):  # four columns: head, name, bar, share
-        base = top + number * line + letters.size
-        letters.write(pen, edge, base, letters.shorten(row.head, heads), QUIET)
-        name = letters.shorten(row.name, right - bar - edge * 2 - left - letters.width(row.remark))
-        letters.write(pen, left, base, name, row.ink)
-        letters.write(pen, left + letters.width(name), base, row.remark, row.colour)
-        start, high = right - bar - edge, base - letters.size * 0.72
-        pen.rectangle((start, high, start + bar, base), fill=TRACK)
-        pen.rectangle((start, high, start + bar * row.share, base), fill=row.colour)
-        text = f"{row.share:.1%}"
-        letters.write(pen, right + share - letters.width(text), base, text, row.ink)
-    return canvas
+    return draw_panel(shown, rows, letters)
 
 
 def masks(answer: Answer) -> dict[str, bytes]:  # noqa: ARG001 - as of other tasks
@@ -128,15 +108,3 @@ def flatten(answer: Answer) -> dict[str, float | str]:
         for head, own in answer.heads.items()
         for choice in own.top
     }
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of the panel: the head where it is its first, a name, a remark on it, its share, and their colours."""
-
-    head: str
-    name: str
-    remark: str
-    share: float
-    colour: str
-    ink: str

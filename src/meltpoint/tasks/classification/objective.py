@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import logsigmoid, one_hot
 
@@ -97,6 +98,19 @@ class ClassObjective:
     def encode(self, labels: "pd.Series[str]") -> Tensor:
         """Class names (N,) to class ids int64 (N,); -1 where the label is missing."""
         return encode(labels, self.classes)
+
+    def counts_for(self, targets: Tensor) -> Tensor:
+        """The class ids (N,) as they are."""
+        return targets
+
+    def learn_thresholds(
+        self,
+        name: str,
+        probabilities: NDArray[np.floating],
+        targets: Tensor,
+        groups: NDArray[np.object_],
+    ) -> None:
+        """None: one class is the answer."""
 
     def wanted(self, labels: Tensor, masks: Tensor | None, /) -> Tensor:  # noqa: ARG002
         """The class ids (N,) as they are."""

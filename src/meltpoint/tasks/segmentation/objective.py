@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -109,6 +110,19 @@ class Pixels:
         shown = [[] if pd.isna(cell) else _present(cell, self.classes) for cell in labels]
         rarest = [min(cell, key=lambda number: (self.images[number], number), default=MISSING) for cell in shown]
         return torch.tensor(rarest, dtype=torch.int64)
+
+    def counts_for(self, targets: Tensor) -> Tensor:
+        """The class ids (N,) as they are."""
+        return targets
+
+    def learn_thresholds(
+        self,
+        name: str,
+        probabilities: NDArray[np.floating],
+        targets: Tensor,
+        groups: NDArray[np.object_],
+    ) -> None:
+        """None: one class is the answer."""
 
     def wanted(self, labels: Tensor, masks: Tensor | None, /) -> Tensor:  # noqa: ARG002
         """The masks uint8 (N, S, S)."""
