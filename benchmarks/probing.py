@@ -12,6 +12,7 @@ from torch import nn
 from meltpoint.images.views import Views
 from meltpoint.model.backbones import Backbone, build_backbone
 from meltpoint.params.read import Params
+from meltpoint.params.strategies import FrozenStrategy
 from meltpoint.train.checkpoint import Checkpoint
 from meltpoint.train.embed import embed
 from meltpoint.train.job import Job
@@ -51,7 +52,9 @@ def _ours(backbone: Backbone, views: Views, problem: Problem, params: Params) ->
 
 def _usual(backbone: Backbone, views: Views, problem: Problem, params: Params) -> Timed:
     """A linear head under AdamW and a cosine, as tutorials write it; the same backbone, batch, rate and epochs."""
-    settings = params.strategies["frozen"].probe
+    strategy = params.strategies["frozen"]
+    assert isinstance(strategy, FrozenStrategy)
+    settings = strategy.probe
     net, objective = backbone.net, problem.objectives[HEAD]
     head = nn.Sequential(nn.BatchNorm1d(backbone.specs["final"].channels, affine=False), nn.Linear(1280, 1))
     optimiser = torch.optim.AdamW(head.parameters(), lr=settings.lr)

@@ -18,6 +18,7 @@ from meltpoint.images.views import open_views
 from meltpoint.model.backbones import build_backbone
 from meltpoint.model.model import load_model
 from meltpoint.params import strategies as params
+from meltpoint.params.heads import LinearHead
 from meltpoint.params.recipe import Recipe
 from meltpoint.params.training import Embed
 from meltpoint.train.checkpoint import Checkpoint
@@ -38,7 +39,10 @@ EXAMPLES: dict[str, Any] = {  # a value for each key that any kind of strategy h
     "encoder": "net",
     "taps": {},
     "repeats": 1,
+    "shots": 9,
     "sampling": "shuffled",
+    "k": [1, 3, 50],
+    "half": True,
     "probe": PROBE,
     "unfreeze": "all",
     "epochs": 2,
@@ -59,10 +63,12 @@ EXAMPLES: dict[str, Any] = {  # a value for each key that any kind of strategy h
 
 def recipe(kind: str, seed: int = 3, processes: int = 1) -> Recipe:
     section = SECTIONS[kind]
+    settings = section(kind=kind, **{key: EXAMPLES[key] for key in section.model_fields if key != "kind"})
+    head = settings.fit_head(LinearHead(kind="linear", label="shade"))
     return Recipe.model_validate(
         {
             "strategy": "tried",
-            "settings": {"kind": kind, **{key: EXAMPLES[key] for key in section.model_fields if key != "kind"}},
+            "settings": settings.model_dump(),
             "seed": seed,
             "task": {"kind": "classification"},
             "views": {"side": SIZE, "resize": "squash", "interpolation": "area", "copies": 1},
@@ -70,7 +76,7 @@ def recipe(kind: str, seed: int = 3, processes: int = 1) -> Recipe:
                 "views": "small", "name": "test_efficientnet", "weights": {"kind": "random"}, "mean": [0.5] * 3,
                 "std": [0.25] * 3,
             },
-            "heads": {"shade": {"label": "shade"}},
+            "heads": {"shade": head.model_dump()},
             "metric": "accuracy",
             "max_megapixels": 10.0,
             "machine": {"processes": processes, "workers": 0, "threads": 1, "precision": "fp32", "checkpoint_steps": 2},
@@ -166,7 +172,9 @@ class TestStrategy:
         monkeypatch.setattr(Checkpoint, "write", count)
         stop = 0
         whole = train(inputs, "whole", recipe(kind))
-        assert written, "no checkpoint was written, though a few steps ask for one"
+        settings = recipe(kind).settings
+        if settings.probe_epochs or settings.unfrozen_epochs:  # else it is over at once, and runs again
+            assert written, "no checkpoint was written, though a few steps ask for one"
         for stop in range(1, len(written) + 1):
             written.clear()
             with pytest.raises(KeyboardInterrupt):

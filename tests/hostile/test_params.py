@@ -46,6 +46,7 @@ def aliases(raw: Raw) -> str:
     return yaml.safe_dump(raw, sort_keys=False) + "\n".join(lines) + "\n"
 
 
+LITE = {"encoder": "lite0"}
 RATIOS = {"train": 0.8, "val": 0.2, "test": 0.2}
 
 MAKERS: dict[str, Callable[[Raw], str | bytes | None]] = {
@@ -79,6 +80,11 @@ MAKERS: dict[str, Callable[[Raw], str | bytes | None]] = {
     "a class that YAML takes for a number": changed(data__labels__y__classes=["cat", 3]),
     "a class that YAML takes for true": changed(data__labels__y__classes=["cat", True]),
     "a yes that a transform is given": changed(views__s128__transforms=[{"HorizontalFlip": {"p": "yes"}}]),
+    "a head of a kind that only a strategy makes": changed(heads__y__kind="knn"),
+    "prototypes of pixels": changed(task__kind="segmentation", strategies__frozen={"kind": "prototypes", **LITE}),
+    "images counted by class, of pixels": changed(task__kind="segmentation", strategies__frozen__shots=4),
+    "no image of a class to learn from": changed(strategies__frozen__shots=0),
+    "neighbours of which none is asked": changed(strategies__frozen={"kind": "knn", "k": [], **LITE}),
     "several errors at once": changed(seed="seven", views__s128__side=0, split__ratios=RATIOS),
 }
 

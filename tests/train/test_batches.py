@@ -97,7 +97,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     np.save(folder / "plain.npy", rng.integers(0, 256, (30, 4, 4, 3), dtype=np.uint8))
     train = np.array([1, 4, 5, 9, 12, 20, 21, 22, 25, 28, 29])
     np.save(folder / "augmented.npy", rng.integers(0, 256, (len(train), 3, 4, 4, 3), dtype=np.uint8))
-    return Store(folder / "plain.npy", folder / "augmented.npy", 3, train)
+    return Store(folder / "plain.npy", folder / "augmented.npy", 3, train, np.arange(len(train)))
 
 
 @given(picks=st.lists(st.tuples(st.integers(0, 10), st.integers(0, 3)), min_size=1, max_size=12))

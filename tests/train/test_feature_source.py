@@ -87,7 +87,7 @@ def test_a_head_can_learn_from_what_the_backbone_gives(pair: tuple[FeatureSource
 
 def store(path: Path, values: "np.ndarray[tuple[int, ...], np.dtype[np.floating]]") -> Store:
     np.save(path, values)
-    return Store(path, None, 0, np.arange(0))
+    return Store(path, None, 0, np.arange(0), np.arange(0))
 
 
 def measure(store: Store, rows: NDArray[np.int64], before: nn.Sequential | None = None) -> MeanStd:

@@ -130,3 +130,53 @@ def test_shuffled_images_come_once_and_balanced_ones_as_their_class(scene: Any) 
     drawn = np.concatenate([problem.order(epoch, 5, "balanced") for epoch in range(50)])
     assert targets.mean() == pytest.approx(3 / 41)
     assert targets[drawn].mean() == pytest.approx(0.5, abs=0.04)
+
+
+def shots(count: int | None, seed: int = 5) -> Change:
+    def change(raw: dict[str, Any]) -> None:
+        raw["seed"] = seed
+        raw["strategies"]["finetune"]["shots"] = count
+
+    return change
+
+
+def taken(scene: Any, count: int | None, seed: int = 5) -> dict[str, set[int]]:
+    """The ids of the training images that keep their label, by head."""
+    train = build(scene, shots(count, seed))[0].train
+    return {head: set(train.ids[own.numpy() >= 0].tolist()) for head, own in train.targets.items()}
+
+
+def test_shots_are_so_many_labels_of_each_class_and_no_other_image(scene: Any) -> None:
+    problem, _, views = build(scene, shots(3))
+    assert {head: torch.bincount(own[own >= 0]).tolist() for head, own in problem.train.targets.items()} == {
+        "shade": [3, 3],
+        "colour": [3, 3, 3],
+    }
+    assert 9 <= len(problem.train.ids) <= 15
+    known = torch.stack(list(problem.train.targets.values())) >= 0
+    assert known.any(0).all(), "an image without a label that may be used is not shown"
+    samples = views.samples.iloc[problem.train.rows]
+    assert samples["id"].tolist() == problem.train.ids.tolist()
+    whole = build(scene, shots(None))[0]
+    assert len(problem.val.ids) == len(whole.val.ids)
+    assert problem.pictures.tolist() == whole.train.rows.tolist(), "unlabelled images are there for whoever needs none"
+
+
+def test_fewer_shots_are_among_more_and_another_seed_draws_others(scene: Any) -> None:
+    few, more = taken(scene, 2), taken(scene, 5)
+    assert all(few[head] < more[head] for head in few)
+    assert taken(scene, 2) == few != taken(scene, 2, seed=6)
+
+
+def test_a_class_that_has_not_so_many_keeps_all_and_is_told(scene: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert taken(scene, 1000) == taken(scene, None)
+    assert "of shade, 2 of 2 classes have fewer than 1000 labelled training images" in capsys.readouterr().out
+
+
+def test_the_views_of_drawn_images_are_their_own(scene: Any) -> None:
+    """Augmented views are stored of all training images, in their order."""
+    problem, _, views = build(scene, shots(2))
+    augmented = views.augmented[np.searchsorted(views.rows("train"), problem.train.rows)]
+    numbers = np.arange(len(problem.train.ids))
+    assert (problem.images.read_train(numbers, np.full(len(numbers), 2)) == augmented[:, 1]).all()
+    assert (problem.images.read_train(numbers, np.zeros(len(numbers), int)) == views.plain[problem.train.rows]).all()

@@ -145,7 +145,7 @@ def place_quality(points: dict[str, Point], metric: str, kind: str, margin: floa
     sign = sign_of(metric)
     best = max(sign * point.score for point in points.values()) * sign
     bounds = [end for point in points.values() for end in (point.ends.low, point.ends.high, *point.trainings)]
-    y = _fit([*bounds, best - sign * margin], bottom, top)
+    y = fit([*bounds, best - sign * margin], bottom, top)
     at = {name: x(floor[name]) for name in sorted(points, key=lambda name: floor[name])}
     labels = _labels({name: (at[name], y(points[name].ends.high)) for name in at}, left)
     marks = [
@@ -162,18 +162,13 @@ def place_quality(points: dict[str, Point], metric: str, kind: str, margin: floa
         tick = Tick(x(value), cost(kind, value))
         if not ticks or tick.at - ticks[-1].at >= 3.6 * (len(tick.text) + len(ticks[-1].text)) + 8:
             ticks.append(tick)
-    share = metric not in LOSSES
     band = y(best), y(min(max(best - sign * margin, y.low), y.high))
     return QualityCost(
         height=height,
         left=left,
         bottom=bottom,
         x_ticks=ticks,
-        y_ticks=[
-            Tick(y(value), f"{value:.{_decimals(y)}%}" if share else f"{value:.3g}")
-            for value in _even(y)
-            if value <= 1 or not share
-        ],
+        y_ticks=score_ticks(y, metric),
         marks=marks,
         band=(min(band), max(band)),
     )
@@ -188,7 +183,7 @@ def place_differences(
     """
     rows = list(pairs)
     bounds = [end for _, _, _, interval, _ in rows for end in (interval.low, interval.high)] + list(least.values())
-    x = _fit([*bounds, 0.0, -margin], 10, WIDTH - 10)
+    x = fit([*bounds, 0.0, -margin], 10, WIDTH - 10)
     y, rivals = 0.0, dict[str, list[Bar]]()
     for name in dict.fromkeys(row[0] for row in rows):
         bars: list[Bar] = []
@@ -230,6 +225,16 @@ def place_reliability(tables: dict[str, pd.DataFrame]) -> Reliability:
     )
 
 
+def score_ticks(y: Scale, metric: str) -> list[Tick]:
+    """Round scores of a metric; of shares none is above 1."""
+    share = metric not in LOSSES
+    return [
+        Tick(y(value), f"{value:.{_decimals(y)}%}" if share else f"{value:.3g}")
+        for value in _even(y)
+        if value <= 1 or not share
+    ]
+
+
 def _labels(tops: dict[str, tuple[float, float]], left: float) -> dict[str, tuple[float, float]]:
     """Names above the tops (x, y) of the intervals, inside the picture, each raised until it covers no other."""
     placed: dict[str, tuple[float, float]] = {}
@@ -242,7 +247,7 @@ def _labels(tops: dict[str, tuple[float, float]], left: float) -> dict[str, tupl
     return placed
 
 
-def _fit(values: list[float], start: float, end: float) -> Scale:
+def fit(values: list[float], start: float, end: float) -> Scale:
     """A scale with some air around the values."""
     low, high = min(values), max(values)
     air = max(0.12 * (high - low), 0.004)

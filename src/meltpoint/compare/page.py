@@ -17,6 +17,7 @@ from PIL import Image
 from meltpoint.compare import formatting
 from meltpoint.compare.charts import Point, place_differences, place_quality, place_reliability
 from meltpoint.compare.decision import Decision
+from meltpoint.compare.learning_curve import find_curves, place_curves
 from meltpoint.compare.table import (
     STANDINGS,
     Branch,
@@ -81,6 +82,7 @@ def _context(decision: Decision) -> dict[str, Any]:
         for pair in sorted(decision.pairs, key=lambda pair: pair.split)  # test above val
         if pair.difference is not None and pair.p_holm is not None
     ]
+    curves = find_curves(rows, results.recipes)
     least = {pair.b: pair.least for pair in decision.pairs if pair.least is not None}
     main_scores = rows[0].metrics["test"][head]["classes"].values()
     class_scores = [name for name in CLASS_SCORES if name in next(iter(main_scores))]
@@ -97,6 +99,7 @@ def _context(decision: Decision) -> dict[str, Any]:
         "pairs": {(pair.b, pair.split): pair for pair in decision.pairs},
         "quality": place_quality(points, metric, settings.cost, settings.margin),
         "differences": place_differences(differences, least, metric, settings.margin) if differences else None,
+        "curves": place_curves(curves, metric) if curves else None,
         "reliability": place_reliability(results.reliability),
         "confident": any(len(table) for table in results.reliability.values()),
         "costs": [

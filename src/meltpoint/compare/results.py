@@ -58,7 +58,8 @@ class Results:
     -> split -> what the tree does (hierarchy.json; {} without a tree). `costs` is strategy -> `train_seconds`
     (embedding and training), `peak_megabytes` (of both), `trainable_parameters`, `parameters`, `latency_p50_ms`
     (of the fastest that it cannot be distinguished from, so equal ones are equal to the digit; `latency_own_ms` is its
-    own), `latency_p95_ms`, `throughput_per_second`, `megabytes` (on disk), `predict_megabytes` (of memory).
+    own), `latency_p95_ms`, `throughput_per_second`, `megabytes` (on disk), `predict_megabytes` (of memory), and where
+    it is known `labelled_images` (of training).
     `reliability` has the bins of the main head on test, `mistakes` the picture of the worst, `wording` how the task is
     spoken of.
     `test_share` is the share of all images that is test; None if it is not known.
@@ -188,6 +189,7 @@ def _read_costs(folder: Path, recipe: Recipe) -> dict[str, float]:
             "throughput_per_second": speed["throughput_per_second"],
             "megabytes": predict["megabytes"],
             "predict_megabytes": predict["peak_megabytes"],
+            **({"labelled_images": train["labelled_images"]} if "labelled_images" in train else {}),
             **({"latency_own_ms": speed["latency_p50_ms"]} if "latency_tied_ms" in speed else {}),
         }
     except KeyError as error:

@@ -99,6 +99,27 @@ def check_taps(strategies: Mapping[str, Strategy], heads: Mapping[str, Head]) ->
                 yield f"{where}: {tap!r} is no tap of a head of kind {heads[key].kind}; write it as in heads.{key}"
 
 
+def check_kinds(strategies: Mapping[str, Strategy], heads: Mapping[str, Head], task: Task) -> Iterator[str]:
+    """Strategies that can do the task, and no head that only a strategy makes."""
+    for name, head in heads.items():
+        if head.made_by is not None:
+            yield (
+                f"heads.{name}.kind: heads of kind {head.kind} are made by strategies of kind {head.made_by}; write"
+                " linear here, and a row with that kind under strategies"
+            )
+    for name, strategy in strategies.items():
+        if strategy.tasks and task.kind not in strategy.tasks:
+            yield (
+                f"strategies.{name}.kind: {strategy.kind} does task.kind {' or '.join(strategy.tasks)}, and here is"
+                f" {task.kind}; frozen and finetune do every task"
+            )
+        elif strategy.labelled is not None and task.kind != "classification":
+            yield (
+                f"strategies.{name}.shots: images of a class are counted for task.kind classification alone, and here"
+                f" is {task.kind}; leave shots out"
+            )
+
+
 def check_switches(values: Any, where: str) -> Iterator[str]:
     """No yes or no where any value is taken, as by other libraries: it would be text there, and text counts as true."""
     match values:

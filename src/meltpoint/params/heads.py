@@ -1,11 +1,11 @@
 """Heads over an encoder: what each predicts, what it reads, and what answers are wished of it."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from meltpoint.params.base import AtLeastOne, Fraction, Name, NonNegative, Positive, Section, Whole
+from meltpoint.params.base import AtLeastOne, Count, Fraction, Name, NonNegative, Positive, Section, Whole
 from meltpoint.params.model import GridTap, MapTap, Tap
 
 Target = Literal["nominal", "ordinal"]  # ordinal: the classes are steps in their order
@@ -72,6 +72,7 @@ class _ImageHead(Section):
     """What a head says of a whole image, and the wishes that such heads may have."""
 
     dense: ClassVar[bool] = False
+    made_by: ClassVar[str | None] = None  # the kind of strategy that makes these heads; None: they are written here
 
     label: Name
     target: Target | None = None  # null: nominal
@@ -85,6 +86,11 @@ class _ImageHead(Section):
     tag_thresholds: TagThresholds | None = None  # null: 0.5 for each tag
     main: bool = False  # a head that is alone is the main one without it
 
+    @property
+    def vector(self) -> Tap:
+        """Where a head in its place reads that takes nothing but vectors."""
+        return "final"
+
 
 class LinearHead(_ImageHead):
     """Standardised features, then one linear layer."""
@@ -97,6 +103,11 @@ class LinearHead(_ImageHead):
         """What the head is given."""
         return "final" if self.tap is None else self.tap
 
+    @property
+    def vector(self) -> Tap:
+        """Where a head in its place reads that takes nothing but vectors."""
+        return self.reads
+
 
 class MlpHead(_ImageHead):
     """Standardised features, Linear, GELU, dropout, Linear."""
@@ -105,6 +116,27 @@ class MlpHead(_ImageHead):
     tap: Tap | None = None  # null: final
     hidden: AtLeastOne
     dropout: Fraction = 0.0
+
+    @property
+    def reads(self) -> Tap:
+        """What the head is given."""
+        return "final" if self.tap is None else self.tap
+
+    @property
+    def vector(self) -> Tap:
+        """Where a head in its place reads that takes nothing but vectors."""
+        return self.reads
+
+
+class KnnHead(_ImageHead):
+    """Votes of the most similar training images, which it holds as vectors."""
+
+    made_by: ClassVar[str | None] = "knn"
+
+    kind: Literal["knn"]
+    tap: Tap | None = None  # null: final
+    vectors: Count = 0  # how many it holds
+    half: bool = False  # whether in half precision
 
     @property
     def reads(self) -> Tap:
@@ -128,6 +160,8 @@ class _DenseHead(Section):
     """A class for each pixel; what other heads may wish besides, dense ones do not."""
 
     dense: ClassVar[bool] = True
+    made_by: ClassVar[None] = None
+    vector: ClassVar[Tap] = "final"
     target: ClassVar[None] = None
     where: ClassVar[None] = None
     threshold: ClassVar[None] = None
@@ -168,6 +202,9 @@ class DensePyramidHead(_DenseHead):
     hidden: AtLeastOne
 
 
+ImageHead = TypeVar("ImageHead", bound=_ImageHead)
+
+
 def _linear_unless_said(head: Any) -> Any:
     """A head without a kind adds nothing to the one layer that every head has."""
     return {"kind": "linear", **head} if isinstance(head, dict) else head
@@ -175,11 +212,16 @@ def _linear_unless_said(head: Any) -> Any:
 
 Head = Annotated[
     Annotated[
-        LinearHead | MlpHead | ConvHead | DenseLinearHead | DenseConvHead | DensePyramidHead,
+        LinearHead | MlpHead | ConvHead | KnnHead | DenseLinearHead | DenseConvHead | DensePyramidHead,
         Field(discriminator="kind"),
     ],
     BeforeValidator(_linear_unless_said),
 ]
+
+
+def rebuild(head: Head, other: type[ImageHead], /, **own: Any) -> ImageHead:
+    """A head of another kind in the place of `head`: it says the same of the images, and has the same wishes."""
+    return other.model_validate({**head.model_dump(include=set(_ImageHead.model_fields)), **own})
 
 
 def main_of(heads: Mapping[str, Head]) -> str:

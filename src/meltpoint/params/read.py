@@ -14,6 +14,7 @@ from meltpoint.params.checks import (
     check_encoders,
     check_heads,
     check_keys,
+    check_kinds,
     check_labels,
     check_rows,
     check_switches,
@@ -68,6 +69,7 @@ class Params(Section):
             *check_labels(self.data),
             *check_heads(self.heads, labels, metric),
             *check_taps(self.strategies, self.heads),
+            *check_kinds(self.strategies, self.heads, self.task),
             *check_tree(self.task.tree, self.heads),
             *check_task(self.task, self.heads, self.data, metric, self.views),
         ]

@@ -1,11 +1,11 @@
 """The strategies to compare: a class for each kind, from the least that learns to the most."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from meltpoint.params.base import AtLeastOne, Fraction, Name, NonNegative, Positive, Real, Section
-from meltpoint.params.heads import Head
+from meltpoint.params.heads import Head, KnnHead, LinearHead, rebuild
 from meltpoint.params.model import Tap
 
 Schedule = Literal["cosine", "poly"]  # of the learning rate, down to 0; poly: (1 - t) ** 0.9
@@ -26,6 +26,8 @@ class Probe(Section):
 class _Strategy(Section):
     """What every row of `strategies` says."""
 
+    tasks: ClassVar[tuple[str, ...]] = ()  # the kinds of tasks that it can do; none: all
+
     encoder: Name  # a row of `encoders`
     taps: dict[Name, Tap | tuple[int, ...]] = {}  # of heads that read this encoder at another place than they say
     repeats: AtLeastOne | None = None  # trainings, each with a seed of its own; the first one's model ships. null: one
@@ -33,6 +35,11 @@ class _Strategy(Section):
     def fit_head(self, head: Head) -> Head:
         """The head that takes the place of one of `heads` where this strategy builds another kind of it."""
         return head
+
+    @property
+    def labelled(self) -> int | None:
+        """How many labelled training images of each class it may learn from; None: all."""
+        return None
 
     @property
     def probe_epochs(self) -> int:
@@ -50,7 +57,18 @@ class _Strategy(Section):
         return 0
 
 
-class _ProbedStrategy(_Strategy):
+class _LabelledStrategy(_Strategy):
+    """One that learns from labelled training images."""
+
+    shots: AtLeastOne | None = None  # labelled training images of each class, drawn by the seed; null: all there are
+
+    @property
+    def labelled(self) -> int | None:
+        """How many labelled training images of each class it may learn from; None: all."""
+        return self.shots
+
+
+class _ProbedStrategy(_LabelledStrategy):
     """One that learns heads by gradient descent on cached features, first or only."""
 
     sampling: Sampling | None = None  # null: shuffled
@@ -65,6 +83,32 @@ class _ProbedStrategy(_Strategy):
     def probe_heads(self) -> int:
         """How many of each head learn there at once."""
         return len(self.probe.weight_decays)
+
+
+class PrototypesStrategy(_LabelledStrategy):
+    """The nearest class mean of the encoder's features; a linear layer whose weights nobody trains."""
+
+    tasks: ClassVar[tuple[str, ...]] = ("classification",)
+
+    kind: Literal["prototypes"]
+
+    def fit_head(self, head: Head) -> Head:
+        """A linear head."""
+        return rebuild(head, LinearHead, kind="linear", tap=head.vector)
+
+
+class KnnStrategy(_LabelledStrategy):
+    """The votes of the k most similar training images, whose features the model carries."""
+
+    tasks: ClassVar[tuple[str, ...]] = ("classification",)
+
+    kind: Literal["knn"]
+    k: Annotated[list[AtLeastOne], Field(min_length=1)]  # val chooses for each head
+    half: bool = False  # whether the model carries numbers of half precision: half the disk
+
+    def fit_head(self, head: Head) -> Head:
+        """One that holds vectors, as yet none."""
+        return rebuild(head, KnnHead, kind="knn", tap=head.vector, half=self.half)
 
 
 class FrozenStrategy(_ProbedStrategy):
@@ -98,4 +142,4 @@ class FinetuneStrategy(_ProbedStrategy):
         return self.epochs
 
 
-Strategy = Annotated[FrozenStrategy | FinetuneStrategy, Field(discriminator="kind")]
+Strategy = Annotated[PrototypesStrategy | KnnStrategy | FrozenStrategy | FinetuneStrategy, Field(discriminator="kind")]

@@ -118,7 +118,8 @@ class Store:
     plain: Path
     augmented: Path | None
     count: int  # V
-    train: Ints  # rows of the training images in `plain`, in the order of `augmented`
+    train: Ints  # rows of the training images in `plain`
+    places: Ints  # the same images in `augmented`
 
     def read_plain(self, rows: Ints) -> NDArray[Any]:
         """Rows (B,) of the plain array, in that order: (B, ...)."""
@@ -135,19 +136,25 @@ class Store:
         _read(file, self.train[numbers[plain]], result, plain)
         if len(augmented):
             assert self.augmented is not None
-            rows = numbers[augmented] * self.count + views[augmented] - 1
+            rows = self.places[numbers[augmented]] * self.count + views[augmented] - 1
             _read(np.load(self.augmented, mmap_mode="r"), rows, result, augmented)
         return result
 
 
-def open_store(plain: NDArray[Any], augmented: NDArray[Any] | None, count: int, train: Ints) -> Store:
-    """A Store of arrays that are mapped from files, as those of views and features are."""
+def open_store(
+    plain: NDArray[Any], augmented: NDArray[Any] | None, count: int, train: Ints, places: Ints | None = None
+) -> Store:
+    """A Store of arrays that are mapped from files, as those of views and features are.
+
+    `augmented` has the training images in the order of `train`; of a part of them, where their `places` say.
+    """
 
     def file_of(array: NDArray[Any]) -> Path:
         assert isinstance(array, np.memmap)
         return Path(str(array.filename))
 
-    return Store(file_of(plain), None if augmented is None else file_of(augmented), count, train)
+    own = np.arange(len(train)) if places is None else places
+    return Store(file_of(plain), None if augmented is None else file_of(augmented), count, train, own)
 
 
 def _read(file: "np.memmap[Any, Any]", rows: Ints, result: NDArray[Any], places: Ints) -> None:

@@ -98,9 +98,9 @@ FeatureSource = StoredFeatures | LiveFeatures
 def open_source(problem: Problem, taps: Mapping[str, Reading], features: Features, backbone: Backbone) -> FeatureSource:
     """Features of the taps, by tap key: the stored ones, or those that `backbone` gives."""
     if features.stored:
-        rows = problem.train.rows
+        rows, places = problem.train.rows, problem.train.places
         stores = {
-            key: open_store(features.plain(tap), features.augmented(tap), features.views, rows)
+            key: open_store(features.plain(tap), features.augmented(tap), features.views, rows, places)
             for key, tap in taps.items()
         }
         return StoredFeatures(stores)

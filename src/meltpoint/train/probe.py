@@ -200,6 +200,6 @@ def _start_heads(
         before, layer = part_at_standardise(head)
         key = taps[name], name if len(before) else None  # heads that begin with it are given the same
         if key not in known:
-            known[key] = source.measure(taps[name], problem.train.rows, before.eval())
+            known[key] = source.measure(taps[name], problem.pictures, before.eval())
         layer.fit(*known[key])
     return heads

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -20,10 +21,13 @@ from meltpoint.params.strategies import Sampling
 from meltpoint.progress import track
 from meltpoint.tables import labels_of
 from meltpoint.tasks.contract import Objective, load_objective
-from meltpoint.train.batches import Store, balance, draw_order, open_store
+from meltpoint.terminal import say
+from meltpoint.train.batches import Store, balance, draw_order, mix, open_store
 from meltpoint.trees import build_tree, derive_parents
 
 MASKS = 64  # in memory at once
+SHOTS = 0x5607  # tells the seed of the images that are drawn from other numbers made of the same seed
+SHOWN = 5  # classes that a message names
 INSTEAD: dict[Metric, Metric] = {
     "roc_auc": "log_loss"
 }  # of a metric that takes too long for every epoch: what chooses on val
@@ -41,6 +45,7 @@ class Part:
     ids: NDArray[np.int64]  # (n,)
     paths: tuple[str, ...]
     targets: Mapping[str, Tensor]  # int64 (n, ...) a head, as its objective encodes labels, -1 without one
+    places: Ints  # (n,) among all images of the split: what may be learnt from can be a part of them
 
 
 @dataclass(frozen=True)
@@ -53,8 +58,9 @@ class Problem:
     heads: Mapping[str, Head]
     objectives: Mapping[str, Objective]
     classes: Mapping[str, list[str]]
-    train: Part
+    train: Part  # what may be learnt from
     val: Part
+    pictures: Ints  # rows of all training images, also of those whose labels may not be used
     images: Store  # views of the images
     masks: Store | None  # the same views of their masks, where they have some
     main: str
@@ -114,15 +120,20 @@ def build_problem(views: Views, recipe: Recipe) -> Problem:
                 )
     masks = None if views.masks is None else open_store(views.masks, views.augmented_masks, views.count, trained)
     task, count = load_objective(recipe.task.kind), partial(_count_pixels, masks, trained)
+    known, shots = {name: values.iloc[trained] for name, values in labels.items()}, recipe.settings.labelled
+    if shots is not None:
+        known = take_shots(known, samples["id"].to_numpy(np.int64)[trained], shots, recipe.seed)
     objectives: dict[str, Objective] = {
-        name: task.build_objective(head, classes[name], labels[name].iloc[trained], count)
-        for name, head in heads.items()
+        name: task.build_objective(head, classes[name], known[name], count) for name, head in heads.items()
     }
-    parts = []
-    for rows in (trained, views.rows("val")):
-        targets = {name: objective.encode(labels[name].iloc[rows]) for name, objective in objectives.items()}
-        images = samples.iloc[rows]
-        parts.append(Part(rows, images["id"].to_numpy(np.int64), tuple(images["path"]), targets))
+
+    def describe(rows: Ints, labels: Mapping[str, "pd.Series[str]"], places: Ints) -> Part:
+        targets = {name: objective.encode(labels[name].iloc[places]) for name, objective in objectives.items()}
+        images = samples.iloc[rows[places]]
+        return Part(rows[places], images["id"].to_numpy(np.int64), tuple(images["path"]), targets, places)
+
+    val = views.rows("val")
+    used = np.arange(len(trained)) if shots is None else np.flatnonzero(pd.DataFrame(known).notna().any(axis=1))
     tree = recipe.task.tree
     if tree is not None:  # as params give it, or as all labelled images have it; checked before anything is trained
         parents = derive_parents(labels, tree.levels) if tree.parents is None else tree.parents
@@ -131,14 +142,37 @@ def build_problem(views: Views, recipe: Recipe) -> Problem:
         heads=heads,
         objectives=objectives,
         classes=classes,
-        train=parts[0],
-        val=parts[1],
-        images=open_store(views.plain, views.augmented, views.count, trained),
+        train=describe(trained, known, used),
+        val=describe(val, {name: values.iloc[val] for name, values in labels.items()}, np.arange(len(val))),
+        pictures=trained,
+        images=open_store(views.plain, views.augmented, views.count, trained[used], used),
         masks=masks,
         main=recipe.main_head,
         metric=INSTEAD.get(recipe.metric, recipe.metric),
         tree=None if tree is None else TreeCard(levels=tree.levels, parents=parents),
     )
+
+
+def take_shots(labels: Mapping[str, "pd.Series[str]"], ids: Ints, shots: int, seed: int) -> dict[str, "pd.Series[str]"]:
+    """Labels (N,) of images by head, of which each class keeps `shots`, drawn by `seed`; the others are missing then.
+
+    Fewer shots are always among more of the same seed. A class that has not so many keeps all, which is said.
+    """
+    order, taken = np.argsort(mix(seed, SHOTS, ids), kind="stable"), {}
+    for head, values in labels.items():
+        codes, names = pd.factorize(values.iloc[order])  # -1 where a label is missing
+        places = {name: order[codes == code] for code, name in enumerate(names)}
+        fewer = sorted(f"{name} ({len(own)})" for name, own in places.items() if len(own) < shots)
+        if fewer:
+            more = f" and {len(fewer) - SHOWN} more" if len(fewer) > SHOWN else ""
+            say(
+                f"warning: of {head}, {len(fewer)} of {len(places)} classes have fewer than {shots} labelled training"
+                f" images, and all are used: {', '.join(fewer[:SHOWN])}{more}"
+            )
+        kept = np.zeros(len(values), np.bool_)
+        kept[np.concatenate([own[:shots] for own in places.values()])] = True
+        taken[head] = values.where(kept)
+    return taken
 
 
 def _count_pixels(masks: Store | None, rows: Ints) -> Tensor:

@@ -72,7 +72,7 @@ class Trained:
     """What training says at the end.
 
     `costs`: `seconds` (of all parts of an interrupted training together), `peak_megabytes`, `epochs`, `parameters`,
-    `trainable_parameters`.
+    `trainable_parameters`, `labelled_images` (of the main head, that were learnt from).
     """
 
     sentence: str
@@ -98,10 +98,11 @@ def train_strategy(recipe: Recipe, inputs: Inputs, folder: Path, others: Path) -
     seeds = derive_seeds(recipe.seed, recipe.settings.repeats or 1)
     key = fingerprint_training(recipe, views.fingerprint, features.fingerprint)
     with open_checkpoint(root, recipe.strategy, key) as checkpoint:
-        problem, done = build_problem(views, recipe), []
+        done = []
         places = [Checkpoint(checkpoint.folder / f"repeat-{number}") for number in range(2, len(seeds) + 1)]
         for number, (seed, place) in enumerate(zip(seeds, [checkpoint, *places], strict=True), start=1):
-            job: Job[Any] = Job(recipe.model_copy(update={"seed": seed}), views, features, problem, place)
+            own = recipe.model_copy(update={"seed": seed})
+            job: Job[Any] = Job(own, views, features, build_problem(views, own), place)
             done.append(_repeat(job, inputs.names, number, checkpoint))
         # Copied, not moved: DVC removes what an interrupted run wrote, and then all of it is found in the checkpoint.
         with whole_folder(others) as temporary:
@@ -141,6 +142,7 @@ def _repeat(job: Job[Any], names: Names, number: int, first: Checkpoint) -> Trai
         "epochs": outcome.epochs,
         "parameters": count_parameters(model),
         "trainable_parameters": outcome.trainable,
+        "labelled_images": int((job.problem.train.targets[job.problem.main] >= 0).sum()),
     }
     with whole_folder(place.folder / TRAINED) as temporary:
         folder = temporary / MODEL
