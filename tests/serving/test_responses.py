@@ -21,7 +21,7 @@ from meltpoint.serving.responses import answer, answer_columns, read_image
 
 CLASSES = {"shape": ["circle", "square"], "size": ["small", "large"]}
 LIMIT = 0.001  # megapixels
-LIMITS = Limits(rows=5, image_bytes=10**9, megapixels=50)
+LIMITS = Limits(rows=5, image_bytes=10**9, megapixels=50, request_megapixels=250)
 NAMES = {"en": {"circle": "Circle", "square": "Square"}, "zh": {"square": "方形"}}
 
 

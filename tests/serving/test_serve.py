@@ -2,14 +2,18 @@
 
 import base64
 import json
+import re
 import shutil
 import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import requests
 from PIL import Image
@@ -115,6 +119,34 @@ def check_crowd(address: str, pictures: Path) -> None:
     assert {rows[1]["error"] for rows in said} == {"not base64"}
 
 
+def check_doors(address: str, pictures: Path) -> None:
+    """Health for all; numbers and answers for those with the token, under a name of this machine."""
+    assert requests.get(f"{address}/health", timeout=60).text == "there\n"
+    assert requests.get(f"{address}/metrics", timeout=60).status_code == 401
+    assert requests.get(f"{address}/health", headers={"Host": "evil.example"}, timeout=60).status_code == 421
+    assert requests.get(f"{address}/docs", headers={"Authorization": "Bearer secret"}, timeout=60).status_code == 404
+    numbers = requests.get(f"{address}/metrics", headers={"Authorization": "Bearer secret"}, timeout=60).text
+    assert re.search(r'^meltpoint_images_total\{outcome="answered"\} [1-9]', numbers, re.MULTILINE)
+    batches = re.search(r"^meltpoint_batch_images_count (\S+)", numbers, re.MULTILINE)
+    images = re.search(r"^meltpoint_batch_images_sum (\S+)", numbers, re.MULTILINE)
+    assert float(batches[1]) < float(images[1]) / 2, "those of a crowd went to the model together"
+
+
+def check_backend_dies(address: str, pictures: Path) -> None:
+    """The process that holds the model is killed: who asks meanwhile is told, and it comes back."""
+    server = next(one for one in psutil.net_connections() if one.laddr and one.laddr.port == int(address.split(":")[2]))
+    psutil.Process(server.pid).children()[0].kill()
+    rows = {"dataframe_records": [{"image": encode(pictures / "0.png")}]}
+    first = requests.post(f"{address}/invocations", json=rows, timeout=110)
+    assert first.status_code in (500, 503)  # it was given to the model, or the end was seen before that
+    assert any(why in first.json()["message"] for why in ("has ended", "not loaded"))
+    deadline = time.monotonic() + 110
+    while requests.get(f"{address}/ready", timeout=60).status_code != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
+    assert requests.post(f"{address}/invocations", json=rows, timeout=110).status_code == 200
+
+
 def is_open(address: str, host: str) -> bool:
     """Whether something listens on the port of `address` at another address of this machine."""
     with socket.socket() as caller:
@@ -142,12 +174,18 @@ def test_a_champion_is_served_by_mlflow_within_limits(house: Any, limited: None,
         assert not is_open(address, "127.0.0.2")
 
 
-def test_meltpoint_serve_also_limits_requests(house: Any, limited: None, tmp_path: Path) -> None:
-    with started(house.folder, "/ping", "serve", program=OURS) as address:
+def test_meltpoint_serve_also_limits_requests(
+    house: Any, limited: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MELTPOINT_SERVE_TOKEN", "secret")
+    monkeypatch.setattr(requests, "post", partial(requests.post, headers={"Authorization": "Bearer secret"}))
+    with started(house.folder, "/ready", "serve", program=OURS) as address:
         pictures = house.folder / "photos"
         check_answers(address, pictures)
         check_limits(address, pictures, tmp_path)
         check_crowd(address, pictures)
+        check_doors(address, pictures)
+        check_backend_dies(address, pictures)
         refused = requests.post(f"{address}/invocations", data=b" " * 128_000_001, timeout=60)
         assert refused.status_code == 413
         assert "128,000,000 are allowed" in refused.json()["message"]

@@ -1,101 +1,171 @@
-"""The script that serves a model: MLflow's own server, behind a limit on what one request and all together may hold.
+"""The server of a registered model: requests in, answers out, health and numbers for what watches it."""
 
-Nothing imports it, and it imports nothing of this package: the one that travels with the model has to come first. What
-it prints passes `terminal.py`, which it runs as a script.
-`python -P http_server.py MODEL HOST PORT` is how `meltpoint serve` starts it.
-"""
-
-import json
-import os
-import runpy
-import sys
-from collections.abc import Awaitable, Callable, MutableMapping
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Message, Receive, Send], Awaitable[None]]
+import uvicorn
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
 
-REQUEST = 128_000_000  # bytes of one request's body
-HELD = 4 * REQUEST  # bytes of all bodies that wait for their answer
-CONNECTIONS = 512  # at once; more are refused
-PASSED = 8  # times REQUEST: how much of a body that is refused is read away, so that its sender reads the answer
+from meltpoint.errors import UserError
+from meltpoint.serving import guard
+from meltpoint.serving.backend import Answer, Backend, BackendError
+from meltpoint.serving.request_body import RequestError, admit, read_images
+from meltpoint.serving.request_limits import Limits
+from meltpoint.serving.turns import Turns
+
+TOGETHER = 64  # images that go to the model at once
+GRACE = 30  # seconds that requests have to end when the server is stopped
+WAITING = 8  # times the pixels of one request: how many may wait for the model
+GONE = 499  # the status of a request whose sender has left, as nginx writes it down
 
 
-class SizeLimit:
-    """An ASGI application that reads a body before another one sees it, and refuses what is too large."""
+@dataclass(frozen=True)
+class Address:
+    """Where a server listens, and for whom.
 
-    def __init__(self, app: App, request: int, held: int) -> None:
-        self.app, self.request, self.most_held = app, request, held
-        self.held = 0
+    `token` None: none is asked for. `hosts`: further names under which it may be asked, with commas.
+    """
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        body = bytearray()
+    host: str
+    port: int
+    token: str | None
+    hosts: str | None
+
+
+class ServeError(UserError, RuntimeError):
+    """A model cannot be served."""
+
+
+class Service:
+    """A model behind HTTP. `failed`: why it could not be loaded, after which `give_up` is called."""
+
+    def __init__(self, package: Path, limits: Limits) -> None:
+        self.limits, self.backend = limits, Backend(package)
+        self.turns = Turns(self._ask, min(TOGETHER, limits.rows), limits.megapixels)
+        self.failed: str | None = None
+        self.give_up: Callable[[], None] = lambda: None
+        self.registry = CollectorRegistry()
+        self.images = Counter("meltpoint_images", "Images that were asked about", ["outcome"], registry=self.registry)
+        self.together = Histogram(
+            "meltpoint_batch_images", "Images that went to the model at once", registry=self.registry,
+            buckets=(1, 2, 4, 8, 16, 32, 64),
+        )  # fmt: skip
+
+    def build_app(self, address: Address) -> guard.App:
+        """The application with all that stands before it."""
+        routes = [
+            Route("/invocations", self.answer, methods=["POST"]),
+            Route("/health", self.health),
+            Route("/ready", self.ready),
+            Route("/ping", self.ready),  # as MLflow's servers call it
+            Route("/metrics", self.metrics),
+        ]
+        app = Starlette(routes=routes, lifespan=self._live)
+        limited = guard.SizeLimit(app, guard.REQUEST, guard.HELD, guard.BODY)
+        return guard.Door(limited, guard.allowed_hosts(address.host, address.hosts), address.token, self.registry)
+
+    async def answer(self, request: Request) -> Response:
+        """POST /invocations: a row for each image, in order."""
+        if not self.backend.ready:
+            return _say(503, "The model is not loaded yet. Ask /ready, and send it again.")
+        body = await request.body()
         try:
-            refused = await self._read(scope, receive, body)
-            if refused is None:
-                waiting = [bytes(body)]
-
-                async def again() -> Message:  # the body that has been read, and then what comes after it
-                    if not waiting:
-                        return await receive()
-                    return {"type": "http.request", "body": waiting.pop(), "more_body": False}
-
-                await self.app(scope, again, send)
-            else:
-                await _refuse(send, *refused)
+            images = await asyncio.to_thread(read_images, body, request.headers.get("content-type", ""))
+        except RequestError as error:
+            return _say(400, str(error))
+        rows, answers = await asyncio.to_thread(admit, images, self.limits)
+        wanted = self.turns.megapixels_waiting + sum(row.megapixels for row in rows)
+        if wanted > WAITING * self.limits.request_megapixels:
+            return _say(503, f"Busy: {wanted:,.0f} million pixels wait for the model. Send it again a little later.")
+        working = asyncio.create_task(self.turns.answer(rows))
+        leaving = asyncio.create_task(_left(request))
+        try:
+            await asyncio.wait([working, leaving], return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                return Response(status_code=GONE)
+            answers |= working.result()
+        except BackendError as error:
+            return _say(500, str(error))
         finally:
-            self.held -= len(body)
+            working.cancel()
+            leaving.cancel()
+        columns = dict.fromkeys(column for answer in answers.values() for column in answer)
+        said = [{**columns, **answers[place]} for place in range(len(images))]
+        failed = sum(answer["error"] is not None for answer in said)
+        self.images.labels("answered").inc(len(said) - failed)
+        self.images.labels("error").inc(failed)
+        request.scope["counts"] = {"images": len(said), "errors": failed}
+        return JSONResponse({"predictions": said})
 
-    async def _read(self, scope: Message, receive: Receive, body: bytearray) -> tuple[int, str] | None:
-        """Read the body of a request into `body`, or say with which status and why it is refused."""
-        declared = int(dict(scope["headers"]).get(b"content-length", b"0") or 0)
-        passed, refused = 0, self._judge(declared, 0)
-        while True:
-            message = await receive()
-            part = message.get("body", b"")
-            refused = refused or self._judge(len(body), len(part))
-            if refused is None:
-                body += part
-                self.held += len(part)
-            passed += len(part)
-            if not message.get("more_body", False) or passed > PASSED * self.request:
-                return refused
+    async def health(self, _: Request) -> Response:
+        """GET /health: whether the server is there at all."""
+        return PlainTextResponse("there\n")
 
-    def _judge(self, size: int, more: int) -> tuple[int, str] | None:
-        if size + more > self.request:
-            came = f"The request is too large: over {size + more:,} bytes came, {self.request:,} are allowed."
-            return 413, f"{came} Send fewer or smaller images in one request."
-        if self.held + more > self.most_held:
-            return 503, f"Busy: requests of {self.held:,} bytes wait for their answers. Send it again a little later."
-        return None
+    async def ready(self, _: Request) -> Response:
+        """GET /ready: whether the model can be asked."""
+        ready = self.backend.ready
+        return PlainTextResponse("ready\n" if ready else "loading\n", status_code=200 if ready else 503)
 
+    async def metrics(self, _: Request) -> Response:
+        """GET /metrics: counts and times, as Prometheus reads them."""
+        return Response(generate_latest(self.registry), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-async def _refuse(send: Send, status: int, why: str) -> None:
-    content = json.dumps({"error_code": "RESOURCE_EXHAUSTED", "message": why}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": content})
+    async def _ask(self, images: Any) -> list[Answer]:
+        self.together.observe(len(images))
+        return await self.backend.ask(images)
 
+    @asynccontextmanager
+    async def _live(self, _: Starlette) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(self._keep()), asyncio.create_task(self.turns.run())]
+        yield
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        await self.backend.stop()
 
-def main(model: str, host: str, port: str) -> None:
-    """Serve the MLflow model in the folder `model`, until Ctrl-C."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    import uvicorn
-    from mlflow.pyfunc import scoring_server
-
-    loaded = scoring_server.load_model_with_mlflow_config(model)  # type: ignore[no-untyped-call]
-    limited = SizeLimit(scoring_server.init(loaded), REQUEST, HELD)
-    uvicorn.run(limited, host=host, port=int(port), limit_concurrency=CONNECTIONS, log_level="warning")
+    async def _keep(self) -> None:
+        """Start the model, and again whenever its process ends."""
+        try:
+            while True:
+                await self.backend.start()
+                await self.backend.ended()
+        except BackendError as error:
+            self.failed = str(error)
+            self.give_up()
 
 
-if __name__ == "__main__":
-    terminal = runpy.run_path(str(Path(__file__).parents[1] / "terminal.py"))
-    with terminal["visible_output"]():  # requests and libraries may bring what steers a terminal
-        main(*sys.argv[1:])
+def serve(package: Path, address: Address, limits: Limits) -> None:
+    """Serve the MLflow model in the folder `package` until a signal comes.
+
+    Raises:
+        ServeError: the model could not be loaded.
+    """
+    service = Service(package, limits)
+    config = uvicorn.Config(
+        service.build_app(address), host=address.host, port=address.port, http=guard.TimedProtocol, log_level="warning",
+        limit_concurrency=guard.CONNECTIONS, timeout_keep_alive=guard.IDLE, timeout_graceful_shutdown=GRACE,
+        access_log=False, server_header=False,
+    )  # fmt: skip
+    server = uvicorn.Server(config)
+    service.give_up = lambda: setattr(server, "should_exit", True)
+    server.run()
+    if service.failed is not None:
+        raise ServeError(f"The model could not be loaded from {package}: {service.failed} Its reason is printed above.")
+
+
+async def _left(request: Request) -> None:
+    """Return when the sender of a request is gone."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _say(status: int, why: str) -> Response:
+    return JSONResponse({"error_code": "BAD_REQUEST" if status == 400 else "UNAVAILABLE", "message": why}, status)

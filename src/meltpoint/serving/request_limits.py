@@ -12,6 +12,7 @@ DEFAULTS = {  # variable -> the limit where it is not set
     "MELTPOINT_SERVE_ROWS": 256.0,  # of one request
     "MELTPOINT_SERVE_MEGABYTES": 32.0,  # of one image's file, in 10**6 bytes
     "MELTPOINT_SERVE_MEGAPIXELS": 50.0,  # of one image, in 10**6 pixels
+    "MELTPOINT_SERVE_REQUEST_MEGAPIXELS": 250.0,  # of all images of one request together
 }
 
 
@@ -21,11 +22,15 @@ class LimitError(UserError, ValueError):
 
 @dataclass(frozen=True)
 class Limits:
-    """At most so many rows in a request, and of each image so many bytes of its file and so many 10**6 pixels."""
+    """At most so many rows in a request, and of each image so many bytes of its file and so many 10**6 pixels.
+
+    `request_megapixels`: of all images of a request together; a server sees to it, and not who is given the images.
+    """
 
     rows: int
     image_bytes: int
     megapixels: float
+    request_megapixels: float
 
 
 def read_limits(environment: Mapping[str, str]) -> Limits:
@@ -46,5 +51,5 @@ def read_limits(environment: Mapping[str, str]) -> Limits:
                 f"{name} is {came!r} in the environment. Allowed is a number over 0. Set one, or unset it: it is"
                 f" {DEFAULTS[name]:g} then."
             )
-    rows, megabytes, megapixels = values.values()
-    return Limits(max(1, int(rows)), int(megabytes * 1e6), megapixels)
+    rows, megabytes, megapixels, request_megapixels = values.values()
+    return Limits(max(1, int(rows)), int(megabytes * 1e6), megapixels, request_megapixels)

@@ -1,0 +1,84 @@
+"""The process that holds the model, as its server sees it: started, asked, started again if it dies."""
+
+import asyncio
+import json
+import socket
+import sys
+from asyncio.subprocess import Process
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from meltpoint.serving.worker import LENGTH
+
+SCRIPT = Path(__file__).with_name("worker.py")
+
+Answer = dict[str, Any]  # a row of what the model says of an image, by column
+
+
+class BackendError(RuntimeError):
+    """The model's process has no answer."""
+
+
+class Backend:
+    """One model in a process of its own; it answers one list of images after the other.
+
+    Attributes: `ready`, whether it has been loaded and is there.
+    """
+
+    def __init__(self, package: Path) -> None:
+        self.package, self.ready = package, False
+        self._process: Process | None = None
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def start(self) -> None:
+        """Start the process, and wait until the model is loaded.
+
+        Raises:
+            BackendError: it ended before that; it has printed why.
+        """
+        ours, theirs = socket.socketpair()
+        command = [sys.executable, "-P", "-B", str(SCRIPT), str(self.package), str(theirs.fileno())]
+        self._process = await asyncio.create_subprocess_exec(*command, pass_fds=[theirs.fileno()])
+        theirs.close()
+        self._streams = await asyncio.open_connection(sock=ours)
+        await self._read()
+        self.ready = True
+
+    async def ask(self, images: Sequence[object]) -> list[Answer]:
+        """A row for each image, in order.
+
+        Raises:
+            BackendError: the model failed, or its process is gone.
+        """
+        assert self._streams is not None
+        content = json.dumps(images).encode()
+        self._streams[1].write(len(content).to_bytes(LENGTH) + content)
+        answer = await self._read()
+        if "error" in answer:
+            raise BackendError(f"The model failed: {answer['error']}")
+        return cast(list[Answer], answer["rows"])
+
+    async def ended(self) -> None:
+        """Return when the process is gone."""
+        assert self._process is not None
+        await self._process.wait()
+        self.ready = False
+
+    async def stop(self) -> None:
+        """End the process."""
+        self.ready = False
+        if self._streams is not None:
+            self._streams[1].close()
+        if self._process is not None:
+            await self._process.wait()
+
+    async def _read(self) -> dict[str, Any]:
+        assert self._streams is not None
+        try:
+            length = int.from_bytes(await self._streams[0].readexactly(LENGTH))
+            return cast(dict[str, Any], json.loads(await self._streams[0].readexactly(length)))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            self.ready = False
+            self._streams[1].close()
+            raise BackendError("the process that holds the model has ended.") from None

@@ -1,0 +1,211 @@
+"""What stands before a served model: who may ask, from where, how long and how much; and what is written down of it."""
+
+import asyncio
+import hmac
+import ipaddress
+import json
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from typing import Any
+
+import h11
+from prometheus_client import CollectorRegistry, Histogram
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from meltpoint.terminal import complain
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+REQUEST = 128_000_000  # bytes of one request's body
+HELD = 4 * REQUEST  # bytes of all bodies that wait for their answer
+PASSED = 8  # times REQUEST: how much of a body that is refused is read away, so that its sender reads the answer
+CONNECTIONS, OF_ONE = 512, 256  # at once, and of one address; more are refused
+HEADER, BODY, IDLE = 10.0, 60.0, 30  # seconds for a request's header, for its body, and between two of a connection
+LOCAL = ("localhost", "127.0.0.1", "::1")
+OPEN = ("/health", "/ready", "/ping")  # asked by what watches the server, without a token
+
+
+class TimedProtocol(H11Protocol):
+    """A connection that is closed if a header does not come to its end, and refused if its sender has many already."""
+
+    _counts: Counter[str] = Counter()  # noqa: RUF012 - of all connections: uvicorn makes one object for each
+    _patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a header."""
+        super().connection_made(transport)
+        self._address = self.client[0] if self.client else ""
+        self._counts[self._address] += 1
+        if self._counts[self._address] > OF_ONE:
+            transport.abort()
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        """Wait on, or no longer."""
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._stop_waiting()
+        elif self._patience is None:
+            self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        self._stop_waiting()
+        self._counts[self._address] -= 1
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        self._patience = self.loop.call_later(HEADER, self.transport.abort)
+
+    def _stop_waiting(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+
+class Door:
+    """An ASGI application that lets in who asks under an allowed name and with the token, and writes down each request.
+
+    A page in a browser can send requests to this machine under a name of its own (DNS rebinding), but it cannot choose
+    the header Host. `hosts`: allowed names, lower case, without port; None: any. `token`: None: none is asked for.
+    """
+
+    def __init__(self, app: App, hosts: Collection[str] | None, token: str | None, registry: CollectorRegistry) -> None:
+        self.app, self.hosts, self.token = app, hosts, token
+        self.seconds = Histogram(
+            "meltpoint_request_seconds", "Seconds that requests took", ["path", "status"], registry=registry
+        )
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        begun, status = time.perf_counter(), 0
+
+        async def observed(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            if (refused := self._judge(scope)) is not None:
+                await refuse(observed, *refused)
+            else:
+                await self.app(scope, receive, observed)
+        finally:
+            spent = time.perf_counter() - begun
+            path = scope["path"] if status not in (0, 404) else "other"
+            self.seconds.labels(path, status).observe(spent)
+            client = scope["client"][0] if scope.get("client") else None
+            line = {
+                "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "client": client,
+                "method": scope["method"], "path": scope["path"][:200], "status": status or "gone",
+                "seconds": round(spent, 4), **scope.get("counts", {}),
+            }  # fmt: skip
+            complain(json.dumps(line))  # on standard error
+
+    def _judge(self, scope: Message) -> tuple[int, str] | None:
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        if self.hosts is not None and (host := _name_of(headers.get(b"host", ""))) not in self.hosts:
+            return 421, (
+                f"This server does not answer for the host {host[:100]!r}, but for {', '.join(sorted(self.hosts))}. Ask"
+                " it under one of these names, or start it with MELTPOINT_SERVE_HOSTS=NAME,NAME."
+            )
+        if self.token is not None and scope["path"] not in OPEN:
+            given = headers.get(b"authorization", "")
+            if not hmac.compare_digest(given.encode(), f"Bearer {self.token}".encode()):
+                return 401, "The token is wrong or missing. Send it in the header: Authorization: Bearer TOKEN"
+        return None
+
+
+class SizeLimit:
+    """An ASGI application that reads a body before another one sees it, and refuses what is too large or too slow."""
+
+    def __init__(self, app: App, request: int, held: int, seconds: float) -> None:
+        self.app, self.request, self.most_held, self.seconds = app, request, held, seconds
+        self.held = 0
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        body = bytearray()
+        try:
+            try:
+                async with asyncio.timeout(self.seconds):
+                    refused = await self._read(scope, receive, body)
+            except TimeoutError:
+                refused = 408, f"The request did not come to its end in {self.seconds:g} seconds. Send it again."
+            if refused is None:
+                waiting = [bytes(body)]
+
+                async def again() -> Message:  # the body that has been read, and then what comes after it
+                    if not waiting:
+                        return await receive()
+                    return {"type": "http.request", "body": waiting.pop(), "more_body": False}
+
+                await self.app(scope, again, send)
+            else:
+                await refuse(send, *refused)
+        finally:
+            self.held -= len(body)
+
+    async def _read(self, scope: Message, receive: Receive, body: bytearray) -> tuple[int, str] | None:
+        """Read the body of a request into `body`, or say with which status and why it is refused."""
+        declared = int(dict(scope["headers"]).get(b"content-length", b"0") or 0)
+        passed, refused = 0, self._judge(declared, 0)
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return 400, "The connection was closed before the request came to its end."
+            part = message.get("body", b"")
+            refused = refused or self._judge(len(body), len(part))
+            if refused is None:
+                body += part
+                self.held += len(part)
+            passed += len(part)
+            if not message.get("more_body", False) or passed > PASSED * self.request:
+                return refused
+
+    def _judge(self, size: int, more: int) -> tuple[int, str] | None:
+        if size + more > self.request:
+            came = f"The request is too large: over {size + more:,} bytes came, {self.request:,} are allowed."
+            return 413, f"{came} Send fewer or smaller images in one request."
+        if self.held + more > self.most_held:
+            return 503, f"Busy: requests of {self.held:,} bytes wait for their answers. Send it again a little later."
+        return None
+
+
+async def refuse(send: Send, status: int, why: str) -> None:
+    """Answer with a status and a sentence."""
+    code = "RESOURCE_EXHAUSTED" if status in (413, 503) else "BAD_REQUEST"
+    content = json.dumps({"error_code": code, "message": why}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})
+
+
+def allowed_hosts(host: str, named: str | None) -> Collection[str] | None:
+    """Names under which a server on the address `host` answers; `named`: those of the environment, with commas.
+
+    On an address of this machine alone they are its own names; on others any, unless some are named.
+    """
+    if named:
+        return {name.strip().lower() for name in named.split(",") if name.strip()} | set(LOCAL)
+    try:
+        local = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        local = host == "localhost"
+    return {*LOCAL, host.lower()} if local else None
+
+
+def _name_of(host: str) -> str:
+    """`name:80`, `[::1]:80` and `name` without the port."""
+    name = host.strip().lower()
+    return name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]

@@ -1,0 +1,87 @@
+"""Requests are read in MLflow's forms, or refused with a sentence; pixels are counted by headers."""
+
+import base64
+import io
+import json
+
+import pytest
+from PIL import Image
+
+from meltpoint.serving.request_body import RequestError, admit, header_megapixels, read_images
+from meltpoint.serving.request_limits import read_limits
+
+JSON = "application/json"
+LIMITS = read_limits({"MELTPOINT_SERVE_ROWS": "4", "MELTPOINT_SERVE_REQUEST_MEGAPIXELS": "0.03"})
+
+
+def text(width: int, height: int, kind: str = "PNG") -> str:
+    content = io.BytesIO()
+    Image.new("RGB", (width, height)).save(content, kind)
+    return base64.b64encode(content.getvalue()).decode()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"dataframe_records": [{"image": "a"}, {"image": None}]},
+        {"dataframe_split": {"columns": ["image"], "data": [["a"], [None]]}},
+        {"instances": ["a", None]},
+        {"instances": [{"image": "a"}, {"image": None}]},
+        {"inputs": {"image": ["a", None]}},
+        {"inputs": ["a", None]},
+    ],
+)
+def test_forms_that_are_taken(content: object) -> None:
+    assert read_images(json.dumps(content).encode(), f"{JSON}; charset=utf-8") == ["a", None]
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "reason"),
+    [
+        (b"{}", "", "says no type"),
+        (b"image\na\n", "text/csv", "says the type 'text/csv'"),
+        (b"[" * 100_000, JSON, "nested too deeply"),
+        (b'{"inputs": [' + b"9" * 100_000 + b"]}", JSON, "not JSON: Exceeds the limit"),
+        (b"\xff\xfe", JSON, "is not JSON"),
+        (b"", JSON, "is not JSON"),
+        (b"[]", JSON, "has no images in a form"),
+        (b'{"inputs": "a"}', JSON, "has no images in a form"),
+        (b'{"inputs": [{"picture": "a"}]}', JSON, "Row 0 has no 'image'"),
+        (b'{"inputs": [1]}', JSON, "Row 0 has no 'image'"),
+        (b'{"dataframe_split": {"columns": ["image"], "data": [["a", "b"]]}}', JSON, "do not have 1 cells"),
+    ],
+)
+def test_what_is_refused(body: bytes, kind: str, reason: str) -> None:
+    with pytest.raises(RequestError, match=reason) as refused:
+        read_images(body, kind)
+    assert len(str(refused.value)) < 500
+
+
+def test_rows_and_pixels_of_a_request_have_limits() -> None:
+    wide = text(100, 100)  # 0.01 million pixels
+    rows, errors = admit([wide, wide, "bad", wide, wide], LIMITS)
+    assert [(row.place, row.megapixels) for row in rows] == [(0, 0.01), (1, 0.01), (2, 0.0), (3, 0.01)]
+    assert errors == {4: {"error": "too many rows: 4 are allowed in a request"}}
+    rows, errors = admit([wide, text(200, 100), wide, text(10, 10)], LIMITS)
+    assert [row.place for row in rows] == [0, 1]
+    assert [error["error"].split(":")[0] for error in errors.values()] == ["too many pixels"] * 2
+
+
+def test_one_that_is_refused_anyway_takes_no_pixels_from_others() -> None:
+    rows, errors = admit([text(9000, 6000), text(100, 100)], LIMITS)
+    assert ([row.megapixels for row in rows], errors) == ([0.0, 0.01], {})
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP"])
+def test_a_header_tells_the_pixels_also_in_a_url_and_in_lines(kind: str) -> None:
+    image = text(300, 200, kind)
+    lines = "\n".join(image[start : start + 76] for start in range(0, len(image), 76))
+    assert [header_megapixels(one, 50) for one in (image, f"data:image/x;base64,{image}", lines)] == [0.06] * 3
+
+
+@pytest.mark.parametrize(
+    ("content", "megapixels"),
+    [(b"<html>", 0), (b"\0\0\0\x18ftypheic" + bytes(40), 50), (bytes(128) + b"DICM" + bytes(40), 50), (b"", 0)],
+)
+def test_what_tells_nothing_counts_as_the_most_if_it_may_be_an_image(content: bytes, megapixels: float) -> None:
+    assert header_megapixels(base64.b64encode(content).decode(), 50) == megapixels
