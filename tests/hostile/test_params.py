@@ -64,6 +64,7 @@ MAKERS: dict[str, Callable[[Raw], str | bytes | None]] = {
     "an unknown key in a section": changed(views__s128__sied=64),
     "a missing section": dropped,
     "a wrong type": changed(seed="seven"),
+    "adapters for no layer": changed(strategies__lora={"kind": "lora", "where": []}),
     "a yes where a number is needed": changed(views__s128__copies=True),
     "a fraction where a whole number is needed": changed(views__s128__copies=1.5),
     "a number out of range": changed(views__s128__side=4096),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 import torch
 from safetensors.torch import save, save_file
@@ -49,6 +50,16 @@ def without_last() -> dict[str, Tensor]:
     return {name: value for name, value in tensors().items() if not name.startswith("2.")}
 
 
+def onnx_saved(location: str | None = None) -> bytes:
+    """A graph that holds the net's weights, or says that they are in the file `location`."""
+    held = [onnx.numpy_helper.from_array(value.numpy(), name) for name, value in tensors().items()]
+    for one in held if location else []:
+        one.ClearField("raw_data")
+        one.data_location = onnx.TensorProto.EXTERNAL
+        one.external_data.add(key="location", value=location)
+    return onnx.helper.make_model(onnx.helper.make_graph([], "net", [], [], held)).SerializeToString()
+
+
 NAN = torch.full((5,), float("nan"))
 MAKERS: dict[str, Callable[[], tuple[str, bytes | None]]] = {
     "no such file": lambda: ("a.safetensors", None),
@@ -69,6 +80,9 @@ MAKERS: dict[str, Callable[[], tuple[str, bytes | None]]] = {
         "a.safetensors",
         headed({name: {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]} for name in ("a", "b")}),
     ),
+    "zero bytes, as ONNX": lambda: ("a.onnx", b""),
+    "an ONNX file that ends too early": lambda: ("a.onnx", onnx_saved()[:-7]),
+    "an ONNX file whose weights are another file": lambda: ("a.onnx", onnx_saved(location="../secret")),
     "HTML called .pth": lambda: ("a.pth", b"<!DOCTYPE html><html>404</html>"),
 }
 

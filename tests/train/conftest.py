@@ -13,7 +13,7 @@ import pytest
 import timm
 import torch
 import yaml
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from meltpoint.images.views import open_views
 from meltpoint.model.backbones import build_backbone
@@ -45,6 +45,9 @@ class Scene:
     @property
     def inputs(self) -> Inputs:
         return Inputs.below(self.folder, self.recipe())
+
+    def pretrained(self) -> dict[str, torch.Tensor]:
+        return load_file(self.folder / "w.safetensors")
 
     def recipe(self, name: str = "finetune", change: Callable[[dict[str, Any]], None] = lambda raw: None) -> Recipe:
         return self.params(change).recipe(name)

@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 import torch
 
+from meltpoint.model.adapters import LowRankConvolution, adapt
 from meltpoint.model.backbones import build_backbone
 from meltpoint.model.model import Model, build_heads, build_model
 from meltpoint.params.heads import DenseConvHead
@@ -10,6 +11,7 @@ from meltpoint.params.strategies import FinetuneStrategy
 from meltpoint.train import fused_network as module
 from meltpoint.train.fused_network import FusedNetwork
 from meltpoint.train.strategies.finetune import unfreeze
+from meltpoint.train.tuning import let_learn
 
 
 @pytest.fixture
@@ -96,3 +98,19 @@ def test_nothing_is_kept_below_what_learns(scene: Any, model: Model, images: tor
     folded(images)
     assert "conv_stem" not in first
     assert kept == [False]
+
+
+def test_adapters_are_folded_with_the_convolution_that_they_change(model: Model, images: torch.Tensor) -> None:
+    adapted = adapt(model.backbone.net, 2, 4.0, "all", seed=0)
+    for name in adapted.names:
+        torch.nn.init.normal_(model.backbone.net.get_parameter(f"{name}.up"), std=0.05)
+    learning = let_learn(model, [f"backbone.net.{name}.{part}" for name in adapted.names for part in ("down", "up")])
+    folded = FusedNetwork(model).train()
+    low_rank = [convolution for _, convolution, _ in folded.pairs if isinstance(convolution, LowRankConvolution)]
+    assert len(low_rank) > 2
+    own, other = model(images), folded(images)
+    assert all(torch.allclose(own[head], other[head], rtol=1e-4, atol=1e-4) for head in own)
+    wanted, found = gradients(model, model, images), gradients(folded, model, images)
+    assert wanted.keys() == found.keys() == learning
+    for name, value in wanted.items():
+        assert torch.allclose(value, found[name], rtol=1e-2, atol=1e-4 * float(value.abs().max() + 1)), name

@@ -45,7 +45,9 @@ def make_example(backbone: Backbone) -> Tensor:
     return backbone.prepare(pixels)
 
 
-def find_pairs(backbone: Backbone, example: Tensor) -> list[tuple[str, str]]:
+def find_pairs(
+    backbone: Backbone, example: Tensor, kinds: tuple[type[nn.Module], ...] = CONVOLUTIONS
+) -> list[tuple[str, str]]:
     """Names in `backbone.net` of each convolution and the norm that is given its very output, found by running once."""
     names = {module: name for name, module in backbone.net.named_modules()}
     made: dict[int, tuple[nn.Module, Tensor]] = {}  # the tensor is kept, or its id would be used again
@@ -54,12 +56,12 @@ def find_pairs(backbone: Backbone, example: Tensor) -> list[tuple[str, str]]:
 
     def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         calls[module] = calls.get(module, 0) + 1
-        if type(module) in CONVOLUTIONS:
+        if type(module) in kinds:
             made[id(output)] = (module, output)
         elif id(inputs[0]) in made:
             pairs.append((names[made[id(inputs[0])][0]], names[module]))
 
-    with watched([module for module in names if type(module) in CONVOLUTIONS + NORMS], note):
+    with watched([module for module in names if type(module) in kinds + NORMS], note):
         backbone(example)
     # a norm without stored statistics takes those of each batch, and cannot be folded
     still = (module for module in calls if not isinstance(module, nn.BatchNorm2d) or module.running_mean is not None)

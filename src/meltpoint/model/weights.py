@@ -14,10 +14,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from meltpoint.errors import UserError
+from meltpoint.model.dinov2 import from_hugging_face
+from meltpoint.model.onnx_tensors import OnnxError, read_onnx
 from meltpoint.params.model import FileWeights, PackageWeights
 
 WRAPPERS = ("module.", "_orig_mod.")  # what DataParallel, DistributedDataParallel and torch.compile put before a name
 CONTAINERS = ("state_dict", "model_state_dict", "model")  # where training scripts keep the tensors of a checkpoint
+SUFFIXES = (".pth", ".pt", ".safetensors", ".onnx")
 COUNTER = "num_batches_tracked"  # of BatchNorm: counts training steps, has no part in a prediction
 
 
@@ -32,11 +35,13 @@ def load_weights(module: nn.Module, weights: FileWeights | PackageWeights) -> st
 
     Raises:
         WeightsError: no such file or package, not a file of tensors, a tensor missing, of another shape, or with NaN.
+        OnnxError: an ONNX file that cannot be read, or not with what is installed.
     """
     path = find_weights(weights)
     tensors, own = read_tensors(path), module.state_dict()
     match weights.match:
         case "name":
+            tensors = from_hugging_face(tensors, own)
             wanted = {name: value.shape for name, value in own.items() if not name.endswith(COUNTER)}
             if not all(name in tensors and tensors[name].shape == shape for name, shape in wanted.items()):
                 # as timm renames and resizes them for a net; it expects certain names, which another net's file has not
@@ -79,7 +84,7 @@ def find_weights(weights: FileWeights | PackageWeights) -> Path:
         case _:
             assert_never(weights)
     if not path.is_file():
-        beside = sorted(file.name for file in path.parent.glob("*") if file.suffix in (".pth", ".pt", ".safetensors"))
+        beside = sorted(file.name for file in path.parent.glob("*") if file.suffix in SUFFIXES)
         raise WeightsError(
             f"There is no weight file {path}; beside it are {beside or 'none'}. Correct `weights` of the encoder."
         )
@@ -87,9 +92,18 @@ def find_weights(weights: FileWeights | PackageWeights) -> Path:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors, or of a .pth (`weights_only`), by name without wrappers, in the file's order."""
+    """The tensors of a .safetensors, .onnx, or .pth (`weights_only`), by name without wrappers, in the file's order."""
+    content: Any
     try:
-        content = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+        match path.suffix:
+            case ".safetensors":
+                content = load_file(path)
+            case ".onnx":
+                content = read_onnx(path)
+            case _:
+                content = torch.load(path, "cpu", weights_only=True)
+    except OnnxError:
+        raise
     except SafetensorError as error:
         raise WeightsError(
             f"{path} is not a safetensors file: {error}. Save it with safetensors.torch.save_file."

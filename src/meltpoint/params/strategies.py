@@ -8,6 +8,7 @@ from meltpoint.params.base import AtLeastOne, Fraction, Name, NonNegative, Posit
 from meltpoint.params.heads import Head, KnnHead, LinearHead, rebuild
 from meltpoint.params.model import Tap
 
+Word = Annotated[str, Field(min_length=1)]
 Schedule = Literal["cosine", "poly"]  # of the learning rate, down to 0; poly: (1 - t) ** 0.9
 Sampling = Literal["shuffled", "balanced"]  # balanced: each class of the main head is drawn equally often
 
@@ -117,18 +118,14 @@ class FrozenStrategy(_ProbedStrategy):
     kind: Literal["frozen"]
 
 
-class FinetuneStrategy(_ProbedStrategy):
-    """Starts from probed heads, then trains the encoder too, AdamW with a warm-up and a cosine."""
+class TunedStrategy(_ProbedStrategy):
+    """One that starts from probed heads, then changes the encoder too: AdamW with a warm-up and a decline."""
 
-    kind: Literal["finetune"]
-    unfreeze: Literal["all"] | AtLeastOne  # how many of the last stages or blocks learn
     epochs: AtLeastOne
     batch: AtLeastOne
     accumulate: AtLeastOne | None = None  # batches per optimiser step; null: one
     lr: Positive  # of the heads
-    backbone_lr: Positive  # of the last unfrozen stage
     schedule: Schedule
-    layer_decay: Annotated[Real, Field(gt=0, le=1)] | None = None  # each earlier stage learns this much slower
     weight_decay: NonNegative = 0.0
     warmup: Fraction = 0.0  # of all steps
     label_smoothing: Fraction = 0.0
@@ -142,4 +139,26 @@ class FinetuneStrategy(_ProbedStrategy):
         return self.epochs
 
 
-Strategy = Annotated[PrototypesStrategy | KnnStrategy | FrozenStrategy | FinetuneStrategy, Field(discriminator="kind")]
+class LoraStrategy(TunedStrategy):
+    """Low-rank changes of the encoder's linear layers and 1x1 convolutions; its own weights stay as they came."""
+
+    kind: Literal["lora"]
+    rank: AtLeastOne
+    alpha: Positive  # a change is multiplied by alpha / rank
+    where: Literal["all"] | Annotated[list[Word], Field(min_length=1)]  # layers whose names hold one of these
+    adapter_lr: Positive
+
+
+class FinetuneStrategy(TunedStrategy):
+    """The last stages of the encoder learn with the heads."""
+
+    kind: Literal["finetune"]
+    unfreeze: Literal["all"] | AtLeastOne  # how many of the last stages or blocks learn
+    backbone_lr: Positive  # of the last unfrozen stage
+    layer_decay: Annotated[Real, Field(gt=0, le=1)] | None = None  # each earlier stage learns this much slower
+
+
+Strategy = Annotated[
+    PrototypesStrategy | KnnStrategy | FrozenStrategy | LoraStrategy | FinetuneStrategy,
+    Field(discriminator="kind"),
+]

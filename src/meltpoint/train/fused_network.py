@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from meltpoint.model.adapters import LowRankConvolution, merged
+from meltpoint.model.convolution import CONVOLUTIONS
 from meltpoint.model.fuse import find_pairs, make_example
 from meltpoint.model.model import Model
 
@@ -26,13 +28,16 @@ class FusedNetwork(nn.Module):
         super().__init__()
         self.model = model
         with torch.no_grad():
-            names = find_pairs(model.backbone, make_example(model.backbone))
+            names = find_pairs(model.backbone, make_example(model.backbone), (*CONVOLUTIONS, LowRankConvolution))
         net, skeleton = model.backbone.net, copy.deepcopy(model).to("meta")  # a copy without weights and those norms
         self.pairs: list[tuple[str, nn.Conv2d, nn.BatchNorm2d]] = []
         for convolution, norm in names:
             own = cast(nn.Conv2d, net.get_submodule(convolution)), cast(nn.BatchNorm2d, net.get_submodule(norm))
             self.pairs.append((f"backbone.net.{convolution}", *own))
             layer = cast(nn.Conv2d, skeleton.backbone.net.get_submodule(convolution))
+            if isinstance(layer, LowRankConvolution):
+                layer = cast(nn.Conv2d, merged(layer))
+                skeleton.backbone.net.set_submodule(convolution, layer)
             layer.bias = nn.Parameter(torch.empty(layer.out_channels, device="meta"))
             act = getattr(skeleton.backbone.net.get_submodule(norm), "act", nn.Identity())  # timm's BatchNormAct2d has
             skeleton.backbone.net.set_submodule(norm, act)
@@ -83,4 +88,6 @@ def _fold(name: str, convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> dict[str, 
     bias = -cast(Tensor, norm.running_mean) * scale
     bias = bias + norm.bias if norm.affine else bias
     bias = bias if convolution.bias is None else bias + convolution.bias * scale
-    return {f"{name}.weight": convolution.weight * scale.view(-1, 1, 1, 1), f"{name}.bias": bias}
+    low_rank = isinstance(convolution, LowRankConvolution)
+    weight = cast(LowRankConvolution, convolution).changed_weight() if low_rank else convolution.weight
+    return {f"{name}.weight": weight * scale.view(-1, 1, 1, 1), f"{name}.bias": bias}

@@ -1,16 +1,76 @@
 """A model trained from its images by the loop, from fitted heads on: for strategies that change the backbone."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 
 from meltpoint.model.model import Model
+from meltpoint.params.strategies import TunedStrategy
+from meltpoint.terminal import say
 from meltpoint.train.checkpoint import Checkpoint, Saved
-from meltpoint.train.device import build_accelerator
-from meltpoint.train.job import Job
+from meltpoint.train.device import build_accelerator, check_processes
+from meltpoint.train.job import Job, Outcome
+from meltpoint.train.launch import launch
 from meltpoint.train.loop import HEADS, Loop
-from meltpoint.train.probe import Fitted
+from meltpoint.train.probe import Fitted, probe
+
+Prepare = Callable[[Job[Any], Model], dict[str, float]]  # lets parameters learn; their names, rates relative to `lr`
+
+
+def fit_tuned(job: Job[Any], prepare: Prepare) -> Outcome:
+    """Fit the heads on frozen features, then train them together with what `prepare` lets learn.
+
+    The strategy's `work` is called where there are several processes.
+    """
+    settings: TunedStrategy = job.settings
+    problem, checkpoint, machine = job.problem, job.checkpoint, job.recipe.machine
+    check_processes(machine, settings.batch, len(problem.train.ids))
+    model, saved = job.build_model(), checkpoint.resume()
+    if saved is None:
+        probed = probe(job, model.backbone, None)
+        say(f"Heads on frozen features: {problem.describe(probed.scores)} on val. Now the backbone learns too.")
+        start_from(probed, checkpoint)
+        saved = checkpoint.read()
+    scales = prepare(job, model)
+    if not (saved and saved.facts["finished"]):
+        if (machine.processes or 1) == 1:
+            tune(job, model, scales)
+        else:
+            launch(job)
+        saved = checkpoint.read()
+    assert saved is not None
+    fill_model(model, saved, "best")
+    facts, best = saved.facts, saved.facts["best"]
+    return Outcome(
+        model=model,
+        heads=problem.heads,
+        trainable=sum(value.numel() for name, value in model.named_parameters() if name in scales),
+        epochs=facts["epochs"],
+        seconds=facts["seconds"],
+        peak_megabytes=facts["peak_megabytes"],
+        sentence=f"{problem.main} {problem.metric} {best['metric']:.3f} on val in epoch {best['epoch']}",
+    )
+
+
+def let_learn(model: Model, names: Iterable[str]) -> set[str]:
+    """Let these parameters of the backbone and all heads learn, and nothing else; the names of those that do.
+
+    What no gradient reaches, such as a stage after the last tap, stays frozen. Below the first parameter that learns
+    no gradient is computed, and no activation kept.
+    """
+    learning = {*names, *(f"{HEADS}.{name}" for name, _ in model.heads.named_parameters())}
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in learning)
+    parameters = {name: value for name, value in model.named_parameters() if name in learning}
+    images = torch.zeros((1, model.backbone.size, model.backbone.size, 3), dtype=torch.uint8)
+    total = torch.stack([output.sum() for output in model(images).values()]).sum()
+    gradients = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
+    for (name, parameter), gradient in zip(parameters.items(), gradients, strict=True):
+        if gradient is None:
+            parameter.requires_grad_(False)
+            learning.remove(name)
+    return learning
 
 
 def start_from(fitted: Fitted, checkpoint: Checkpoint) -> None:
