@@ -45,6 +45,7 @@ EXAMPLES = {  # a value for each key that any kind of head has; extend it with t
     "dice": 0.5,
     "vectors": 9,
     "half": False,
+    "known": 7,
 }
 
 

@@ -43,6 +43,7 @@ EXAMPLES: dict[str, Any] = {  # a value for each key that any kind of strategy h
     "sampling": "shuffled",
     "k": [1, 3, 50],
     "half": True,
+    "classes": {"dark": ["space shuttle", "n03483316"], "light": ["tabby"]},
     "probe": PROBE,
     "unfreeze": "all",
     "rank": 2,
@@ -63,6 +64,9 @@ EXAMPLES: dict[str, Any] = {  # a value for each key that any kind of strategy h
     "ema": 0.5,
     "patience": 9,
 }
+
+
+UNTAUGHT = {"pretrained"}  # learns nothing: what noise is it does not know, nor does a seed change it
 
 
 def recipe(kind: str, seed: int = 3, processes: int = 1) -> Recipe:
@@ -148,7 +152,7 @@ class TestStrategy:
         light = (inputs.views.samples["shade"].iloc[rows] == "light").to_numpy(bool)
         with torch.no_grad():
             said = model(torch.from_numpy(inputs.views.plain[rows]))["shade"][:, 0].numpy() > 0
-        assert (said == light).mean() > 0.8
+        assert kind in UNTAUGHT or (said == light).mean() > 0.8
         assert (card.strategy, card.seed, card.classes) == ("tried", 3, {"shade": ["dark", "light"]})
         assert 0 <= card.trainable_parameters == trained.costs["trainable_parameters"] <= trained.costs["parameters"]
         assert trained.sentence
@@ -159,7 +163,8 @@ class TestStrategy:
     ) -> None:
         first, second = (train(inputs, name, recipe(kind)) for name in ("first", "second"))
         assert first == second
-        assert first["model.safetensors"] != train(inputs, "third", recipe(kind, seed=4))["model.safetensors"]
+        third = train(inputs, "third", recipe(kind, seed=4))
+        assert (first["model.safetensors"] == third["model.safetensors"]) == (kind in UNTAUGHT)
 
     def test_killed_after_any_checkpoint_it_ends_with_the_same_bytes(
         self, kind: str, inputs: Inputs, monkeypatch: pytest.MonkeyPatch

@@ -86,6 +86,7 @@ MAKERS: dict[str, Callable[[Raw], str | bytes | None]] = {
     "images counted by class, of pixels": changed(task__kind="segmentation", strategies__frozen__shots=4),
     "no image of a class to learn from": changed(strategies__frozen__shots=0),
     "neighbours of which none is asked": changed(strategies__frozen={"kind": "knn", "k": [], **LITE}),
+    "taps of the pretrained classifier": changed(strategies__frozen={"kind": "pretrained", "taps": {"y": -1}, **LITE}),
     "several errors at once": changed(seed="seven", views__s128__side=0, split__ratios=RATIOS),
 }
 

@@ -21,8 +21,8 @@ class BackboneError(UserError, ValueError):
     """There is no such backbone, argument or tap, or it cannot take images of that size."""
 
 
-def create_net(params: BackboneParams, size: int, from_hub: bool) -> nn.Module:
-    """A timm model without classifier in eval mode; one that knows only one image size is given ours.
+def create_net(params: BackboneParams, size: int, from_hub: bool, classifier: bool = False) -> nn.Module:
+    """A timm model in eval mode, with or without its classifier; one that knows only one image size is given ours.
 
     Raises:
         BackboneError: unknown name or argument, or an image size it cannot take; the nearest right ones are named.
@@ -32,7 +32,7 @@ def create_net(params: BackboneParams, size: int, from_hub: bool) -> nn.Module:
     if errors := list(check_arguments(params.args, "args")):
         raise BackboneError("; ".join(errors))
     try:
-        return _instantiate(params, size, from_hub)
+        return _instantiate(params, size, from_hub, classifier)
     except Exception as error:
         fault = _fault(params, size) if from_hub else error
         if isinstance(fault, TypeError):
@@ -190,14 +190,14 @@ def wrong_size(params: BackboneParams, size: int, error: Exception) -> BackboneE
     )
 
 
-def _instantiate(params: BackboneParams, size: int, from_hub: bool) -> nn.Module:
-    arguments: dict[str, Any] = dict(params.args)
+def _instantiate(params: BackboneParams, size: int, from_hub: bool, classifier: bool = False) -> nn.Module:
+    arguments: dict[str, Any] = params.args | ({} if classifier else {"num_classes": 0})
     config = get_pretrained_cfg(params.name)
     if config is not None and config.fixed_input_size and not arguments.get("dynamic_img_size"):
         arguments["img_size"] = size
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # every stage that asks for random weights gets the same
-        net = timm.create_model(params.name, pretrained=from_hub, num_classes=0, **arguments)
+        net = timm.create_model(params.name, pretrained=from_hub, **arguments)
     if not arguments.get("dynamic_img_pad"):
         _check_border(net, size)
     return net.eval()

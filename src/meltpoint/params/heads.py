@@ -144,6 +144,20 @@ class KnnHead(_ImageHead):
         return "final" if self.tap is None else self.tap
 
 
+class PretrainedHead(_ImageHead):
+    """The classifier that came with the encoder's weights; several of its classes may stand for one of ours."""
+
+    made_by: ClassVar[str | None] = "pretrained"
+
+    kind: Literal["pretrained"]
+    known: Count = 0  # classes that the classifier has
+
+    @property
+    def reads(self) -> Tap:
+        """What the head is given."""
+        return "final"
+
+
 class ConvHead(_ImageHead):
     """A copy of the backbone's last convolution over that stage, pretrained as it is, then pooled features, linear."""
 
@@ -212,7 +226,7 @@ def _linear_unless_said(head: Any) -> Any:
 
 Head = Annotated[
     Annotated[
-        LinearHead | MlpHead | ConvHead | KnnHead | DenseLinearHead | DenseConvHead | DensePyramidHead,
+        LinearHead | MlpHead | ConvHead | KnnHead | PretrainedHead | DenseLinearHead | DenseConvHead | DensePyramidHead,
         Field(discriminator="kind"),
     ],
     BeforeValidator(_linear_unless_said),

@@ -2,10 +2,10 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from meltpoint.params.base import AtLeastOne, Fraction, Name, NonNegative, Positive, Real, Section
-from meltpoint.params.heads import Head, KnnHead, LinearHead, rebuild
+from meltpoint.params.heads import Head, KnnHead, LinearHead, PretrainedHead, rebuild
 from meltpoint.params.model import Tap
 
 Word = Annotated[str, Field(min_length=1)]
@@ -86,6 +86,26 @@ class _ProbedStrategy(_LabelledStrategy):
         return len(self.probe.weight_decays)
 
 
+class PretrainedStrategy(_Strategy):
+    """The classifier that came with the encoder's weights, as it is."""
+
+    tasks: ClassVar[tuple[str, ...]] = ("classification",)
+
+    kind: Literal["pretrained"]
+    # Of a class of the data, the classifier's classes that stand for it, by WordNet id or name; {}: those called so.
+    classes: dict[str, Annotated[list[str], Field(min_length=1)]] = {}
+
+    @model_validator(mode="after")
+    def _has_no_taps(self) -> "PretrainedStrategy":
+        if self.taps:
+            raise ValueError("the pretrained classifier reads the final features; leave `taps` out")
+        return self
+
+    def fit_head(self, head: Head) -> Head:
+        """One over the final features."""
+        return rebuild(head, PretrainedHead, kind="pretrained")
+
+
 class PrototypesStrategy(_LabelledStrategy):
     """The nearest class mean of the encoder's features; a linear layer whose weights nobody trains."""
 
@@ -159,6 +179,6 @@ class FinetuneStrategy(TunedStrategy):
 
 
 Strategy = Annotated[
-    PrototypesStrategy | KnnStrategy | FrozenStrategy | LoraStrategy | FinetuneStrategy,
+    PretrainedStrategy | PrototypesStrategy | KnnStrategy | FrozenStrategy | LoraStrategy | FinetuneStrategy,
     Field(discriminator="kind"),
 ]

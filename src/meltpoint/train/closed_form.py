@@ -58,7 +58,12 @@ def sharpen(objective: Objective, outputs: Tensor, targets: Tensor) -> float:
 
 
 def conclude(
-    job: Job[Any], model: Model, outputs: Mapping[str, Tensor], heads: Mapping[str, Head], watch: Stopwatch
+    job: Job[Any],
+    model: Model,
+    outputs: Mapping[str, Tensor],
+    heads: Mapping[str, Head],
+    watch: Stopwatch,
+    trainable: int,
 ) -> Outcome:
     """The outcome of heads whose `outputs` (n_val, K) for val are given; their scores are the one line of the history.
 
@@ -73,7 +78,7 @@ def conclude(
     return Outcome(
         model=model,
         heads=heads,
-        trainable=sum(value.numel() for value in model.heads.parameters()),
+        trainable=trainable,
         epochs=0,
         seconds=watch.seconds,
         peak_megabytes=peak_megabytes(),

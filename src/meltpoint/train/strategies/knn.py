@@ -54,4 +54,4 @@ def train(job: Job[KnnStrategy]) -> Outcome:
             f"warning: the model carries {weight / 1e6:,.0f} MB of vectors, and compares each new image with all"
             " of them. `half: true` halves them, `shots` keeps fewer; prototypes carry one vector a class."
         )
-    return conclude(job, model, outputs, heads, watch)
+    return conclude(job, model, outputs, heads, watch, trainable=0)

@@ -10,7 +10,7 @@ from meltpoint.model.standardise import Standardise
 from meltpoint.params.strategies import PrototypesStrategy
 from meltpoint.progress import Stopwatch
 from meltpoint.train.closed_form import Cached, conclude, sharpen
-from meltpoint.train.job import Job, Outcome
+from meltpoint.train.job import Job, Outcome, count_parameters
 from meltpoint.train.problem import ProblemError
 
 
@@ -44,7 +44,7 @@ def train(job: Job[PrototypesStrategy]) -> Outcome:
             linear.weight.copy_(factor * weight)
             linear.bias.zero_()
             outputs[name] = linear(seen)
-    return conclude(job, model, outputs, problem.heads, watch)
+    return conclude(job, model, outputs, problem.heads, watch, count_parameters(model.heads))
 
 
 def class_directions(features: Tensor, targets: Tensor, n_classes: int, ordinal: bool) -> Tensor:
