@@ -18,6 +18,7 @@ def main() -> None:
     collected = download_dataset(params.data, Path("data/raw"), Path("reports/data.json"), inspect, normalise)
     write_json(Path("data/classes.json"), collected.classes)
     write_json(Path("data/names.json"), collected.names)
+    write_json(Path("data/descriptions.json"), collected.descriptions)
     write_json(Path("data/palettes.json"), collected.palettes)
     write_json(Path("data/depths.json"), collected.depths)
     write_samples(collected.samples, Path("data/samples.csv"))

@@ -46,6 +46,7 @@ EXAMPLES = {  # a value for each key that any kind of head has; extend it with t
     "vectors": 9,
     "half": False,
     "known": 7,
+    "examples": 6,
 }
 
 

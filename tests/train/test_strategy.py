@@ -394,7 +394,7 @@ def test_views_made_on_the_fly_in_workers_are_those_made_at_home(scene: Any) -> 
     shutil.copytree(scene.folder / "views", "fly/views")
     Path("fly/views/s128/augmented.npy").unlink()
     Path("fly/views/s128/views.json").write_text(json.dumps({"size": 32, "count": 0, "fingerprint": "fly"}))
-    for name in ("w.safetensors", "names.json"):
+    for name in ("w.safetensors", "names.json", "descriptions.json"):
         shutil.copy(scene.folder / name, "fly")
     fly = type(scene)(Path("fly"))
     params = fly.params()

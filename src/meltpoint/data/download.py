@@ -14,6 +14,7 @@ import pandas as pd
 from meltpoint.bit_depth import Depths, choose_depths, describe_depths, note_depths
 from meltpoint.data.class_names import Names, read_names
 from meltpoint.data.dataset_report import build_report, closing_sentence
+from meltpoint.data.descriptions import Descriptions, read_descriptions
 from meltpoint.data.image_check import Checked, CheckedImage, DatasetError, Inspect, Job, Normalise, check_image
 from meltpoint.data.labels import build_labels, check_class_counts, written_missing
 from meltpoint.data.listing import Listing, Skipped, SourceError, nearest_file, tail_in
@@ -47,6 +48,7 @@ class Dataset:
 
     samples: as `tables.check_samples` says, sorted by path, ids 0 to N-1 in that order.
     names: of classes for people, {label: {language: {class: name}}}.
+    descriptions: of classes, {label: {class: [sentence]}}.
     palettes: of labels of masks, a colour "#rrggbb" for each class.
     depths: which values of pictures of more than 8 bits are black and white.
     report: what reports/data.json holds.
@@ -55,6 +57,7 @@ class Dataset:
     samples: pd.DataFrame
     classes: Classes
     names: Names
+    descriptions: Descriptions
     palettes: Palettes
     depths: Depths
     report: dict[str, Any]
@@ -80,8 +83,9 @@ def download_dataset(data: Data, raw: Path, report: Path, inspect: Inspect, norm
         listing = read_source(data.source, SCRATCH.absolute())
         table, classes = _labelled(listing, data)
         names, notes = read_names(data.names, classes)
+        descriptions, more = read_descriptions(data.descriptions, classes)
         missing = written_missing(listing.columns, data.labels, listing.stated)
-        listing = replace(listing, notes=listing.notes + notes + missing)
+        listing = replace(listing, notes=listing.notes + notes + more + missing)
         table, repeated = _drop_repeated(table)
         _check_room(table, raw)
         if masked:
@@ -107,7 +111,7 @@ def download_dataset(data: Data, raw: Path, report: Path, inspect: Inspect, norm
         shutil.rmtree(SCRATCH, ignore_errors=True)
     samples = check_samples(samples, classes)
     palettes = {masked.name: [one.colour for one in masked.label.classes.values()]} if masked else {}
-    return Dataset(samples, classes, names, palettes, depths, found, closing_sentence(found))
+    return Dataset(samples, classes, names, descriptions, palettes, depths, found, closing_sentence(found))
 
 
 def _labelled(listing: Listing, data: Data) -> tuple[pd.DataFrame, Classes]:

@@ -18,8 +18,10 @@ from meltpoint.params.data import (
     ArchiveSource,
     CsvSource,
     Data,
+    DescriptionTable,
     FolderSource,
     MasksSource,
+    NameTable,
     PackageSource,
     Source,
     Yoga82Source,
@@ -74,13 +76,15 @@ def fingerprint_sources(data: Data, weights: Mapping[str, Weights], taps: Mappin
         SourceError: a folder, a table, or its column of paths is not there.
     """
     parts = {"source": _sum(_source_entries(data.source))}
-    for label, table in data.names.items():
-        place = f"data.names.{label}"
+    tables: dict[str, NameTable | DescriptionTable] = {f"names.{label}": own for label, own in data.names.items()}
+    tables |= {f"descriptions.{label}": own for label, own in data.descriptions.items()}
+    for part, table in tables.items():
+        place = f"data.{part}"
         if table.package is None:
             path = locate(table.table, f"{place}.table")
         else:
             path = find_package(table.package, table.table, place) / table.table
-        parts[f"names.{label}"] = _sum([_entry("table", path)])
+        parts[part] = _sum([_entry("table", path)])
     used = {
         name: {"weights": _sum(_weights_entries(own, f"encoders.{name}.weights")), "taps": taps[name]}
         for name, own in weights.items()

@@ -1,4 +1,4 @@
-"""Any timm backbone behind one call: normalised images in, a vector or a map for each tap out."""
+"""Any backbone behind one call: normalised images in, a vector or a map for each tap out."""
 
 import copy
 from collections.abc import Collection
@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from meltpoint.model import nets
 from meltpoint.model.convolution import Convolution, copy_last_convolution
+from meltpoint.model.library import Parts, load_library
 from meltpoint.model.nets import BackboneError, Block
 from meltpoint.model.upsample import join_maps
-from meltpoint.model.weights import load_weights
 from meltpoint.params.model import Backbone as BackboneParams
-from meltpoint.params.model import FileWeights, GridTap, HubWeights, MapTap, PackageWeights, Reading, TokenTap
+from meltpoint.params.model import GridTap, MapTap, Reading, TokenTap
 
 FINAL, PATCHES = "final", "patches"
 Channels = tuple[float, float, float]  # red, green, blue
@@ -70,7 +70,7 @@ def tap_places(tap: Reading) -> tuple[int, ...]:
 
 
 class Backbone(nn.Module):
-    """A timm model without its classifier. BatchNorm uses its stored statistics always, in training too.
+    """A model without its classifier, in timm's shape. BatchNorm uses its stored statistics always, in training too.
 
     Attributes: `params` it was built from, `size` of its images in pixels, `padded` that of what the net is given,
     `taps` and `specs` by tap key, `mean` and `std` of the three channels, `indices` of the tapped stages by tap key,
@@ -80,15 +80,14 @@ class Backbone(nn.Module):
     channel_mean: Tensor
     channel_std: Tensor
 
-    def __init__(
-        self, net: nn.Module, params: BackboneParams, taps: dict[str, Reading], size: int, padded: int
-    ) -> None:
+    def __init__(self, parts: Parts, params: BackboneParams, taps: dict[str, Reading], size: int, padded: int) -> None:
         super().__init__()
+        net, self.joint = parts.net, parts.joint
         self.net, self.params, self.taps, self.size, self.padded = net, params, taps, size, padded
-        self.specs = _select(params.name, net, _measure(net, params, padded), taps)
+        self.specs = _select(params.name, net, _measure(parts, load_library(params).tower(params), padded), taps)
         self.convolutions: dict[str, Convolution] = {}  # a plain dict: they belong to the heads that copy them
         self.mean, self.std = _normalisation(net, params)
-        self.licence, self.origin = "none", "random weights"
+        self.licence, self.origin = parts.licence, parts.origin
         self.register_buffer("channel_mean", 255 * torch.tensor(self.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("channel_std", 255 * torch.tensor(self.std).view(1, 3, 1, 1), persistent=False)
         places, n_stages = {key: tap_places(tap) for key, tap in taps.items()}, nets.count_stages(net)
@@ -113,7 +112,7 @@ class Backbone(nn.Module):
         for key, own in self.indices.items():
             features[key] = _read(self.taps[key], self.specs[key], [blocks[index] for index in own])
         if FINAL in self.specs:
-            features[FINAL] = nets.pre_logits(self.net, last)
+            features[FINAL] = self.joint(nets.pre_logits(self.net, last))
         return features
 
     def all_indices(self) -> list[int]:
@@ -148,7 +147,9 @@ class Backbone(nn.Module):
                 stages[-1] += names
             else:
                 stages.append(names)
-        return [[f"net.{name}" for name in names] for names in stages]
+        named = [[f"net.{name}" for name in names] for names in stages]
+        named[-1] += [f"joint.{name}" for name, _ in self.joint.named_parameters()]
+        return named
 
 
 def build_backbone(params: BackboneParams, taps: Collection[Reading], size: int, pretrained: bool = True) -> Backbone:
@@ -162,22 +163,16 @@ def build_backbone(params: BackboneParams, taps: Collection[Reading], size: int,
             a convolution that could read it.
         WeightsError: the weights cannot be fetched, read or matched.
     """
-    from_hub = pretrained and isinstance(params.weights, HubWeights)
-    padded = nets.next_size(params, size) if all(isinstance(tap, GridTap) for tap in taps) else size
-    net = nets.create_net(params, padded, from_hub)
-    backbone = Backbone(net, params, {tap_key(tap): tap for tap in sorted(taps, key=tap_key)}, size, padded)
-    if from_hub:
-        config = nets.pretrained_config(net)
-        backbone.licence = str(config.get("license") or "unknown")
-        backbone.origin = f"timm's weights {config.get('hf_hub_id') or params.name}"
-    elif pretrained and isinstance(params.weights, FileWeights | PackageWeights):
-        backbone.origin = load_weights(net, params.weights)
-        backbone.licence = params.weights.licence
+    library = load_library(params)
+    padded = nets.next_size(library.tower(params), size) if all(isinstance(tap, GridTap) for tap in taps) else size
+    parts = library.build(params, padded, pretrained)
+    backbone = Backbone(parts, params, {tap_key(tap): tap for tap in sorted(taps, key=tap_key)}, size, padded)
     for key, tap in backbone.taps.items():
         if isinstance(tap, MapTap):
             backbone.convolutions[key] = _copy_convolution(backbone, tap)
     if FINAL not in backbone.specs:
-        nets.prune_net(net, backbone.all_indices())
+        nets.prune_net(parts.net, backbone.all_indices())
+        backbone.joint = nn.Identity()
     own = [name for name, _ in backbone.named_parameters()]
     staged = [name for names in backbone.stages() for name in names]
     if sorted(staged) != sorted(own):  # fine-tuning would fail later, so it is checked before an image is read
@@ -187,7 +182,7 @@ def build_backbone(params: BackboneParams, taps: Collection[Reading], size: int,
             f" parameters {len(wrong)} are in no stage or in two, for example {wrong[:3]}. Use another backbone:"
             " timm.list_models() lists them."
         )
-    net.to(memory_format=torch.channels_last)
+    parts.net.to(memory_format=torch.channels_last)
     return backbone.eval()
 
 
@@ -208,13 +203,14 @@ def _read(tap: Reading, spec: FeatureSpec, blocks: list[Block]) -> Tensor:
             return cells.mean((2, 3))
 
 
-def _measure(net: nn.Module, params: BackboneParams, size: int) -> dict[str, FeatureSpec]:
+def _measure(parts: Parts, params: BackboneParams, size: int) -> dict[str, FeatureSpec]:
     """What every tap gives, by stage index and "final": measured on one blank image rather than looked up."""
+    net = parts.net
     try:
         with torch.inference_mode():
             indices = list(range(nets.count_stages(net)))
             last, blocks = nets.run_net(net, torch.zeros(1, 3, size, size), indices, whole=True)
-            final = nets.pre_logits(net, last)
+            final = parts.joint(nets.pre_logits(net, last))
     except Exception as error:  # a wrong size shows in any of timm's layers: assertion, shape or value error
         raise nets.wrong_size(params, size, error) from error
     specs: dict[str, FeatureSpec] = {}
@@ -275,7 +271,7 @@ def _copy_convolution(backbone: Backbone, tap: MapTap) -> Convolution:
     def run() -> None:
         with torch.inference_mode():
             last, _ = nets.run_net(net, torch.zeros(1, 3, backbone.size, backbone.size), [], whole=True)
-            nets.pre_logits(net, last)
+            backbone.joint(nets.pre_logits(net, last))
 
     found = copy_last_convolution(net, channels, run)
     if found is None:

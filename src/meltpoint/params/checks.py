@@ -74,7 +74,8 @@ def check_rows(
 def check_encoders(encoders: Mapping[str, Encoder]) -> Iterator[str]:
     """Arguments of timm's that are no yes or no as text, and none that decides what other keys say."""
     for name, encoder in encoders.items():
-        yield from check_arguments(encoder.args, f"encoders.{name}.args")
+        if encoder.library != "open_clip":
+            yield from check_arguments(encoder.args, f"encoders.{name}.args")
         yield from check_switches(encoder.args, f"encoders.{name}.args")
 
 
@@ -154,9 +155,10 @@ def check_labels(data: Data) -> Iterator[str]:
                 origin = made.label
             if origin == name:
                 yield f"data.labels.{name}.label: {label.label!r} is made of {name!r} itself, in a circle"
-    for name in data.names:
-        if name not in classes:
-            yield f"data.names: {name!r} is not in data.labels {list(classes)}"
+    for table, named in (("names", data.names), ("descriptions", data.descriptions)):
+        for name in named:
+            if name not in classes:
+                yield f"data.{table}: {name!r} is not in data.labels {list(classes)}"
 
 
 def check_heads(heads: Mapping[str, Head], labels: Mapping[str, Label], metric: Metric) -> Iterator[str]:

@@ -177,6 +177,17 @@ class NameTable(Section):
     languages: Annotated[dict[str, str], Field(min_length=1)]  # "en", "zh" ... to the column
 
 
+class DescriptionTable(Section):
+    """Sentences that describe classes: one or more columns of them, and as many rows of a class as there are."""
+
+    package: str | None = None  # the installed package that `table` is inside of; null: it is a file
+    table: str
+    separator: str | None = None
+    header: list[str] | None = None
+    key: str  # the column that holds the class as the label calls it
+    columns: Annotated[list[str], Field(min_length=1)]
+
+
 class GroupPattern(Section):
     """Images are of one group if `pattern`, a regular expression, finds the same in their paths.
 
@@ -201,6 +212,7 @@ class Data(Section):
     source: Source
     labels: Annotated[dict[Name, Label], Field(min_length=1)]
     names: dict[Name, NameTable] = {}  # by label; {} where class names are good enough for people
+    descriptions: dict[Name, DescriptionTable] = {}  # by label; the strategy `words` reads them
     group: str | GroupPattern | None = None  # column whose rows are never parted (a patient), or a part of the path
     max_bad: Count = 0  # unusable images that are tolerated
     max_megapixels: Positive  # larger pictures are refused before they are decoded

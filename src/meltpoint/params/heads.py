@@ -170,6 +170,23 @@ class ConvHead(_ImageHead):
         return MapTap(at=self.tap)
 
 
+class CosineHead(_ImageHead):
+    """One linear layer over features of length 1; beside it the features of labelled pictures, by their closeness.
+
+    The strategy `words` makes it.
+    """
+
+    made_by: ClassVar[str | None] = "words"
+
+    kind: Literal["cosine"]
+    examples: Count = 0  # pictures that it keeps
+
+    @property
+    def reads(self) -> Tap:
+        """What the head is given: the space that words share."""
+        return "final"
+
+
 class _DenseHead(Section):
     """A class for each pixel; what other heads may wish besides, dense ones do not."""
 
@@ -226,7 +243,15 @@ def _linear_unless_said(head: Any) -> Any:
 
 Head = Annotated[
     Annotated[
-        LinearHead | MlpHead | ConvHead | KnnHead | PretrainedHead | DenseLinearHead | DenseConvHead | DensePyramidHead,
+        LinearHead
+        | MlpHead
+        | ConvHead
+        | KnnHead
+        | CosineHead
+        | PretrainedHead
+        | DenseLinearHead
+        | DenseConvHead
+        | DensePyramidHead,
         Field(discriminator="kind"),
     ],
     BeforeValidator(_linear_unless_said),

@@ -5,15 +5,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from meltpoint.params.base import Name, Section, Whole
+from meltpoint.params.base import AtLeastOne, Name, Section, Whole
 
 HUBS = ("hf-hub", "hf_hub")  # how model hubs begin the names of their models
 
 
 class HubWeights(Section):
-    """timm's own pretrained weights, from its model hub."""
+    """The library's own pretrained weights, from its model hub."""
 
     kind: Literal["hub"]
+    tag: str | None = None  # of open_clip's weights, as laion2b_s34b_b88k; timm's stand in the model's name
 
 
 class FileWeights(Section):
@@ -49,12 +50,23 @@ def plain_name(name: Any) -> Any:
     return re.sub(r"^\s*((?i:hf[-_]hub):\s*)?timm/(.*?)\s*$", r"\2", name) if isinstance(name, str) else name
 
 
-class Backbone(Section):
-    """A timm model, and what it knows already."""
+class TextFolder(Section):
+    """A text encoder in a folder as `transformers` saves it, with `sentences`: the vectors of texts."""
 
-    name: Annotated[str, BeforeValidator(plain_name)]  # a timm model name, as timm or as a hub writes it
-    args: dict[str, bool | int | float | str] = {}  # further arguments of timm.create_model
+    package: str | None = None  # the installed package that `folder` is inside of; null: it is a folder on its own
+    folder: str
+    width: AtLeastOne  # numbers in a vector: a saved model is opened without the text encoder
+
+
+class Backbone(Section):
+    """A model that sees images, and what it knows already."""
+
+    library: Literal["timm", "open_clip", "sentences"] | None = None  # null: timm. The others have a text side
+    name: Annotated[str, BeforeValidator(plain_name)]  # a model of timm, as timm or as a hub writes it; or of open_clip
+    args: dict[str, bool | int | float | str] = {}  # further ones of timm.create_model, or of open_clip's image tower
     weights: Weights
+    text: TextFolder | None = None  # of `sentences`
+    top: AtLeastOne | None = None  # of `sentences`: how many classes an image is the mean of; null: all
     mean: list[float] | None = None  # null: as the backbone was pretrained
     std: list[float] | None = None
 

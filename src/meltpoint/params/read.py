@@ -30,6 +30,7 @@ from meltpoint.params.old import show_new_form
 from meltpoint.params.recipe import Recipe, retap
 from meltpoint.params.strategies import Strategy
 from meltpoint.params.training import Embed, Train
+from meltpoint.params.word_checks import check_libraries, check_words
 from meltpoint.params.yaml12 import load, written_at
 
 IDLE = {"workers", "checkpoint_steps"}  # parameters of training that change no result
@@ -72,6 +73,8 @@ class Params(Section):
             *check_kinds(self.strategies, self.heads, self.task),
             *check_tree(self.task.tree, self.heads),
             *check_task(self.task, self.heads, self.data, metric, self.views),
+            *check_libraries(self.encoders),
+            *check_words(self.strategies, self.encoders, self.heads, self.data),
         ]
         if errors:
             raise ValueError("\n".join(errors))

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from meltpoint.params.base import AtLeastOne, Fraction, Name, NonNegative, Positive, Real, Section
-from meltpoint.params.heads import Head, KnnHead, LinearHead, PretrainedHead, rebuild
+from meltpoint.params.heads import CosineHead, Head, KnnHead, LinearHead, PretrainedHead, rebuild
 from meltpoint.params.model import Tap
 
 Word = Annotated[str, Field(min_length=1)]
@@ -178,7 +178,33 @@ class FinetuneStrategy(TunedStrategy):
     layer_decay: Annotated[Real, Field(gt=0, le=1)] | None = None  # each earlier stage learns this much slower
 
 
+Template = Annotated[str, Field(pattern=r"\{\}")]  # a text with {} in place of the name
+Prompts = Literal["short", "openai"] | Annotated[list[Template], Field(min_length=1)]
+
+
+class WordsStrategy(_Strategy):
+    """Heads whose weights are the vectors of texts: nothing is trained but how much a likeness counts, on val."""
+
+    tasks: ClassVar[tuple[str, ...]] = ("classification",)
+
+    kind: Literal["words"]
+    texts: Annotated[tuple[Literal["names", "descriptions"], ...], Field(min_length=1)]  # what a class is known by
+    language: Name | None = None  # the names are those of data.names in it; null: the classes as labels call them
+    prompts: Prompts | None = None  # what names are put into; null: nothing
+    examples: AtLeastOne | None = None  # training images of each class that count beside the words; null: none
+
+    def fit_head(self, head: Head) -> Head:
+        """A head over the space that words share, with the wishes of this one."""
+        return rebuild(head, CosineHead, kind="cosine")
+
+
 Strategy = Annotated[
-    PretrainedStrategy | PrototypesStrategy | KnnStrategy | FrozenStrategy | LoraStrategy | FinetuneStrategy,
+    WordsStrategy
+    | PretrainedStrategy
+    | PrototypesStrategy
+    | KnnStrategy
+    | FrozenStrategy
+    | LoraStrategy
+    | FinetuneStrategy,
     Field(discriminator="kind"),
 ]

@@ -157,6 +157,7 @@ def _fingerprint(backbone: Backbone, views: str, stored: bool) -> str:
     """
     params, taps = backbone.params, sorted(backbone.specs)
     made_of = [views, params.name, params.args, backbone.mean, backbone.std, backbone.size, taps, stored]
+    made_of += [params.library, params.top] if params.library not in (None, "timm") else []
     digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode())
     copied = {
         f"{key}: {name}": value

@@ -20,6 +20,14 @@ Settings = TypeVar("Settings", bound=Section)
 
 
 @dataclass(frozen=True)
+class Texts:
+    """What the classes of labels are called in languages, and described by; empty where params.yaml names no table."""
+
+    names: dict[str, dict[str, dict[str, str]]]  # label -> language -> class -> its name for people
+    descriptions: dict[str, dict[str, list[str]]]  # label -> class -> sentences
+
+
+@dataclass(frozen=True)
 class Job(Generic[Settings]):
     """One training with one seed, and everything that it needs."""
 
@@ -28,6 +36,7 @@ class Job(Generic[Settings]):
     features: Features
     problem: Problem
     checkpoint: Checkpoint  # an interrupted training continues there, and its curves are written there
+    texts: Texts = Texts({}, {})
 
     @property
     def settings(self) -> Settings:

@@ -25,7 +25,7 @@ from meltpoint.train.calibration import Calibration, calibrate
 from meltpoint.train.checkpoint import STATE, Checkpoint, open_checkpoint
 from meltpoint.train.embed import Features, open_features
 from meltpoint.train.history_file import HISTORY
-from meltpoint.train.job import Job, Outcome, count_parameters, load_strategy
+from meltpoint.train.job import Job, Outcome, Texts, count_parameters, load_strategy
 from meltpoint.train.problem import build_problem
 from meltpoint.train.tracking_process import follow
 from meltpoint.train.training_fingerprint import fingerprint_training, list_versions
@@ -34,8 +34,6 @@ CHECKPOINTS = ".checkpoints"
 AGAIN = 0xA6A1  # tells the seed of a repeat from other numbers made of the same seed
 SEEDS = 2**31  # a seed of a repeat is smaller: short enough to be read, and whole in every JSON
 TRAINED, MODEL, FACTS = "trained", "model", "facts.json"  # what a finished training leaves in its checkpoint folder
-
-Names = dict[str, dict[str, dict[str, str]]]  # label -> language -> class -> its name for people
 
 
 class InputsError(UserError, RuntimeError):
@@ -48,23 +46,24 @@ class Inputs:
 
     views: Views
     features: Features
-    names: Names  # of classes, where they have any
+    texts: Texts  # of classes, where they have any
 
     @classmethod
     def below(cls, data: Path, recipe: Recipe) -> "Inputs":
-        """The recipe's rows of `data`/views and `data`/features, and `data`/names.json.
+        """The recipe's rows of `data`/views and `data`/features, `data`/names.json and descriptions.json.
 
         Raises:
             ViewsError, FeaturesError, InputsError: one of them is missing.
         """
         views = open_views(data / "views" / recipe.encoder.views)
-        features, path = open_features(data / "features" / recipe.settings.encoder), data / "names.json"
+        features = open_features(data / "features" / recipe.settings.encoder)
         try:
-            return cls(views, features, read_json(path))
-        except FileNotFoundError:
+            texts = Texts(read_json(data / "names.json"), read_json(data / "descriptions.json"))
+        except FileNotFoundError as error:
             raise InputsError(
-                f"There is no {path}, which holds the names of classes for people. Make it: dvc repro download"
+                f"There is no {error.filename}, which holds what classes are called. Make it: dvc repro download"
             ) from None
+        return cls(views, features, texts)
 
 
 @dataclass(frozen=True)
@@ -102,8 +101,8 @@ def train_strategy(recipe: Recipe, inputs: Inputs, folder: Path, others: Path) -
         places = [Checkpoint(checkpoint.folder / f"repeat-{number}") for number in range(2, len(seeds) + 1)]
         for number, (seed, place) in enumerate(zip(seeds, [checkpoint, *places], strict=True), start=1):
             own = recipe.model_copy(update={"seed": seed})
-            job: Job[Any] = Job(own, views, features, build_problem(views, own), place)
-            done.append(_repeat(job, inputs.names, number, checkpoint))
+            job: Job[Any] = Job(own, views, features, build_problem(views, own), place, inputs.texts)
+            done.append(_repeat(job, number, checkpoint))
         # Copied, not moved: DVC removes what an interrupted run wrote, and then all of it is found in the checkpoint.
         with whole_folder(others) as temporary:
             write_index(seeds, temporary)
@@ -123,7 +122,7 @@ def derive_seeds(seed: int, repeats: int) -> list[int]:
     return [seed, *(mix_one(seed, AGAIN, number) % SEEDS for number in range(2, repeats + 1))]
 
 
-def _repeat(job: Job[Any], names: Names, number: int, first: Checkpoint) -> Trained:
+def _repeat(job: Job[Any], number: int, first: Checkpoint) -> Trained:
     """The training of that number, skipped if it is finished; `first` is the checkpoint of the first one."""
     repeats, place = job.recipe.settings.repeats or 1, job.checkpoint
     title = f"repeat {number} of {repeats}, seed {job.recipe.seed}"
@@ -135,7 +134,7 @@ def _repeat(job: Job[Any], names: Names, number: int, first: Checkpoint) -> Trai
     with follow(place.folder) if number == 1 else nullcontext():
         outcome = load_strategy(job.recipe.settings.kind).train(job)
     model = outcome.model
-    card = _make_card(job, names, outcome, calibrate(model, job.problem, job.views))
+    card = _make_card(job, outcome, calibrate(model, job.problem, job.views))
     costs = {
         "seconds": round(outcome.seconds, 3),
         "peak_megabytes": round(max(outcome.peak_megabytes, peak_megabytes()), 1),
@@ -160,7 +159,7 @@ def _repeat(job: Job[Any], names: Names, number: int, first: Checkpoint) -> Trai
     return Trained(outcome.sentence, costs)
 
 
-def _make_card(job: Job[Any], names: Names, outcome: Outcome, found: Mapping[str, Calibration]) -> Card:
+def _make_card(job: Job[Any], outcome: Outcome, found: Mapping[str, Calibration]) -> Card:
     recipe, problem, backbone = job.recipe, job.problem, outcome.model.backbone
     heads = {
         name: HeadCard(
@@ -169,7 +168,7 @@ def _make_card(job: Job[Any], names: Names, outcome: Outcome, found: Mapping[str
             outputs=problem.n_outputs[name],
             threshold=found[name].threshold,
             unknown_below=found[name].unknown_below,
-            names=names.get(head.label, {}),
+            names=job.texts.names.get(head.label, {}),
             colours=job.views.palettes.get(head.label),
             thresholds=found[name].thresholds,
         )

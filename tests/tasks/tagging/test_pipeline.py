@@ -109,6 +109,7 @@ def write_views(data: Path, rng: Any) -> None:
     (folder / "views.json").write_text(json.dumps({"size": SIZE, "count": 1, "fingerprint": "noise"}))
     (data / "classes.json").write_text(json.dumps({"light": TAGS}))
     (data / "names.json").write_text(json.dumps({"light": {"de": {"red": "rot"}}}))
+    (data / "descriptions.json").write_text("{}")
 
 
 def write_reports(folder: Path, name: str, views: Any, seconds: float) -> None:
