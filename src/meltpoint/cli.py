@@ -13,7 +13,7 @@ How far should you unfreeze? Meltpoint trains a backbone frozen and fine-tuned, 
 """
 NAMES = (
     "init", "plan", "preset", "status", "ui", "predict", "serve", "history", "rollback", "sync", "adopt", "doctor",
-    "fetch-urls", "bench-variants", "repeat", "sign", "verify",
+    "fetch-urls", "bench-variants", "repeat", "sign", "verify", "convert-ram",
 )  # fmt: skip
 COMMANDS = {name: import_module(f"meltpoint.commands.{name.replace('-', '_')}") for name in NAMES}
 

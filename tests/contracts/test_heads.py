@@ -47,6 +47,8 @@ EXAMPLES = {  # a value for each key that any kind of head has; extend it with t
     "half": False,
     "known": 7,
     "examples": 6,
+    "layers": 2,
+    "attention_heads": 2,
 }
 
 

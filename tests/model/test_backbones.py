@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from meltpoint.model import backbones, nets
-from meltpoint.model.backbones import FeatureSpec, build_backbone, tap_key
+from meltpoint.model.backbones import build_backbone, tap_key
 from meltpoint.model.nets import BackboneError
+from meltpoint.model.taps import FeatureSpec
 from meltpoint.params.model import Backbone, HubWeights, PackageWeights, RandomWeights, Tap
 
 SIZES = {

@@ -8,12 +8,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor, nn
 
-from meltpoint.model.backbones import Backbone, FeatureSpec, build_backbone, tap_key
+from meltpoint.model.backbones import Backbone, build_backbone, tap_key
 from meltpoint.model.card import FORMAT, Card, HeadCard
 from meltpoint.model.fuse import fuse
 from meltpoint.model.model import Model, build_heads, load_model, save_model
 from meltpoint.model.nets import BackboneError, run_net
 from meltpoint.model.standardise import Standardise
+from meltpoint.model.taps import FeatureSpec
 from meltpoint.params.data import Images
 from meltpoint.params.heads import DenseConvHead, DenseLinearHead
 from meltpoint.params.model import Backbone as BackboneParams

@@ -4,16 +4,20 @@ from typing import Literal, assert_never
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from meltpoint.arrays import Pixels
 from meltpoint.params.data import Images
 
-Interpolation = Literal["bilinear", "bicubic", "area", "nearest"]
+Interpolation = Literal["bilinear", "bicubic", "area", "antialias", "nearest"]
+
+ANTIALIAS = -1  # of Pillow, which OpenCV has not
 
 INTERPOLATIONS = {
     "bilinear": cv2.INTER_LINEAR,
     "bicubic": cv2.INTER_CUBIC,
     "area": cv2.INTER_AREA,
+    "antialias": ANTIALIAS,
     "nearest": cv2.INTER_NEAREST_EXACT,  # the other one takes pixels a half further up and left
 }
 
@@ -52,4 +56,6 @@ def move(image: Pixels, images: Images, interpolation: Interpolation, bars: int)
 def _scaled(image: Pixels, rows: int, columns: int, interpolation: int) -> Pixels:
     if image.shape[:2] == (rows, columns):
         return image
+    if interpolation == ANTIALIAS:
+        return np.asarray(Image.fromarray(image).resize((columns, rows), Image.Resampling.BILINEAR))
     return np.asarray(cv2.resize(image, (columns, rows), interpolation=interpolation), dtype=np.uint8)

@@ -2,8 +2,7 @@
 
 import copy
 from collections.abc import Collection
-from dataclasses import dataclass, replace
-from typing import Literal, assert_never
+from contextlib import suppress
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
@@ -13,32 +12,12 @@ from meltpoint.model import nets
 from meltpoint.model.convolution import Convolution, copy_last_convolution
 from meltpoint.model.library import Parts, load_library
 from meltpoint.model.nets import BackboneError, Block
+from meltpoint.model.taps import FINAL, FINAL_MAP, PATCHES, FeatureSpec, select_specs, tap_places
 from meltpoint.model.upsample import join_maps
 from meltpoint.params.model import Backbone as BackboneParams
 from meltpoint.params.model import GridTap, MapTap, Reading, TokenTap
 
-FINAL, PATCHES = "final", "patches"
 Channels = tuple[float, float, float]  # red, green, blue
-
-
-@dataclass(frozen=True)
-class FeatureSpec:
-    """What a tap gives: vectors of `channels`, or where they are not pooled maps of (channels, *grid).
-
-    `grid` is (rows, columns), its cells or patches `stride` pixels apart; None where the backbone pools in a way of
-    its own. `dtype` is the one they are stored with; those of whole grids are large.
-    """
-
-    channels: int
-    stride: int
-    grid: tuple[int, int] | None
-    pooled: bool
-    dtype: Literal["float32", "float16"]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of the features of one image."""
-        return (self.channels,) if self.pooled or self.grid is None else (self.channels, *self.grid)
 
 
 def tap_key(tap: Reading) -> str:
@@ -52,21 +31,6 @@ def tap_key(tap: Reading) -> str:
             return ".".join(["grid", *map(str, tap.at)])
         case _:
             return str(tap)
-
-
-def tap_places(tap: Reading) -> tuple[int, ...]:
-    """The stages or blocks that are tapped, as params count them; none for the final one."""
-    match tap:
-        case TokenTap() | MapTap():
-            return (tap.at,)
-        case GridTap():
-            return tap.at
-        case int():
-            return (tap,)
-        case "final":
-            return ()
-        case _:
-            assert_never(tap)
 
 
 class Backbone(nn.Module):
@@ -84,14 +48,15 @@ class Backbone(nn.Module):
         super().__init__()
         net, self.joint = parts.net, parts.joint
         self.net, self.params, self.taps, self.size, self.padded = net, params, taps, size, padded
-        self.specs = _select(params.name, net, _measure(parts, load_library(params).tower(params), padded), taps)
+        measured = _measure(parts, load_library(params).tower(params), padded)
+        self.specs = select_specs(params.name, net, measured, taps)
         self.convolutions: dict[str, Convolution] = {}  # a plain dict: they belong to the heads that copy them
         self.mean, self.std = _normalisation(net, params)
         self.licence, self.origin = parts.licence, parts.origin
         self.register_buffer("channel_mean", 255 * torch.tensor(self.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("channel_std", 255 * torch.tensor(self.std).view(1, 3, 1, 1), persistent=False)
         places, n_stages = {key: tap_places(tap) for key, tap in taps.items()}, nets.count_stages(net)
-        self.indices = {key: tuple(at % n_stages for at in places[key]) for key in places if key != FINAL}
+        self.indices = {key: tuple(at % n_stages for at in places[key]) for key in places if places[key]}
 
     def prepare(self, images: Tensor) -> Tensor:
         """Images uint8 (N, S, S, 3) to normalised float32 (N, 3, P, P), channels last in memory, on this device.
@@ -106,14 +71,21 @@ class Backbone(nn.Module):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Normalised images float (N, 3, P, P) to features float (N, *spec.shape) for each tap key."""
         indices = self.all_indices()
-        last, given = nets.run_net(self.net, images, indices, whole=FINAL in self.specs)
+        last, given = nets.run_net(self.net, images, indices, whole=self.whole)
         blocks = dict(zip(indices, given, strict=True))
         features = {}
         for key, own in self.indices.items():
             features[key] = _read(self.taps[key], self.specs[key], [blocks[index] for index in own])
         if FINAL in self.specs:
             features[FINAL] = self.joint(nets.pre_logits(self.net, last))
+        if FINAL_MAP in self.specs:
+            features[FINAL_MAP] = nets.last_map(self.net, last)
         return features
+
+    @property
+    def whole(self) -> bool:
+        """Whether images pass the net to its end."""
+        return FINAL in self.specs or FINAL_MAP in self.specs
 
     def all_indices(self) -> list[int]:
         """The stages or blocks that any tap reads, in order of depth."""
@@ -170,8 +142,9 @@ def build_backbone(params: BackboneParams, taps: Collection[Reading], size: int,
     for key, tap in backbone.taps.items():
         if isinstance(tap, MapTap):
             backbone.convolutions[key] = _copy_convolution(backbone, tap)
-    if FINAL not in backbone.specs:
+    if not backbone.whole:
         nets.prune_net(parts.net, backbone.all_indices())
+    if FINAL not in backbone.specs:
         backbone.joint = nn.Identity()
     own = [name for name, _ in backbone.named_parameters()]
     staged = [name for names in backbone.stages() for name in names]
@@ -218,51 +191,11 @@ def _measure(parts: Parts, params: BackboneParams, size: int) -> dict[str, Featu
         _, channels, rows, columns = block.cells.shape
         specs[str(index)] = FeatureSpec(channels, round(size / rows), (rows, columns), pooled=True, dtype="float32")
     stride = specs[str(len(blocks) - 1)].stride if blocks else size
-    return specs | {FINAL: FeatureSpec(final.shape[1], stride, None, pooled=True, dtype="float32")}
-
-
-def _select(
-    name: str, net: nn.Module, specs: dict[str, FeatureSpec], taps: dict[str, Reading]
-) -> dict[str, FeatureSpec]:
-    """The specs of the wanted taps, by tap key."""
-    selected, n_stages = {}, len(specs) - 1
-    for key, tap in taps.items():
-        for at in tap_places(tap):
-            if not -n_stages <= at < n_stages:
-                known = ", ".join(f"{number} ({spec.channels} channels)" for number, spec in specs.items())
-                raise BackboneError(
-                    f"{name} has no tap {at}. It has {known}; -1 is the last of the numbered ones. Correct the head's"
-                    " tap."
-                )
-        own = [specs[str(at % n_stages)] for at in tap_places(tap)] or [specs[FINAL]]
-        match tap:
-            case TokenTap():
-                _check_pool(name, net, tap)
-                selected[key] = replace(own[0], channels=len(tap.pool) * own[0].channels)
-            case MapTap():
-                selected[key] = replace(own[0], pooled=False)
-            case GridTap():
-                finest = min(own, key=lambda spec: spec.stride)
-                channels = sum(spec.channels for spec in own)
-                selected[key] = replace(finest, channels=channels, pooled=False, dtype="float16")
-            case _:
-                selected[key] = own[0]
-    return selected
-
-
-def _check_pool(name: str, net: nn.Module, tap: TokenTap) -> None:
-    if not nets.has_tokens(net):
-        raise BackboneError(
-            f"{name} has no tokens, and a head's tap asks for {list(tap.pool)}. It has maps of cells; `tap: {tap.at}`"
-            " gives the mean over the cells. Correct the head's tap, or take a ViT."
-        )
-    has = [*nets.count_tokens(net), PATCHES]
-    missing = [kind for kind in tap.pool if kind not in has]
-    if missing:
-        raise BackboneError(
-            f"{name} has no tokens of the kind {' or '.join(missing)}, which a head's tap asks for. Its blocks have"
-            f" {' and '.join(has)}. Correct the head's tap.pool."
-        )
+    specs |= {FINAL: FeatureSpec(final.shape[1], stride, None, pooled=True, dtype="float32")}
+    with suppress(ValueError):  # of a net without one, which only a head that reads it minds
+        _, channels, rows, columns = nets.last_map(net, last).shape
+        specs[FINAL_MAP] = FeatureSpec(channels, round(size / rows), (rows, columns), pooled=False, dtype="float16")
+    return specs
 
 
 def _copy_convolution(backbone: Backbone, tap: MapTap) -> Convolution:

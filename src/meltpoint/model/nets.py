@@ -133,6 +133,23 @@ def pre_logits(net: nn.Module, last: Tensor) -> Tensor:
     return pooled
 
 
+def last_map(net: nn.Module, last: Tensor) -> Tensor:
+    """The last features as a map (N, C, H, W), without class tokens and registers.
+
+    Raises:
+        ValueError: they are no map of cells.
+    """
+    anything = cast(Any, net)
+    if last.ndim == 3 and has_tokens(net):
+        cells = last[:, int(anything.num_prefix_tokens) :]
+        side = round(cells.shape[1] ** 0.5)
+        if side**2 == cells.shape[1]:
+            return torch.unflatten(cells.mT, 2, (side, side))
+    if last.ndim == 4:
+        return last.permute(0, 3, 1, 2) if str(getattr(net, "output_fmt", "NCHW")).endswith("NHWC") else last
+    raise ValueError(f"features of shape {tuple(last.shape)}")
+
+
 def count_stages(net: nn.Module) -> int:
     """How many stages (CNN) or blocks (ViT) can be tapped; 0 where timm cannot look inside."""
     return len(cast(Any, net).feature_info) if hasattr(net, "forward_intermediates") else 0

@@ -254,7 +254,7 @@ class Images(Section):
 
     side: Annotated[Whole, Field(ge=8, le=2048)]  # pixels; images are square
     resize: Literal["squash", "crop", "letterbox"]
-    interpolation: Literal["bilinear", "bicubic", "area"]
+    interpolation: Literal["bilinear", "bicubic", "area", "antialias"]  # antialias: Pillow's bilinear, as RAM's
 
 
 class ViewRow(Images):

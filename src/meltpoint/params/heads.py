@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from pydantic import BeforeValidator, Field, model_validator
 
 from meltpoint.params.base import AtLeastOne, Count, Fraction, Name, NonNegative, Positive, Section, Whole
-from meltpoint.params.model import GridTap, MapTap, Tap
+from meltpoint.params.model import FinalMap, GridTap, MapTap, Tap
 
 Target = Literal["nominal", "ordinal"]  # ordinal: the classes are steps in their order
 ClassWeights = Literal["none", "balanced"] | dict[str, Positive]  # of the loss; a class that is not named weighs 1
@@ -187,6 +187,27 @@ class CosineHead(_ImageHead):
         return "final"
 
 
+class QueryHead(_ImageHead):
+    """A vector for each class asks the cells of the last map, and their mean, by cross-attention."""
+
+    kind: Literal["query"]
+    hidden: AtLeastOne  # width of the queries
+    layers: AtLeastOne
+    attention_heads: AtLeastOne
+    vectors: AtLeastOne  # width of the vectors of classes, and of what the cells are brought to
+
+    @model_validator(mode="after")
+    def _divides(self) -> "QueryHead":
+        if self.hidden % self.attention_heads:
+            raise ValueError(f"hidden {self.hidden} is no multiple of attention_heads {self.attention_heads}")
+        return self
+
+    @property
+    def reads(self) -> FinalMap:
+        """What the head is given."""
+        return "final_map"
+
+
 class _DenseHead(Section):
     """A class for each pixel; what other heads may wish besides, dense ones do not."""
 
@@ -246,6 +267,7 @@ Head = Annotated[
         LinearHead
         | MlpHead
         | ConvHead
+        | QueryHead
         | KnnHead
         | CosineHead
         | PretrainedHead

@@ -63,7 +63,7 @@ class Backbone(Section):
 
     library: Literal["timm", "open_clip", "sentences"] | None = None  # null: timm. The others have a text side
     name: Annotated[str, BeforeValidator(plain_name)]  # a model of timm, as timm or as a hub writes it; or of open_clip
-    args: dict[str, bool | int | float | str] = {}  # further ones of timm.create_model, or of open_clip's image tower
+    args: dict[str, bool | int | float | str | list[int]] = {}  # further ones, of timm or open_clip's image tower
     weights: Weights
     text: TextFolder | None = None  # of `sentences`
     top: AtLeastOne | None = None  # of `sentences`: how many classes an image is the mean of; null: all
@@ -101,9 +101,10 @@ class GridTap(Section):
     at: tuple[int, ...]
 
 
+FinalMap = Literal["final_map"]  # the last map, after the net's last norm, not pooled; no key of params.yaml
 # What the pretrained classifier saw; or a stage (CNN) or block (ViT) by index, its mean over cells or patches.
 Tap = Literal["final"] | int | TokenTap
-Reading = Tap | MapTap | GridTap  # what a head is given
+Reading = Tap | MapTap | FinalMap | GridTap  # what a head is given
 
 
 class Tree(Section):

@@ -19,9 +19,10 @@ from tqdm import tqdm
 from meltpoint.errors import UserError
 from meltpoint.files import read_json, whole_folder, write_json
 from meltpoint.images.views import Views
-from meltpoint.model.backbones import Backbone, FeatureSpec, tap_key
+from meltpoint.model.backbones import Backbone, tap_key
 from meltpoint.model.fuse import fuse
 from meltpoint.model.inference import infer, inference_device
+from meltpoint.model.taps import FeatureSpec
 from meltpoint.params.model import Reading
 from meltpoint.params.training import Embed
 from meltpoint.progress import track

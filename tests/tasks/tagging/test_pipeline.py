@@ -17,6 +17,7 @@ from meltpoint.compare.decision import compare
 from meltpoint.compare.decision_files import write_decision
 from meltpoint.compare.results import read_results
 from meltpoint.images.views import open_views
+from meltpoint.metrics import average_precision
 from meltpoint.model.backbones import build_backbone
 from meltpoint.params.judging import Compare, Evaluate
 from meltpoint.params.recipe import Recipe
@@ -78,7 +79,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     write_views(folder / "data", rng)
     shown = recipe("frozen")
     views = open_views(folder / "data/views/small")
-    backbone = build_backbone(shown.encoder, {"final"}, SIZE)
+    backbone = build_backbone(shown.encoder, {"final", "final_map"}, SIZE)
     features = embed(backbone, views, Embed(batch=32, max_gb=1), folder / "data/features/net")
     assert features.stored
     for name in STRATEGIES:
@@ -148,6 +149,17 @@ def test_each_strategy_learns_tags_and_thresholds(made: Path) -> None:
         assert [own["threshold"] for own in found["classes"].values()] == pytest.approx(card.thresholds, abs=1e-6)
         drawn = {path.name for path in (made / f"reports/strategies/{name}/pictures").iterdir()}
         assert drawn == {"tags.png", "mistakes.png"}
+
+
+def test_a_head_of_queries_learns_tags(made: Path) -> None:
+    decoder = {"kind": "query", "hidden": 16, "layers": 1, "attention_heads": 2, "vectors": 8}
+    loss = {"kind": "asymmetric", "gamma_pos": 0, "gamma_neg": 2, "clip": 0.05}
+    asked = recipe("frozen", **decoder, loss=loss)
+    inputs = Inputs.below(made / "data", asked)
+    train_strategy(asked, inputs, Path("queries"), Path("queries repeats"))
+    table = open_answerer(Path("queries")).predict_views(inputs.views, ("test",), 32)
+    truth, shares = read_tags(table["light.label"], TAGS), table[[f"light.p.{tag}" for tag in TAGS]].to_numpy()
+    assert average_precision(truth, shares).mean() > 0.75  # chance gives a half
 
 
 def test_the_comparison_measures_what_the_evaluation_did_and_writes_its_page(made: Path, tmp_path: Path) -> None:
