@@ -5,7 +5,7 @@ import tempfile
 from importlib import import_module
 from pathlib import Path
 
-ALL = ("embedding", "probing", "stepping", "idling", "growing", "streaming", "serving", "backbones")
+ALL = ("embedding", "probing", "closed_form", "stepping", "idling", "growing", "streaming", "serving", "backbones")
 
 
 def main() -> None:

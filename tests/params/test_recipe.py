@@ -53,6 +53,34 @@ def test_a_recipe_follows_the_rows_that_it_names() -> None:
     assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
 
 
+def test_kinds_that_look_at_cached_features_share_one_pass_of_their_encoder() -> None:
+    """`embed` makes what all rows of an encoder read; rows without a tap of their own read the same."""
+    raw = rows()
+    more: dict[str, dict[str, Any]] = {
+        "pretrained": {"kind": "pretrained"},
+        "prototypes": {"kind": "prototypes"},
+        "few": {"kind": "prototypes", "shots": 2},
+        "knn": {"kind": "knn", "k": [5]},
+    }
+    raw["strategies"] |= {name: {"encoder": "lite0", **own} for name, own in more.items()}
+    params = read(raw)
+    assert params.taps["lite0"] == read(rows()).taps["lite0"] == ["final"]
+    assert {params.recipe(name).settings.encoder for name in more} == {"lite0"}
+
+
+def test_a_strategy_that_makes_heads_of_its_own_keeps_what_they_say_and_where_they_read() -> None:
+    raw = rows()
+    wish = {"metric": "recall", "at_least": 0.9}
+    raw["heads"]["defective"] |= {"kind": "mlp", "hidden": 8, "tap": -2, "threshold": wish}
+    raw["heads"]["wafer"] |= {"kind": "conv", "tap": -1}
+    raw["strategies"] |= {"few": {"kind": "knn", "encoder": "lite0", "k": [5], "taps": {"severity": -3}}}
+    heads = read(raw).recipe("few").heads
+    assert [(head.kind, head.reads) for head in heads.values()] == [("knn", -2), ("knn", -3), ("knn", "final")]
+    assert (heads["defective"].main, heads["defective"].weight) == (True, 2.0)
+    assert heads["defective"].threshold is not None
+    assert heads["defective"].threshold.at_least == 0.9
+
+
 def test_a_recipe_knows_nothing_of_other_rows() -> None:
     raw = rows()
     before = read(raw).recipe("third")

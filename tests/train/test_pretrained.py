@@ -21,7 +21,7 @@ from meltpoint.params.heads import PretrainedHead
 from meltpoint.params.model import Backbone, PackageWeights, RandomWeights
 from meltpoint.tasks.classification.objective import decode
 from meltpoint.train.strategies.pretrained import MappingError, map_classes
-from meltpoint.train.strategy import Inputs, train_strategy
+from meltpoint.train.strategy import train_strategy
 
 LITE0 = Backbone(
     name="tf_efficientnet_lite0",
@@ -80,7 +80,7 @@ def trained(scene: Any, tmp_path: Path, labels: list[str], **strategy: Any) -> t
     samples = inputs.views.samples.assign(colour=inputs.views.samples["colour"].map(renamed).astype("string"))
     views = replace(inputs.views, samples=samples, classes={**inputs.views.classes, "colour": labels})
     live = replace(inputs.features, stored=False)  # they are of other weights
-    train_strategy(recipe, Inputs(views, live, {}), Path("model"), Path("others"))
+    train_strategy(recipe, replace(inputs, views=views, features=live), Path("model"), Path("others"))
     model, card = load_model(Path("model"))
     return (model, card), (net.eval(), views)
 
@@ -137,6 +137,13 @@ def test_weights_without_a_classifier_are_told(scene: Any) -> None:
     encoder = scene.recipe("frozen").encoder
     with pytest.raises(WeightsError, match="needs the weights with their classifier.*lacks 2 of the backbone's"):
         load_classifier(encoder, 32)
+
+
+def test_an_encoder_of_words_is_told() -> None:
+    text = {"folder": "model", "width": 384}
+    seen = Backbone.model_validate({**LITE0.model_dump(), "library": "sentences", "text": text, "top": 5})
+    with pytest.raises(BackboneError, match="needs an encoder of timm: leave `library` out"):
+        load_classifier(seen, 224)
 
 
 @pytest.mark.parametrize("name", ["vit_small_patch14_dinov2", "deit_tiny_distilled_patch16_224"])

@@ -31,6 +31,11 @@ def load_classifier(params: BackboneParams, size: int) -> Classifier:
         BackboneError: there is none, it is more than a linear layer, or nobody knows the names of its classes.
         WeightsError: the weights have none, or cannot be fetched, read or matched.
     """
+    if params.library not in (None, "timm"):
+        raise BackboneError(
+            f"The final features of {params.name} by the library {params.library} are a space of words, and have no"
+            " classifier. A strategy of kind pretrained needs an encoder of timm: leave `library` out, in another row."
+        )
     net = nets.create_net(params, size, isinstance(params.weights, HubWeights), classifier=True)
     if isinstance(params.weights, FileWeights | PackageWeights):
         try:
