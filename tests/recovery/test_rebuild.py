@@ -16,9 +16,10 @@ from meltpoint.recovery import rebuild as module
 from meltpoint.recovery.doctor import REPAIR, Report, doctor
 from meltpoint.registry.golden_answers import check_golden_answers
 from meltpoint.registry.ledger import LEDGER
-from meltpoint.registry.version_files import VersionError, fetch
-from meltpoint.registry.versions import aliases
+from meltpoint.registry.version_files import VersionError, fetch, fetch_package
+from meltpoint.registry.versions import aliases, is_whole, versions_of
 from meltpoint.tracking.database import known_schemas, read_schema
+from meltpoint.tracking.mlflow_errors import StoreError
 from meltpoint.tracking.runs import PROCESS, open_child, runs_of
 from meltpoint.tracking.store import open_store
 
@@ -51,8 +52,7 @@ def test_a_moved_repository_finds_its_files(tracked: Any, monkeypatch: pytest.Mo
     tracked.promote_twice()
     old = {run.info.run_id for run in runs_of(open_store("shapes"))}
     moved = move(tracked, "another #1 house", monkeypatch)
-    with pytest.raises(VersionError, match="models:/shapes@champion"):
-        fetch("models:/shapes@champion")
+    assert moved.folder in fetch("models:/shapes@champion").parents
     (finding,) = look(moved).left
     assert (finding.remedy, finding.lost) == (REPAIR, (BY_HAND,))
     assert "a%20house/mlruns/artifacts, and the files are in" in finding.what
@@ -70,15 +70,55 @@ def test_a_moved_repository_finds_its_files(tracked: Any, monkeypatch: pytest.Mo
     assert look(moved) == Report([], [])
 
 
-def test_a_copied_repository_keeps_to_itself(tracked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def copy(tracked: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A copy, as the working directory, of a repository that still stands and had another champion since."""
     tracked.register()
     tracked.commit()
-    copy = type(tracked)(Path(shutil.copytree(tracked.folder, tracked.folder.with_name("copy"), symlinks=True)))
-    monkeypatch.chdir(copy.folder)
+    copied = type(tracked)(Path(shutil.copytree(tracked.folder, tracked.folder.with_name("copy"), symlinks=True)))
+    tracked.train("frozen", 3)
+    tracked.decide("frozen")
+    tracked.register()
+    with (tracked.folder / fetch("models:/shapes/1") / "card.json").open("a") as card:
+        card.write(" ")  # so that what comes from the original can be told
+    monkeypatch.chdir(copied.folder)
+    return copied
+
+
+def test_a_copy_whose_original_stands_reads_its_own_files_and_says_so(
+    copy: Any, tracked: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    original = (tracked.folder / "mlruns" / "artifacts").as_uri()
+    assert copy.folder in fetch("models:/shapes@champion").parents
+    assert f"was moved or copied from {original}" in capsys.readouterr().err
+    run(["predict", "photos/0.png"])
+    assert f"was moved or copied from {original}" in capsys.readouterr().err
+    fetch_package("models:/shapes@champion")
+    store = open_store("shapes", moved=True)
+    (version,) = versions_of(store).values()
+    assert is_whole(store, version)
+    before = files(tracked.folder)
+    for write in (copy.register, lambda: run(["sync"]), lambda: run(["adopt"])):
+        with pytest.raises(StoreError, match=r"was moved or copied from there.*: meltpoint doctor --repair"):
+            write()
+    assert files(tracked.folder) == before
+
+
+def test_a_copy_without_its_files_does_not_read_those_of_the_original(copy: Any, tracked: Any) -> None:
+    shutil.rmtree(copy.folder / "mlruns" / "artifacts")
+    with pytest.raises(VersionError, match=r"without it: there is no .*: meltpoint doctor --repair"):
+        fetch("models:/shapes@champion")
+    (finding,) = look(copy).left
+    assert "addresses in MLflow lead to" in finding.what
+
+
+def test_a_copied_repository_keeps_to_itself(copy: Any, tracked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = files(tracked.folder)
     assert len(look(copy, repair=True).repaired) == 1
     assert copy.folder in fetch("models:/shapes@champion").parents
-    monkeypatch.chdir(tracked.folder)
-    assert look(tracked) == Report([], [])
+    assert look(copy) == Report([], [])
+    assert copy.register().alias == "champion"
+    assert files(tracked.folder) == before
 
 
 def test_what_the_old_store_alone_holds_is_said_before(

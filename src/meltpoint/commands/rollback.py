@@ -34,4 +34,4 @@ def run(asked: argparse.Namespace) -> None:
     from meltpoint.tracking.store import open_store, repository_root
 
     name = read_params().register_.name
-    say(rollback(open_store(name, repository_root()), asked.to, asked.why))
+    say(rollback(open_store(name, repository_root(), moved=True), asked.to, asked.why))

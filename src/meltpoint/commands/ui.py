@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 
-from meltpoint.terminal import say
+from meltpoint.terminal import complain, say
 
 HELP = "browse runs and models in MLflow"
 ABOUT = """\
@@ -24,11 +24,13 @@ def run(asked: argparse.Namespace) -> None:
     from meltpoint.tracking.database import local_artifacts
     from meltpoint.tracking.mlflow_errors import keep_quiet
     from meltpoint.tracking.saved_view import address
-    from meltpoint.tracking.store import open_store, repository_root
+    from meltpoint.tracking.store import kept_elsewhere, open_store, repository_root
 
     keep_quiet()
     root = repository_root()
-    store = open_store(read_params().register_.name, root)
+    store = open_store(read_params().register_.name, root, moved=True)
+    if why := kept_elsewhere(store):
+        complain(f"note: the pages show files of another repository. {why}")
     if store.uri.startswith("http"):
         say(f"The runs are on a server that has its own pages: {store.uri}")
         return

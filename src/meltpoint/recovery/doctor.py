@@ -50,7 +50,7 @@ class Repository:
     def stores(self) -> Iterator[Store]:
         """The store, once for each registered model that params.yaml or the ledger name."""
         for name in dict.fromkeys([self.name, *models_of(self.root)]):
-            yield open_store(name, self.root)
+            yield open_store(name, self.root, moved=True)
 
     def rebuilding(self, what: str, readable: bool = True) -> Finding:
         """A finding that a fresh local store repairs. A store that is not `readable` is not opened."""

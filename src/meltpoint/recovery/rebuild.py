@@ -3,7 +3,6 @@
 MLflow has no way to change where a run keeps its files, so that nothing in an old database is corrected.
 """
 
-import re
 import shutil
 import sqlite3
 from collections import Counter
@@ -11,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.request import url2pathname
 
 from meltpoint.errors import UserError
 from meltpoint.recovery.archive import Archive, open_archive
@@ -20,11 +18,9 @@ from meltpoint.recovery.sync import sync
 from meltpoint.registry.promotion import registry_lock
 from meltpoint.registry.versions import is_placeholder, key_of, versions_of
 from meltpoint.terminal import say
-from meltpoint.tracking.database import database, database_uri, local_artifacts, make_database, read_schema
+from meltpoint.tracking.database import database, database_uri, led_elsewhere, make_database, read_schema
 from meltpoint.tracking.runs import PROCESS, RUNNING, is_alive, runs_of
 from meltpoint.tracking.store import Store
-
-ARTIFACTS = re.compile(r"(file://.*?/mlruns/artifacts)(?=/|$)")
 
 
 class RebuildError(UserError, RuntimeError):
@@ -40,12 +36,8 @@ def stale_addresses(store: Store) -> Counter[str]:
         *(str(run.info.artifact_uri) for run in runs_of(store)),
         *(str(client.get_model_version_download_uri(store.name, version.version)) for version in versions),
     ):
-        place = ARTIFACTS.match(address)
-        if place is None or place[1] == local_artifacts(store.root):
-            continue
-        here = store.root / "mlruns" / "artifacts" / url2pathname(address[place.end() :]).lstrip("/")
-        if here.exists() or not Path(url2pathname(place[1].removeprefix("file://"))).exists():
-            found[place[1]] += 1  # nothing is there, or the same is here
+        if elsewhere := led_elsewhere(store.root, store.uri, address):
+            found[elsewhere[0]] += 1
     return found
 
 

@@ -19,9 +19,9 @@ from meltpoint.model.card import read_card, views_of
 from meltpoint.model.manifest import ManifestError, check_manifest, write_manifest
 from meltpoint.registry.golden_answers import CHECK, write_golden_answers
 from meltpoint.serving.mlflow_package import INSIDE, write_package
-from meltpoint.terminal import say
+from meltpoint.terminal import complain, say
 from meltpoint.tracking.artifacts import digest_of
-from meltpoint.tracking.database import store_uri
+from meltpoint.tracking.database import led_elsewhere, store_uri
 from meltpoint.tracking.mlflow_errors import StoreError, keep_quiet, ours
 from meltpoint.tracking.pipeline_state import PipelineState
 from meltpoint.tracking.store import Store, repository_root
@@ -110,6 +110,8 @@ def _fetch(where: str, uri: str | None) -> tuple[Path, Mapping[str, str]]:
             name, alias, version = parts.groups()
             found = client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, version)
             files = client.get_model_version_download_uri(name, str(found.version))
+            if elsewhere := led_elsewhere(repository_root(), uri, files):
+                files = _own(where, *elsewhere)
             folder = Path(download_artifacts(artifact_uri=files, tracking_uri=uri, registry_uri=uri)) / INSIDE
     except (StoreError, OSError, ValueError) as error:
         reason = str(error.__cause__ if isinstance(error, StoreError) else error).splitlines()[0][:300]
@@ -123,6 +125,21 @@ def _fetch(where: str, uri: str | None) -> tuple[Path, Mapping[str, str]]:
             "Write them again from DVC's outputs: meltpoint sync"
         )
     return folder, found.tags
+
+
+def _own(where: str, place: str, own: Path) -> str:
+    """The address of the files of a version in this repository, whose store names those of another one."""
+    if not own.exists():
+        raise VersionError(
+            f"{where} is in {place} as MLflow's store says, and this repository was moved or copied from there without "
+            f"it: there is no {own}. The files of another repository are not read. Write them from DVC's outputs: "
+            "meltpoint doctor --repair"
+        )
+    complain(
+        f"note: this repository was moved or copied from {place}, which MLflow's store still names. {where} is read "
+        "from the files that are here. To write the store anew: meltpoint doctor --repair"
+    )
+    return own.as_uri()
 
 
 def log_files(store: Store, state: PipelineState, strategy: str, run: str, model: str) -> str:
@@ -165,5 +182,7 @@ def is_on_server(store: Store, version: "ModelVersion") -> bool:
 
 
 def _address(store: Store, version: "ModelVersion") -> str:
-    """Where the files of a version are, as MLflow says it."""
-    return str(store.client.get_model_version_download_uri(store.name, version.version))
+    """Where the files of a version are: as MLflow says it, and of a repository that was moved or copied in this one."""
+    address = str(store.client.get_model_version_download_uri(store.name, version.version))
+    elsewhere = led_elsewhere(store.root, store.uri, address)
+    return elsewhere[1].as_uri() if elsewhere else address

@@ -1,14 +1,18 @@
 """The local store: mlruns/mlflow.db and the files beside it, in the repository."""
 
 import os
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from urllib.request import url2pathname
 
 from filelock import FileLock
 
 from meltpoint.files import whole_file
 from meltpoint.tracking.mlflow_errors import StoreError, keep_quiet
+
+ARTIFACTS = re.compile(r"(file://.*?/mlruns/artifacts)(?=/|$)")
 
 
 def database(root: Path) -> Path:
@@ -52,6 +56,23 @@ def is_local(root: Path) -> bool:
 def local_artifacts(root: Path) -> str:
     """The address under which runs of the local store keep their files."""
     return (root / "mlruns" / "artifacts").as_uri()
+
+
+def led_elsewhere(root: Path, uri: str, address: str) -> tuple[str, Path] | None:
+    """Of an address that leads to another repository: to which place, and where the same is in this one.
+
+    Addresses are absolute, and a repository that is moved or copied takes its store along. None if the address leads
+    here, or to a place that somebody chose, or if the store at `uri` is not that of the repository.
+    """
+    found = ARTIFACTS.match(address)
+    if found is None or found[1] == local_artifacts(root) or uri != database_uri(database(root)):
+        return None
+    there, here = Path(url2pathname(found[1].removeprefix("file://"))), root / "mlruns" / "artifacts"
+    own = here / url2pathname(address[found.end() :]).lstrip("/")
+    if there.exists() and here.exists() and there.samefile(here):
+        return None
+    chosen = there.exists() and not own.exists() and not database(there.parents[1]).exists()
+    return None if chosen else (found[1], own)
 
 
 def lock_path(root: Path, what: str) -> str:

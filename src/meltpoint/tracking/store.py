@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from filelock import FileLock
 
-from meltpoint.tracking.database import database, database_uri, local_artifacts, lock_path, make_database, store_uri
+from meltpoint.tracking.database import (
+    database,
+    database_uri,
+    led_elsewhere,
+    local_artifacts,
+    lock_path,
+    make_database,
+    store_uri,
+)
 from meltpoint.tracking.mlflow_errors import StoreError, explain, guarded_client, keep_quiet, ours
 
 if TYPE_CHECKING:
@@ -85,11 +93,14 @@ def repository_root() -> Path:
     return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
 
 
-def open_store(name: str, root: Path | None = None, uri: str | None = None) -> Store:
+def open_store(name: str, root: Path | None = None, uri: str | None = None, moved: bool = False) -> Store:
     """Open the store, or the one at `uri`, and make its database and the experiment `name` where they are missing.
 
+    `moved` is for what writes no files: then the store may be that of a repository that was moved or copied.
+
     Raises:
-        StoreError: a server does not answer, or a database was made by another version of MLflow.
+        StoreError: a server does not answer, a database was made by another version of MLflow, or files would be
+            written into another repository.
     """
     keep_quiet()
     from mlflow import MlflowClient
@@ -101,9 +112,24 @@ def open_store(name: str, root: Path | None = None, uri: str | None = None) -> S
             if uri == database_uri(database(root)):
                 make_database(root)
             client = guarded_client(MlflowClient(tracking_uri=uri, registry_uri=uri), uri)
-            return Store(uri, root, client, name, _experiment(client, name, root, uri))
+            store = Store(uri, root, client, name, _experiment(client, name, root, uri))
     except OSError as error:
         raise StoreError(explain(uri, error)) from error
+    if not moved and (why := kept_elsewhere(store)):
+        raise StoreError(why)
+    return store
+
+
+def kept_elsewhere(store: Store) -> str | None:
+    """Why nothing may be written to a store that came from another place with its repository; None if it did not."""
+    location = str(store.client.get_experiment(store.experiment).artifact_location)
+    if (elsewhere := led_elsewhere(store.root, store.uri, location)) is None:
+        return None
+    return (
+        f"MLflow's store in {store.root / 'mlruns'} keeps its files in {elsewhere[0]}: this repository was moved or "
+        "copied from there, and what is written would go there. Allowed is a store that keeps them here. Write it anew "
+        "from DVC's outputs: meltpoint doctor --repair"
+    )
 
 
 def _experiment(client: "MlflowClient", name: str, root: Path, uri: str) -> str:
