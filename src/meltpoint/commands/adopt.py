@@ -10,6 +10,9 @@ Clones that share a tracking server promote versions of one registered model, an
 own. `git pull` brings the lines of the others. Where that is not possible, this writes them from the record that the
 store keeps: who moved which alias, when and why. An alias that was moved by hand gets a line that says so. No alias
 moves.
+
+Clones that have stores of their own may give one number to two models; once git has merged their ledgers, this gives
+the later model a number of its own, in a line that says so. Then `meltpoint doctor --repair` writes the store anew.
 """
 
 

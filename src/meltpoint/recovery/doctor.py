@@ -12,6 +12,7 @@ from meltpoint.recovery.archive import open_archive
 from meltpoint.recovery.rebuild import losses, rebuild, stale_addresses
 from meltpoint.recovery.restore import ledger_versions, restore_aliases, restore_versions
 from meltpoint.recovery.snapshots import find_snapshots
+from meltpoint.registry.histories import JOIN, tell_strays
 from meltpoint.registry.ledger import LEDGER, changes_of, is_fresh, models_of, place, read_ledger
 from meltpoint.registry.plan import PLAN_FILE, unfinished
 from meltpoint.registry.promotion import finish, promotion_lock, restore_deleted_aliases
@@ -140,6 +141,13 @@ def _finish(store: Store) -> list[str]:
     return [f"{store.root / PLAN_FILE} is still there"] if unfinished(store.root) else []
 
 
+def _histories(repository: Repository) -> Iterator[Finding]:
+    """Each number of a version is that of one model."""
+    for name in dict.fromkeys([repository.name, *models_of(repository.root)]):
+        for what in tell_strays(repository.root, name):
+            yield Finding(what, f"{JOIN}, then meltpoint doctor --repair", blocks=True)
+
+
 def _contents(repository: Repository) -> Iterator[Finding]:
     """A local store keeps its files in this folder, and its versions are those of the ledger: else it is rebuilt."""
     stores = list(repository.stores())
@@ -216,5 +224,5 @@ def _list(numbers: list[int]) -> str:
 
 
 CHECKS: tuple[Callable[[Repository], Iterator[Finding]], ...] = (
-    _environment, _database, _promotion, _contents, _versions, _aliases, _runs,
+    _environment, _database, _promotion, _histories, _contents, _versions, _aliases, _runs,
 )  # fmt: skip

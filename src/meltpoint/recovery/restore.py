@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from meltpoint.model.card import read_card
 from meltpoint.recovery.archive import UNREADABLE, Archive, ArchivedModel, first_line
+from meltpoint.registry.histories import is_of_another, owners
 from meltpoint.registry.holdout_reuse import reuse_of
 from meltpoint.registry.ledger import AliasChange, changes_of, place
 from meltpoint.registry.store_history import disagreements
@@ -38,10 +39,12 @@ if TYPE_CHECKING:
 def ledger_versions(root: Path, model: str) -> dict[int, AliasChange]:
     """The versions of a registered model that the ledger names: number to the last line that says why it was chosen."""
     found: dict[int, AliasChange] = {}
+    known = owners(changes_of(root, model))
     for change in changes_of(root, model):
         if (
             change.after
             and change.after.isdigit()
+            and not is_of_another(change, known)
             and (int(change.after) not in found or change.alias in (CHAMPION, CANDIDATE))
         ):
             found[int(change.after)] = change
@@ -67,7 +70,7 @@ def restore_versions(store: Store, archive: Archive) -> list[str]:
         elif entry is not None and key_of(version) != entry.facts.key:
             problems.append(
                 f"{store.name} version {number} is another model in MLflow than in promotions.jsonl. Both must agree. "
-                "Restore the ledger with git, or move mlruns/mlflow.db away and run: meltpoint sync"
+                "To write the store anew from the ledger: meltpoint doctor --repair"
             )
         elif not is_whole(store, version):
             problems += restore_files(store, version, archive)
@@ -100,7 +103,8 @@ def restore_aliases(store: Store) -> list[str]:
         return []
     for one in disagreements(store):
         alias, version = one.alias, one.named
-        if version is not None and int(version) not in there:
+        line = changes_of(store.root, store.name, alias)[-1:]
+        if version is not None and (int(version) not in there or key_of(there[int(version)]) != line[0].facts.key):
             continue
         if version is None:
             store.client.delete_registered_model_alias(store.name, alias)

@@ -8,7 +8,7 @@ from meltpoint.registry.ledger import LEDGER, VersionFacts
 from meltpoint.registry.promotion import champion_moves, promote, promotion_lock, restore_deleted_aliases
 from meltpoint.registry.store_history import known_changes
 from meltpoint.registry.version_files import fetch, fetch_package, fingerprint
-from meltpoint.registry.versions import CHAMPION, PREVIOUS, aliases, identified, versions_of
+from meltpoint.registry.versions import CHAMPION, PREVIOUS, aliases, identified, key_of, versions_of
 from meltpoint.terminal import say
 from meltpoint.tracking.pipeline_state import git_revision
 from meltpoint.tracking.store import Store
@@ -41,8 +41,9 @@ def rollback(store: Store, to: str | None, why: str | None) -> str:
             )
         say(f"loading version {target} of {store.name} and comparing it with the predictions stored with it")
         changes = known_changes(store, CHAMPION)
-        then = [change.facts for change in changes if change.after == target]  # it is not scored today
-        metric, value = (then[-1].metric, then[-1].value) if then else ("", None)
+        key = key_of(versions_of(store)[int(target)])
+        then = [change.facts for change in changes if (change.after, change.facts.key) == (target, key)]
+        metric, value = (then[-1].metric, then[-1].value) if then else ("", None)  # it is not scored today
         data = store.client.get_model_version(store.name, target).tags.get("data", "")
         anchor = changes[-1].facts.anchor if changes else None
         facts = VersionFacts(metric, value, data, git_revision(store.root), "", anchor=anchor)

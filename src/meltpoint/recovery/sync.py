@@ -7,6 +7,7 @@ from meltpoint.errors import UserError
 from meltpoint.progress import track
 from meltpoint.recovery.archive import UNREADABLE, Archive, ArchivedPipeline, first_line, open_archive
 from meltpoint.recovery.restore import restore_aliases, restore_versions
+from meltpoint.registry.histories import JOIN, tell_strays
 from meltpoint.registry.ledger import BEGIN, changes_of, is_fresh, models_of
 from meltpoint.registry.promotion import promotion_lock, restore_deleted_aliases
 from meltpoint.registry.store_history import is_shared, record
@@ -72,6 +73,7 @@ def _sync_model(store: Store, archive: Archive, problems: list[str]) -> Synced:
     with promotion_lock(store):
         runs, versions = len(runs_of(store)), len(versions_of(store))
         problems += _log(store, [pipeline for pipeline in archive.pipelines if pipeline.state.name == store.name])
+        problems += [f"{what}. To join them: {JOIN}" for what in tell_strays(store.root, store.name)]
         problems += restore_versions(store, archive)
         if is_shared(store) and versions:  # other clones may have moved its aliases
             problems += restore_deleted_aliases(store)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from meltpoint.registry.histories import NUMBER, strays
 from meltpoint.registry.lease import Lease, lease
 from meltpoint.registry.ledger import LEDGER, AliasChange, VersionFacts, append, changes_of, place, read_ledger, utc_now
 from meltpoint.registry.plan import (
@@ -31,8 +32,8 @@ from meltpoint.registry.plan import (
     undo_if_impossible,
     write_down,
 )
-from meltpoint.registry.store_history import ADOPT, disagreements, known_changes, record, unwritten_changes
-from meltpoint.registry.versions import CANDIDATE, CHAMPION, PREVIOUS, aliases, identified
+from meltpoint.registry.store_history import ADOPT, OURS, disagreements, known_changes, record, unwritten_changes
+from meltpoint.registry.versions import CANDIDATE, CHAMPION, PREVIOUS, aliases, identified, versions_of
 from meltpoint.terminal import say
 from meltpoint.tracking.database import lock_path
 from meltpoint.tracking.pipeline_state import git_revision, user_name
@@ -147,21 +148,59 @@ def restore_deleted_aliases(store: Store) -> list[str]:
 def adopt(store: Store) -> list[AliasChange]:
     """Write into the ledger what the store knows and the ledger does not; the lines that were written. No alias moves.
 
+    A ledger with two histories is joined first, and nothing else is done then.
+
     Raises:
         LedgerError: the ledger, or the record of the store, cannot be read.
     """
     with promotion_lock(store):
+        if joined := join(store):  # what the store shows is of one of the two histories
+            record(store, changes_of(store.root, store.name))
+            return joined
         written = unwritten_changes(store)
         append(store.root, written)
         act, now = uuid.uuid4().hex[:12], aliases(store)
         why = "found so in MLflow, which does not say who moved it"
         for one in disagreements(store):
+            named = changes_of(store.root, store.name, one.alias)[-1:]
+            if one.named and not fits(store, one.named, named[0].facts.key):
+                continue  # the store does not show that version yet
             facts = VersionFacts("", None, "", git_revision(store.root), "")
             facts = identified(facts, store, str(one.found or one.named)) if one.found else facts
             written.append(AliasChange(store.name, one.alias, one.named, one.found, why, facts, aliases=now, act=act))
         append(store.root, written)
         record(store, changes_of(store.root, store.name))
     return written
+
+
+def join(store: Store) -> list[AliasChange]:
+    """Give each model whose number belongs to another one the next free number, in the ledger; the lines for that.
+
+    An alias that the ledger gives to such a model goes with it. Two clones that do it give the same numbers.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    changes, lines, numbers = changes_of(store.root, store.name), list[AliasChange](), dict[tuple[str, str], str]()
+    act, who, found = uuid.uuid4().hex[:12], user_name(store.root), strays(changes)
+    when = max([utc_now(), *(change.when for change in changes)])
+
+    def add(alias: str, line: AliasChange, number: str, why: str) -> None:
+        anchor = number if line.facts.anchor in [stray.after for stray in found] else line.facts.anchor
+        moved = (store.name, alias, line.after, number, why)
+        lines.append(AliasChange(*moved, replace(line.facts, anchor=anchor), act=act, when=when, who=who))
+
+    taken = [int(change.after) for change in changes if change.after and change.after.isdigit()]
+    for free, stray in enumerate(found, start=max([*taken, *versions_of(store)], default=0) + 1):
+        numbers[str(stray.after), stray.facts.key] = str(free)
+        who_did = f"{stray.who or 'unknown'} of {stray.when}"
+        add(NUMBER, stray, str(free), f"version {stray.after} of {who_did}: another clone had given that number before")
+    for alias in OURS:
+        last = next((change for change in reversed(changes) if change.alias == alias), None)
+        if last is not None and (number := numbers.get((str(last.after), last.facts.key))):
+            add(alias, last, number, f"it is {place(number)} since two histories were joined; before: {last.why}")
+    append(store.root, lines)
+    return lines
 
 
 def finish(store: Store) -> str | None:
