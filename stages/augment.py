@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from meltpoint.errors import guarded
+from meltpoint.errors import asked_row, guarded
 from meltpoint.files import read_json
 from meltpoint.images.augment import build_transform
 from meltpoint.images.preview import draw_augmented
@@ -16,8 +16,9 @@ from meltpoint.tables import read_classes, read_splits
 
 def main() -> None:
     """Resize and augment, then show what the augmentation does."""
-    name = sys.argv[1]
-    watch, params, folder = Stopwatch(f"augment@{name}"), read_params(), Path("data/views") / name
+    params = read_params()
+    name = asked_row(sys.argv, params.views)
+    watch, folder = Stopwatch(f"augment@{name}"), Path("data/views") / name
     classes, palettes = read_classes(Path("data/classes.json")), read_json(Path("data/palettes.json"))
     depths = read_json(Path("data/depths.json"))
     samples = read_splits(Path("data/splits"), classes)

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from meltpoint.errors import guarded
+from meltpoint.errors import asked_row, guarded
 from meltpoint.files import write_json
 from meltpoint.images.views import open_views
 from meltpoint.model.backbones import build_backbone
@@ -15,8 +15,9 @@ from meltpoint.train.embed import embed
 
 def main() -> None:
     """Run the encoder over its views and keep what its taps give."""
-    name = sys.argv[1]
-    watch, params, folder = Stopwatch(f"embed@{name}"), read_params(), Path("data/features") / name
+    params = read_params()
+    name = asked_row(sys.argv, params.encoders)
+    watch, folder = Stopwatch(f"embed@{name}"), Path("data/features") / name
     encoder = params.encoders[name]
     views = open_views(Path("data/views") / encoder.views)
     backbone = build_backbone(encoder, params.readings(name), views.size)

@@ -4,7 +4,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from meltpoint.errors import guarded
+from meltpoint.errors import asked_row, guarded
 from meltpoint.evaluate.repeat_scores import write_repeats
 from meltpoint.files import write_json
 from meltpoint.images.views import open_views
@@ -18,7 +18,7 @@ from meltpoint.tasks.contract import load_metrics, load_report
 
 def main() -> None:
     """Predict once, judge the predictions, draw what they show, weigh what made them."""
-    name = sys.argv[1]
+    name = asked_row(sys.argv)
     watch, params = Stopwatch(f"evaluate@{name}"), read_params()
     answerer = open_answerer(Path("models") / name)
     views, kind, folder = open_views(views_of(answerer.card)), answerer.card.task, Path("reports/strategies") / name

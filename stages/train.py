@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from meltpoint.errors import guarded
+from meltpoint.errors import asked_row, guarded
 from meltpoint.files import write_json
 from meltpoint.params.read import read_params
 from meltpoint.progress import Stopwatch
@@ -13,7 +13,7 @@ from meltpoint.train.strategy import Inputs, train_strategy
 
 def main() -> None:
     """Train, or continue where a killed training stopped."""
-    name = sys.argv[1]
+    name = asked_row(sys.argv)
     watch, recipe, folder = Stopwatch(f"train@{name}"), read_params().recipe(name), Path("models") / name
     trained = train_strategy(recipe, Inputs.below(Path("data"), recipe), folder, Path("repeats") / name)
     write_json(Path(f"reports/costs/train-{name}.json"), trained.costs)

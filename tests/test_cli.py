@@ -87,7 +87,8 @@ def test_status_before_a_decision_is_told(house: Path) -> None:
 def test_the_pages_are_for_this_machine_alone(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[list[str]] = []
     store = SimpleNamespace(uri=f"sqlite:///{house}/mlruns/mlflow.db", experiment="1")
-    monkeypatch.setattr(registry_store, "open_store", lambda name, root: store)
+    monkeypatch.setattr(registry_store, "open_store", lambda name, root, moved: store)
+    monkeypatch.setattr(registry_store, "kept_elsewhere", lambda store: None)
     monkeypatch.setattr(os, "execv", lambda program, words: started.append(words))
     run(["ui", "--port", "5123"])
     words = " ".join(started[0])
@@ -99,7 +100,8 @@ def test_a_server_has_pages_of_its_own(
     house: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = SimpleNamespace(uri="http://127.0.0.1:1", experiment="1")
-    monkeypatch.setattr(registry_store, "open_store", lambda name, root: store)
+    monkeypatch.setattr(registry_store, "open_store", lambda name, root, moved: store)
+    monkeypatch.setattr(registry_store, "kept_elsewhere", lambda store: None)
     run(["ui"])
     assert "http://127.0.0.1:1" in capsys.readouterr().out
 

@@ -2,7 +2,8 @@
 
 import errno
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 
 from meltpoint.terminal import complain, visible_output
 
@@ -17,6 +18,7 @@ SQLITE_FIXES = {  # by the primary code of an error, https://sqlite.org/rescode.
     sqlite3.SQLITE_READONLY: FIXES[errno.EACCES],
     sqlite3.SQLITE_CANTOPEN: FIXES[errno.EACCES],
 }
+OUTPUTS = [(folder,) for folder in ("data", "models", "repeats", "reports")]  # of the stages
 
 
 class UserError(Exception):
@@ -42,11 +44,34 @@ def guarded(main: Callable[[], None]) -> None:
             complain("\nmeltpoint: stopped. What is complete is kept; the same command continues from there.")
             raise SystemExit(130) from None
         except Exception as error:
-            message = str(error) if isinstance(error, UserError) else about_disk(error)
+            message = str(error) if isinstance(error, UserError) else about_disk(error) or about_output(error)
             if message is None:
                 raise
             complain(f"\nmeltpoint: {message}")
             raise SystemExit(1) from None
+
+
+def about_output(error: Exception) -> str | None:
+    """The message if a file that an earlier stage writes is not there; None for a bug."""
+    match error:
+        case FileNotFoundError(filename=str() | Path() as name) if Path(name).parts[:1] in OUTPUTS:
+            return f"There is no {name}, which an earlier stage writes. All that it needs is made by: dvc repro"
+    return None
+
+
+def asked_row(words: Sequence[str], rows: Collection[str] | None = None) -> str:
+    """The row of params.yaml that the command line of a stage names, one of `rows`.
+
+    Raises:
+        CommandError: it names none, or one that is not there.
+    """
+    given, there = words[1:], f" There are {', '.join(rows)}." if rows is not None else ""
+    if len(given) != 1 or (rows is not None and given[0] not in rows):
+        raise CommandError(
+            f"{words[0]} takes the name of one row of params.yaml, and got {' '.join(given) or 'nothing'}.{there} DVC "
+            f"gives it the right ones: dvc repro {Path(words[0]).stem}"
+        )
+    return given[0]
 
 
 def about_disk(error: Exception) -> str | None:

@@ -23,7 +23,7 @@ def test_words_arrive(
 ) -> None:  # fmt: skip
     shutil.copy(ROOT / "presets" / "elpv.yaml", tmp_path / "params.yaml")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(stores, "open_store", lambda name, root: SimpleNamespace(name=name))
+    monkeypatch.setattr(stores, "open_store", lambda name, root, moved: SimpleNamespace(name=name))
     monkeypatch.setattr(room, "rollback", lambda store, to, why: f"{store.name} {(to, why)}")
     run(["rollback", *words])
     assert capsys.readouterr().out == f"elpv-cells {given}\n"

@@ -97,6 +97,8 @@ class Params(Section):
 
     def recipe(self, name: str) -> Recipe:
         """What the training of the strategy `name` depends on."""
+        if name not in self.strategies:
+            raise ParamsError(f"There is no strategy {name!r}. params.yaml has {', '.join(self.strategies)}. Name one.")
         strategy = self.strategies[name]
         encoder = self.encoders[strategy.encoder]
         taps = strategy.taps
