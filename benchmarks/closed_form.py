@@ -1,13 +1,14 @@
 """Strategies that take one look at cached features against the probe, which takes forty: `prototypes` and `knn`."""
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from meltpoint.images.views import Views
-from meltpoint.model.backbones import FeatureSpec
+from meltpoint.model.taps import FeatureSpec
 from meltpoint.params.read import Params, parse_params
 from meltpoint.train.checkpoint import Checkpoint
 from meltpoint.train.embed import Features
@@ -27,11 +28,8 @@ def measure(folder: Path) -> list[Row]:
     rows = []
     for kind, settings in KINDS.items():
         params = _params({kind: {"kind": kind, "encoder": "lite0", **settings}})
-        ours, theirs = side_by_side(
-            lambda params=params, kind=kind: _train(params, kind, views, features, folder),
-            lambda params=params: _train(params, "frozen", views, features, folder),
-            ROUNDS,
-        )
+        sides = [partial(_train, params, name, views, features, folder) for name in (kind, "frozen")]
+        ours, theirs = side_by_side(sides[0], sides[1], ROUNDS)
         note = f"{ours.seconds:.2f} s for {IMAGES:,} images and {CHANNELS:,} features, a probe {theirs.seconds:.2f} s"
         rows.append(Row(f"trainings of {kind} an hour", 3600 / ours.seconds, 3600 / theirs.seconds, "frozen", note))
     return rows
