@@ -94,10 +94,10 @@ def _postgres() -> Iterator[str]:
         if user:
             shutil.chown(name, user)
         data = f"{name}/data"
-        make = [programs / "initdb", "-D", data, "-U", "mlflow", "--auth=trust"]
+        make = [str(programs / "initdb"), "-D", data, "-U", "mlflow", "--auth=trust"]
         subprocess.run(make, user=user, check=True, stdout=subprocess.DEVNULL)
-        serve = [programs / "postgres", "-D", data, "-h", "127.0.0.1", "-p", port, "-k", name]
-        asks = [programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", port]
+        serve = [str(programs / "postgres"), "-D", data, "-h", "127.0.0.1", "-p", port, "-k", name]
+        asks = [str(programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", port]
         with Path(name, "log").open("w") as log, subprocess.Popen(serve, user=user, stdout=log, stderr=log) as server:
             try:
                 while subprocess.run(asks, check=False).returncode:
