@@ -150,6 +150,23 @@ def test_seeds_are_in_the_interval_where_there_are_several() -> None:
     assert held[1, 1] < 0.9, "one training each says nothing of the next"
 
 
+def test_the_error_is_that_of_seeds_and_images_drawn_again() -> None:
+    rng = np.random.default_rng(8)
+    answers = draw(rng, 2000, [0.9, 0.9], trainings=[6, 6])
+    right = [said == answers.true for said in answers.predicted]  # (6, 2000) each
+    again: dict[bool, list[float]] = {True: [], False: []}
+    for _ in range(1000):
+        images = rng.integers(2000, size=2000)
+        for seeds, found in again.items():
+            drawn = [own[rng.integers(6, size=6)] if seeds else own for own in right]
+            found.append(float(drawn[0][:, images].mean() - drawn[1][:, images].mean()))
+    both, images_alone = np.std(again[True]), np.std(again[False])
+    difference = answers.measure("accuracy").difference(0, 1, 0.95)
+    assert difference is not None
+    assert 0.9 < difference.standard_error / both < 1.2
+    assert images_alone < 0.8 * both
+
+
 def test_strategies_that_were_trained_once_spread_as_the_others() -> None:
     held = []
     for seed in range(DRAWS):

@@ -10,13 +10,13 @@ from meltpoint.train.tuning import fit_tuned, let_learn, tune
 
 def train(job: Job[FinetuneStrategy]) -> Outcome:
     """Fit the heads on frozen features, then train them with the last stages of the backbone."""
-    return fit_tuned(job, _prepare)
+    return fit_tuned(job, prepare)
 
 
 def work(job: Job[FinetuneStrategy]) -> None:
     """The training in one of several processes."""
     model = job.build_model()
-    tune(job, model, _prepare(job, model))
+    tune(job, model, prepare(job, model))
 
 
 def unfreeze(model: Model, strategy: FinetuneStrategy) -> dict[str, float]:
@@ -29,5 +29,6 @@ def unfreeze(model: Model, strategy: FinetuneStrategy) -> dict[str, float]:
     return {name: scale for name, scale in scales.items() if name in learning}
 
 
-def _prepare(job: Job[FinetuneStrategy], model: Model) -> dict[str, float]:
+def prepare(job: Job[FinetuneStrategy], model: Model) -> dict[str, float]:
+    """`unfreeze`, as the job's settings say."""
     return unfreeze(model, job.settings)

@@ -16,7 +16,7 @@ SEEDS = 2**31
 
 def train(job: Job[LoraStrategy]) -> Outcome:
     """Fit the heads on frozen features, then train them with the adapters, and merge these into the weights."""
-    outcome = fit_tuned(job, _prepare)
+    outcome = fit_tuned(job, prepare)
     merge(outcome.model.backbone.net)
     return outcome
 
@@ -24,10 +24,10 @@ def train(job: Job[LoraStrategy]) -> Outcome:
 def work(job: Job[LoraStrategy]) -> None:
     """The training in one of several processes."""
     model = job.build_model()
-    tune(job, model, _prepare(job, model))
+    tune(job, model, prepare(job, model))
 
 
-def _prepare(job: Job[LoraStrategy], model: Model) -> dict[str, float]:
+def prepare(job: Job[LoraStrategy], model: Model) -> dict[str, float]:
     """Let adapters of the backbone and the heads learn: names of what learns, and rates relative to `lr`."""
     settings, seed = job.settings, mix_one(job.recipe.seed, NOISE) % SEEDS
     adapted = adapt(model.backbone.net, settings.rank, settings.alpha, settings.where, seed)
