@@ -168,11 +168,10 @@ def write_images(folder: Path, params: Params) -> None:
     write_views(read, check_samples(samples, CLASSES), CLASSES, images, transform, 0, 1, views)
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished pipeline to copy; `frozen` won."""
-    torch.set_num_threads(2)
-    house = House(tmp_path_factory.mktemp("finished"))
+def finish(folder: Path) -> None:
+    """Write a finished pipeline into a folder; `frozen` won."""
+    folder.mkdir(exist_ok=True)
+    house = House(folder)
     (house.folder / "params.yaml").write_text(yaml.safe_dump(small_params(), sort_keys=False))
     write_images(house.folder, house.params)
     house.train("frozen", 1)
@@ -180,7 +179,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     house.decide("frozen")
     picture(house.folder / "reports" / "augment" / "s128.png", 2)
     make_database(house.folder)
-    return house.folder
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished pipeline to copy."""
+    torch.set_num_threads(2)
+    folder = tmp_path_factory.mktemp("finished")
+    finish(folder)
+    return folder
 
 
 def enter_copy(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -218,12 +225,12 @@ class Tracked(House):
         self.call("dvc", "remote", "add", "--quiet", "--default", "kept", str(self.folder.parent / "kept"))
         self.call("git", "add", "dvc.yaml", ".gitignore", ".dvc")
 
-    def commit(self) -> None:
-        """Let DVC keep what the stages wrote, as after `dvc repro`, and git the rest."""
+    def commit(self, *words: str) -> None:
+        """Let DVC keep what the stages wrote, as after `dvc repro`, and git the rest; `words` are for `git commit`."""
         self.call("dvc", "commit", "--force", "--quiet")
         ledger = [name for name in ("promotions.jsonl", "judged.jsonl") if (self.folder / name).exists()]
         self.call("git", "add", "dvc.lock", "params.yaml", *ledger)
-        self.call("git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "run")
+        self.call("git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "run", *words)
 
     def promote_twice(self) -> None:
         """Version 1 wins; then another training of `frozen` gives version 2. Both are committed."""

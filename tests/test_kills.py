@@ -10,11 +10,10 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,10 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from finished_pipeline import House as Pipeline
 from PIL import Image
+from rounds import TEAM_STAGES, Clone, Team
+from warm_process import WarmProcess, environment, warm_process
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.slow
@@ -31,7 +33,7 @@ STAGES = [
     ("train", "frozen"), ("train", "finetune"),
     ("evaluate", "frozen"), ("evaluate", "finetune"), ("speed",), ("compare",), ("register",),
 ]  # fmt: skip
-KILLS = 5  # of each stage
+KILLS, KILLS_OF_TWO = 5, 2  # of each stage; of `register` in one of two clones
 DVC: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 Stage = tuple[str, ...]
 
@@ -79,27 +81,12 @@ class House:
     """A repository whose stages run in children of a warm process."""
 
     folder: Path
-    nursery: "subprocess.Popen[str]"
-
-    def start(self, stage: Stage, limit: int | None = None, powerless: bool = False) -> int:
-        asked = {"words": stage, "log": str(self.folder / "log"), "limit": limit, "powerless": powerless}
-        assert self.nursery.stdin is not None
-        self.nursery.stdin.write(json.dumps(asked) + "\n")
-        self.nursery.stdin.flush()
-        return self._number()
-
-    def end(self) -> int:
-        """The exit code of what was started."""
-        return self._number()
+    warm: WarmProcess
 
     def run(self, stage: Stage, limit: int | None = None, powerless: bool = False) -> tuple[int, str]:
         self.clear(stage)
-        self.start(stage, limit, powerless)
-        return self.end(), self.said()
-
-    def said(self) -> str:
-        """All that the last one printed."""
-        return (self.folder / "log").read_text(encoding="utf-8", errors="replace")
+        self.warm.start(stage, limit, powerless)
+        return self.warm.end(), self.warm.said()
 
     def clear(self, stage: Stage) -> None:
         """Remove the outputs, as DVC does before a stage runs."""
@@ -137,18 +124,14 @@ class House:
         path = self.folder / "promotions.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
-    def _number(self) -> int:
-        assert self.nursery.stdout is not None
-        return int(self.nursery.stdout.readline())
-
 
 @pytest.fixture(scope="module")
 def house() -> Iterator[House]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "a house"
         write_house(folder)
-        with started(folder) as nursery:
-            yield House(folder, nursery)
+        with warm_process(folder) as warm:
+            yield House(folder, warm)
 
 
 def write_house(folder: Path) -> None:
@@ -159,28 +142,6 @@ def write_house(folder: Path) -> None:
         Image.fromarray(noise + np.uint8(number % 2 * 100)).save(path)
     (folder / "params.yaml").write_text(yaml.safe_dump(small_params(), sort_keys=False))
     shutil.copy(ROOT / "dvc.yaml", folder)
-
-
-def environment() -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "DVC"))}
-    return {
-        **kept, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT / "src"),
-        "MELTPOINT_TRACKING": "off", "MLFLOW_DISABLE_TELEMETRY": "true", "NO_ALBUMENTATIONS_UPDATE": "1",
-        "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "DVC_NO_ANALYTICS": "1",
-    }  # fmt: skip
-
-
-@contextmanager
-def started(folder: Path) -> Iterator["subprocess.Popen[str]"]:
-    command = [sys.executable, str(ROOT / "tests" / "hostile" / "nursery.py"), str(ROOT / "stages")]
-    with subprocess.Popen(
-        command, cwd=folder, env=environment(), text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as nursery:
-        assert nursery.stdout is not None
-        assert nursery.stdout.readline() == "ready\n"
-        yield nursery
-        assert nursery.stdin is not None
-        nursery.stdin.close()
 
 
 def undisturbed(house: House, stage: Stage) -> tuple[dict[str, bytes], float]:
@@ -194,11 +155,11 @@ def undisturbed(house: House, stage: Stage) -> tuple[dict[str, bytes], float]:
 def kill_once(house: House, stage: Stage, delay: float) -> bool:
     """Whether it was killed before its end."""
     house.clear(stage)
-    child = house.start(stage)
+    child = house.warm.start(stage)
     time.sleep(delay)
     with suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)
-    return house.end() != 0
+    return house.warm.end() != 0
 
 
 @pytest.mark.parametrize("stage", STAGES[:-1], ids=name_of)
@@ -238,6 +199,41 @@ def test_a_killed_register_ends_with_one_champion(house: House) -> None:
         assert promoted(house) == expected
 
 
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # in MLflow
+def test_a_killed_register_leaves_one_champion_to_two_clones(house: House, tmp_path: Path) -> None:
+    """A second clone, whose model was trained otherwise, registers in the same store at the same time."""
+    shutil.copytree(house.folder, tmp_path / "other")
+    params = small_params()
+    params["strategies"]["frozen"]["probe"]["lr"] = 0.02
+    (house.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    for stage in (("train", "frozen"), ("evaluate", "frozen"), ("compare",)):
+        undisturbed(house, stage)
+    uri, draw, seconds = f"sqlite:///{tmp_path / 'team.db'}", random.Random(1), 6.0
+    with ExitStack() as stack:
+        clones = []
+        for folder in (house.folder, tmp_path / "other"):
+            warm = stack.enter_context(warm_process(folder, TEAM_STAGES, MLFLOW_TRACKING_URI=uri, SILENCE="3"))
+            clones.append(Clone(Pipeline(folder), warm, uri))
+        team = Team(clones, seed=0)
+        while team.tally.kills < KILLS_OF_TWO:
+            for clone in clones:
+                clone.rename(f"shapes-{team.tally.rounds}")
+            team.tally.rounds += 1
+            dying, living = draw.sample(clones, 2)
+            child, _ = dying.warm.start(("register",)), living.warm.start(("register",))
+            time.sleep(draw.uniform(0.05, 0.9) * seconds)
+            with suppress(ProcessLookupError):
+                os.killpg(child, signal.SIGKILL)
+            if dying.warm.end() == 0:
+                seconds *= 0.8
+            else:
+                team.tally.kills += 1
+            assert living.warm.end() == 0, living.warm.said()
+            team.run(clones, ("register",))
+            team.check()
+    assert team.tally.violations == []
+
+
 @pytest.mark.parametrize("stage", STAGES, ids=name_of)
 def test_a_full_disk_is_told(house: House, stage: Stage) -> None:
     reference, _ = undisturbed(house, stage)
@@ -263,13 +259,13 @@ def test_a_folder_that_may_not_be_written_is_told(house: House, stage: Stage) ->
     try:
         for path in kept:
             path.chmod(0o555)
-        house.start(stage, powerless=True)
-        assert house.end() == 1, house.said()
+        house.warm.start(stage, powerless=True)
+        assert house.warm.end() == 1, house.warm.said()
     finally:
         for path in kept:
             path.chmod(modes[path])
-    assert "Grant permission, or choose another folder" in house.said()
-    assert "Traceback" not in house.said()
+    assert "Grant permission, or choose another folder" in house.warm.said()
+    assert "Traceback" not in house.warm.said()
     assert not house.contents(stage)
     assert undisturbed(house, stage)[0] == reference
 

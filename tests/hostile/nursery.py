@@ -1,8 +1,9 @@
 """Runs stages in forked children of a process that has imported everything, so that a kill costs no imports.
 
 Started as a script in the repository's folder. Each line of the input is JSON: `words` (a stage and its arguments),
-`log` (where its output goes), `limit` (the largest file it may write, in bytes, or null) and `powerless` (whether what
-root may do more than others is taken from it). It answers with the child's id, then with its exit code.
+`log` (where its output goes), `limit` (the largest file it may write, in bytes, or null), `powerless` (whether what
+root may do more than others is taken from it) and `kill` (see `die_at`, or null). It answers with the child's id, then
+with its exit code.
 """
 
 import ctypes
@@ -12,8 +13,10 @@ import os
 import re
 import resource
 import runpy
+import signal
 import struct
 import sys
+import threading
 import warnings
 from pathlib import Path
 from typing import Any
@@ -36,6 +39,28 @@ def drop_powers() -> None:
     ctypes.CDLL(None).capset(struct.pack("=Ii", 0x20080522, 0), bytes(24))
 
 
+def die_at(mark: str, step: int) -> None:
+    """Be killed before the change number `step` of the main thread, counted from the first request that holds `mark`.
+
+    A change is a request to a server that is no question, a file put in its place, or a file removed.
+    """
+    counted, main = -1, threading.get_ident()
+
+    def watch(event: str, words: tuple[Any, ...]) -> None:
+        nonlocal counted
+        if event not in ("http.client.send", "os.rename", "os.remove") or threading.get_ident() != main:
+            return
+        sent = words[1] if event == "http.client.send" else None
+        if counted < 0:
+            counted += sent is not None and mark.encode() in sent
+        elif sent is None or (sent.startswith((b"POST", b"PATCH", b"PUT", b"DELETE")) and b"/search" not in sent[:200]):
+            counted += 1
+        if counted == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(watch)
+
+
 def run(asked: dict[str, Any], stages: Path, output: int) -> None:
     """The child: never returns."""
     os.setsid()
@@ -45,6 +70,8 @@ def run(asked: dict[str, Any], stages: Path, output: int) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (asked["limit"], asked["limit"]))
     if asked["powerless"]:
         drop_powers()
+    if asked["kill"]:
+        die_at(*asked["kill"])
     stage, *words = asked["words"]
     sys.argv = [f"{stage}.py", *words]
     code = 0

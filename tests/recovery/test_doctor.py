@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from meltpoint.cli import run
 from meltpoint.recovery.doctor import Report, doctor
 from meltpoint.registry import plan
 from meltpoint.registry.golden_answers import check_golden_answers
@@ -147,6 +148,18 @@ def test_a_damaged_database_is_a_sentence_that_names_the_repair(
         with pytest.raises(StoreError, match=r"database is damaged.*meltpoint doctor --repair"):
             command()
     assert "is not a database of MLflow, or is damaged" in wrong(house)[0]
+
+
+def test_of_a_halved_database_each_command_says_the_same(tracked: Any) -> None:
+    tracked.promote_twice()
+    path = tracked.folder / "mlruns" / "mlflow.db"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    before = tracked.ledger()
+    for words in (["sync"], ["rollback"], ["adopt"]):
+        with pytest.raises(StoreError, match=r"database is damaged.*meltpoint doctor --repair"):
+            run(words)
+    assert wrong(tracked)[0] == f"{path} is not a database of MLflow, or is damaged"
+    assert tracked.ledger() == before
 
 
 def test_halves_of_databases_are_swept(house: Any) -> None:

@@ -9,6 +9,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR
+from requests import HTTPError
 
 import meltpoint
 from meltpoint.tracking.mlflow_errors import StoreError, guarded_client, library_errors, ours
@@ -53,6 +54,25 @@ def test_it_tells_where_and_why(error: MlflowException) -> None:
     ):
         raise error
     assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize(
+    ("error", "name", "said"),
+    [
+        (MlflowException("failed with error code 401 != 200"), None, "refuses a request without a user. Allowed"),
+        (MlflowException("failed with error code 401 != 200"), "Ada", 'refuses user "Ada". Allowed are those'),
+        (MlflowException("failed with error code 403 != 200"), "Ada", 'knows user "Ada", who has no permission'),
+        (HTTPError("403 Client Error: FORBIDDEN for url: http://x"), "Ada", 'knows user "Ada", who has no permission'),
+    ],
+)
+def test_a_server_that_refuses_a_user_is_told(
+    error: Exception, name: str | None, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", name or "")
+    with pytest.raises(StoreError) as caught, ours("https://me:secret@mlflow.example.org"):
+        raise error
+    assert said in str(caught.value)
+    assert "secret" not in str(caught.value)
 
 
 def test_a_bug_keeps_its_name() -> None:

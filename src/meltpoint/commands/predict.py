@@ -28,6 +28,11 @@ cannot be used the reason is printed, and the others go on; the exit code is 1 i
                                                       of a model with masks: the picture under its mask, and the
                                                       mask as PNG; large pictures are looked at part by part
   meltpoint predict clip.mp4 --draw drawn/            the same video with its answers (without sound)
+  meltpoint predict photo.jpg --words "red car, dog, cup of tea"
+                                                      of a model whose encoder has a text side: which of these it is
+  meltpoint predict photo.jpg --words tags.txt --tags --language zh
+                                                      each word above its threshold; a line is `name`, `name|Chinese
+                                                      name` or `name||0.7`, the threshold
 """
 
 
@@ -47,6 +52,10 @@ def describe(predict: argparse.ArgumentParser) -> None:
     predict.add_argument("--masks", type=Path, metavar="OUT", help="a folder for masks (PNG of class ids, in colours)")
     predict.add_argument("--window", action="store_true", help="look at large pictures part by part for their masks")
     predict.add_argument("--font", type=Path, help="a font file for letters that are missing in drawn names")
+    predict.add_argument("--words", metavar="WORDS", help="answer in these words, or in those of a file, one a line")
+    predict.add_argument("--tags", action="store_true", help="each of --words above its threshold (default 0.5)")
+    predict.add_argument("--prompts", choices=["short", "openai"], help="what --words are put into (default: nothing)")
+    predict.add_argument("--text", type=Path, metavar="PLACE", help="where the text side of the encoder is now")
     predict.set_defaults(form="lines")
 
 
@@ -61,7 +70,13 @@ def run(asked: argparse.Namespace) -> None:
     from meltpoint.tasks.contract import load_display
 
     batch = Batch(asked.paths, asked.top, asked.language, asked.form, asked.draw, asked.font, asked.masks, asked.window)
+    if asked.words is None and (asked.tags or asked.prompts or asked.text):
+        raise CommandError("--tags, --prompts and --text are for --words, which is missing. Add --words 'car, dog'")
     answerer, out = _open_model(asked.model), answers_stream(for_program=asked.form != "lines")
+    if asked.words is not None:
+        from meltpoint.predict.word_list import read_words
+
+        answerer = answerer.with_words(read_words(asked.words), asked.tags, asked.prompts, asked.text)
     try:
         summary = run_batch(answerer, load_display(answerer.card.task), batch, out)
     except BrokenPipeError:  # the reader has closed the pipe, as `head` does

@@ -53,9 +53,9 @@ def find_curves(rows: Iterable[Row], recipes: Mapping[str, Recipe]) -> dict[str,
     """
     alike: dict[str, list[Learnt]] = {}
     for row in rows:
-        facts = recipes[row.name].model_dump(mode="json", exclude={"strategy": True, "settings": {"shots"}})
-        images = row.cost.get("labelled_images")  # older reports do not say
-        if images:
+        images = row.cost.get("labelled_images")
+        if images:  # older reports do not say
+            facts = recipes[row.name].model_dump(mode="json", exclude={"strategy": True, "settings": {"shots"}})
             found = alike.setdefault(json.dumps(facts, sort_keys=True), [])
             found.append(Learnt(row.name, int(images), row.test, row.interval))
     curves: dict[str, list[Learnt]] = {}

@@ -21,6 +21,11 @@ class TextEncoder(Protocol):
     """The text side of an encoder."""
 
     @property
+    def scale(self) -> float:
+        """By what it was taught to multiply likenesses before a softmax."""
+        ...
+
+    @property
     def limit(self) -> int:
         """How many tokens a text may have."""
         ...

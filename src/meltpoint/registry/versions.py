@@ -100,8 +100,8 @@ def ensure_registered(store: Store) -> None:
         about = (
             f"What `meltpoint` found best to ship for **{store.name}**. `champion` serves, `previous` served before, "
             "`candidate` was not good enough: the version's tag `gate` and promotions.jsonl say why.\n\n"
-            "Serve it on this machine: `MLFLOW_TRACKING_URI=sqlite:///mlruns/mlflow.db mlflow models serve "
-            f"-m models:/{store.name}@champion --env-manager local`. "
+            f"Serve it on this machine: `meltpoint serve models:/{store.name}@champion`. It runs no code of a version "
+            "whose files are not those that were registered. "
             'A request is `{"dataframe_records": [{"image": "<base64 of an image file>"}]}`.'
         )
         store.client.create_registered_model(store.name, description=about)

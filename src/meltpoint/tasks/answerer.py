@@ -15,7 +15,9 @@ from meltpoint.predict.inputs import Source, is_single
 from meltpoint.predict.predictor import BATCH, Predictor, open_predictor
 from meltpoint.predict.records import Answer, Question, check_question
 from meltpoint.predict.repeat_predictors import open_repeats
+from meltpoint.predict.word_list import Word, check_words
 from meltpoint.tasks.contract import AnswerPart, load_answer
+from meltpoint.tasks.words import word_predictor
 
 if TYPE_CHECKING:  # the store of views brings in what augments them, which a served model does without
     from meltpoint.images.views import Views
@@ -42,6 +44,25 @@ class Answerer:
     def predicts_masks(self) -> bool:
         """Whether its answers are masks."""
         return self.task.MASKS
+
+    def with_words(
+        self,
+        words: Sequence[Word | str],
+        tags: bool = False,
+        prompts: str | Sequence[str] | None = None,
+        text: Path | None = None,
+    ) -> "Answerer":
+        """The same model, answering with one of these words, or with `tags` with each that is likely by itself.
+
+        `prompts`: what words are put into, "short", "openai" or texts with {}; None: nothing. `text` is where the text
+        side of the encoder is, if it is not where it was when the model was trained.
+
+        Raises:
+            WordListError: no word, or one twice.
+            TextError: the encoder has no text side that can be had, or a word is nothing to it.
+        """
+        predictor = word_predictor(self.predictor, check_words(words), tags, prompts, text)
+        return Answerer(predictor, load_answer(predictor.card.task))
 
     def predict(
         self, source: Source | Iterable[Source], top: int = 5, language: str | None = None, window: bool = False

@@ -7,6 +7,7 @@ StoreError
 import json
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, wraps
@@ -86,7 +87,8 @@ class _Guarded:
 
 
 def explain(uri: str, error: Exception) -> str:
-    """What is wrong with the store, and how to repair it."""
+    """What is wrong with the store, and how to repair it; without the password that its address may hold."""
+    uri = re.sub(r"//[^/@]*@", "//", uri)
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
     if "database schema" in reason:
         return (
@@ -98,7 +100,25 @@ def explain(uri: str, error: Exception) -> str:
             f"MLflow's database is damaged: {uri} gives {json.dumps(reason)}. Allowed is a whole database of MLflow. "
             "The one in mlruns/ is written anew from files by: meltpoint doctor --repair"
         )
+    if refused := re.search(r"error code (401|403)\b|\b(401|403) Client Error", reason):
+        return _explain_access(uri, "403" in refused[0])
     return (
         f"MLflow's store cannot be used: {uri} gives {json.dumps(reason)}. Allowed are a running server or a writable "
         "mlruns/ folder. Start the server, or unset MLFLOW_TRACKING_URI to use mlruns/."
+    )
+
+
+def _explain_access(uri: str, known: bool) -> str:
+    """Why a server that asks for passwords refuses: the user is `known` and may not do this, or is not known."""
+    name = os.environ.get("MLFLOW_TRACKING_USERNAME")
+    user = f"user {json.dumps(name)}" if name else "a request without a user"
+    if known:
+        return (
+            f"MLflow's server at {uri} knows {user}, who has no permission for this. To register takes the permission "
+            "MANAGE on experiments and registered models, to read takes READ. Whoever administers the server can grant "
+            "it, as docs/team.md shows."
+        )
+    return (
+        f"MLflow's server at {uri} asks for a user and a password, and refuses {user}. Allowed are those that it "
+        "knows. Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
     )

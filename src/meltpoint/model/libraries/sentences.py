@@ -41,6 +41,8 @@ class ClassSentences(nn.Module):
 class SentenceEncoder:
     """A model of `transformers` in a folder: the mean of what it gives of the tokens of a text."""
 
+    scale = 20.0  # as sentence-transformers teaches by default
+
     def __init__(self, folder: Path) -> None:
         try:
             from transformers import AutoModel, AutoTokenizer
