@@ -149,7 +149,9 @@ class Team:
         self.expect(all("gate" in one.tags for one in versions), "a version was not judged")
         leases = store.client.search_experiments(filter_string=f"name LIKE '{store.name}.promotion%'")
         self.expect(not leases, f"leases are left: {[one.name for one in leases]}")
-        reigns = {line.before: str(line.after) for line in histories[0].values() if line.alias == CHAMPION}
+        lines = [line for line in histories[0].values() if line.alias == CHAMPION]
+        reigns = {line.before: str(line.after) for line in lines}
+        self.expect(len(reigns) == len(lines), f"two took the same place: {lines}")
         return self.check_reigns(reigns, aliases(store))
 
     def check_reigns(self, reigns: dict[str | None, str], now: dict[str, str]) -> list[str]:
