@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import json
 import zipfile
 from collections.abc import Callable
 from importlib import import_module
@@ -73,10 +74,24 @@ def masks_example(place: Path) -> Example:
     return {"path": "scene", **rest}, {"path": "scenery"}
 
 
+def coco_example(place: Path) -> Example:
+    folder_example(place)
+    categories = [{"id": 7, "name": "cat"}, {"id": 9, "name": "dog"}]
+    for split, names in {"train": ["cat/1.png", "dog/2.png"], "test": ["cat/3.png"]}.items():
+        images = [{"id": number, "file_name": name} for number, name in enumerate(names)]
+        marks = [{"image_id": number, "category_id": 7 if "cat" in name else 9} for number, name in enumerate(names)]
+        content = {"images": images, "annotations": marks * 2, "categories": categories}
+        (place / f"{split}.json").write_text(json.dumps(content))
+    named = {split: split for split in ("train", "test")}
+    annotations = {split: f"../{split}.json" for split in named}
+    return {"path": "photos", "images": named, "annotations": annotations}, {"path": "fotos"}
+
+
 @pytest.fixture
 def example(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Example:
     examples: dict[str, Callable[[Path], Example]] = {
         "archive": archive_example,
+        "coco": coco_example,
         "csv": csv_example,
         "folder": folder_example,
         "masks": masks_example,
@@ -120,7 +135,7 @@ class TestSource:
         assert all(dtype == "string" for dtype in [*files.dtypes, *columns.dtypes])
         assert files["path"].map(plain_path).tolist() == files["path"].tolist()
         assert set(files["split"].dropna()) == {"train", "test"} <= set(SPLITS)
-        labels = columns[{"yoga82": "l82", "masks": "mask"}.get(kind, "class")]
+        labels = columns[{"yoga82": "l82", "masks": "mask", "coco": "tags"}.get(kind, "class")]
         shown = labels.map(lambda cell: PurePosixPath(cell).parent.name) if kind == "masks" else labels
         assert shown.tolist() == [PurePosixPath(path).parent.name for path in files["path"]]
         for path, origin in zip(files["path"], files["origin"], strict=True):

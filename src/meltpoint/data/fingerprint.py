@@ -16,6 +16,7 @@ from meltpoint.data.packages import find_package
 from meltpoint.files import sha256_of, whole_folder, write_json
 from meltpoint.params.data import (
     ArchiveSource,
+    CocoSource,
     CsvSource,
     Data,
     DescriptionTable,
@@ -137,6 +138,11 @@ def _source_entries(source: Source) -> Iterator[Entry]:
             yield from _below("images", locate(source.images, "data.source.images"))
         case MasksSource():
             for kind, named in (("images", source.images), ("masks", source.masks), ("lists", source.lists or {})):
+                for part, path in named.items():
+                    place = locate(str(Path(source.path, path)), f"data.source.{kind}.{part}")
+                    yield from _below(f"{kind}.{part}", place)
+        case CocoSource():
+            for kind, named in (("images", source.images), ("annotations", source.annotations)):
                 for part, path in named.items():
                     place = locate(str(Path(source.path, path)), f"data.source.{kind}.{part}")
                     yield from _below(f"{kind}.{part}", place)

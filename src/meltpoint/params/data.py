@@ -77,8 +77,21 @@ class MasksSource(Section):
     mask_name: Annotated[str, Field(pattern=r"\{stem\}")]  # of the image `stem`: "{stem}.png", "{stem}_L.png"
 
 
+class CocoSource(Section):
+    """Images and COCO's annotations. Gives the columns `tags`, the categories in an image, and `split`.
+
+    `images` name a folder and `annotations` a JSON file, both below `path`, for each split, or one for `all`.
+    """
+
+    kind: Literal["coco"]
+    path: str
+    images: Annotated[dict[Part, str], Field(min_length=1)]
+    annotations: Annotated[dict[Part, str], Field(min_length=1)]
+
+
 Source = Annotated[
-    FolderSource | CsvSource | PackageSource | ArchiveSource | Yoga82Source | MasksSource, Field(discriminator="kind")
+    FolderSource | CsvSource | PackageSource | ArchiveSource | Yoga82Source | MasksSource | CocoSource,
+    Field(discriminator="kind"),
 ]
 
 
