@@ -11,6 +11,7 @@ from meltpoint.compare.decision import compare
 from meltpoint.compare.formatting import markdown
 from meltpoint.compare.table import _classes, write_text
 from meltpoint.evaluate.confusion import draw_confusion
+from meltpoint.evaluate.style import style
 from meltpoint.params.judging import Compare
 from meltpoint.tasks.classification import plots
 from meltpoint.tasks.classification.metrics import judge_heads
@@ -59,12 +60,12 @@ def test_every_name_is_drawn_as_it_is(
 
 
 def test_every_picture_has_the_style_that_reads_no_markup() -> None:
-    """A picture that is drawn without `STYLE` would read `$`."""
+    """A picture that is drawn without `style()` would read `$`."""
     folder = Path(plots.__file__).parent
     for path in folder.glob("*.py"):
         text = path.read_text(encoding="utf-8")
-        assert text.count("Figure(") == text.count("rc_context(STYLE)"), path.name
-    assert plots.STYLE["text.parse_math"] is plots.STYLE["text.usetex"] is False
+        assert text.count("Figure(") == text.count("rc_context(style())"), path.name
+    assert plots.style()["text.parse_math"] is plots.style()["text.usetex"] is False
 
 
 @pytest.mark.parametrize(
@@ -118,3 +119,23 @@ def test_no_class_is_markup_in_the_table_of_classes() -> None:
 def test_a_legend_leaves_no_name_out() -> None:
     assert drawn("_x_") == " _x_"
     assert drawn("x_") == "x_"
+
+
+def test_names_in_chinese_are_letters_and_no_boxes(predict: Any, cards: Any, tmp_path: Path) -> None:
+    """matplotlib warns of a letter that no font has, and warnings are errors."""
+    classes = {"y": ["猫", "狗と犬", "고양이"]}
+    judged = judge_heads(predict(0.2, 1, classes=classes), cards(classes), None, 10).splits["test"]
+    draw_confusion(judged, None, "混淆", shares=False, path=tmp_path / "confusion.png")
+    draw_panels(judged, "Names", draw_roc, tmp_path / "curve.png")
+
+
+def test_pictures_with_latin_names_are_those_of_before(predict: Any, cards: Any, tmp_path: Path) -> None:
+    classes = {"y": ["cat", "déjà"]}
+    judged = judge_heads(predict(0.2, 1, classes=classes), cards(classes), None, 10).splits["test"]
+    both = []
+    for families in (["DejaVu Sans"], list(style()["font.family"])):
+        style()["font.family"] = families
+        draw_confusion(judged, None, "Names", shares=False, path=tmp_path / "confusion.png")
+        both.append((tmp_path / "confusion.png").read_bytes())
+    assert len(families) == 2
+    assert both[0] == both[1]

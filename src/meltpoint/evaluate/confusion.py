@@ -12,7 +12,7 @@ from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 
 from meltpoint.evaluate.judgement import HeadJudgement
-from meltpoint.evaluate.style import ACCENT, INK, LINE, MUTED, STYLE, drawn
+from meltpoint.evaluate.style import ACCENT, INK, LINE, MUTED, drawn, style
 from meltpoint.files import whole_file
 from meltpoint.model.card import TreeCard
 from meltpoint.tables import Classes
@@ -39,7 +39,7 @@ def draw_confusion(
     rows = [small[start : start + ABREAST] for start in range(0, len(small), ABREAST)]
     heights = [side + 0.5] * len(rows) + [LARGE] * len(large)
     width = max([len(rows[0]) * side + 0.6 if rows else 0, 13.5 if large else 0])
-    with rc_context(STYLE), whole_file(path) as temporary:
+    with rc_context(style()), whole_file(path) as temporary:
         figure = Figure(figsize=(width, sum(heights) + 0.5), layout="constrained")
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
         parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from meltpoint.evaluate.curves import Curve, Ranking, average
 from meltpoint.evaluate.hierarchy import TreeJudgement
 from meltpoint.evaluate.judgement import HeadJudgement
-from meltpoint.evaluate.style import ACCENT, GRID, INK, LINE, MUTED, STYLE, drawn
+from meltpoint.evaluate.style import ACCENT, GRID, INK, LINE, MUTED, drawn, style
 from meltpoint.files import whole_file
 
 Judged = dict[str, HeadJudgement]  # head -> its judgement on one split
@@ -26,7 +26,7 @@ NAMED = 8  # classes that get a colour and a line of the legend; of more, the me
 
 def draw_hierarchy(judged: TreeJudgement, title: str, path: Path) -> None:
     """Accuracy on each level, and how far off mistakes are, when heads answer alone and when the tree decides."""
-    with rc_context(STYLE), whole_file(path) as temporary:
+    with rc_context(style()), whole_file(path) as temporary:
         figure = Figure(figsize=(9.6, 4.3), layout="constrained")
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
         levels, distances = figure.subplots(1, 2, width_ratios=[1, 1])
@@ -63,7 +63,7 @@ def draw_panels(judged: Judged, title: str, panel: Panel, path: Path) -> None:
     """A panel for each head, up to three in a row: `draw_reliability`, `draw_roc` or `draw_precision_recall`."""
     columns = min(3, len(judged))
     rows = -(-len(judged) // columns)
-    with rc_context(STYLE), whole_file(path) as temporary:
+    with rc_context(style()), whole_file(path) as temporary:
         figure = Figure(figsize=(columns * SIDE + 0.6, rows * (SIDE + 0.5) + 0.4), layout="constrained")
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
         grid = figure.subplots(rows, columns, squeeze=False).ravel()

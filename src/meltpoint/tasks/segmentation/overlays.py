@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from meltpoint.arrays import Floats, Pixels
-from meltpoint.evaluate.style import ACCENT, LINE, MUTED, STYLE, drawn
+from meltpoint.evaluate.style import ACCENT, LINE, MUTED, drawn, style
 from meltpoint.files import whole_file
 from meltpoint.images.views import Views
 from meltpoint.model.card import Card, HeadCard
@@ -95,7 +95,7 @@ def draw_overlays(shown: Sequence[Shown], head: HeadCard, title: str, path: Path
     names.append(Patch(facecolor=ACCENT, edgecolor=LINE, label="wrong"))
     rows, lines = max(1, len(shown)), -(-len(names) // COLUMNS)
     heights = [0.45 + 0.22 * lines, rows * (SIDE + 0.32)]
-    with rc_context(STYLE), whole_file(path) as temporary:
+    with rc_context(style()), whole_file(path) as temporary:
         figure = Figure(figsize=(len(PANELS) * SIDE + 0.3, sum(heights)), layout=ConstrainedLayoutEngine(h_pad=0.09))
         above, below = figure.subfigures(2, 1, height_ratios=heights, squeeze=False)[:, 0]
         above.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from meltpoint.evaluate.confusion import draw_confusion
 from meltpoint.evaluate.judgement import HeadJudgement, Judgement
 from meltpoint.evaluate.report_files import draw_pictures, write_judgement
-from meltpoint.evaluate.style import GRID, INK, LINE, MUTED, STYLE, drawn
+from meltpoint.evaluate.style import GRID, INK, LINE, MUTED, drawn, style
 from meltpoint.files import whole_file, whole_folder
 from meltpoint.images.views import Views
 from meltpoint.params.judging import Evaluate
@@ -57,7 +57,7 @@ def write_report(
 def draw_bars(judged: Mapping[str, HeadJudgement], title: str, path: Path) -> None:
     """A panel for each head: IoU of each class in its colour, its boundary F-score, its share of the pixels."""
     heights = [BAR * min(MOST, max(1, len(head.classes))) + 0.9 for head in judged.values()]
-    with rc_context(STYLE), whole_file(path) as temporary:
+    with rc_context(style()), whole_file(path) as temporary:
         figure = Figure(figsize=(8.4, sum(heights) + 0.5), layout="constrained")
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
         grid = figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]

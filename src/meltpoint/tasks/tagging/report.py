@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from meltpoint.evaluate.judgement import HeadJudgement, Judgement
 from meltpoint.evaluate.report_files import draw_pictures, write_judgement
-from meltpoint.evaluate.style import ACCENT, GRID, INK, MUTED, STYLE, drawn
+from meltpoint.evaluate.style import ACCENT, GRID, INK, MUTED, drawn, style
 from meltpoint.files import whole_file, whole_folder
 from meltpoint.images.views import Views
 from meltpoint.params.judging import Evaluate
@@ -49,7 +49,7 @@ def write_report(
 def draw_tags(judged: Mapping[str, HeadJudgement], title: str, path: Path) -> None:
     """A panel for each head: average precision of each tag, and precision and recall at its threshold."""
     heights = [BAR * min(MOST, max(1, len(head.classes))) + 1.1 for head in judged.values()]
-    with rc_context(STYLE), whole_file(path) as temporary:
+    with rc_context(style()), whole_file(path) as temporary:
         figure = Figure(figsize=(8.4, sum(heights) + 0.5), layout="constrained")
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
         grid = figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
