@@ -49,6 +49,16 @@ def test_names_of_near_marks_do_not_cover_each_other() -> None:
     assert heights[2] - heights[1] >= 16
 
 
+def test_many_names_at_one_place_stay_inside_the_picture() -> None:
+    names = [f"strategy_{number}" for number in range(9)]
+    placed = place_quality(
+        dict.fromkeys(names, Point(0.8, Interval(0.78, 0.82), 30.0, [0.8])), "accuracy", "megabytes", 0.01
+    )
+    heights = sorted(mark.label_y for mark in placed.marks)
+    assert all(below - above >= 16 for above, below in pairwise(heights))
+    assert 0 < heights[0] <= heights[-1] <= placed.height
+
+
 def test_cheaper_stands_left_and_better_stands_higher() -> None:
     points = {
         "cheap": Point(0.7, Interval(0.65, 0.75), 40.0, [0.69, 0.71]),

@@ -7,7 +7,7 @@ import yaml
 
 from meltpoint.compare.charts import WIDTH
 from meltpoint.compare.intervals import Interval
-from meltpoint.compare.learning_curve import find_curves, place_curves
+from meltpoint.compare.learning_curve import find_curves, lesser, place_curves
 from meltpoint.params.read import parse_params
 
 PRESET = Path(__file__).parents[2] / "presets" / "elpv.yaml"
@@ -41,6 +41,7 @@ def test_strategies_that_differ_in_shots_alone_make_a_curve(recipes: Any) -> Non
         "knn": ["knn_1", "knn_16", "knn"],
         "prototypes": ["prototypes_4", "prototypes"],
     }
+    assert lesser(curves) == {"knn_1", "knn_16", "prototypes_4"}, "they stand in their own picture alone"
 
 
 def test_a_single_point_is_no_curve_nor_is_one_of_an_older_report(recipes: Any) -> None:

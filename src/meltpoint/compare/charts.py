@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from meltpoint.compare.formatting import LOSSES, cost, gain_of, spread_of, value_of
@@ -147,7 +148,8 @@ def place_quality(points: dict[str, Point], metric: str, kind: str, margin: floa
     bounds = [end for point in points.values() for end in (point.ends.low, point.ends.high, *point.trainings)]
     y = fit([*bounds, best - sign * margin], bottom, top)
     at = {name: x(floor[name]) for name in sorted(points, key=lambda name: floor[name])}
-    labels = _labels({name: (at[name], y(points[name].ends.high)) for name in at}, left)
+    spans = {name: (at[name], y(points[name].ends.high), y(points[name].ends.low)) for name in at}
+    labels = _labels(spans, left, bottom)
     marks = [
         Mark(
             name, value_of(metric, points[name].score), at[name], y(points[name].score), y(points[name].ends.low),
@@ -235,15 +237,16 @@ def score_ticks(y: Scale, metric: str) -> list[Tick]:
     ]
 
 
-def _labels(tops: dict[str, tuple[float, float]], left: float) -> dict[str, tuple[float, float]]:
-    """Names above the tops (x, y) of the intervals, inside the picture, each raised until it covers no other."""
+def _labels(ends: dict[str, tuple[float, float, float]], left: float, bottom: float) -> dict[str, tuple[float, float]]:
+    """Names above intervals (x, high, low), raised until they cover no other; below them where that leaves no room."""
     placed: dict[str, tuple[float, float]] = {}
-    for name, (x, y) in tops.items():
+    for name, (x, high, low) in ends.items():
         half = 4.1 * len(name)
-        x, y = min(max(x, left + half), WIDTH - half), y - 9
-        while any(abs(x - u) < half + 4.1 * len(other) + 6 and abs(y - v) < 16 for other, (u, v) in placed.items()):
-            y -= 16
-        placed[name] = (round(x, 1), round(y, 1))
+        at = min(max(x, left + half), WIDTH - half)
+        ways = [*np.arange(high - 9, 12, -16), *np.arange(low + 18, bottom, 16), *np.arange(high + 7, low + 2, 16)]
+        taken = [v for other, (u, v) in placed.items() if abs(at - u) < half + 4.1 * len(other) + 6]
+        y = next((y for y in ways if all(abs(y - v) >= 16 for v in taken)), high - 9)
+        placed[name] = (round(at, 1), round(float(y), 1))
     return placed
 
 

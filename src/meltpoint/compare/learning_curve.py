@@ -67,6 +67,11 @@ def find_curves(rows: Iterable[Row], recipes: Mapping[str, Recipe]) -> dict[str,
     return curves
 
 
+def lesser(curves: Mapping[str, list[Learnt]]) -> set[str]:
+    """The strategies of the curves but the one of each that learnt from most images."""
+    return {one.name for own in curves.values() for one in own[:-1]}
+
+
 def place_curves(curves: dict[str, list[Learnt]], metric: str) -> LearningCurves:
     """Lay out the curves; those of several stand a little beside each other."""
     left, top, bottom, height = 44.0, 14.0, 290.0, 334.0

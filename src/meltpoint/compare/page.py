@@ -17,7 +17,7 @@ from PIL import Image
 from meltpoint.compare import formatting
 from meltpoint.compare.charts import Point, place_differences, place_quality, place_reliability
 from meltpoint.compare.decision import Decision
-from meltpoint.compare.learning_curve import find_curves, place_curves
+from meltpoint.compare.learning_curve import find_curves, lesser, place_curves
 from meltpoint.compare.table import (
     STANDINGS,
     Branch,
@@ -76,13 +76,18 @@ def _context(decision: Decision) -> dict[str, Any]:
     results, settings, head = decision.results, decision.settings, decision.results.main_head
     rows, branches, metric = decision.rows, branches_of(decision), settings.metric
     losers = [row.name for row in rows if not row.wins]
-    points = {row.name: Point(row.test, row.interval, row.cost[settings.cost], row.trainings) for row in rows}
+    curves = find_curves(rows, results.recipes)
+    apart = lesser(curves) - {decision.winner}  # they have a picture of their own
+    points = {
+        row.name: Point(row.test, row.interval, row.cost[settings.cost], row.trainings)
+        for row in rows
+        if row.name not in apart
+    }
     differences = [
         (pair.b, pair.split, pair.difference.value, pair.difference.interval, formatting.chance(pair.p_holm))
         for pair in sorted(decision.pairs, key=lambda pair: pair.split)  # test above val
-        if pair.difference is not None and pair.p_holm is not None
+        if pair.difference is not None and pair.p_holm is not None and pair.b not in apart
     ]
-    curves = find_curves(rows, results.recipes)
     least = {pair.b: pair.least for pair in decision.pairs if pair.least is not None}
     main_scores = rows[0].metrics["test"][head]["classes"].values()
     class_scores = [name for name in CLASS_SCORES if name in next(iter(main_scores))]
@@ -99,6 +104,7 @@ def _context(decision: Decision) -> dict[str, Any]:
         "pairs": {(pair.b, pair.split): pair for pair in decision.pairs},
         "quality": place_quality(points, metric, settings.cost, settings.margin),
         "differences": place_differences(differences, least, metric, settings.margin) if differences else None,
+        "apart": sorted(apart),
         "curves": place_curves(curves, metric) if curves else None,
         "reliability": place_reliability(results.reliability),
         "confident": any(len(table) for table in results.reliability.values()),
