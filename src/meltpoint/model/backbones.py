@@ -47,6 +47,7 @@ class Backbone(nn.Module):
     def __init__(self, parts: Parts, params: BackboneParams, taps: dict[str, Reading], size: int, padded: int) -> None:
         super().__init__()
         net, self.joint = parts.net, parts.joint
+        params = params if parts.args is None else params.model_copy(update={"args": parts.args})
         self.net, self.params, self.taps, self.size, self.padded = net, params, taps, size, padded
         measured = _measure(parts, load_library(params).tower(params), padded)
         self.specs = select_specs(params.name, net, measured, taps)

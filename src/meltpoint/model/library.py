@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from torch import nn
 
@@ -28,6 +28,7 @@ class Parts:
     joint: nn.Module
     licence: str
     origin: str
+    args: dict[str, Any] | None = None  # as the weights ask for them; None: as params say
 
 
 class Library(Protocol):

@@ -180,7 +180,7 @@ def _make_card(job: Job[Any], outcome: Outcome, found: Mapping[str, Calibration]
         encoder=recipe.settings.encoder,
         views=recipe.encoder.views,
         task=recipe.task.kind,
-        backbone=recipe.encoder.backbone,
+        backbone=recipe.encoder.backbone.model_copy(update={"args": backbone.params.args}),
         images=recipe.views.geometry,
         max_megapixels=recipe.max_megapixels,
         depths=job.views.depths,
