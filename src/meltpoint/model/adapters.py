@@ -42,7 +42,8 @@ class LowRankLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """As nn.Linear's, of the changed weight."""
-        return super().forward(input) + F.linear(F.linear(input, self.down), self.scale * self.up)
+        change = F.linear(F.linear(input, self.down), self.scale * self.up)
+        return super().forward(input).add_(change)  # in place: a sum of its own would be kept beside both
 
     def changed_weight(self) -> Tensor:
         """W + scale * up @ down, (out, in)."""
