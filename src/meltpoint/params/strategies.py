@@ -185,7 +185,7 @@ Prompts = Literal["short", "openai"] | Annotated[list[Template], Field(min_lengt
 class WordsStrategy(_Strategy):
     """Heads whose weights are the vectors of texts: nothing is trained but how much a likeness counts, on val."""
 
-    tasks: ClassVar[tuple[str, ...]] = ("classification",)
+    tasks: ClassVar[tuple[str, ...]] = ("classification", "tagging")
 
     kind: Literal["words"]
     texts: Annotated[tuple[Literal["names", "descriptions"], ...], Field(min_length=1)]  # what a class is known by

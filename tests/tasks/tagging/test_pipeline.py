@@ -12,12 +12,14 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from text_folder import WIDTH, write_text_folder
+from worded import LITE0
 
 from meltpoint.compare.decision import compare
 from meltpoint.compare.decision_files import write_decision
 from meltpoint.compare.results import read_results
 from meltpoint.images.views import open_views
-from meltpoint.metrics import average_precision
+from meltpoint.metrics import average_precision, from_tags
 from meltpoint.model.backbones import build_backbone
 from meltpoint.params.judging import Compare, Evaluate
 from meltpoint.params.recipe import Recipe
@@ -29,6 +31,7 @@ from meltpoint.serving.responses import answer, answer_columns
 from meltpoint.tables import JUDGED, read_tags
 from meltpoint.tasks.answerer import Answerer, open_answerer
 from meltpoint.tasks.tagging import display, metrics, paired, registry, report
+from meltpoint.tasks.tagging.tag_thresholds import count_tags
 from meltpoint.train.embed import embed
 from meltpoint.train.strategy import Inputs, train_strategy
 
@@ -160,6 +163,28 @@ def test_a_head_of_queries_learns_tags(made: Path) -> None:
     table = open_answerer(Path("queries")).predict_views(inputs.views, ("test",), 32)
     truth, shares = read_tags(table["light.label"], TAGS), table[[f"light.p.{tag}" for tag in TAGS]].to_numpy()
     assert average_precision(truth, shares).mean() > 0.75  # chance gives a half
+
+
+def test_words_give_tags_by_thresholds_of_val(made: Path) -> None:
+    write_text_folder(made / "text")
+    asked = recipe("frozen").model_dump()
+    asked["settings"] = {"kind": "words", "encoder": "told", "texts": ["names"], "examples": 4}
+    asked["encoder"] |= {"library": "sentences", "name": "tf_efficientnet_lite0", "weights": LITE0, "top": 5}
+    asked["encoder"]["text"] = {"folder": str(made / "text"), "width": WIDTH}
+    plain = Recipe.model_validate(asked)
+    told = plain.model_copy(
+        update={"heads": {name: plain.settings.fit_head(head) for name, head in plain.heads.items()}}
+    )
+    views = open_views(made / "data/views/small")
+    backbone = build_backbone(told.encoder, {"final"}, SIZE)
+    embed(backbone, views, Embed(batch=32, max_gb=1), made / "data/features/told")
+    train_strategy(told, Inputs.below(made / "data", told), Path("told"), Path("told repeats"))
+    card = open_answerer(Path("told")).card.heads["light"]
+    assert (card.head.kind, card.outputs) == ("cosine", len(TAGS))
+    assert card.thresholds is not None
+    table = open_answerer(Path("told")).predict_views(views, ("val",), 32)
+    truth, said = (read_tags(table[f"light.{part}"], TAGS) for part in ("label", "answer"))
+    assert from_tags(*count_tags(truth, said == 1))["macro_f1"] > 0.5
 
 
 def test_the_comparison_measures_what_the_evaluation_did_and_writes_its_page(made: Path, tmp_path: Path) -> None:

@@ -70,13 +70,15 @@ def train(job: Job[WordsStrategy]) -> Outcome:
     source = open_source(problem, {"final": "final"}, job.features, model.backbone)
     val = read_features(source, problem.val.rows)
     for name, head in problem.heads.items():
-        known = problem.val.targets[name] >= 0
+        targets = problem.val.targets[name]
+        known = (targets >= 0).reshape(len(targets), -1).any(1)  # of tags: where anything is
         outputs = problem.n_outputs[name]
         words = spread(vectors[name], outputs)  # (n_outputs, D)
         pictures = None
         if settings.examples:
-            chosen = draw_examples(problem.train.targets[name].numpy(), settings.examples, job.recipe.seed)
-            labels = one_hot(problem.train.targets[name][chosen], len(vectors[name])).float()
+            counted = problem.objectives[name].counts_for(problem.train.targets[name])
+            chosen = draw_examples(counted.numpy(), settings.examples, job.recipe.seed)
+            labels = one_hot(counted[chosen], len(vectors[name])).float()
             pictures = Pictures(read_features(source, problem.train.rows[chosen]), spread(labels.T, outputs).T)
         mixture, used = mix(val[known], words, pictures, _loss_of(job, name, known))
         heads[name] = head.model_copy(update={"examples": len(used.keys) if used else 0})
