@@ -62,13 +62,14 @@ def tower(params: Backbone) -> Backbone:
 
 def build(params: Backbone, size: int, pretrained: bool) -> Parts:
     """The image side, then its projection into the space that texts share."""
+    embed_dim = int(_read_config(params)["embed_dim"])  # first: it says if the package is missing
     path = _find_file(params, None) if pretrained else None
     tensors = {} if path is None else read_tensors(path)
     args: dict[str, Any] = {**params.args, "quick_gelu": _choose_quick(params, tensors)}
     net = nets.create_net(tower(params.model_copy(update={"args": args})), size, from_hub=False)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        joint = nn.Linear(cast(Any, net).num_features, int(_read_config(params)["embed_dim"]), bias=False)
+        joint = nn.Linear(cast(Any, net).num_features, embed_dim, bias=False)
     if isinstance(params.weights, HubWeights):
         config = _hub_config(params)
         cast(Any, net).pretrained_cfg = nets.pretrained_config(net) | {key: config[key] for key in ("mean", "std")}
@@ -89,9 +90,9 @@ def build(params: Backbone, size: int, pretrained: bool) -> Parts:
 
 def open_text(params: Backbone, place: Path | None) -> TextEncoder:
     """The text side, of the weights that the image side has."""
+    config, path = _read_config(params), _find_file(params, place)
     import open_clip
 
-    config, path = _read_config(params), _find_file(params, place)
     tensors = {} if path is None else read_tensors(path)
     quick, own = _choose_quick(params, tensors), dict(config["text_cfg"])
     if "hf_model_name" in own:
