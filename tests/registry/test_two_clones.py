@@ -3,22 +3,28 @@
 `python benchmarks/run.py team` runs 50 rounds of it, also with PostgreSQL.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rounds import team
+from rounds import Team, team
 from servers import started
 
 pytestmark = pytest.mark.slow
 
 
-def test_rounds_on_a_real_server(finished: Path, tmp_path: Path) -> None:
-    words = ["--backend-store-uri", f"sqlite:///{tmp_path}/team.db", "--artifacts-destination", str(tmp_path / "kept")]
+@pytest.fixture(scope="module")
+def clones(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+    folder = tmp_path_factory.mktemp("team")
+    words = ["--backend-store-uri", f"sqlite:///{folder}/team.db", "--artifacts-destination", str(folder / "kept")]
     with (
-        started(tmp_path, "/health", "server", *words, "--workers", "1") as address,
-        team(finished, tmp_path, address, seed=0) as clones,
+        started(folder, "/health", "server", *words, "--workers", "1") as address,
+        team(finished, folder, address, seed=0) as clones,
     ):
-        for number in range(3):
-            clones.round(f"shapes-{number}", kill=number > 0)
+        yield clones
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_a_round_ends_with_one_champion_and_one_history(clones: Team, number: int) -> None:
+    clones.round(f"shapes-{number}", kill=number > 0)
     assert clones.tally.violations == []
-    assert clones.tally.rounds == 3
