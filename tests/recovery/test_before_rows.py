@@ -35,7 +35,7 @@ from meltpoint.tracking.store import Store, open_store
 BEFORE = Path(__file__).parents[1] / "fixtures" / "before_rows"
 MODEL = BEFORE / "models" / "frozen"
 RAW: dict[str, Any] = yaml.safe_load((BEFORE / "params.yaml").read_text())
-LATER = {"library", "text", "top", "loss", "tag_thresholds"}  # keys of encoders and heads that came afterwards; None: off
+LATER = {"library", "text", "top", "loss", "tag_thresholds"}  # keys that came afterwards; None: off
 LINE: dict[str, Any] = json.loads((BEFORE / "promotions.jsonl").read_text())
 
 

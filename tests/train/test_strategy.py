@@ -384,6 +384,7 @@ def test_costs_are_numbers_for_json(scene: Any) -> None:
         "seconds_all_repeats",
         "peak_megabytes",
         "epochs",
+        "labelled_images",
         "parameters",
         "trainable_parameters",
     }
