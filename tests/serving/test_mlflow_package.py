@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 from PIL import Image
 
 from meltpoint.model.backbones import build_backbone
-from meltpoint.model.card import FORMAT, Card, HeadCard
+from meltpoint.model.card import FORMAT, Card, HeadCard, read_card
 from meltpoint.model.model import Model, build_heads, save_model
 from meltpoint.params.data import Images
 from meltpoint.params.heads import DenseLinearHead
@@ -56,8 +56,12 @@ def test_fingerprint_is_of_names_and_bytes(house: Any) -> None:
     assert fingerprint(folder) != before
 
 
-def test_requirements_are_exact() -> None:
-    assert all(line.count("==") == 1 and "+" not in line for line in requirements())
+def test_requirements_are_exact_and_those_of_the_encoder(house: Any) -> None:
+    card = read_card(house.folder / "models" / "frozen")
+    clip = card.model_copy(update={"backbone": card.backbone.model_copy(update={"library": "open_clip"})})
+    plain, more = requirements(card), requirements(clip)
+    assert all(line.count("==") == 1 and "+" not in line for line in more)
+    assert [line.split("==")[0] for line in more if line not in plain] == ["open-clip-torch"]
 
 
 def test_there_is_no_pickle_in_it(package: Path) -> None:

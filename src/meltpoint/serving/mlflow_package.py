@@ -32,6 +32,7 @@ NEEDED = (  # what `predict` imports; training's own dependencies stay at home
     "torchvision",
     "tqdm",
 )
+NEEDED_BY: dict[str | None, tuple[str, ...]] = {"open_clip": ("open-clip-torch",)}  # by library of the encoder
 
 
 def write_package(model: Path, example: str, model_id: str, run: str, path: Path) -> None:
@@ -44,6 +45,7 @@ def write_package(model: Path, example: str, model_id: str, run: str, path: Path
     shutil.copytree(
         meltpoint.__path__[0], source / "code" / "meltpoint", ignore=shutil.ignore_patterns("__pycache__", "*.pyc")
     )
+    card = read_card(model)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MLflow's own modules warn of each other
         from mlflow import pyfunc
@@ -55,9 +57,9 @@ def write_package(model: Path, example: str, model_id: str, run: str, path: Path
             python_model=source / "code" / "meltpoint" / "serving" / "pyfunc_model.py",
             artifacts={"model": (source / "model").as_uri()},
             code_paths=[str(source / "code" / "meltpoint")],
-            signature=signature(read_card(model)),
+            signature=signature(card),
             input_example=pd.DataFrame({IMAGE: [example]}),
-            pip_requirements=requirements(),
+            pip_requirements=requirements(card),
         )
     shutil.rmtree(source)
 
@@ -74,6 +76,7 @@ def signature(card: "Card") -> "ModelSignature":
     )
 
 
-def requirements() -> list[str]:
+def requirements(card: "Card") -> list[str]:
     """The installed versions of what serving needs; a local build such as 2.14.1+cpu is asked for as 2.14.1."""
-    return [f"{name}=={version(name).split('+')[0]}" for name in NEEDED]
+    needed = (*NEEDED, *NEEDED_BY.get(card.backbone.library, ()))
+    return [f"{name}=={version(name).split('+')[0]}" for name in needed]
