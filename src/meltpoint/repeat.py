@@ -111,8 +111,10 @@ def small_params(preset: dict[str, Any]) -> dict[str, Any]:
     params["heads"] = {name: {"label": name, "main": name == "shape"} for name in ("shape", "colour")}
     for strategy in params["strategies"].values():
         strategy["repeats"] = 2
-        strategy["probe"] |= PROBE
-    params["strategies"]["finetune"] |= {"epochs": 3, "batch": 16}
+        if "probe" in strategy:
+            strategy["probe"] |= PROBE
+        if "epochs" in strategy:
+            strategy |= {"epochs": 3, "batch": 16}
     params["evaluate"] |= {"latency_runs": 3, "worst": 4}
     params["compare"] |= {"margin": 1.0, "cost": "trainable_parameters"}
     params["register"] |= {"name": "shapes", "floors": {"shape/accuracy": 0.0}}

@@ -109,7 +109,7 @@ def test_saved_and_loaded_answers_the_same_without_fetching(tmp_path: Path, monk
     asked: list[bool] = []
     real = nets.create_net
     monkeypatch.setattr(
-        nets, "create_net", lambda p, size, from_hub: (asked.append(from_hub), real(p, size, from_hub))[1]
+        nets, "create_net", lambda p, size, hub, top: (asked.append(hub), real(p, size, hub, top))[1]
     )
     loaded, read = load_model(tmp_path / "new")
     assert asked == [False]

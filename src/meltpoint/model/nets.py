@@ -140,6 +140,8 @@ def last_map(net: nn.Module, last: Tensor) -> Tensor:
         ValueError: they are no map of cells.
     """
     anything = cast(Any, net)
+    if not isinstance(last, Tensor):
+        raise ValueError("features in several parts")
     if last.ndim == 3 and has_tokens(net):
         cells = last[:, int(anything.num_prefix_tokens) :]
         side = round(cells.shape[1] ** 0.5)
