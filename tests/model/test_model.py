@@ -108,9 +108,7 @@ def test_saved_and_loaded_answers_the_same_without_fetching(tmp_path: Path, monk
     save_model(model, card(), tmp_path / "new")
     asked: list[bool] = []
     real = nets.create_net
-    monkeypatch.setattr(
-        nets, "create_net", lambda p, size, hub, top: (asked.append(hub), real(p, size, hub, top))[1]
-    )
+    monkeypatch.setattr(nets, "create_net", lambda p, size, hub, top: (asked.append(hub), real(p, size, hub, top))[1])
     loaded, read = load_model(tmp_path / "new")
     assert asked == [False]
     assert read == card()

@@ -1,4 +1,5 @@
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -122,3 +123,16 @@ def test_a_training_that_runs_is_not_stale(tmp_path: Path) -> None:
         os.utime(old, (9e8, 9e8))
         with open_checkpoint(tmp_path, "frozen", KEY):
             assert (old / STATE).exists()
+
+
+def test_one_that_is_half_removed_is_not_taken_for_a_whole_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a kill before its first file is gone; the next one sweeps it away."""
+    with open_checkpoint(tmp_path, "frozen", "a" * 64) as checkpoint:
+        (checkpoint.folder / "trained").mkdir()
+        with monkeypatch.context() as killed:
+            killed.setattr(shutil, "rmtree", lambda *_, **__: None)
+            checkpoint.remove()
+        assert not checkpoint.folder.exists()
+    with open_checkpoint(tmp_path, "frozen", "a" * 64) as checkpoint:
+        assert not (checkpoint.folder / "trained").exists()
+    assert [path.name for path in tmp_path.iterdir()] == [checkpoint.folder.name]

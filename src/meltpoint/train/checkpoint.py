@@ -26,6 +26,7 @@ RUN = "run.json"
 LOCK = "lock"
 FACTS = "facts"
 KEPT = 1  # interrupted trainings of other settings that are kept beside the current one
+GONE = ".gone"  # at the end of the name of a checkpoint that is being removed
 
 
 class CheckpointError(UserError, RuntimeError):
@@ -98,7 +99,7 @@ class Checkpoint:
 
     def remove(self) -> None:
         """Remove the folder: the training is complete."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        _remove(self.folder)
 
 
 @contextmanager
@@ -115,12 +116,14 @@ def open_checkpoint(root: Path, strategy: str, key: str) -> Iterator[Checkpoint]
     try:
         with FileLock(folder / LOCK, timeout=0):
             write_json(folder / RUN, {"strategy": strategy, "key": key})
+            for half_removed in root.glob(f"*{GONE}"):
+                shutil.rmtree(half_removed, ignore_errors=True)
             others = [path for path in root.iterdir() if path.is_dir() and pattern.fullmatch(path.name)]
             others = sorted(set(others) - {folder}, key=lambda path: path.stat().st_mtime, reverse=True)
             for stale in others[KEPT:]:
                 with suppress(Timeout):  # in use
                     with FileLock(stale / LOCK, timeout=0):
-                        shutil.rmtree(stale, ignore_errors=True)
+                        _remove(stale)
                     say(f"Removed {stale}: an interrupted training of {strategy} with older settings.")
             yield Checkpoint(folder)
     except Timeout:
@@ -128,3 +131,11 @@ def open_checkpoint(root: Path, strategy: str, key: str) -> Iterator[Checkpoint]
             f"{strategy} is being trained with the same settings by another process, which holds {folder / LOCK}."
             " Only one can do so at a time. Wait for it, or stop it; it can be continued."
         ) from None
+
+
+def _remove(folder: Path) -> None:
+    """Remove a checkpoint, in one step for whoever looks: half of it would be taken for a whole one."""
+    gone = folder.with_name(folder.name + GONE)
+    shutil.rmtree(gone, ignore_errors=True)
+    folder.replace(gone)
+    shutil.rmtree(gone, ignore_errors=True)

@@ -133,7 +133,7 @@ def _repeat(job: Job[Any], number: int, first: Checkpoint) -> Trained:
         say(f"{title}: begins")
     with follow(place.folder) if number == 1 else nullcontext():
         outcome = load_strategy(job.recipe.settings.kind).train(job)
-    model = outcome.model
+    model, targets = outcome.model, job.problem.train.targets[job.problem.main]
     card = _make_card(job, outcome, calibrate(model, job.problem, job.views))
     costs = {
         "seconds": round(outcome.seconds, 3),
@@ -141,7 +141,7 @@ def _repeat(job: Job[Any], number: int, first: Checkpoint) -> Trained:
         "epochs": outcome.epochs,
         "parameters": count_parameters(model),
         "trainable_parameters": outcome.trainable,
-        "labelled_images": int((job.problem.train.targets[job.problem.main] >= 0).sum()),
+        "labelled_images": int((targets.reshape(len(targets), -1) >= 0).any(1).sum()),
     }
     with whole_folder(place.folder / TRAINED) as temporary:
         folder = temporary / MODEL
