@@ -26,6 +26,8 @@ from PIL import Image
 from rounds import TEAM_STAGES, Clone, Team
 from warm_process import WarmProcess, environment, warm_process
 
+from meltpoint.tracking.database import make_database
+
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.slow
 STAGES = [
@@ -208,6 +210,9 @@ def test_a_killed_register_leaves_one_champion_to_two_clones(house: House, tmp_p
     (house.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     for stage in (("train", "frozen"), ("evaluate", "frozen"), ("compare",)):
         undisturbed(house, stage)
+    make_database(
+        house.folder, tmp_path / "team.db"
+    )  # as a server does alone: two at once fail
     uri, draw, seconds = f"sqlite:///{tmp_path / 'team.db'}", random.Random(1), 6.0
     with ExitStack() as stack:
         clones = []
