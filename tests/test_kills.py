@@ -210,9 +210,7 @@ def test_a_killed_register_leaves_one_champion_to_two_clones(house: House, tmp_p
     (house.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     for stage in (("train", "frozen"), ("evaluate", "frozen"), ("compare",)):
         undisturbed(house, stage)
-    make_database(
-        house.folder, tmp_path / "team.db"
-    )  # as a server does alone: two at once fail
+    make_database(house.folder, tmp_path / "team.db")  # as a server does alone: two at once fail
     uri, draw, seconds = f"sqlite:///{tmp_path / 'team.db'}", random.Random(1), 6.0
     with ExitStack() as stack:
         clones = []
