@@ -7,22 +7,20 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from meltpoint.arrays import Ints, Pixels
-from meltpoint.model.card import Card, HeadCard
-from meltpoint.predict.inputs import Picture, Source, stack_pixels
+from meltpoint.arrays import Pixels
+from meltpoint.model.card import Card
+from meltpoint.predict.inputs import Source
 from meltpoint.predict.predictor import Predictor, read_views
 from meltpoint.predict.records import Answer, Choice, HeadAnswer, Question
 from meltpoint.tables import IDENTITY, answer_column, check_predictions, label_column, labels_of, probability_columns
 from meltpoint.tasks.classification.objective import decode
+from meltpoint.tasks.picture_answers import Probabilities, join_parts, name_choices, read_pictures, run_pictures
 from meltpoint.trees import Tree, decide, weigh
 
 if TYPE_CHECKING:
     from meltpoint.images.views import Views
 
-
 MASKS = False  # whether answers are masks
-
-Probabilities = dict[str, NDArray[np.float32]]  # by head, (N, C)
 
 
 def look(
@@ -30,7 +28,7 @@ def look(
 ) -> Iterator[tuple[Answer, Pixels | None]]:
     """The answer to each picture, and the picture itself; see `Answerer.look`."""
     levels = predictor.tree.levels if predictor.tree else ()
-    for pictures, found in _run(predictor, sources, batch, side):
+    for pictures, found in run_pictures(predictor, sources, batch, side, decode):
         top, language = question.top, question.language
         said = iter(read_answers(predictor.card, predictor.tree, found, top, language) if found else [])
         for picture in pictures:
@@ -46,25 +44,13 @@ def predict_views(predictor: Predictor, views: "Views", rows: NDArray[np.int64],
         needed = {own.head.label} | ({own.head.where.label} if own.head.where else set())
         missing = pd.Series(pd.NA, samples.index, dtype="string")
         table[label_column(name)] = labels_of(samples, own.head) if needed <= set(samples.columns) else missing
-    return check_predictions(table.join(_tabulate(predictor, parts)), predictor.card.classes)
+    return check_predictions(table.join(_tabulate(predictor, join_parts(predictor, parts))), predictor.card.classes)
 
 
 def predict_images(predictor: Predictor, sources: Iterable[Source], batch: int) -> pd.DataFrame:
     """The table of `Answerer.predict_images`: source, error, answers and probabilities."""
-    names: list[str | None] = []
-    errors: list[str | None] = []
-    parts: list[Probabilities] = []
-    for pictures, found in _run(predictor, sources, batch, None):
-        names += [picture.source for picture in pictures]
-        errors += [picture.error for picture in pictures]
-        good = np.array([picture.error is None for picture in pictures])
-        parts.append({})
-        for head, classes in predictor.card.classes.items():
-            parts[-1][head] = np.full((len(good), len(classes)), np.nan, np.float32)
-            if found:
-                parts[-1][head][good] = found[head]
-    sources_read = pd.DataFrame({"source": pd.array(names, dtype="string"), "error": pd.array(errors, dtype="string")})
-    return sources_read.join(_tabulate(predictor, parts))
+    read, probabilities = read_pictures(predictor, sources, batch, decode)
+    return read.join(_tabulate(predictor, probabilities))
 
 
 def fit_batch(predictor: Predictor, batch: int) -> int:  # noqa: ARG001 - the words of every task
@@ -84,12 +70,12 @@ def read_answers(
     for name in [*levels, *(name for name in card.heads if name not in levels)]:
         head, ids = card.heads[name], chosen[name]
         shares = np.take_along_axis(shown[name], ids[:, None], axis=1)[:, 0]  # of the answers
-        answers = _choices(head, ids, shares, language)
+        answers = name_choices(head, ids, shares, language)
         path += [answers] if name in levels else []
         paths = list(zip(*path, strict=True)) if name in levels else [()] * len(answers)
         order = np.argsort(-shown[name], axis=1, kind="stable")[:, :top]  # (N, top), of equals the first
         values = np.take_along_axis(shown[name], order, axis=1)
-        likely = [tuple(_choices(head, *row, language)) for row in zip(order, values, strict=True)]
+        likely = [tuple(name_choices(head, *row, language)) for row in zip(order, values, strict=True)]
         unsure = head.find_unknown(shown[name], ids).tolist()
         columns[name] = [
             HeadAnswer(answer.label, answer.name, answer.probability, *rest)
@@ -99,33 +85,13 @@ def read_answers(
     return [dict(zip(card.heads, row, strict=True)) for row in rows]
 
 
-def _choices(head: HeadCard, ids: Ints, shares: NDArray[np.floating], language: str | None) -> list[Choice]:
-    """Class ids and probabilities (N,) as choices; a class without a name in that language goes by its label."""
-    names = head.names.get(language, {}) if language else {}
-    labels = [head.classes[number] for number in ids.tolist()]
-    return [Choice(label, names.get(label, label), share) for label, share in zip(labels, shares.tolist(), strict=True)]
-
-
-def _run(
-    predictor: Predictor, sources: Source | Iterable[Source], batch: int, side: int | None
-) -> Iterator[tuple[list[Picture], Probabilities | None]]:
-    """Batches of pictures, and the probabilities of those that are no error."""
-    return predictor.run(
-        sources, lambda good: predictor.probabilities(stack_pixels(good), decode), batch, side, whole=False
-    )
-
-
-def _tabulate(predictor: Predictor, parts: list[Probabilities]) -> pd.DataFrame:
+def _tabulate(predictor: Predictor, probabilities: Probabilities) -> pd.DataFrame:
     """The columns with the answers and the probabilities of all heads."""
-    whole = {
-        head: np.concatenate([np.empty((0, len(classes)), np.float32), *(part[head] for part in parts)])
-        for head, classes in predictor.card.classes.items()
-    }
-    answers = decide(whole, predictor.card.thresholds, predictor.tree)
+    answers = decide(probabilities, predictor.card.thresholds, predictor.tree)
     tables = []
     for head, classes in predictor.card.classes.items():
-        table = pd.DataFrame(whole[head], columns=probability_columns(head, classes))
+        table = pd.DataFrame(probabilities[head], columns=probability_columns(head, classes))
         said = pd.Series(np.array(classes, dtype=object)[answers[head]], dtype="string")
-        table.insert(0, answer_column(head), said.mask(np.isnan(whole[head][:, 0])))
+        table.insert(0, answer_column(head), said.mask(np.isnan(probabilities[head][:, 0])))
         tables.append(table)
     return pd.concat(tables, axis=1)

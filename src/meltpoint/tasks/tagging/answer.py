@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from meltpoint.arrays import Ints, Pixels
+from meltpoint.arrays import Pixels
 from meltpoint.model.card import HeadCard
-from meltpoint.predict.inputs import Picture, Source, stack_pixels
+from meltpoint.predict.inputs import Source
 from meltpoint.predict.predictor import Predictor, read_views
-from meltpoint.predict.records import Answer, Choice, Question, TagsAnswer
+from meltpoint.predict.records import Answer, Question, TagsAnswer
 from meltpoint.tables import (
     IDENTITY,
     answer_column,
@@ -20,6 +20,7 @@ from meltpoint.tables import (
     probability_columns,
     say_tags,
 )
+from meltpoint.tasks.picture_answers import Probabilities, join_parts, name_choices, read_pictures, run_pictures
 from meltpoint.tasks.tagging.objective import decode
 from meltpoint.tasks.tagging.tag_thresholds import given
 
@@ -28,14 +29,12 @@ if TYPE_CHECKING:
 
 MASKS = False  # whether answers are masks
 
-Probabilities = dict[str, NDArray[np.float32]]  # by head, (N, K)
-
 
 def look(
     predictor: Predictor, sources: Source | Iterable[Source], question: Question, batch: int, side: int | None
 ) -> Iterator[tuple[Answer, Pixels | None]]:
     """The answer to each picture, and the picture itself; see `Answerer.look`."""
-    for pictures, found in _run(predictor, sources, batch, side):
+    for pictures, found in run_pictures(predictor, sources, batch, side, decode):
         rows = iter(range(len(pictures)))
         for picture in pictures:
             said: dict[str, TagsAnswer] = {}
@@ -56,25 +55,13 @@ def predict_views(predictor: Predictor, views: "Views", rows: NDArray[np.int64],
     for name, own in predictor.card.heads.items():
         missing = pd.Series(pd.NA, samples.index, dtype="string")
         table[label_column(name)] = samples.get(own.head.label, missing)
-    return check_predictions(table.join(_tabulate(predictor, parts)), predictor.card.classes)
+    return check_predictions(table.join(_tabulate(predictor, join_parts(predictor, parts))), predictor.card.classes)
 
 
 def predict_images(predictor: Predictor, sources: Iterable[Source], batch: int) -> pd.DataFrame:
     """The table of `Answerer.predict_images`: source, error, tags and probabilities."""
-    names: list[str | None] = []
-    errors: list[str | None] = []
-    parts: list[Probabilities] = []
-    for pictures, found in _run(predictor, sources, batch, None):
-        names += [picture.source for picture in pictures]
-        errors += [picture.error for picture in pictures]
-        good = np.array([picture.error is None for picture in pictures])
-        parts.append({})
-        for head, classes in predictor.card.classes.items():
-            parts[-1][head] = np.full((len(good), len(classes)), np.nan, np.float32)
-            if found:
-                parts[-1][head][good] = found[head]
-    sources_read = pd.DataFrame({"source": pd.array(names, dtype="string"), "error": pd.array(errors, dtype="string")})
-    return sources_read.join(_tabulate(predictor, parts))
+    read, probabilities = read_pictures(predictor, sources, batch, decode)
+    return read.join(_tabulate(predictor, probabilities))
 
 
 def fit_batch(predictor: Predictor, batch: int) -> int:  # noqa: ARG001 - the words of every task
@@ -85,35 +72,18 @@ def fit_batch(predictor: Predictor, batch: int) -> int:  # noqa: ARG001 - the wo
 def read_answer(card: HeadCard, shares: NDArray[np.float32], top: int, language: str | None) -> TagsAnswer:
     """The answer that probabilities (K,) are; a tag without a name in that language goes by its label."""
     order = np.argsort(-shares, kind="stable")  # of equals the first
-    chosen = given(shares[None], card.thresholds)[0]
+    given_ids, likely = order[given(shares[None], card.thresholds)[0][order]], order[:top]
     return TagsAnswer(
-        tags=_choices(card, order[chosen[order]], shares, language),
-        top=_choices(card, order[:top], shares, language),
+        tags=tuple(name_choices(card, given_ids, shares[given_ids], language)),
+        top=tuple(name_choices(card, likely, shares[likely], language)),
     )
 
 
-def _choices(card: HeadCard, ids: Ints, shares: NDArray[np.float32], language: str | None) -> tuple[Choice, ...]:
-    names = card.names.get(language, {}) if language else {}
-    labels = [card.classes[number] for number in ids.tolist()]
-    return tuple(
-        Choice(label, names.get(label, label), share) for label, share in zip(labels, shares[ids].tolist(), strict=True)
-    )
-
-
-def _run(
-    predictor: Predictor, sources: Source | Iterable[Source], batch: int, side: int | None
-) -> Iterator[tuple[list[Picture], Probabilities | None]]:
-    """Batches of pictures, and the probabilities of those that are no error."""
-    return predictor.run(
-        sources, lambda good: predictor.probabilities(stack_pixels(good), decode), batch, side, whole=False
-    )
-
-
-def _tabulate(predictor: Predictor, parts: list[Probabilities]) -> pd.DataFrame:
+def _tabulate(predictor: Predictor, probabilities: Probabilities) -> pd.DataFrame:
     """The columns with the tags and the probabilities of all heads."""
     tables = []
     for head, card in predictor.card.heads.items():
-        shares = np.concatenate([np.empty((0, len(card.classes)), np.float32), *(part[head] for part in parts)])
+        shares = probabilities[head]
         chosen, names = given(shares, card.thresholds), np.array(card.classes, dtype=object)
         said = pd.Series([say_tags(names[row]) for row in chosen], dtype="string")
         table = pd.DataFrame(shares, columns=probability_columns(head, card.classes))
