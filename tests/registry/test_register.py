@@ -17,7 +17,7 @@ from meltpoint.registry.ledger import LEDGER, LedgerError
 from meltpoint.registry.register import RegisterError
 from meltpoint.registry.rescoring import Rescored
 from meltpoint.registry.versions import aliases
-from meltpoint.tasks.classification import registry
+from meltpoint.tasks import picture_versions
 from meltpoint.tracking.runs import KILLED, close, open_child
 from meltpoint.tracking.store import Store, open_store
 from meltpoint.tracking.training_curves import LoggedSteps, points_of
@@ -90,7 +90,7 @@ def test_first_and_again(house: Any) -> None:
 
 
 def test_probabilities_of_many_classes_stay_in_the_parquet(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "MOST_CLASSES", 2)
+    monkeypatch.setattr(picture_versions, "MOST_CLASSES", 2)
     house.register()
     table = next((house.folder / "mlruns").rglob("test_predictions.json"))
     columns = json.loads(table.read_text())["columns"]
