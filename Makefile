@@ -65,7 +65,7 @@ preset: $(RUN)  ## put presets/NAME.yaml in place: make preset NAME=elpv
 	meltpoint preset $(NAME)
 
 clean:  ## remove what the pipeline made, but neither DVC's cache nor mlruns/
-	rm -rf data/raw data/views data/features data/splits data/samples.csv data/classes.json data/names.json data/palettes.json data/depths.json data/fingerprint.json data/encoders models repeats reports .checkpoints
+	rm -rf data/raw data/views data/features data/splits data/samples.csv data/classes.json data/names.json data/palettes.json data/depths.json data/fingerprint.json data/encoders models repeats exports reports .checkpoints
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage htmlcov
 
 lock:  ## write both locks anew from pyproject.toml; what they pin stays, unless that asks for something else

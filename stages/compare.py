@@ -6,6 +6,7 @@ from meltpoint.compare.decision import compare
 from meltpoint.compare.decision_files import write_decision
 from meltpoint.compare.results import read_results
 from meltpoint.errors import guarded
+from meltpoint.export.winner import write_winner
 from meltpoint.params.read import read_params
 from meltpoint.progress import Stopwatch
 from meltpoint.tasks.contract import load_paired
@@ -18,6 +19,7 @@ def main() -> None:
     results = read_results(reports, recipes, Path("data/classes.json"), load_paired(params.task.kind))
     decision = compare(results, params.compare)
     write_decision(decision, reports)
+    write_winner(Path("models") / decision.winner, Path("exports/winner.json"))
     watch.close(decision.sentence, reports / "compare.html")
 
 

@@ -8,16 +8,17 @@ if TYPE_CHECKING:
 
 
 def load(where: str | Path) -> "Answerer":
-    """Open the model that `where` names: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, or a model folder.
+    """Open the model that `where` names: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, a model folder, or an export.
 
     Raises:
         VersionError: no such version, or its files are gone.
         ModelError: the folder holds no model that this version can read.
+        ExportError: it holds an export that cannot be used.
         ManifestError: a file of the folder is not as it was saved.
     """
-    from meltpoint.tasks.answerer import open_answerer  # and torch, which `find` does without
+    from meltpoint.tasks.exported import open_any  # and what answers, which `find` does without
 
-    return open_answerer(find(where))
+    return open_any(find(where))
 
 
 def find(where: str | Path) -> Path:

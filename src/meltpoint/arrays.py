@@ -1,5 +1,7 @@
 """The types of arrays that functions take and give, one name for each."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -8,3 +10,5 @@ Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 Pixels = NDArray[np.uint8]  # (H, W, 3) red, green, blue, or a stack of such images
 Mask = NDArray[np.uint8]  # (H, W) class ids, or a stack of such masks
+Probabilities = dict[str, NDArray[np.float32]]  # by head, (N, K), of dense ones (N, K, S, S)
+Forward = Callable[[Pixels], Probabilities]  # of images (N, S, S, 3)

@@ -18,7 +18,7 @@ SQLITE_FIXES = {  # by the primary code of an error, https://sqlite.org/rescode.
     sqlite3.SQLITE_READONLY: FIXES[errno.EACCES],
     sqlite3.SQLITE_CANTOPEN: FIXES[errno.EACCES],
 }
-OUTPUTS = [(folder,) for folder in ("data", "models", "repeats", "reports")]  # of the stages
+OUTPUTS = [(folder,) for folder in ("data", "models", "repeats", "exports", "reports")]  # of the stages
 
 
 class UserError(Exception):

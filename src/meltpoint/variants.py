@@ -164,7 +164,7 @@ def _resize(answerer: Answerer, size: int) -> Answerer:
     predictor, card = answerer.predictor, answerer.card
     heads = {name: head.head for name, head in card.heads.items()}
     outputs = {name: head.outputs for name, head in card.heads.items()}
-    model = fuse(build_model(card.backbone, heads, outputs, size, pretrained=False)).to(predictor.device)
+    model = fuse(build_model(card.backbone, heads, outputs, size, pretrained=False)).to(predictor.device or "cpu")
     images = card.images.model_copy(update={"side": size})
     larger = replace(predictor, card=card.model_copy(update={"images": images}), model=model)
     return replace(answerer, predictor=larger)

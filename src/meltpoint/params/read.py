@@ -23,6 +23,7 @@ from meltpoint.params.checks import (
     check_tree,
 )
 from meltpoint.params.data import Data, Split, ViewRow
+from meltpoint.params.exports import Exports
 from meltpoint.params.heads import Head, main_of
 from meltpoint.params.judging import Compare, Evaluate, GateRules, Register
 from meltpoint.params.model import Encoder, Reading, Task
@@ -56,6 +57,7 @@ class Params(Section):
     strategies: Annotated[dict[Name, Strategy], Field(min_length=1)]
     evaluate: Evaluate
     compare: Compare
+    export: Exports = Exports()
     register_: Annotated[Register, Field(alias="register")]
 
     @model_validator(mode="after")

@@ -1,21 +1,20 @@
-"""A saved model as a forward pass with its preprocessing: pictures and stored views in, raw outputs out."""
+"""A saved model as a forward pass with its preprocessing: pictures and stored views in, raw outputs out.
+
+Torch is imported where it is used: exports that do without it are answered without it.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from meltpoint.arrays import Pixels
+from meltpoint.arrays import Forward, Mask, Pixels, Probabilities
 from meltpoint.model.card import Card
-from meltpoint.model.fuse import fuse
-from meltpoint.model.inference import infer, inference_device
-from meltpoint.model.model import Model, load_model
 from meltpoint.params.heads import Head
 from meltpoint.predict.inputs import Picture, Source, expand, read_picture
 from meltpoint.predict.records import PredictError
@@ -24,7 +23,10 @@ from meltpoint.progress import track
 from meltpoint.trees import Tree, build_tree
 
 if TYPE_CHECKING:  # the store of views brings in what augments them, which a served model does without
+    import torch
+
     from meltpoint.images.views import Views
+    from meltpoint.model.model import Model
 
 Made = TypeVar("Made")
 BATCH = 32  # pictures through the model at once, by default
@@ -34,27 +36,62 @@ BATCH = 32  # pictures through the model at once, by default
 class Predictor:
     """A model in eval mode on the best device there is, its BatchNorm folded away; `parameters` counts those saved.
 
-    `tree` is that of the card: which classes of which heads are below which. It knows no task: the task of its card,
-    which is given the predictor, says what its outputs mean.
+    Of an export there is no model and no device, but `exported`: images to probabilities. `tree` is that of the card:
+    which classes of which heads are below which. It knows no task: the task of its card, which is given the predictor,
+    says what its outputs mean.
     """
 
     card: Card
-    model: Model
+    model: "Model | None"
     tree: Tree | None
     folder: Path
     parameters: int
-    device: torch.device
+    device: "torch.device | None"
+    exported: Forward | None = None
 
-    def outputs(self, images: Pixels) -> Mapping[str, torch.Tensor]:
+    @property
+    def network(self) -> "Model":
+        """The model as torch has it.
+
+        Raises:
+            PredictError: this is an export, of which nobody sees the inside.
+        """
+        if self.model is None:
+            raise PredictError(
+                f"{self.folder} is an export: it gives probabilities, and its network cannot be used for anything else."
+                f" Give the model that it was made of, as models/{self.card.strategy}."
+            )
+        return self.model
+
+    def on_cpu(self) -> "Predictor":
+        """The same on the CPU, where exports run anyway."""
+        import torch
+
+        cpu = torch.device("cpu")
+        return self if self.model is None else replace(self, model=self.model.to(cpu), device=cpu)
+
+    def outputs(self, images: Pixels) -> "Mapping[str, torch.Tensor]":
         """Images uint8 (N, S, S, 3) of the card's size, N >= 1, to the raw outputs of each head, on the device."""
-        return infer(self.model, torch.from_numpy(images), self.device)
+        import torch
 
-    def probabilities(
-        self, images: Pixels, decode: Callable[[torch.Tensor, Head], torch.Tensor]
-    ) -> dict[str, NDArray[np.float32]]:
+        from meltpoint.model.inference import infer
+
+        assert self.device is not None, "only an export has none"
+        return infer(self.network, torch.from_numpy(images), self.device)
+
+    def probabilities(self, images: Pixels, decode: "Callable[[torch.Tensor, Head], torch.Tensor]") -> Probabilities:
         """Images uint8 (N, S, S, 3), N >= 1, to what `decode` makes of the outputs of each head."""
+        if self.exported is not None:  # it decodes by itself
+            return self.exported(images)
         heads = self.card.heads
         return {name: decode(own, heads[name].head).cpu().numpy() for name, own in self.outputs(images).items()}
+
+    def likeliest(self, images: Pixels) -> dict[str, Mask]:
+        """Images uint8 (N, S, S, 3), N >= 1, to the likeliest class uint8 (N, S, S) of each pixel, of dense heads."""
+        if self.exported is not None:
+            return {name: own.argmax(1).astype(np.uint8) for name, own in self.exported(images).items()}
+        outputs = self.outputs(images)  # (N, C, S, S): the largest logit is the largest probability
+        return {name: own.argmax(1).byte().cpu().numpy() for name, own in outputs.items()}
 
     def run(
         self,
@@ -98,11 +135,23 @@ def open_predictor(folder: Path) -> Predictor:
         ModelError: the folder holds no model that can be used.
         TreeError: the tree of its card is none.
     """
+    from meltpoint.model.fuse import fuse
+    from meltpoint.model.inference import inference_device
+    from meltpoint.model.model import load_model
+
     model, card = load_model(folder)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     device = inference_device()
-    tree = build_tree(card.tree.levels, card.tree.parents, card.classes) if card.tree else None
-    return Predictor(card, fuse(model).to(device), tree, folder, parameters, device)
+    return Predictor(card, fuse(model).to(device), tree_of(card), folder, parameters, device)
+
+
+def tree_of(card: Card) -> Tree | None:
+    """Which classes of which heads are below which; None if the card has no tree.
+
+    Raises:
+        TreeError: the tree of the card is none.
+    """
+    return build_tree(card.tree.levels, card.tree.parents, card.classes) if card.tree else None
 
 
 def read_views(views: "Views", rows: NDArray[np.int64], batch: int) -> Iterator[Pixels]:

@@ -52,6 +52,6 @@ def open_repeats(first: Predictor, folder: Path) -> Iterator[Predictor]:
     for number, path in enumerate(repeats, start=2):
         say(f"repeat {number} of {len(repeats) + 1}")
         repeat = load_repeat(path, first.folder)
-        model = fuse(repeat.model).to(first.device)
+        model = fuse(repeat.model).to(first.device or "cpu")
         shown = Recalling(model, memory).eval() if repeat.keeps_backbone else model
         yield replace(first, card=repeat.card, model=shown, folder=path)

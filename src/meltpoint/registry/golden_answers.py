@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from meltpoint.errors import UserError
@@ -74,8 +73,8 @@ def check_golden_answers(folder: Path) -> None:
 
 def _answers(model: Path, pictures: list[Path]) -> list[FlatAnswer]:
     """What a model answers for each picture; masks are base64 text of a PNG."""
-    answerer, cpu = open_answerer(model), torch.device("cpu")
-    predictor = replace(answerer.predictor, model=answerer.predictor.model.to(cpu), device=cpu)
+    answerer = open_answerer(model)
+    predictor = answerer.predictor.on_cpu()
     flatten, most = load_display(predictor.card.task).flatten, max(map(len, predictor.card.classes.values()))
     answers = replace(answerer, predictor=predictor).stream(pictures, top=most)
     return [{"error": answer.error} if answer.error else flatten(answer) for answer in answers]

@@ -14,10 +14,8 @@ from meltpoint.model.card import Card
 from meltpoint.predict.inputs import Source, is_single
 from meltpoint.predict.predictor import BATCH, Predictor, open_predictor
 from meltpoint.predict.records import Answer, Question, check_question
-from meltpoint.predict.repeat_predictors import open_repeats
 from meltpoint.predict.word_list import Word, check_words
 from meltpoint.tasks.contract import AnswerPart, load_answer
-from meltpoint.tasks.words import word_predictor
 
 if TYPE_CHECKING:  # the store of views brings in what augments them, which a served model does without
     from meltpoint.images.views import Views
@@ -61,6 +59,8 @@ class Answerer:
             WordListError: no word, or one twice.
             TextError: the encoder has no text side that can be had, or a word is nothing to it.
         """
+        from meltpoint.tasks.words import word_predictor  # and torch, which exports do without
+
         predictor = word_predictor(self.predictor, check_words(words), tags, prompts, text)
         return Answerer(predictor, load_answer(predictor.card.task))
 
@@ -132,6 +132,8 @@ class Answerer:
         self, folder: Path, views: "Views", splits: Sequence[str], batch: int
     ) -> Iterator[tuple[Card, pd.DataFrame]]:
         """Card and predictions of the repeats 2 to n in `folder`, in order; see `open_repeats` and `predict_views`."""
+        from meltpoint.predict.repeat_predictors import open_repeats
+
         for repeat in open_repeats(self.predictor, folder):
             yield repeat.card, replace(self, predictor=repeat).predict_views(views, splits, batch)
 
@@ -146,7 +148,7 @@ class Answerer:
 
 
 def open_answerer(folder: Path) -> Answerer:
-    """Open a model folder; neither its pretrained weights nor a network are needed.
+    """Open a model folder; neither its pretrained weights nor a network are needed. See `open_exported`, too.
 
     Raises:
         ModelError: the folder holds no model that can be used.

@@ -126,9 +126,13 @@ class ObjectivePart(Protocol):
         """How many outputs a head of so many classes gives."""
         ...
 
+    def decode(self, outputs: "Tensor", head: "Head") -> "Tensor":
+        """Outputs of a head to probabilities float32 in class order."""
+        ...
+
 
 class AnswerPart(Protocol):
-    """answer.py: what outputs mean to a person; each function is given a predictor. It may use torch."""
+    """answer.py: what outputs mean to a person; each function is given a predictor. Torch only inside functions."""
 
     MASKS: bool  # whether answers are masks
 

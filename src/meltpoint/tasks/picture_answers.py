@@ -1,21 +1,23 @@
 """What tasks share whose heads answer for a whole picture: probabilities of pictures, and choices with their names."""
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from torch import Tensor
 
-from meltpoint.arrays import Ints
+from meltpoint.arrays import Ints, Probabilities
 from meltpoint.model.card import HeadCard
 from meltpoint.params.heads import Head
 from meltpoint.predict.inputs import Picture, Source, stack_pixels
 from meltpoint.predict.predictor import Predictor
 from meltpoint.predict.records import Choice
 
-Probabilities = dict[str, NDArray[np.float32]]  # by head, (N, K)
-Decode = Callable[[Tensor, Head], Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Decode = Callable[["Tensor", Head], "Tensor"]
 
 
 def run_pictures(

@@ -33,10 +33,11 @@ def word_predictor(
     the encoder's text side is, None: where the card says.
 
     Raises:
+        PredictError: it is an export, which answers in the words that it was made with.
         TextError: the encoder has no text side, it cannot be had, the model does not give what words are compared with,
             or a word cannot be embedded.
     """
-    card, backbone = predictor.card, predictor.model.backbone
+    card, backbone = predictor.card, predictor.network.backbone
     encoder = open_text(card.backbone, text)
     if "final" not in backbone.specs:
         raise TextError(
@@ -65,7 +66,7 @@ def word_predictor(
         colours=None,
         thresholds=[HALF if word.threshold is None else word.threshold for word in words] if tags else None,
     )
-    model = Model(backbone, heads.eval().requires_grad_(False), {HEAD: params.reads}).to(predictor.device)
+    model = Model(backbone, heads.eval().requires_grad_(False), {HEAD: params.reads}).to(predictor.device or "cpu")
     task = "tagging" if tags else "classification"
     update = {"task": task, "heads": {HEAD: own}, "tree": None, "main_head": HEAD}
     return replace(predictor, card=card.model_copy(update=update), model=model, tree=None)

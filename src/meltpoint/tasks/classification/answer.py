@@ -7,20 +7,29 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from meltpoint.arrays import Pixels
+from meltpoint.arrays import Pixels, Probabilities
 from meltpoint.model.card import Card
+from meltpoint.params.heads import Head
 from meltpoint.predict.inputs import Source
 from meltpoint.predict.predictor import Predictor, read_views
 from meltpoint.predict.records import Answer, Choice, HeadAnswer, Question
 from meltpoint.tables import IDENTITY, answer_column, check_predictions, label_column, labels_of, probability_columns
-from meltpoint.tasks.classification.objective import decode
-from meltpoint.tasks.picture_answers import Probabilities, join_parts, name_choices, read_pictures, run_pictures
+from meltpoint.tasks.picture_answers import join_parts, name_choices, read_pictures, run_pictures
 from meltpoint.trees import Tree, decide, weigh
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from meltpoint.images.views import Views
 
 MASKS = False  # whether answers are masks
+
+
+def decode(outputs: "Tensor", head: Head) -> "Tensor":
+    """Outputs (..., N, K) of a head to probabilities float32 (..., N, C) in class order; rows sum to 1."""
+    from meltpoint.tasks.classification.objective import decode  # and torch, which exports do without
+
+    return decode(outputs, head)
 
 
 def look(

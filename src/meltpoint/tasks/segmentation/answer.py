@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
 from meltpoint.arrays import Ints, Mask, Pixels
 from meltpoint.model.card import HeadCard
+from meltpoint.params.heads import Head
 from meltpoint.predict.inputs import Picture, Source, stack_pixels
 from meltpoint.predict.predictor import Predictor, read_views
 from meltpoint.predict.records import Answer, Area, MaskAnswer, PredictError, Question
@@ -27,13 +27,21 @@ from meltpoint.tables import (
 )
 from meltpoint.tasks.segmentation.borders import count_borders
 from meltpoint.tasks.segmentation.geometry import UNSEEN, is_larger, restore, slide
-from meltpoint.tasks.segmentation.objective import count_ids, decode
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from meltpoint.images.views import Views
 
 MASKS = True  # whether answers are masks
 AT_ONCE = 2**20  # pixels through the model together: probabilities of all classes take a hundred bytes of each
+
+
+def decode(outputs: "Tensor", head: Head) -> "Tensor":
+    """Logits (..., N, C, S, S) to probabilities float32 of the same shape; they sum to 1 over the classes."""
+    from meltpoint.tasks.segmentation.objective import decode  # and torch, which exports do without
+
+    return decode(outputs, head)
 
 
 def look(
@@ -55,6 +63,10 @@ def predict_views(predictor: Predictor, views: "Views", rows: NDArray[np.int64],
     Raises:
         PredictError: the views have no masks, or other classes than the model.
     """
+    import torch
+
+    from meltpoint.tasks.segmentation.objective import count_ids
+
     truth = _check_masks(predictor, views)
     parts: dict[str, list[tuple[Ints, Ints]]] = {head: [] for head in predictor.card.classes}
     done = 0
@@ -140,8 +152,7 @@ def _masks(predictor: Predictor, pictures: list[Picture]) -> list[dict[str, Mask
 def _read(predictor: Predictor, views: "Views", rows: NDArray[np.int64], batch: int) -> Iterator[dict[str, Mask]]:
     """The masks uint8 (n, S, S) of all heads, batch by batch."""
     for pixels in read_views(views, rows, fit_batch(predictor, batch)):
-        outputs = predictor.outputs(pixels)  # (n, C, S, S): the largest logit is the largest probability
-        yield {head: own.argmax(1).to(torch.uint8).cpu().numpy() for head, own in outputs.items()}
+        yield predictor.likeliest(pixels)
 
 
 def _check_masks(predictor: Predictor, views: "Views") -> Mask:

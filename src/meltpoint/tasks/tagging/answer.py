@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from meltpoint.arrays import Pixels
+from meltpoint.arrays import Pixels, Probabilities
 from meltpoint.model.card import HeadCard
+from meltpoint.params.heads import Head
 from meltpoint.predict.inputs import Source
 from meltpoint.predict.predictor import Predictor, read_views
 from meltpoint.predict.records import Answer, Question, TagsAnswer
@@ -20,14 +21,22 @@ from meltpoint.tables import (
     probability_columns,
     say_tags,
 )
-from meltpoint.tasks.picture_answers import Probabilities, join_parts, name_choices, read_pictures, run_pictures
-from meltpoint.tasks.tagging.objective import decode
+from meltpoint.tasks.picture_answers import join_parts, name_choices, read_pictures, run_pictures
 from meltpoint.tasks.tagging.tag_thresholds import given
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from meltpoint.images.views import Views
 
 MASKS = False  # whether answers are masks
+
+
+def decode(outputs: "Tensor", head: Head) -> "Tensor":
+    """Outputs (..., N, K) of a head to probabilities float32 (..., N, K) of tags, each by itself."""
+    from meltpoint.tasks.tagging.objective import decode  # and torch, which exports do without
+
+    return decode(outputs, head)
 
 
 def look(

@@ -1,0 +1,1 @@
+"""The winner in other formats: <format>.py writes and opens one."""

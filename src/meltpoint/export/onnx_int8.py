@@ -1,0 +1,70 @@
+"""Format `onnx_int8`: ONNX with weights and activations in 8 bits, whose ranges are learnt from training views."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from meltpoint.arrays import Forward, Pixels
+from meltpoint.export.onnx_file import FILE, IMAGES, open_onnx, write_onnx
+from meltpoint.model.card import Card
+from meltpoint.params.exports import OnnxInt8Export
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def write(
+    graph: "nn.Module",
+    card: Card,
+    folder: Path,
+    settings: OnnxInt8Export,
+    calibration: Callable[[], Iterator[Pixels]],
+) -> None:
+    """Write model.onnx, quantised as QDQ: weights for each channel, activations by their range on some views.
+
+    Raises:
+        ExportError: ONNX cannot express the model.
+    """
+    from onnxruntime.quantization import (  # type: ignore[import-untyped]
+        CalibrationDataReader,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
+    from onnxruntime.quantization.shape_inference import quant_pre_process  # type: ignore[import-untyped]
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        """Batches as onnxruntime asks for them."""
+
+        def __init__(self) -> None:
+            self.batches = _some(calibration(), settings.images)
+
+        def get_next(self) -> dict[str, Any] | None:
+            batch = next(self.batches, None)
+            return None if batch is None else {IMAGES: batch}
+
+    with tempfile.TemporaryDirectory(dir=folder) as work:
+        plain, prepared = Path(work) / "plain.onnx", Path(work) / "prepared.onnx"
+        write_onnx(graph, card, plain)
+        quant_pre_process(str(plain), str(prepared), skip_symbolic_shape=True)
+        quantize_static(
+            str(prepared), str(folder / FILE), Reader(), quant_format=QuantFormat.QDQ, per_channel=True,
+            activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+        )  # fmt: skip
+
+
+def open_forward(folder: Path, card: Card, settings: OnnxInt8Export) -> Forward:  # noqa: ARG001
+    """The forward pass, without torch."""
+    return open_onnx(folder / FILE, card)
+
+
+def _some(batches: Iterator[Pixels], images: int) -> Iterator[Pixels]:
+    """The first so many images."""
+    for batch in batches:
+        if images <= 0:
+            return
+        yield np.ascontiguousarray(batch[:images])
+        images -= len(batch)

@@ -1,0 +1,80 @@
+"""Every format in export/ is written, opened and answers as the model that it was made of, for any number of images."""
+
+import inspect
+import json
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import pytest
+from saved_models import SIZE, plain_card, save, scene_card, tree_card
+
+import meltpoint
+from meltpoint.errors import UserError
+from meltpoint.export.folder import write_export
+from meltpoint.model.card import CARD, Card
+from meltpoint.model.manifest import check_manifest
+from meltpoint.params.exports import Exports
+from meltpoint.tasks.answerer import open_answerer
+from meltpoint.tasks.contract import load_objective
+
+if TYPE_CHECKING:
+    from meltpoint.images.views import Views
+
+FRAME = {"folder", "graph", "onnx_file", "winner"}  # what formats share
+SETTINGS: dict[str, dict[str, Any]] = {"onnx_int8": {"images": 48}}  # of those that have some
+CARDS = {"plain": plain_card(), "tree": tree_card(), "scene": scene_card()}
+
+
+def noise(count: int) -> "np.ndarray[Any, np.dtype[np.uint8]]":
+    return np.random.default_rng(0).integers(0, 256, (count, SIZE, SIZE, 3), dtype=np.uint8)
+
+
+def export(card: Card, name: str, folder: Path) -> tuple[Path, Path]:
+    """A model of this card, and its export."""
+    model, settings = save(card, folder / "models" / "s"), Exports.model_validate({name: SETTINGS.get(name, {})})
+    images = noise(48)
+    views = cast("Views", SimpleNamespace(plain=images, rows=lambda split: np.arange(len(images))))
+    decode = load_objective(card.task).decode
+    write_export(model, "f" * 64, name, settings.asked[name], decode, views, folder / "exports" / name)
+    return model, folder / "exports" / name
+
+
+def test_formats_are_the_files_of_the_folder() -> None:
+    folder = Path(inspect.getfile(import_module("meltpoint.export.folder"))).parent
+    assert {path.stem for path in folder.glob("*.py")} - FRAME - {"__init__"} == set(Exports.model_fields)
+    for name in Exports.model_fields:
+        module = import_module(f"meltpoint.export.{name}")
+        assert list(inspect.signature(module.write).parameters) == [
+            "graph",
+            "card",
+            "folder",
+            "settings",
+            "calibration",
+        ]
+        assert list(inspect.signature(module.open_forward).parameters) == ["folder", "card", "settings"]
+
+
+@pytest.mark.parametrize("name", Exports.model_fields)
+@pytest.mark.parametrize("kind", CARDS)
+def test_an_export_answers_as_its_model(name: str, kind: str, tmp_path: Path) -> None:
+    try:
+        model, folder = export(CARDS[kind], name, tmp_path)
+    except UserError as error:
+        if "pip install" in str(error):
+            pytest.skip(str(error))
+        raise
+    check_manifest(folder)
+    assert (folder / CARD).read_bytes() == (model / CARD).read_bytes()
+    record = json.loads((folder / "export.json").read_text())
+    assert record == {"format": name, "settings": SETTINGS.get(name, {}), "strategy": "s", "winner": "f" * 64}
+    answerer, images = meltpoint.load(folder), noise(7)
+    wanted, said = open_answerer(model).probabilities(images), answerer.probabilities(images)
+    tolerance = Exports.model_validate({name: SETTINGS.get(name, {})}).asked[name].tolerance
+    assert list(said) == list(wanted)
+    for head, own in said.items():
+        assert own.dtype == np.float32
+        np.testing.assert_allclose(own, wanted[head], atol=tolerance)
+        np.testing.assert_allclose(answerer.probabilities(images[3:4])[head], own[3:4], atol=1e-5)
