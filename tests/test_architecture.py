@@ -202,6 +202,7 @@ MADE_OF_ALL = {
     "taps",
     "effective",
     "gate",
+    "queries",
 }  # of many sections: what trainings, encoders and versions depend on, tested in tests/params and tests/registry
 
 

@@ -6,16 +6,12 @@ from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-import torch
-from safetensors.torch import load_file
-
 from meltpoint.data.tag_labels import check_tag_names
-from meltpoint.errors import UserError
 from meltpoint.files import whole_folder
 from meltpoint.model.card import FORMAT, Card, HeadCard
+from meltpoint.model.class_vectors import TagListError, check_count, embed_names, read_lines, read_vectors
 from meltpoint.model.model import save_model
-from meltpoint.model.ram import MEAN, STD, Ram, read_ram
+from meltpoint.model.ram import MEAN, STD, TEXT, Ram, read_ram
 from meltpoint.params.data import Images
 
 NEVER = 1.0  # no probability is above it
@@ -23,16 +19,13 @@ SHOWN = 3  # lines that a message names
 LIBRARIES = ("meltpoint", "torch", "timm")
 
 
-class TagListError(UserError, ValueError):
-    """A list of tags, thresholds or vectors cannot be used."""
-
-
 @dataclass(frozen=True)
 class TagLists:
     """What belongs to a checkpoint: a file with a tag a line, and others with as many lines.
 
     `chinese` are names, `thresholds` numbers, `deleted` the tags that are never given; `threshold` is one for all.
-    `vectors`, .safetensors or .npy, are those of other tags than the checkpoint's.
+    Of other tags than the checkpoint's `vectors` are theirs, .safetensors or .npy, or `text` the weights of CLIP
+    ViT-B/16, whose text side makes them.
     """
 
     tags: Path
@@ -41,6 +34,7 @@ class TagLists:
     threshold: float | None = None
     deleted: Path | None = None
     vectors: Path | None = None
+    text: Path | None = None
 
 
 def convert_folder(checkpoint: Path, lists: TagLists, licence: str, max_megapixels: float, folder: Path) -> str:
@@ -50,15 +44,18 @@ def convert_folder(checkpoint: Path, lists: TagLists, licence: str, max_megapixe
         WeightsError: the checkpoint is not RAM's.
         TagListError, TagError: a list cannot be read, or does not belong to the others.
     """
-    ram = read_ram(checkpoint, licence)
-    if lists.vectors is not None:
-        ram = ram.with_vectors(read_vectors(lists.vectors))
-    tags = read_lines(lists.tags)
+    ram, tags = read_ram(checkpoint, licence), read_lines(lists.tags)
     check_tag_names(tags, str(lists.tags))
     if twice := sorted({tag for tag in tags if tags.count(tag) > 1}):
         raise TagListError(f"{lists.tags} names {twice[:SHOWN]} several times. Each tag stands there once.")
+    if lists.vectors is not None and lists.text is not None:
+        raise TagListError("Give either --vectors, a file, or --text, what makes them of the tags.")
+    if lists.vectors is not None:
+        ram = ram.with_vectors(read_vectors(lists.vectors))
+    if lists.text is not None:
+        ram = ram.with_vectors(embed_names(TEXT, ram.backbone, tags, ram.head.vectors, lists.text))
     of = str(lists.vectors or checkpoint.name)
-    _check_count(lists.tags, len(tags), of, ram.tags)
+    check_count(lists.tags, len(tags), of, ram.tags)
     chinese = {} if lists.chinese is None else {"zh": dict(zip(tags, _names(lists.chinese, len(tags)), strict=True))}
     card = _make_card(ram, tags, chinese, read_thresholds(lists, tags), max_megapixels)
     with whole_folder(folder) as temporary:
@@ -67,29 +64,6 @@ def convert_folder(checkpoint: Path, lists: TagLists, licence: str, max_megapixe
     used = len(ram.encoder) + len(ram.decoder)
     taken = f"{len(tags):,} tags in {folder}, from {used} tensors of {checkpoint.name}"
     return f"{taken}; left out, as tagging needs none: {left}" if left else taken
-
-
-def read_lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 file, stripped, none empty.
-
-    Raises:
-        TagListError: it cannot be read, is not UTF-8, or has an empty line.
-    """
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except UnicodeDecodeError as error:
-        raise TagListError(
-            f"{path} is not UTF-8: {error.reason} at byte {error.start}. A list is UTF-8, a tag a line; save it so."
-        ) from None
-    except OSError as error:
-        raise TagListError(f"{path} cannot be read: {error.strerror}. Give a text file, a tag a line.") from None
-    empty = [number for number, line in enumerate(lines, 1) if not line]
-    if empty or not lines:
-        where = f"line {empty[0]} is empty" if empty else "it is empty"
-        raise TagListError(
-            f"{path}: {where}. Each line holds one; the nth belongs to the nth tag. Remove it, or fill it."
-        )
-    return lines
 
 
 def read_thresholds(lists: TagLists, tags: Sequence[str]) -> list[float]:
@@ -119,35 +93,10 @@ def read_thresholds(lists: TagLists, tags: Sequence[str]) -> list[float]:
     return [NEVER if tag in set(deleted) else value for tag, value in zip(tags, found, strict=True)]
 
 
-def read_vectors(path: Path) -> torch.Tensor:
-    """Vectors float (K, D) of tags: the array of a .npy, or the only tensor of a .safetensors.
-
-    Raises:
-        TagListError: it holds no such thing.
-    """
-    try:
-        if path.suffix == ".npy":
-            return torch.from_numpy(np.load(path, allow_pickle=False))
-        (found,) = load_file(path).values()
-    except Exception as error:  # noqa: BLE001 - what both readers raise of files that are no such
-        raise TagListError(
-            f"{path} cannot be read as vectors of tags: {error}. Allowed is a .npy, or a .safetensors with one tensor."
-        ) from None
-    return found
-
-
 def _names(path: Path, count: int) -> list[str]:
     lines = read_lines(path)
-    _check_count(path, len(lines), "the list of tags", count)
+    check_count(path, len(lines), "the list of tags", count)
     return lines
-
-
-def _check_count(path: Path, lines: int, of: str, count: int) -> None:
-    if lines != count:
-        raise TagListError(
-            f"{path} has {lines:,} lines, and {of} {count:,} tags. The nth line belongs to the nth tag: give the file"
-            " that goes with it."
-        )
 
 
 def _make_card(

@@ -49,6 +49,7 @@ EXAMPLES = {  # a value for each key that any kind of head has; extend it with t
     "examples": 6,
     "layers": 2,
     "attention_heads": 2,
+    "queries": None,
 }
 
 

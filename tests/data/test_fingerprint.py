@@ -163,6 +163,20 @@ def test_weights_count_by_their_content_and_apart_from_the_source(weights: Weigh
     assert after.parts == before.parts
 
 
+def test_files_of_queries_count_by_their_content_for_every_encoder(place: Path) -> None:
+    def looked() -> Any:
+        weights = {name: RandomWeights(kind="random") for name in ("net", "other")}
+        return look(data(SOURCES["folder"]), weights, {name: ["final"] for name in weights}, ["vectors.npy"]).encoders
+
+    absent = looked()
+    (place / "vectors.npy").write_bytes(b"one")
+    before = looked()
+    (place / "vectors.npy").write_bytes(b"two")
+    for name in ("net", "other"):
+        assert absent[name] != before[name] != looked()[name]
+    assert "queries" not in fingerprint(data(SOURCES["folder"])).encoders["net"]
+
+
 def test_weights_of_a_package_that_is_not_there_are_for_embed_to_tell(place: Path) -> None:
     weights = PackageWeights(kind="package", package="no_such_set", file="w.pth", match="name", licence="mine")
     assert fingerprint(data(SOURCES["folder"]), weights).encoders["net"]["weights"]["files"] == 0

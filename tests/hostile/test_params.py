@@ -47,6 +47,7 @@ def aliases(raw: Raw) -> str:
 
 
 LITE = {"encoder": "lite0"}
+QUERY = {"kind": "query", "label": "y", "hidden": 8, "layers": 1, "attention_heads": 2, "vectors": 4, "main": True}
 RATIOS = {"train": 0.8, "val": 0.2, "test": 0.2}
 
 MAKERS: dict[str, Callable[[Raw], str | bytes | None]] = {
@@ -83,6 +84,21 @@ MAKERS: dict[str, Callable[[Raw], str | bytes | None]] = {
     "a yes that a transform is given": changed(views__s128__transforms=[{"HorizontalFlip": {"p": "yes"}}]),
     "a head of a kind that only a strategy makes": changed(heads__y__kind="knn"),
     "prototypes of pixels": changed(task__kind="segmentation", strategies__frozen={"kind": "prototypes", **LITE}),
+    "prototypes of tags": changed(task__kind="tagging", strategies__frozen={"kind": "prototypes", **LITE}),
+    "neighbours of tags": changed(task__kind="tagging", strategies__frozen={"kind": "knn", "k": [1], **LITE}),
+    "the pretrained classifier, of tags": changed(
+        task__kind="tagging", strategies__frozen={"kind": "pretrained", **LITE}
+    ),
+    "shots of tags": changed(task__kind="tagging", strategies__frozen__shots=4),
+    "words of tags, of an encoder that knows none": changed(
+        task__kind="tagging", strategies__frozen={"kind": "words", "texts": ["names"], **LITE}
+    ),
+    "queries by the names of tags, of an encoder that knows none": changed(
+        task__kind="tagging", heads__y=QUERY | {"queries": {"kind": "text"}}
+    ),
+    "queries that begin as something, of classes": changed(
+        heads__y=QUERY | {"queries": {"kind": "file", "path": "a.npy", "tags": "a.txt"}}
+    ),
     "images counted by class, of pixels": changed(task__kind="segmentation", strategies__frozen__shots=4),
     "no image of a class to learn from": changed(strategies__frozen__shots=0),
     "neighbours of which none is asked": changed(strategies__frozen={"kind": "knn", "k": [], **LITE}),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny_clip import save_clip
 from tiny_ram import TAGS, VECTORS, make_state
 
 from meltpoint.cli import run
@@ -28,6 +29,11 @@ def array(*shape: int, fill: float = 0.5) -> bytes:
     return path.read_bytes()
 
 
+def clip(width: int) -> bytes:
+    save_clip(Path("made.safetensors"), width)
+    return Path("made.safetensors").read_bytes()
+
+
 MAKERS: dict[str, Callable[[], Files]] = {
     "lists that fit": lambda: {"tags-zh": lines("狗", "猫", "咖啡馆", "消防车", "雪"), "delete": lines("snow")},
     "a list in another encoding": lambda: {"tags": lines(*TAGS, encoding="latin-1")},
@@ -45,6 +51,14 @@ MAKERS: dict[str, Callable[[], Files]] = {
     "vectors of another width": lambda: {"vectors": array(5, VECTORS + 1)},
     "vectors with NaN": lambda: {"vectors": array(5, VECTORS, fill=float("nan"))},
     "vectors that are text": lambda: {"vectors": lines("0.1 0.2")},
+    "tags of your own, and what makes vectors of them": lambda: {
+        "tags": lines("red car", "lantern"),
+        "thresholds": lines("0.5", "0.5"),
+        "text": clip(VECTORS),
+    },
+    "a text encoder of another width": lambda: {"text": clip(2 * VECTORS)},
+    "a text encoder without texts": lambda: {"text": array(2, 2)},
+    "vectors, and what makes them, too": lambda: {"vectors": array(5, VECTORS), "text": b""},
 }
 
 
@@ -58,7 +72,7 @@ def convert(files: Files, told: Any) -> tuple[int, str]:
     given = {"tags": lines(*TAGS), "thresholds": lines(*["0.5"] * len(TAGS)), **files}
     words = ["convert-ram", "ram.pth", "ram", "--licence", "none"]
     for name, content in given.items():
-        path = Path(f"{name}.npy" if name == "vectors" else f"{name}.txt")
+        path = Path(name + {"vectors": ".npy", "text": ".safetensors"}.get(name, ".txt"))
         path.write_bytes(content)
         words += [f"--{name}", str(path)]
     return told(lambda: run(words))

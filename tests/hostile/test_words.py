@@ -26,6 +26,11 @@ LISTS: dict[str, tuple[str, bytes | None]] = {
     "a text that is too long": ("dog, " + "a " * 300, None),
     "one word alone, and no tags": ("dog", None),
 }
+PROMPTS: dict[str, bytes | None] = {
+    "templates in no file": None,
+    "an empty file of templates": b"\n",
+    "a template without a place for the word": b"a photo of a {}.\na photo\n",
+}
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +41,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def predict(models: Path, name: str, words: str) -> Callable[[], None]:
-    return lambda: run(["predict", str(models / "photo.png"), "--model", str(models / name), "--words", words, "--csv"])
+def predict(models: Path, name: str, words: str, *more: str) -> Callable[[], None]:
+    asked = ["predict", str(models / "photo.png"), "--model", str(models / name), "--words", words, "--csv", *more]
+    return lambda: run(asked)
 
 
 def describe() -> None:
@@ -55,6 +61,12 @@ def test_a_row_of_the_page(row: Row, models: Path, tmp_path: Path, monkeypatch: 
         if content is not None:
             (tmp_path / words).write_bytes(content)
         told = run_told(predict(models, "told", words))
+    elif row.name in PROMPTS:
+        if (own := PROMPTS[row.name]) is not None:
+            (tmp_path / "prompts.txt").write_bytes(own)
+        told = run_told(predict(models, "told", "dog, cat", "--prompts", "prompts.txt"))
+    elif row.name == "a threshold for all that is none":
+        told = run_told(predict(models, "told", "dog, cat", "--tags", "--threshold", "68"))
     elif row.name == "an encoder without a text side":
         told = run_told(predict(models, "wordless", "dog, cat"))
     elif row.name == "a text encoder that is not where it was":

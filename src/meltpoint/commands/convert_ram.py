@@ -14,10 +14,10 @@ with it, each UTF-8 with a line for each tag. `predict` and `serve` then take th
       --thresholds ram_tag_list_threshold.txt --licence Apache-2.0 models/ram
   meltpoint predict photo.jpg --model models/ram --language zh
 
-Other tags: --vectors has a vector for each line of --tags, by the text encoder that RAM was trained with (CLIP
-ViT-B/16), averaged over templates and normalised.
+Other tags: --text is a file of CLIP ViT-B/16, by which RAM was trained; its text side makes a vector of each line of
+--tags, averaged over templates. Or --vectors holds them.
 
-  meltpoint convert-ram ram_swin_large_14m.pth --tags mine.txt --vectors mine.npy --threshold 0.5 \\
+  meltpoint convert-ram ram_swin_large_14m.pth --tags mine.txt --text clip.safetensors --threshold 0.5 \\
       --licence Apache-2.0 models/mine
 """
 
@@ -32,6 +32,7 @@ def describe(convert: argparse.ArgumentParser) -> None:
     convert.add_argument("--threshold", type=float, help="one for all")
     convert.add_argument("--delete", type=Path, metavar="FILE", help="tags that are never given, one a line")
     convert.add_argument("--vectors", type=Path, metavar="FILE", help="vectors of other tags than the checkpoint's")
+    convert.add_argument("--text", type=Path, metavar="FILE", help="a CLIP ViT-B/16 that makes vectors of --tags")
     convert.add_argument("--licence", required=True, help="of the checkpoint, for the card")
     convert.add_argument("--max-megapixels", type=float, default=100, help="larger pictures are refused (default 100)")
 
@@ -44,5 +45,7 @@ def run(asked: argparse.Namespace) -> None:
     """
     from meltpoint.ram_folder import TagLists, convert_folder
 
-    lists = TagLists(asked.tags, asked.tags_zh, asked.thresholds, asked.threshold, asked.delete, asked.vectors)
+    lists = TagLists(
+        asked.tags, asked.tags_zh, asked.thresholds, asked.threshold, asked.delete, asked.vectors, asked.text
+    )
     say(convert_folder(asked.checkpoint, lists, asked.licence, asked.max_megapixels, asked.folder))

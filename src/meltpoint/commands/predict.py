@@ -54,7 +54,10 @@ def describe(predict: argparse.ArgumentParser) -> None:
     predict.add_argument("--font", type=Path, help="a font file for letters that are missing in drawn names")
     predict.add_argument("--words", metavar="WORDS", help="answer in these words, or in those of a file, one a line")
     predict.add_argument("--tags", action="store_true", help="each of --words above its threshold (default 0.5)")
-    predict.add_argument("--prompts", choices=["short", "openai"], help="what --words are put into (default: nothing)")
+    predict.add_argument("--threshold", type=float, help="above which --tags are given that have none of their own")
+    predict.add_argument(
+        "--prompts", help="what --words are put into: short, openai, or a file with {} in each line (default: nothing)"
+    )
     predict.add_argument("--text", type=Path, metavar="PLACE", help="where the text side of the encoder is now")
     predict.set_defaults(form="lines")
 
@@ -70,13 +73,17 @@ def run(asked: argparse.Namespace) -> None:
     from meltpoint.tasks.contract import load_display
 
     batch = Batch(asked.paths, asked.top, asked.language, asked.form, asked.draw, asked.font, asked.masks, asked.window)
-    if asked.words is None and (asked.tags or asked.prompts or asked.text):
-        raise CommandError("--tags, --prompts and --text are for --words, which is missing. Add --words 'car, dog'")
+    given = {"--tags": asked.tags, "--threshold": asked.threshold, "--prompts": asked.prompts, "--text": asked.text}
+    if asked.words is None and (lone := [name for name, value in given.items() if value not in (None, False)]):
+        raise CommandError(f"{' and '.join(lone)} go with --words, which is missing. Add --words 'car, dog'")
+    if asked.threshold is not None and not 0 <= asked.threshold <= 1:
+        raise CommandError(f"--threshold is {asked.threshold:g}. It is a probability from 0 to 1, as 0.6; correct it.")
     answerer, out = _open_model(asked.model), answers_stream(for_program=asked.form != "lines")
     if asked.words is not None:
-        from meltpoint.predict.word_list import read_words
+        from meltpoint.predict.word_list import read_prompts, read_words
 
-        answerer = answerer.with_words(read_words(asked.words), asked.tags, asked.prompts, asked.text)
+        prompts = None if asked.prompts is None else read_prompts(asked.prompts)
+        answerer = answerer.with_words(read_words(asked.words), asked.tags, prompts, asked.text, asked.threshold)
     try:
         summary = run_batch(answerer, load_display(answerer.card.task), batch, out)
     except BrokenPipeError:  # the reader has closed the pipe, as `head` does

@@ -67,11 +67,14 @@ class Fingerprint:
                 write_json(encoders / f"{name}.json", own)
 
 
-def fingerprint_sources(data: Data, weights: Mapping[str, Weights], taps: Mapping[str, list[Any]]) -> Fingerprint:
+def fingerprint_sources(
+    data: Data, weights: Mapping[str, Weights], taps: Mapping[str, list[Any]], queries: Iterable[str] = ()
+) -> Fingerprint:
     """Look at each file that `download` reads: of folders at every one below, of tables at those that they name.
 
-    And at the files of `weights`, by encoder. What is at a URL has no entry: params.yaml has its sha256.
-    `taps` are only written down: what each encoder has to give, as JSON can hold it.
+    And at the files of `weights`, by encoder, and of `queries`, which every encoder's heads begin with. What is at a
+    URL has no entry: params.yaml has its sha256. `taps` are only written down: what each encoder has to give, as JSON
+    can hold it.
 
     Raises:
         SourceError: a folder, a table, or its column of paths is not there.
@@ -86,8 +89,10 @@ def fingerprint_sources(data: Data, weights: Mapping[str, Weights], taps: Mappin
         else:
             path = find_package(table.package, table.table, place) / table.table
         parts[part] = _sum([_entry("table", path)])
+    begun = [(path, _content(Path(path))) for path in queries]
+    more = {"queries": _sum(begun)} if begun else {}
     used = {
-        name: {"weights": _sum(_weights_entries(own, f"encoders.{name}.weights")), "taps": taps[name]}
+        name: {"weights": _sum(_weights_entries(own, f"encoders.{name}.weights")), "taps": taps[name], **more}
         for name, own in weights.items()
     }
     return Fingerprint(parts, used)
@@ -108,6 +113,13 @@ def _weights_entries(weights: Weights, place: str) -> Iterator[Entry]:
                 assert_never(weights)
     except (OSError, ValueError):
         yield key, ABSENT
+
+
+def _content(path: Path) -> str:
+    try:
+        return sha256_of(path)
+    except OSError:
+        return ABSENT
 
 
 def _sum(entries: Iterable[Entry]) -> dict[str, Any]:

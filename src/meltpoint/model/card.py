@@ -13,7 +13,7 @@ from meltpoint.params.base import Section
 from meltpoint.params.data import Images
 from meltpoint.params.heads import Coverage, Head
 from meltpoint.params.judging import Metric
-from meltpoint.params.model import Backbone, FileWeights
+from meltpoint.params.model import Backbone
 
 CARD = "card.json"
 FORMAT = 5  # raised when an older reader would misread a newer card
@@ -42,6 +42,13 @@ class HeadCard(Section):
     names: dict[str, dict[str, str]]
     colours: list[str] | None
     thresholds: list[float] | None = None  # of tags: the probability above which each is given; None: 0.5
+
+    @field_validator("head")
+    @classmethod
+    def _without_folders(cls, head: Head) -> Head:
+        """The names of files that vectors came from, not where they lay on the machine that trained."""
+        queries = getattr(head, "queries", None)
+        return head if queries is None else head.model_copy(update={"queries": queries.without_folders()})
 
     def find_unknown(self, shown: NDArray[np.floating], answers: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which answers (N,), class ids, are "unknown", by the probabilities to show (N, C): in a tree those of it."""
@@ -88,10 +95,7 @@ class Card(Section):
     @classmethod
     def _without_folders(cls, backbone: Backbone) -> Backbone:
         """The name of a weight file, not where it lay on the machine that trained."""
-        if not isinstance(backbone.weights, FileWeights):
-            return backbone
-        weights = backbone.weights.model_copy(update={"path": Path(backbone.weights.path).name})
-        return backbone.model_copy(update={"weights": weights})
+        return backbone.without_folders()
 
     @property
     def classes(self) -> dict[str, list[str]]:

@@ -1,6 +1,6 @@
 """A backbone and the heads over it, how they are saved, and how they come back."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import cast
@@ -75,6 +75,41 @@ def build_heads(heads: Mapping[str, Head], backbone: Backbone, n_outputs: Mappin
         kind = import_module(f"meltpoint.model.heads.{head.kind}")
         modules[name] = cast(nn.Module, kind.build(head, backbone, n_outputs[name]))
     return modules
+
+
+def begin_heads(
+    modules: nn.ModuleDict, heads: Mapping[str, Head], encoder: BackboneParams, classes: Mapping[str, Sequence[str]]
+) -> None:
+    """Give untrained heads what their kind knows of the names of classes, where its file has `begin`.
+
+    Raises:
+        UserError: what a head is to begin with cannot be had.
+    """
+    for name, head in heads.items():
+        kind = import_module(f"meltpoint.model.heads.{head.kind}")
+        if hasattr(kind, "begin"):
+            kind.begin(head, modules[name], encoder, classes[name])
+
+
+def ask_head(
+    head: Head,
+    module: nn.Module,
+    encoder: BackboneParams,
+    words: Sequence[str],
+    prompts: str | Sequence[str] | None,
+    text: Path | None,
+) -> nn.Module | None:
+    """A head that asks for other words, where its kind has `ask`; None: it cannot.
+
+    `prompts` are what words are put into, None: what the head's own were. `text` is where the weights of the text
+    encoder are now; None: where the head or `encoder` say.
+
+    Raises:
+        TextError: the text encoder cannot be had, or a word is nothing to it.
+    """
+    kind = import_module(f"meltpoint.model.heads.{head.kind}")
+    ask = getattr(kind, "ask", None)
+    return None if ask is None else cast(nn.Module | None, ask(head, module, encoder, words, prompts, text))
 
 
 def save_model(model: Model, card: Card, folder: Path) -> None:

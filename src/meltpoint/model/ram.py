@@ -15,11 +15,19 @@ from torch import Tensor
 from meltpoint.model.model import Model, build_model
 from meltpoint.model.weights import WeightsError, read_tensors
 from meltpoint.params.heads import QueryHead
-from meltpoint.params.model import Backbone, FileWeights
+from meltpoint.params.model import Backbone, FileWeights, HubWeights
+from meltpoint.params.queries import TextQueries
 
 NET = "swin_large_patch4_window12_384"
 PATCH = 4  # pixels
 ATTENTION_HEADS = 4  # of the tagging head; the file does not say
+# What made the vectors of its tags; `prompts` are near to its authors' own, which a user's file can hold.
+TEXT = TextQueries(
+    kind="text",
+    encoder=Backbone(library="open_clip", name="ViT-B-16", weights=HubWeights(kind="hub", tag="openai")),
+    prompts="openai",
+    fixed=True,
+)
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # of ImageNet
 CAPTIONS = ("tag_encoder.", "text_decoder.")
 BUFFERS = ("relative_position_index", "attn_mask")
@@ -129,7 +137,13 @@ def convert_ram(tensors: Mapping[str, Tensor], weights: FileWeights) -> Ram:
     hidden, width = decoder["query.weight"].shape
     layers = 1 + max(int(name.split(".")[1]) for name in decoder if name.startswith("layers."))
     head = QueryHead(
-        kind="query", label="tags", hidden=hidden, layers=layers, attention_heads=ATTENTION_HEADS, vectors=width
+        kind="query",
+        label="tags",
+        hidden=hidden,
+        layers=layers,
+        attention_heads=ATTENTION_HEADS,
+        vectors=width,
+        queries=TEXT,
     )
     return Ram(backbone, head, side, encoder, decoder, left_out)
 

@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from meltpoint.params.base import AtLeastOne, Count, Fraction, Name, NonNegative, Positive, Section, Whole
 from meltpoint.params.model import FinalMap, GridTap, MapTap, Tap
+from meltpoint.params.queries import Queries
 
 Target = Literal["nominal", "ordinal"]  # ordinal: the classes are steps in their order
 ClassWeights = Literal["none", "balanced"] | dict[str, Positive]  # of the loss; a class that is not named weighs 1
@@ -195,6 +196,7 @@ class QueryHead(_ImageHead):
     layers: AtLeastOne
     attention_heads: AtLeastOne
     vectors: AtLeastOne  # width of the vectors of classes, and of what the cells are brought to
+    queries: Queries | None = None  # of tags: what their vectors begin as; null: drawn at random
 
     @model_validator(mode="after")
     def _divides(self) -> "QueryHead":

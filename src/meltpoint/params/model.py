@@ -1,6 +1,7 @@
 """Encoders, where their weights come from, the places where heads read them, and the task."""
 
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
@@ -69,6 +70,13 @@ class Backbone(Section):
     top: AtLeastOne | None = None  # of `sentences`: how many classes an image is the mean of; null: all
     mean: list[float] | None = None  # null: as the backbone was pretrained
     std: list[float] | None = None
+
+    def without_folders(self) -> "Backbone":
+        """The same, with the name of its weight file in place of the path."""
+        if not isinstance(self.weights, FileWeights):
+            return self
+        weights = self.weights.model_copy(update={"path": Path(self.weights.path).name})
+        return self.model_copy(update={"weights": weights})
 
 
 class Encoder(Backbone):

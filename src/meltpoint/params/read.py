@@ -31,7 +31,7 @@ from meltpoint.params.old import show_new_form
 from meltpoint.params.recipe import Recipe, retap
 from meltpoint.params.strategies import Strategy
 from meltpoint.params.training import Embed, Train
-from meltpoint.params.word_checks import check_libraries, check_words
+from meltpoint.params.word_checks import check_libraries, check_queries, check_words
 from meltpoint.params.yaml12 import load, written_at
 
 IDLE = {"workers", "checkpoint_steps"}  # parameters of training that change no result
@@ -76,6 +76,7 @@ class Params(Section):
             *check_tree(self.task.tree, self.heads),
             *check_task(self.task, self.heads, self.data, metric, self.views),
             *check_libraries(self.encoders),
+            *check_queries(self.heads, self.encoders),
             *check_words(self.strategies, self.encoders, self.heads, self.data),
         ]
         if errors:
@@ -130,6 +131,12 @@ class Params(Section):
         """The same of each encoder, as JSON can hold it, in an order that depends on nothing else."""
         dump = TypeAdapter(list[Reading]).dump_python
         return {name: sorted(dump(list(self.readings(name)), mode="json"), key=str) for name in self.encoders}
+
+    @property
+    def queries(self) -> list[str]:
+        """The files that vectors of queries come from."""
+        queries = (getattr(head, "queries", None) for head in self.heads.values())
+        return sorted({file for own in queries if own for file in own.files})
 
 
 def read_params(path: Path = Path("params.yaml")) -> Params:

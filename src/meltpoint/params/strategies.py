@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from meltpoint.params.base import AtLeastOne, Fraction, Name, NonNegative, Positive, Real, Section
 from meltpoint.params.heads import CosineHead, Head, KnnHead, LinearHead, PretrainedHead, rebuild
 from meltpoint.params.model import Tap
+from meltpoint.params.queries import Prompts
 
 Word = Annotated[str, Field(min_length=1)]
 Schedule = Literal["cosine", "poly"]  # of the learning rate, down to 0; poly: (1 - t) ** 0.9
@@ -176,10 +177,6 @@ class FinetuneStrategy(TunedStrategy):
     unfreeze: Literal["all"] | AtLeastOne  # how many of the last stages or blocks learn
     backbone_lr: Positive  # of the last unfrozen stage
     layer_decay: Annotated[Real, Field(gt=0, le=1)] | None = None  # each earlier stage learns this much slower
-
-
-Template = Annotated[str, Field(pattern=r"\{\}")]  # a text with {} in place of the name
-Prompts = Literal["short", "openai"] | Annotated[list[Template], Field(min_length=1)]
 
 
 class WordsStrategy(_Strategy):

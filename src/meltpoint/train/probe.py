@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from meltpoint.arrays import Ints
 from meltpoint.model.backbones import Backbone, tap_key
-from meltpoint.model.model import build_heads
+from meltpoint.model.model import begin_heads, build_heads
 from meltpoint.progress import Stopwatch, peak_megabytes, track
 from meltpoint.tasks.contract import Scores
 from meltpoint.terminal import say
@@ -195,6 +195,7 @@ def _start_heads(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mix_one(seed, EMPTY))
         heads = build_heads(problem.heads, backbone, problem.n_outputs)
+    begin_heads(heads, problem.heads, backbone.params, problem.classes)
     known: dict[tuple[str, str | None], MeanStd] = {}
     for name, head in heads.items():
         before, layer = part_at_standardise(head)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import meltpoint
+from meltpoint.files import sha256_of
 from meltpoint.params.recipe import Recipe
 
 ROOMS = ("images", "model", "train")
@@ -46,7 +47,9 @@ def fingerprint_training(recipe: Recipe, views: str, features: str) -> str:
     package, digest = Path(meltpoint.__path__[0]), hashlib.sha256()
     for file in source_files(package):
         digest.update(f"{file.relative_to(package).as_posix()}\n".encode() + file.read_bytes())
-    facts = [used, views, features, list_versions(), digest.hexdigest()]
+    begun = [own.files for head in recipe.heads.values() if (own := getattr(head, "queries", None))]
+    contents = [sha256_of(Path(file)) for files in begun for file in files if Path(file).is_file()]
+    facts = [used, views, features, list_versions(), digest.hexdigest(), *contents]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

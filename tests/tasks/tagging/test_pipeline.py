@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from text_folder import WIDTH, write_text_folder
+from tiny_clip import save_clip
 from worded import LITE0
 
 from meltpoint.compare.decision import compare
@@ -21,7 +22,11 @@ from meltpoint.compare.results import read_results
 from meltpoint.images.views import open_views
 from meltpoint.metrics import average_precision, from_tags
 from meltpoint.model.backbones import build_backbone
+from meltpoint.model.class_vectors import TagListError
+from meltpoint.model.library import open_text
+from meltpoint.model.text_vectors import embed_words
 from meltpoint.params.judging import Compare, Evaluate
+from meltpoint.params.model import Backbone
 from meltpoint.params.recipe import Recipe
 from meltpoint.params.training import Embed
 from meltpoint.predict.fonts import open_fonts
@@ -39,13 +44,16 @@ SIZE, IMAGES, TAGS = 32, 120, ["blue", "green", "red"]
 PROBE = {
     "epochs": 30, "batch": 16, "lr": 0.02, "schedule": "cosine", "weight_decays": [0.0, 0.3], "label_smoothing": 0.0,
 }  # fmt: skip
+TUNED = {
+    "encoder": "net", "probe": PROBE, "epochs": 2, "batch": 16, "lr": 0.002, "schedule": "cosine", "weight_decay": 0.01,
+    "warmup": 0.1,
+}  # fmt: skip
 STRATEGIES: dict[str, dict[str, Any]] = {
     "frozen": {"kind": "frozen", "encoder": "net", "probe": PROBE},
-    "finetune": {
-        "kind": "finetune", "encoder": "net", "probe": PROBE, "unfreeze": "all", "epochs": 2, "batch": 16,
-        "lr": 0.002, "backbone_lr": 0.001, "schedule": "cosine", "weight_decay": 0.01, "warmup": 0.1, "repeats": 2,
-    },
-}  # fmt: skip
+    "finetune": {"kind": "finetune", **TUNED, "unfreeze": "all", "backbone_lr": 0.001, "repeats": 2},
+    "partial": {"kind": "finetune", **TUNED, "unfreeze": 1, "backbone_lr": 0.001},
+    "lora": {"kind": "lora", **TUNED, "rank": 2, "alpha": 4.0, "where": "all", "adapter_lr": 0.001},
+}
 
 
 def recipe(name: str, **head: Any) -> Recipe:
@@ -165,6 +173,44 @@ def test_a_head_of_queries_learns_tags(made: Path) -> None:
     assert average_precision(truth, shares).mean() > 0.75  # chance gives a half
 
 
+def queries(made: Path, name: str, **own: Any) -> Answerer:
+    """A head of queries that began as `own` says, trained and saved."""
+    decoder = {"kind": "query", "hidden": 16, "layers": 1, "attention_heads": 2, "vectors": 8}
+    asked = recipe("frozen", **decoder, queries=own)
+    train_strategy(asked, Inputs.below(made / "data", asked), Path(name), Path(f"{name} repeats"))
+    return open_answerer(Path(name))
+
+
+def vectors_of(answerer: Answerer) -> Any:
+    return answerer.predictor.network.state_dict()["heads.light.1.vectors"].numpy()
+
+
+def test_queries_begin_as_the_vectors_of_names_and_can_be_asked_for_other_words(made: Path) -> None:
+    save_clip(made / "clip.safetensors", 8)
+    weights = {"kind": "file", "path": str(made / "clip.safetensors"), "match": "name", "licence": "MIT"}
+    encoder = {"library": "open_clip", "name": "ViT-B-16", "weights": weights}
+    answerer = queries(made, "texts", kind="text", encoder=encoder, fixed=True)
+    expected = embed_words(open_text(Backbone.model_validate(encoder)), {tag: [tag] for tag in TAGS})
+    np.testing.assert_allclose(vectors_of(answerer), expected, atol=1e-6)
+    pixels = np.random.default_rng(1).integers(0, 256, (3, SIZE, SIZE, 3), dtype=np.uint8)
+    told = answerer.with_words(["red", "a lantern"], text=made / "clip.safetensors").probabilities(pixels)["words"]
+    np.testing.assert_allclose(told[:, 0], answerer.probabilities(pixels)["light"][:, 2], atol=1e-6)
+    assert np.abs(told[:, 0] - told[:, 1]).max() > 1e-4
+
+
+@pytest.mark.parametrize("fixed", [True, False])
+def test_queries_begin_as_the_vectors_of_a_file_whatever_its_order(made: Path, fixed: bool) -> None:
+    given = np.random.default_rng(2).normal(size=(4, 8)).astype(np.float32)
+    np.save("vectors.npy", given)
+    Path("list.txt").write_text("red\nnight\ngreen\nblue\n")
+    found = vectors_of(queries(made, f"file {fixed}", kind="file", path="vectors.npy", tags="list.txt", fixed=fixed))
+    assert (np.abs(found - given[[3, 2, 0]]).max() < 1e-7) == fixed
+    assert np.corrcoef(found.ravel(), given[[3, 2, 0]].ravel())[0, 1] > 0.8  # they learn, from there
+    Path("list.txt").write_text("red\nnight\ngreen\nblau\n")
+    with pytest.raises(TagListError, match=r"lacks 1 of 3 tags of the data, such as \['blue'\]"):
+        queries(made, "lacking", kind="file", path="vectors.npy", tags="list.txt")
+
+
 def test_words_give_tags_by_thresholds_of_val(made: Path) -> None:
     write_text_folder(made / "text")
     asked = recipe("frozen").model_dump()
@@ -194,7 +240,7 @@ def test_the_comparison_measures_what_the_evaluation_did_and_writes_its_page(mad
         found = results.answers["test"]["light"].measure(metric)
         told = [results.metrics[name]["test"]["light"][metric] for name in results.strategies]
         assert [own[0] for own in found.runs] == pytest.approx(told, abs=1e-6)
-        assert [len(own) for own in found.runs] == [1, 2]
+        assert [len(own) for own in found.runs] == [1, 2, 1, 1]
         assert found.refusal is None
     settings = Compare(metric="map", margin=0.2, confidence=0.95, cost="train_seconds")
     decision = compare(results, settings)

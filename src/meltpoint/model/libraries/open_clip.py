@@ -94,7 +94,7 @@ def open_text(params: Backbone, place: Path | None) -> TextEncoder:
     import open_clip
 
     tensors = {} if path is None else read_tensors(path)
-    quick, own = _choose_quick(params, tensors), dict(config["text_cfg"])
+    quick, own, embed_dim = _choose_quick(params, tensors), dict(config["text_cfg"]), config["embed_dim"]
     if "hf_model_name" in own:
         raise TextError(f"The text side of {params.name} is of another library, and is not read. Take another ViT.")
     state = {name.removeprefix("text."): value.float() for name, value in tensors.items()}
@@ -104,13 +104,13 @@ def open_text(params: Backbone, place: Path | None) -> TextEncoder:
             context, width = state["positional_embedding"].shape
             heads = own["heads"] if width == own["width"] else width // HEAD_WIDTH  # as OpenAI's, which do not say
             layers = len({name.split(".")[2] for name in state if name.startswith("transformer.resblocks.")})
-            words = len(state["token_embedding.weight"])
+            words, embed_dim = len(state["token_embedding.weight"]), state["text_projection"].shape[1]
             own |= {"context_length": context, "width": width, "heads": heads, "layers": layers, "vocab_size": words}
         except KeyError as error:
             raise TextError(f"{path} holds no text side: {error} is missing. Give the file of all of CLIP.") from None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        text = open_clip.model._build_text_tower(config["embed_dim"], own, quick)
+        text = open_clip.model._build_text_tower(embed_dim, own, quick)
     if path is not None:
         text.load_state_dict(state)
     scale = float(tensors["logit_scale"].float().exp()) if "logit_scale" in tensors else TEMPERATURE
