@@ -57,7 +57,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """MLflow 3.17 itself uses what libraries call deprecated; our own warnings stay errors."""
-    rooms = {Path(__file__).parent / room for room in ("tasks", "tracking", "registry", "recovery", "serving")}
+    rooms = {
+        Path(__file__).parent / room for room in ("assistant", "tasks", "tracking", "registry", "recovery", "serving")
+    }
     for item in items:
         if rooms & set(item.path.parents):
             item.add_marker(pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"))

@@ -22,7 +22,7 @@ LAYERS = [
     {"train"},
     {"tracking", "serving", "forecast"},
     {"registry"},
-    {"recovery", "api", "variants", "signing", "repeat", "init", "ram_folder"},
+    {"assistant", "recovery", "api", "variants", "signing", "repeat", "init", "ram_folder"},
     {"commands"},
     {"cli", "__init__"},
 ]

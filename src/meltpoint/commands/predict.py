@@ -2,14 +2,14 @@
 
 import argparse
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 from meltpoint.errors import CommandError
 from meltpoint.terminal import answers_stream, complain, plain
 
-if TYPE_CHECKING:
-    from meltpoint.tasks.answerer import Answerer
+Opened = TypeVar("Opened")
 
 HELP = "say what is on pictures, by the champion or another model"
 ABOUT = """\
@@ -69,6 +69,7 @@ def run(asked: argparse.Namespace) -> None:
         CommandError: no model is named, and there is no champion.
         UserError: the model, a picture folder, the language or the font cannot be used.
     """
+    from meltpoint.api import load
     from meltpoint.predict.batch import Batch, run_batch
     from meltpoint.tasks.contract import load_display
 
@@ -78,7 +79,7 @@ def run(asked: argparse.Namespace) -> None:
         raise CommandError(f"{' and '.join(lone)} go with --words, which is missing. Add --words 'car, dog'")
     if asked.threshold is not None and not 0 <= asked.threshold <= 1:
         raise CommandError(f"--threshold is {asked.threshold:g}. It is a probability from 0 to 1, as 0.6; correct it.")
-    answerer, out = _open_model(asked.model), answers_stream(for_program=asked.form != "lines")
+    answerer, out = open_asked(asked.model, load), answers_stream(for_program=asked.form != "lines")
     if asked.words is not None:
         from meltpoint.predict.word_list import read_prompts, read_words
 
@@ -94,11 +95,14 @@ def run(asked: argparse.Namespace) -> None:
         raise SystemExit(1)
 
 
-def _open_model(where: str | None) -> "Answerer":
-    from meltpoint.api import load
+def open_asked(where: str | None, read: Callable[[str], Opened]) -> Opened:
+    """What `read` makes of the model that is asked for, or of the champion where none is.
 
+    Raises:
+        CommandError: no model is named, and there is no champion.
+    """
     if where is not None:
-        return load(where)
+        return read(where)
     from meltpoint.params.read import read_params
     from meltpoint.registry.version_files import VersionError
 
@@ -107,9 +111,8 @@ def _open_model(where: str | None) -> "Answerer":
             "No model is named, and there is no params.yaml here to find the champion by. Give "
             "--model models:/NAME@champion, or a model folder such as --model models/frozen."
         )
-    name = f"models:/{read_params().register_.name}@champion"
     try:
-        return load(name)
+        return read(f"models:/{read_params().register_.name}@champion")
     except VersionError as error:
         raise CommandError(
             f"No model is named, and there is no champion yet. {error}\nMake one with `make repro`, or give a model "

@@ -41,7 +41,7 @@ def read_words(given: str) -> list[Word]:
             " certainty; save it as UTF-8."
         ) from None
     lines = enumerate(text.splitlines(), start=1)
-    return check_words(_read_line(f"Line {number} of {path.name}", line) for number, line in lines if line.strip())
+    return check_words(read_word(f"Line {number} of {path.name}", line) for number, line in lines if line.strip())
 
 
 def read_prompts(given: str) -> str | list[str]:
@@ -84,7 +84,12 @@ def check_words(words: Iterable[Word | str]) -> list[Word]:
     return listed
 
 
-def _read_line(place: str, line: str) -> Word:
+def read_word(place: str, line: str) -> Word:
+    """The word of a line `name`, `name|Chinese`, `name||0.7`; `place` is what a message calls it.
+
+    Raises:
+        WordListError: it is none of these.
+    """
     name, *rest = [cell.strip() for cell in line.split("|")]
     if not name or len(rest) > 2:
         raise WordListError(f"{place} is {line[:60]!r}. It has to be `name`, or `name|Chinese name`, or `name||0.7`.")

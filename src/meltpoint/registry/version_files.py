@@ -4,7 +4,6 @@ import base64
 import io
 import re
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -57,7 +56,7 @@ def fetch(where: str, uri: str | None = None) -> Path:
     Raises:
         VersionError: there is no such version, or its files are gone.
     """
-    return _fetch(where, uri)[0]
+    return fetch_version(where, uri)[0]
 
 
 def fetch_package(where: str, uri: str | None = None) -> Path:
@@ -69,8 +68,8 @@ def fetch_package(where: str, uri: str | None = None) -> Path:
         VersionError: there is no such version, its files are gone, or one of them was changed, added or removed.
         ManifestError: the model of a version without a fingerprint is not as it was saved.
     """
-    folder, tags = _fetch(where, uri)
-    package = folder.parents[1]
+    folder, version = fetch_version(where, uri)
+    package, tags = folder.parents[1], version.tags
     for compiled in [path for path in package.rglob(COMPILED) if path.is_dir() and not path.is_symlink()]:
         shutil.rmtree(compiled, ignore_errors=not compiled.exists())  # one may have been inside another
     if PACKAGE not in tags:
@@ -94,8 +93,12 @@ def _changes(package: Path) -> str:
     return ""
 
 
-def _fetch(where: str, uri: str | None) -> tuple[Path, Mapping[str, str]]:
-    """The model folder of a version, and the tags of the version."""
+def fetch_version(where: str, uri: str | None = None) -> "tuple[Path, ModelVersion]":
+    """The model folder of a version, as `fetch` gives it, and the version itself.
+
+    Raises:
+        VersionError: there is no such version, or its files are gone.
+    """
     keep_quiet()
     from mlflow import MlflowClient
     from mlflow.artifacts import download_artifacts
@@ -124,7 +127,7 @@ def _fetch(where: str, uri: str | None) -> tuple[Path, Mapping[str, str]]:
             f"{where} holds no {INSIDE}: it was not registered by meltpoint, or its files are gone. "
             "Write them again from DVC's outputs: meltpoint sync"
         )
-    return folder, found.tags
+    return folder, found
 
 
 def _own(where: str, place: str, own: Path) -> str:

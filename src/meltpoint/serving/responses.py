@@ -34,9 +34,7 @@ def answer(answerer: "Answerer", images: Iterable[object], limits: Limits) -> pd
     the classes' names as JSON, language to class to name. An image is the base64 text of a file's bytes, a `data:` URL
     included. `error` says why there is no answer; rows and images beyond the limits get one and cost nothing.
     """
-    if answerer.card.max_megapixels > limits.megapixels:
-        lower = answerer.card.model_copy(update={"max_megapixels": limits.megapixels})
-        answerer = replace(answerer, predictor=replace(answerer.predictor, card=lower))
+    answerer = limit(answerer, limits)
     card, cells = answerer.card, load_display(answerer.card.task).served_cells
     most = min(limits.image_bytes, most_bytes(card.max_megapixels))
     read = [
@@ -53,6 +51,14 @@ def answer(answerer: "Answerer", images: Iterable[object], limits: Limits) -> pd
         rows.append(cells(card, found) if found is not None and error is None else {"error": error})
     columns = list(answer_columns(card))
     return pd.DataFrame([[row.get(column) for column in columns] for row in rows], columns=columns, dtype=object)
+
+
+def limit(answerer: "Answerer", limits: Limits) -> "Answerer":
+    """The same model, for pictures of no more pixels than the limits allow."""
+    if answerer.card.max_megapixels <= limits.megapixels:
+        return answerer
+    lower = answerer.card.model_copy(update={"max_megapixels": limits.megapixels})
+    return replace(answerer, predictor=replace(answerer.predictor, card=lower))
 
 
 def read_image(image: object, most: int) -> bytes | str:

@@ -1,0 +1,1 @@
+"""A model as a tool of assistants, over the Model Context Protocol."""
