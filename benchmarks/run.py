@@ -9,7 +9,7 @@ ALL = (
     "embedding", "probing", "closed_form", "stepping", "adapting", "idling", "growing", "streaming", "serving",
     "backbones",
 )  # fmt: skip
-LONG = ("team",)  # of an hour, and of no photographs: only where it is named
+LONG = ("team", "clip_models")  # of an hour or some minutes, and of no photographs: only where they are named
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
 import onnx
 import pytest
@@ -38,6 +39,14 @@ class Harm:
 def torch_saved(content: object) -> bytes:
     torch.save(content, "saved.pth")
     return Path("saved.pth").read_bytes()
+
+
+def scripted(modules: bytes, compression: int = ZIP_STORED) -> bytes:
+    """A TorchScript archive with that list of modules."""
+    with ZipFile("saved.pt", "w", compression) as archive:
+        archive.writestr("net/data.pkl", modules)
+        archive.writestr("net/constants.pkl", pickle.dumps(()))
+    return Path("saved.pt").read_bytes()
 
 
 def headed(header: dict[str, Any]) -> bytes:
@@ -83,6 +92,12 @@ MAKERS: dict[str, Callable[[], tuple[str, bytes | None]]] = {
     "zero bytes, as ONNX": lambda: ("a.onnx", b""),
     "an ONNX file that ends too early": lambda: ("a.onnx", onnx_saved()[:-7]),
     "an ONNX file whose weights are another file": lambda: ("a.onnx", onnx_saved(location="../secret")),
+    "a TorchScript archive whose pickle runs a program": lambda: ("a.pt", scripted(pickle.dumps(Harm(), 2))),
+    "a TorchScript archive with an instruction that torch does not write": lambda: (
+        "a.pt",
+        scripted(pickle.dumps(Harm(), 4)),
+    ),
+    "a TorchScript archive that is compressed": lambda: ("a.pt", scripted(bytes(10**6), ZIP_DEFLATED)),
     "HTML called .pth": lambda: ("a.pth", b"<!DOCTYPE html><html>404</html>"),
 }
 

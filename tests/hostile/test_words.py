@@ -4,12 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from hostile.conftest import Row, run_told
+from safetensors.torch import save_file
 from worded import save_sentences, save_wordless
 
 from meltpoint.cli import run
 from meltpoint.data.descriptions import read_descriptions
+from meltpoint.model.library import open_text
 from meltpoint.params.data import DescriptionTable
+from meltpoint.params.model import Backbone
 
 SECTION = "Words"
 LISTS: dict[str, tuple[str, bytes | None]] = {
@@ -31,6 +35,11 @@ PROMPTS: dict[str, bytes | None] = {
     "an empty file of templates": b"\n",
     "a template without a place for the word": b"a photo of a {}.\na photo\n",
 }
+SIDES = {  # of a model of open_clip, whose text side is asked for
+    "a tokenizer's folder that holds none": ("ViT-B-16-SigLIP", "nothing", {}),
+    "a tokenizer's folder for a model that brings its own": ("ViT-B-16", "nothing", {}),
+    "a file without the text side": ("MobileCLIP2-S0", None, {"visual.trunk.stem": torch.zeros(1)}),
+}
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +53,16 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def predict(models: Path, name: str, words: str, *more: str) -> Callable[[], None]:
     asked = ["predict", str(models / "photo.png"), "--model", str(models / name), "--words", words, "--csv", *more]
     return lambda: run(asked)
+
+
+def ask(name: str, folder: str | None, tensors: dict[str, torch.Tensor]) -> None:
+    weights: dict[str, str] = {"kind": "random"}
+    if tensors:
+        save_file(tensors, "clip.safetensors")
+        weights = {"kind": "file", "path": "clip.safetensors", "match": "name", "licence": "MIT"}
+    text = None if folder is None else {"folder": folder}
+    Path("nothing").mkdir()
+    open_text(Backbone.model_validate({"library": "open_clip", "name": name, "weights": weights, "text": text}))
 
 
 def describe() -> None:
@@ -67,6 +86,8 @@ def test_a_row_of_the_page(row: Row, models: Path, tmp_path: Path, monkeypatch: 
         told = run_told(predict(models, "told", "dog, cat", "--prompts", "prompts.txt"))
     elif row.name == "a threshold for all that is none":
         told = run_told(predict(models, "told", "dog, cat", "--tags", "--threshold", "68"))
+    elif row.name in SIDES:
+        told = run_told(lambda: ask(*SIDES[row.name]))
     elif row.name == "an encoder without a text side":
         told = run_told(predict(models, "wordless", "dog, cat"))
     elif row.name == "a text encoder that is not where it was":

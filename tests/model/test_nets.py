@@ -7,6 +7,7 @@ import timm
 import torch
 from timm.models._builder import _update_default_model_kwargs, build_model_with_cfg, load_pretrained
 
+from meltpoint.model.backbones import build_backbone
 from meltpoint.model.nets import BackboneError, count_stages, create_net, group_by_depth, pre_logits, prune_net, run_net
 from meltpoint.model.weights import WeightsError
 from meltpoint.params.checks import BYPASSING
@@ -101,7 +102,7 @@ def test_a_name_with_a_known_tag_is_taken() -> None:
 @pytest.mark.parametrize("key", sorted(BYPASSING))
 def test_arguments_that_other_params_decide_are_refused(key: str) -> None:
     with pytest.raises(BackboneError, match=f"args.{key}: "):
-        create_net(params("test_resnet", **{key: 1}), 64, from_hub=False)
+        build_backbone(params("test_resnet", **{key: 1}), {"final"}, 64)
 
 
 def test_every_argument_of_timms_own_calls_is_one_of_those() -> None:

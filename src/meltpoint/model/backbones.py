@@ -14,6 +14,7 @@ from meltpoint.model.library import Parts, load_library
 from meltpoint.model.nets import BackboneError, Block
 from meltpoint.model.taps import FINAL, FINAL_MAP, PATCHES, FeatureSpec, select_specs, tap_places
 from meltpoint.model.upsample import join_maps
+from meltpoint.params.checks import check_arguments
 from meltpoint.params.model import Backbone as BackboneParams
 from meltpoint.params.model import GridTap, MapTap, Reading, TokenTap
 
@@ -136,6 +137,8 @@ def build_backbone(params: BackboneParams, taps: Collection[Reading], size: int,
             a convolution that could read it.
         WeightsError: the weights cannot be fetched, read or matched.
     """
+    if errors := list(check_arguments(params.args, "args")):
+        raise BackboneError("; ".join(errors))
     library = load_library(params)
     padded = nets.next_size(library.tower(params), size) if all(isinstance(tap, GridTap) for tap in taps) else size
     parts = library.build(params, padded, pretrained)

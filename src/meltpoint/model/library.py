@@ -1,5 +1,6 @@
 """What an encoder is made of: the contract of the files in model/libraries, named as `library` in params.yaml."""
 
+import importlib.util
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -8,8 +9,8 @@ from typing import Any, Protocol, cast
 from torch import nn
 
 from meltpoint.errors import UserError
-from meltpoint.model.text_vectors import TextEncoder
-from meltpoint.params.model import Backbone
+from meltpoint.model.text_vectors import TextEncoder, TextError
+from meltpoint.params.model import Backbone, TextFolder
 
 
 class LibraryError(UserError, RuntimeError):
@@ -63,6 +64,26 @@ def load_library(params: Backbone) -> Library:
 def open_text(params: Backbone, place: Path | None = None) -> TextEncoder:
     """The text side of an encoder; see `Library.open_text`."""
     return load_library(params).open_text(params, place)
+
+
+def find_folder(text: TextFolder) -> Path:
+    """Where the folder is that transformers reads.
+
+    Raises:
+        LibraryError, TextError: its package is not installed; there is no such folder.
+    """
+    folder = Path(text.folder)
+    if text.package is not None:
+        found = importlib.util.find_spec(text.package) if text.package.isidentifier() else None
+        if found is None or found.origin is None:
+            raise missing_package(text.package)
+        folder = Path(found.origin).parent / text.folder
+    if not folder.is_dir():
+        raise TextError(
+            f"There is no folder {folder}, which has to hold the text encoder. Correct `text` of the encoder; of a"
+            " saved model, say where it is now with --text."
+        )
+    return folder
 
 
 def missing_package(package: str) -> LibraryError:

@@ -12,13 +12,16 @@ from torch import Tensor, nn
 
 from meltpoint.errors import UserError
 from meltpoint.model.weights import WeightsError
-from meltpoint.params.checks import check_arguments
 from meltpoint.params.model import HUBS
 from meltpoint.params.model import Backbone as BackboneParams
 
 
 class BackboneError(UserError, ValueError):
     """There is no such backbone, argument or tap, or it cannot take images of that size."""
+
+
+class BorderError(ValueError):
+    """Patches would leave out pixels at the border of an image; some nets do so with those they were pretrained on."""
 
 
 def create_net(params: BackboneParams, size: int, from_hub: bool, classifier: bool = False) -> nn.Module:
@@ -29,8 +32,6 @@ def create_net(params: BackboneParams, size: int, from_hub: bool, classifier: bo
         WeightsError: it could be made without weights, but the hub does not answer, or has none that fit.
     """
     _check_name(params.name)
-    if errors := list(check_arguments(params.args, "args")):
-        raise BackboneError("; ".join(errors))
     try:
         return _instantiate(params, size, from_hub, classifier)
     except Exception as error:
@@ -195,7 +196,7 @@ def wrong_size(params: BackboneParams, size: int, error: Exception) -> BackboneE
     reason = str(error).partition("\n")[0] or type(error).__name__
     config = get_pretrained_cfg(params.name)
     native = 224 if config is None else config.input_size[-1]
-    if _fault(params, native) is not None:
+    if not isinstance(_fault(params, native), BorderError | None):
         return BackboneError(
             f"{params.name} cannot be used with args {params.args}: {type(error).__name__}: {reason}. Images"
             f" of {native} pixels, at which it was pretrained, do not work either: the size is not the reason."
@@ -232,11 +233,11 @@ def _check_border(net: nn.Module, size: int) -> None:
         seen = (size + 2 * padding - patch) // stride * stride + patch - padding  # pixels up to the last patch's end
         if seen >= size:
             return
-        raise ValueError(
+        raise BorderError(
             f"its patches are {patch} pixels wide, {stride} apart, and would leave out {size - seen} of {size}"
         )
     if size % patch:
-        raise ValueError(f"its patches are {patch} pixels wide, and {size} is no multiple of that")
+        raise BorderError(f"its patches are {patch} pixels wide, and {size} is no multiple of that")
 
 
 def _check_name(name: str) -> None:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, assert_never
+from typing import Any, Literal, assert_never
 
 import torch
 from safetensors import SafetensorError
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from meltpoint.errors import UserError
 from meltpoint.model.dinov2 import from_hugging_face
 from meltpoint.model.onnx_tensors import OnnxError, read_onnx
+from meltpoint.model.torchscript import TorchScriptError, is_torchscript, read_torchscript
 from meltpoint.params.model import FileWeights, PackageWeights
 
 WRAPPERS = ("module.", "_orig_mod.")  # what DataParallel, DistributedDataParallel and torch.compile put before a name
@@ -38,8 +39,13 @@ def load_weights(module: nn.Module, weights: FileWeights | PackageWeights) -> st
         OnnxError: an ONNX file that cannot be read, or not with what is installed.
     """
     path = find_weights(weights)
-    tensors, own = read_tensors(path), module.state_dict()
-    match weights.match:
+    return fill_module(module, read_tensors(path), weights.match, path)
+
+
+def fill_module(module: nn.Module, tensors: dict[str, Tensor], match: Literal["name", "order"], path: Path) -> str:
+    """As `load_weights`, with the tensors of the file `path`."""
+    own = module.state_dict()
+    match match:
         case "name":
             tensors = from_hugging_face(tensors, own)
             wanted = {name: value.shape for name, value in own.items() if not name.endswith(COUNTER)}
@@ -52,7 +58,7 @@ def load_weights(module: nn.Module, weights: FileWeights | PackageWeights) -> st
         case "order":
             taken = _by_order(tensors, own, path)
         case _:
-            assert_never(weights.match)
+            assert_never(match)
     used = {source: tensors[source] for source in taken.values()}
     if flawed := [name for name, value in used.items() if value.is_floating_point() and not value.isfinite().all()]:
         raise WeightsError(
@@ -92,7 +98,10 @@ def find_weights(weights: FileWeights | PackageWeights) -> Path:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors, .onnx, or .pth (`weights_only`), by name without wrappers, in the file's order."""
+    """The tensors of a file by name without wrappers, in the file's order: .safetensors, .onnx, TorchScript, or .pth.
+
+    The last is read with `weights_only`. No program in a file is run.
+    """
     content: Any
     try:
         match path.suffix:
@@ -100,9 +109,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
                 content = load_file(path)
             case ".onnx":
                 content = read_onnx(path)
+            case _ if is_torchscript(path):
+                content = read_torchscript(path)
             case _:
                 content = torch.load(path, "cpu", weights_only=True)
-    except OnnxError:
+    except (OnnxError, TorchScriptError):
         raise
     except SafetensorError as error:
         raise WeightsError(

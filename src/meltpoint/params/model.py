@@ -52,11 +52,11 @@ def plain_name(name: Any) -> Any:
 
 
 class TextFolder(Section):
-    """A text encoder in a folder as `transformers` saves it, with `sentences`: the vectors of texts."""
+    """A folder as `transformers` saves one: a text encoder, or the tokenizer and config of one of open_clip's."""
 
     package: str | None = None  # the installed package that `folder` is inside of; null: it is a folder on its own
     folder: str
-    width: AtLeastOne  # numbers in a vector: a saved model is opened without the text encoder
+    width: AtLeastOne | None = None  # of `sentences`, numbers in a vector: a saved model opens without the encoder
 
 
 class Backbone(Section):
@@ -66,7 +66,7 @@ class Backbone(Section):
     name: Annotated[str, BeforeValidator(plain_name)]  # a model of timm, as timm or as a hub writes it; or of open_clip
     args: dict[str, bool | int | float | str | list[int]] = {}  # further ones, of timm or open_clip's image tower
     weights: Weights
-    text: TextFolder | None = None  # of `sentences`
+    text: TextFolder | None = None  # of `sentences`, and of models of open_clip whose texts transformers tokenises
     top: AtLeastOne | None = None  # of `sentences`: how many classes an image is the mean of; null: all
     mean: list[float] | None = None  # null: as the backbone was pretrained
     std: list[float] | None = None

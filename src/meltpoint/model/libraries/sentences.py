@@ -4,7 +4,6 @@ An image is the mean of the sentence vectors of the classes that the classifier 
 probability (ConSE; Norouzi et al.: Zero-Shot Learning by Convex Combination of Semantic Embeddings, ICLR 2014).
 """
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -15,10 +14,10 @@ from torch import Tensor, nn
 
 from meltpoint.files import read_json
 from meltpoint.model.libraries.timm import make_net
-from meltpoint.model.library import Parts, missing_package
+from meltpoint.model.library import Parts, find_folder, missing_package
 from meltpoint.model.nets import BackboneError
 from meltpoint.model.text_vectors import TextEncoder, TextError, embed_texts
-from meltpoint.params.model import Backbone, TextFolder
+from meltpoint.params.model import Backbone
 
 
 class ClassSentences(nn.Module):
@@ -84,6 +83,7 @@ def tower(params: Backbone) -> Backbone:
 def build(params: Backbone, size: int, pretrained: bool) -> Parts:
     """The classifier's net, then its own last layer and the vectors of its classes' names."""
     assert params.text is not None, "checked with params.yaml"
+    assert params.text.width is not None, "checked with params.yaml"
     net, licence, origin = make_net(params, size, pretrained, classifier=True)
     anything = cast(Any, net)
     layer, subset = anything.get_classifier(), infer_imagenet_subset(net)
@@ -110,19 +110,4 @@ def build(params: Backbone, size: int, pretrained: bool) -> Parts:
 def open_text(params: Backbone, place: Path | None) -> TextEncoder:
     """The encoder of sentences, from its folder; no hub is asked."""
     assert params.text is not None, "checked with params.yaml"
-    return SentenceEncoder(place or _find_folder(params.text))
-
-
-def _find_folder(text: TextFolder) -> Path:
-    folder = Path(text.folder)
-    if text.package is not None:
-        found = importlib.util.find_spec(text.package) if text.package.isidentifier() else None
-        if found is None or found.origin is None:
-            raise missing_package(text.package)
-        folder = Path(found.origin).parent / text.folder
-    if not folder.is_dir():
-        raise TextError(
-            f"There is no folder {folder}, which has to hold the text encoder. Correct `text` of the encoder; of a"
-            " saved model, say where it is now with --text."
-        )
-    return folder
+    return SentenceEncoder(place or find_folder(params.text))
