@@ -20,7 +20,7 @@ LAYERS = [
     {"compare", "evaluate", "predict", "export"},
     {"tasks"},
     {"train"},
-    {"tracking", "serving", "forecast"},
+    {"tracking", "serving", "page", "forecast"},
     {"registry"},
     {"assistant", "recovery", "api", "variants", "signing", "repeat", "init", "ram_folder"},
     {"commands"},
@@ -34,6 +34,7 @@ OWNERS = {
     "timm": {"model"},
     "accelerate": {"train"},
     "av": {"predict"},
+    "gradio": {"page"},
 }
 TORCHLESS = {"data", "compare", "evaluate", "params", "tables", "metrics", "trees", "images"}
 # Values are what `params:` tracks, and words on a screen or the way to the disk change no result.

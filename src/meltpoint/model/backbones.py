@@ -72,9 +72,11 @@ class Backbone(nn.Module):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Normalised images float (N, 3, P, P) to features float (N, *spec.shape) for each tap key."""
-        indices = self.all_indices()
-        last, given = nets.run_net(self.net, images, indices, whole=self.whole)
-        blocks = dict(zip(indices, given, strict=True))
+        return self.read(*nets.run_net(self.net, images, self.all_indices(), whole=self.whole))
+
+    def read(self, last: Tensor, given: list[Block]) -> dict[str, Tensor]:
+        """The features for each tap key, of what `nets.run_net` gives of `all_indices`."""
+        blocks = dict(zip(self.all_indices(), given, strict=True))
         features = {}
         for key, own in self.indices.items():
             features[key] = _read(self.taps[key], self.specs[key], [blocks[index] for index in own])
