@@ -1,7 +1,5 @@
 """Tags from one cell or from a column each, and how they part into train, val and test."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,11 +8,9 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from meltpoint.data.labels import LabelError, build_labels, count_classes
-from meltpoint.data.listing import SourceError
-from meltpoint.data.sources.coco import read
 from meltpoint.data.strata import combine_labels
 from meltpoint.data.tag_labels import TagError
-from meltpoint.params.data import CocoSource, Label
+from meltpoint.params.data import Label
 
 
 def build(cells: dict[str, list[str]], **label: Any) -> tuple[list[Any], list[str]]:
@@ -66,21 +62,3 @@ def test_each_tag_is_a_stratum_of_its_own() -> None:
     assert count_classes(samples, {"shown": ["sea", "dog"]}) == {"shown": {"sea": 2, "dog": 1}}
     codes, _ = combine_labels(samples, {"shown": ["sea", "dog"]})
     np.testing.assert_array_equal(codes, [[0, -1], [0, 0], [-1, -1], [-1, -1]])
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        ("{", "not in COCO's layout"),
-        ({"images": [], "annotations": []}, "KeyError: 'categories'"),
-        ({"images": [], "annotations": [{"image_id": 1, "category_id": 1}], "categories": []}, "KeyError: 1"),
-        ({"images": [{"id": 1, "file_name": "../a.png"}], "annotations": [], "categories": []}, "is not below"),
-        ({"images": [], "annotations": [], "categories": [{"id": 1, "name": "a|b"}]}, "hold no"),
-    ],
-)
-def test_annotations_that_are_none_of_coco_are_refused(tmp_path: Path, content: Any, said: str) -> None:
-    (tmp_path / "images").mkdir()
-    (tmp_path / "all.json").write_text(content if isinstance(content, str) else json.dumps(content))
-    parts = {"images": {"all": "images"}, "annotations": {"all": "all.json"}}
-    with pytest.raises(SourceError, match=said):
-        read(CocoSource.model_validate({"kind": "coco", "path": str(tmp_path), **parts}), tmp_path)

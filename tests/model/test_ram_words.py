@@ -75,6 +75,8 @@ def test_the_command_answers_in_words_by_templates_of_a_file(folder: Path, capsy
     run([*given, *text, "--threshold", "0", "--prompts", str(folder / "prompts.txt"), "--json"])
     other = json.loads(capsys.readouterr().out)["heads"]["words"]
     assert first["tags"][0]["probability"] != other["tags"][0]["probability"]
+    run([*given[:4], "--tags"])  # of a model that gives tags they need no words
+    assert capsys.readouterr().out.split()[1] == "tags"
     with pytest.raises(TextError, match="gives vectors of 24 numbers, and the head takes 12"):
         open_answerer(folder / "ram").with_words(ASKED, text=folder / "wide.safetensors")
 

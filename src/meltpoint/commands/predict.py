@@ -74,12 +74,14 @@ def run(asked: argparse.Namespace) -> None:
     from meltpoint.tasks.contract import load_display
 
     batch = Batch(asked.paths, asked.top, asked.language, asked.form, asked.draw, asked.font, asked.masks, asked.window)
-    given = {"--tags": asked.tags, "--threshold": asked.threshold, "--prompts": asked.prompts, "--text": asked.text}
-    if asked.words is None and (lone := [name for name, value in given.items() if value not in (None, False)]):
+    given = {"--threshold": asked.threshold, "--prompts": asked.prompts, "--text": asked.text}
+    if asked.words is None and (lone := [name for name, value in given.items() if value is not None]):
         raise CommandError(f"{' and '.join(lone)} go with --words, which is missing. Add --words 'car, dog'")
     if asked.threshold is not None and not 0 <= asked.threshold <= 1:
         raise CommandError(f"--threshold is {asked.threshold:g}. It is a probability from 0 to 1, as 0.6; correct it.")
     answerer, out = open_asked(asked.model, load), answers_stream(for_program=asked.form != "lines")
+    if asked.tags and asked.words is None and answerer.card.task != "tagging":
+        raise CommandError("This model does not give tags, so that --tags goes with --words. Add --words 'car, dog'")
     if asked.words is not None:
         from meltpoint.predict.word_list import read_prompts, read_words
 

@@ -1,15 +1,24 @@
 """A registered model behind an address."""
 
 import argparse
+import base64
+import io
 import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from meltpoint.terminal import say
 
-HELP = "serve a registered model on this machine"
+HELP = "serve a registered model, or a model folder, on this machine"
 ABOUT = """\
-Serve a version on this machine alone (127.0.0.1), until Ctrl-C. POST to /invocations, as to `mlflow models serve`:
-{"dataframe_records": [{"image": "<base64 of an image file>"}]}. /health says that the server is there, /ready that the
-model is loaded, /metrics counts for Prometheus. Images of requests that arrive together go through the model together.
+Serve a version, or a model folder, on this machine alone (127.0.0.1), until Ctrl-C. POST to /invocations, as to
+`mlflow models serve`: {"dataframe_records": [{"image": "<base64 of an image file>"}]}. /health says that the server is
+there, /ready that the model is loaded, /metrics counts for Prometheus. Images of requests that arrive together go
+through the model together.
 
 Limits: 128 MB in one request, 512 MB in all that wait, 512 connections, 256 of them from one address, 10 s for a header
 and 60 s for a body; 256 rows and 250 million pixels in a request, 32 MB and 50 million pixels in an image. Change the
@@ -19,27 +28,53 @@ MELTPOINT_SERVE_HOSTS: further names, with commas, under which the server may be
 
   meltpoint serve                                  the champion
   meltpoint serve models:/elpv-cells/3 --port 8080
+  meltpoint serve models/ram                       a model folder, as meltpoint convert-ram writes one
 """
 
 
 def describe(serve: argparse.ArgumentParser) -> None:
     """Add the words that the command takes."""
-    serve.add_argument("model", nargs="?", help="models:/NAME@ALIAS or models:/NAME/VERSION; the champion without it")
+    serve.add_argument(
+        "model", nargs="?", help="models:/NAME@ALIAS, models:/NAME/VERSION or a folder; the champion without it"
+    )
     serve.add_argument("--port", type=int, default=5001, help="where to listen (default 5001)")
     serve.add_argument("--host", default="127.0.0.1", help="the address to listen on (default 127.0.0.1)")
 
 
 def run(asked: argparse.Namespace) -> None:
-    """Serve a version whose files are those that were registered."""
+    """Serve a version whose files are those that were registered, or a model folder whose files are as it was saved."""
     from meltpoint.params.read import read_params
-    from meltpoint.registry.version_files import fetch_package
     from meltpoint.registry.versions import CHAMPION
     from meltpoint.serving.http_server import Address, serve
     from meltpoint.serving.request_limits import read_limits
 
     limits = read_limits(os.environ)
     model = asked.model or f"models:/{read_params().register_.name}@{CHAMPION}"
-    package = fetch_package(model)
-    say(f"{model} answers at http://{asked.host}:{asked.port}/invocations (Ctrl-C ends it)")
     token, hosts = os.environ.get("MELTPOINT_SERVE_TOKEN"), os.environ.get("MELTPOINT_SERVE_HOSTS")
-    serve(package, Address(asked.host, asked.port, token or None, hosts), limits)
+    with _packaged(model) as package:
+        say(f"{model} answers at http://{asked.host}:{asked.port}/invocations (Ctrl-C ends it)")
+        serve(package, Address(asked.host, asked.port, token or None, hosts), limits)
+
+
+@contextmanager
+def _packaged(model: str) -> Iterator[Path]:
+    """The MLflow model: of a version as it was registered; of a model folder one that is made for the time being."""
+    if model.startswith("models:"):
+        from meltpoint.registry.version_files import fetch_package
+
+        yield fetch_package(model)
+        return
+    from PIL import Image
+
+    from meltpoint.model.card import read_card
+    from meltpoint.serving.mlflow_package import write_package
+    from meltpoint.tracking.mlflow_errors import keep_quiet
+
+    keep_quiet()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # the server raises it again at its end: leave by `finally`
+    side, blank = read_card(Path(model)).images.side, io.BytesIO()
+    Image.new("RGB", (side, side)).save(blank, "PNG")
+    with TemporaryDirectory() as work:
+        package = Path(work) / "package"
+        write_package(Path(model), base64.b64encode(blank.getvalue()).decode(), "0" * 32, "0" * 32, package)
+        yield package

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +52,20 @@ def _read(file: Path) -> dict[str, set[str]]:
     """The categories in each image, by its file name."""
     try:
         content: Any = json.loads(file.read_text("utf-8"))
+        for key in ("categories", "images"):
+            ids = Counter(one["id"] for one in content[key])
+            if twice := [number for number, count in ids.items() if count > 1]:
+                raise SourceError(
+                    f"{file} gives the id {twice[0]!r} to several {key}, and {len(twice) - 1} other ids, too: it cannot"
+                    " be known what is in which image. Give each an id of its own."
+                )
         names = {one["id"]: str(one["name"]).strip() for one in content["categories"]}
         files = {one["id"]: str(one["file_name"]) for one in content["images"]}
         found: dict[str, set[str]] = {name: set() for name in files.values()}
         for one in content["annotations"]:
             found[files[one["image_id"]]].add(names[one["category_id"]])
+    except SourceError:
+        raise
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise SourceError(
             f"{file} is not in COCO's layout: {type(error).__name__}: {error}. Allowed is UTF-8 JSON with the keys"
