@@ -2,7 +2,9 @@
 
 import hashlib
 import inspect
+import io
 import json
+import tarfile
 import zipfile
 from collections.abc import Callable
 from importlib import import_module
@@ -15,9 +17,10 @@ from pydantic import TypeAdapter
 
 import meltpoint.data.sources
 from meltpoint.data.listing import Listing, SourceError, plain_path
+from meltpoint.data.origins import parse_origin
 from meltpoint.data.read_source import read_source
 from meltpoint.errors import UserError
-from meltpoint.params import data as params
+from meltpoint.params import sources as params
 from meltpoint.tables import SPLITS
 
 FILES = Path(str(meltpoint.data.sources.__file__)).parent.glob("*.py")
@@ -87,6 +90,28 @@ def coco_example(place: Path) -> Example:
     return {"path": "photos", "images": named, "annotations": annotations}, {"path": "fotos"}
 
 
+def webdataset_example(place: Path) -> Example:
+    for name in ("train/cat/1", "train/dog/2", "test/cat/3"):
+        shard, _, stem = name.rpartition("/")
+        (place / "shards" / shard).parent.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(place / "shards" / f"{shard}.tar", "w") as tar:
+            for suffix, content in {"png": f"{name}.png", "cls": Path(shard).name}.items():
+                member = tarfile.TarInfo(f"{stem}.{suffix}")
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content.encode()))
+    return {"path": "shards", "shards": {"train": "train/*.tar", "test": "test/cat.tar"}}, {"path": "shreds"}
+
+
+def parquet_example(place: Path) -> Example:
+    for split, label in (("train", "cat"), ("train", "dog"), ("test", "cat")):
+        (place / "tables" / split).mkdir(parents=True, exist_ok=True)
+        content = f"{split}/{label}/0000000.png".encode()
+        frame = pd.DataFrame({"image": [{"bytes": content, "path": "a.png"}], "class": [label]})
+        frame.to_parquet(place / "tables" / split / f"{label}.parquet")
+    files = {split: f"{split}/*.parquet" for split in ("train", "test")}
+    return {"path": "tables", "files": files, "picture": "image"}, {"picture": "photo"}
+
+
 @pytest.fixture
 def example(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Example:
     examples: dict[str, Callable[[Path], Example]] = {
@@ -96,6 +121,8 @@ def example(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Examp
         "folder": folder_example,
         "masks": masks_example,
         "package": package_example,
+        "parquet": parquet_example,
+        "webdataset": webdataset_example,
         "yoga82": yoga82_example,
     }
     assert kind in examples, f"give data/sources/{kind}.py an example here"
@@ -135,12 +162,12 @@ class TestSource:
         assert all(dtype == "string" for dtype in [*files.dtypes, *columns.dtypes])
         assert files["path"].map(plain_path).tolist() == files["path"].tolist()
         assert set(files["split"].dropna()) == {"train", "test"} <= set(SPLITS)
-        labels = columns[{"yoga82": "l82", "masks": "mask", "coco": "tags"}.get(kind, "class")]
+        labels = columns[{"yoga82": "l82", "masks": "mask", "coco": "tags", "webdataset": "cls"}.get(kind, "class")]
         shown = labels.map(lambda cell: PurePosixPath(cell).parent.name) if kind == "masks" else labels
         assert shown.tolist() == [PurePosixPath(path).parent.name for path in files["path"]]
         for path, origin in zip(files["path"], files["origin"], strict=True):
-            assert Path(origin).is_absolute()
-            assert Path(origin).read_bytes() == path.encode()
+            assert parse_origin(origin).path.is_absolute()
+            assert parse_origin(origin).read() == path.encode()
         assert str(tmp_path) not in listing.title
 
     def test_lists_the_same_again(self, kind: str, example: Example, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from meltpoint.data.delimited import list_table, read_table
 from meltpoint.data.listing import SourceError
-from meltpoint.params.data import CsvSource
+from meltpoint.params.sources import CsvSource
 
 EXPECTED = [["a.png", "0.5", "mono"], ["b c.png", "1", ""]]
 HEADER = ["path", "probability", "wafer"]

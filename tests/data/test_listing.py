@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from meltpoint.data.listing import PathError, SourceError, locate, nearest, plain_path
 from meltpoint.data.read_source import read_source
-from meltpoint.params.data import FolderSource
+from meltpoint.params.sources import FolderSource
 
 
 @given(st.text(alphabet=st.sampled_from("ab./\\:C\0 é"), max_size=12) | st.text(max_size=20))

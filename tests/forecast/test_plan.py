@@ -18,8 +18,8 @@ from meltpoint.errors import UserError
 from meltpoint.forecast.plan import Graph, count_images, find_steps, look_at_files
 from meltpoint.forecast.speeds import PLACE, USUAL, EncoderSpeed, Speeds, read_speeds, write_speeds
 from meltpoint.forecast.stages import Load, in_words, stage_seconds
-from meltpoint.params.data import ArchiveSource, FolderSource, MasksSource
 from meltpoint.params.read import Params, parse_params, read_params
+from meltpoint.params.sources import ArchiveSource, FolderSource, MasksSource
 from meltpoint.progress import Stopwatch, timed_file
 
 ROOT = Path(__file__).parents[2]

@@ -31,6 +31,7 @@ class Member:
     packed: its own packed size, where the format knows it.
     refused: what it is, if it is neither a plain file nor a folder.
     read: opens its content.
+    start: its first byte in the archive, of which it is a piece as it stands; None where it is packed.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Member:
     folder: bool
     refused: str | None
     read: Callable[[], AbstractContextManager[IO[bytes]]]
+    start: int | None = None
 
 
 @contextmanager
@@ -55,7 +57,7 @@ def open_members(archive: Path) -> Iterator[Iterator[Member]]:
         bounded = _BoundedStream(stream)
         # `r:` undoes no compression itself, so every byte passes the bounded stream.
         with tarfile.open(fileobj=bounded, mode="r:") as tar:  # type: ignore[call-overload]
-            yield _tar_members(tar, bounded)
+            yield _tar_members(tar, bounded, bool(kinds))
 
 
 class _BoundedStream:
@@ -85,7 +87,7 @@ def _zip_members(archive: zipfile.ZipFile) -> Iterator[Member]:
         yield Member(name, info.file_size, info.compress_size, folder, refused, partial(archive.open, info))
 
 
-def _tar_members(archive: tarfile.TarFile, stream: _BoundedStream) -> Iterator[Member]:
+def _tar_members(archive: tarfile.TarFile, stream: _BoundedStream, packed: bool) -> Iterator[Member]:
     for info in archive:
         refused = None
         if not (info.isreg() or info.isdir()):
@@ -93,7 +95,7 @@ def _tar_members(archive: tarfile.TarFile, stream: _BoundedStream) -> Iterator[M
         elif info.issparse():
             refused = "a sparse file"
         read = partial(tarfile.ExFileObject, archive, info)
-        yield Member(info.name, info.size, None, info.isdir(), refused, read)
+        yield Member(info.name, info.size, None, info.isdir(), refused, read, None if packed else info.offset_data)
     stream.seek(archive.offset)
     rest = stream.read(LONGEST_HEADER)  # up to the end of the stream, where gzip, bz2 and xz check their sums
     if rest[: tarfile.BLOCKSIZE].strip(b"\0"):  # tarfile takes a damaged header for the end

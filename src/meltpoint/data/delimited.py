@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from meltpoint.data.listing import Listing, PathError, SourceError, files_table, nearest, plain_path, tail_in
 from meltpoint.data.split_names import official_split
-from meltpoint.params.data import CsvSource, PackageSource
+from meltpoint.params.sources import CsvSource, PackageSource
 
 if TYPE_CHECKING:  # the stage that looks for changes runs each time, and does without
     import pandas as pd

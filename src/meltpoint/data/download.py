@@ -28,6 +28,7 @@ from meltpoint.data.mask_labels import (
     note_turned,
     sum_pixels,
 )
+from meltpoint.data.origins import parse_origin
 from meltpoint.data.read_source import read_source
 from meltpoint.data.source_groups import read_groups
 from meltpoint.files import whole_folder, write_json
@@ -158,7 +159,7 @@ def _check_room(table: pd.DataFrame, raw: Path) -> None:
     needed = 0
     for origin in table["origin"]:
         with suppress(OSError):  # what is wrong with it is reported when it is read
-            needed += Path(origin).stat().st_size
+            needed += parse_origin(origin).size
     raw.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(raw.parent).free
     if needed > free:

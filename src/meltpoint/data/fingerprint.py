@@ -13,21 +13,22 @@ from typing import Any, assert_never
 from meltpoint.data.delimited import column_named, read_cells
 from meltpoint.data.listing import locate, repository
 from meltpoint.data.packages import find_package
+from meltpoint.data.shard_files import find_shards
 from meltpoint.files import sha256_of, whole_folder, write_json
-from meltpoint.params.data import (
+from meltpoint.params.data import Data, DescriptionTable, NameTable
+from meltpoint.params.model import FileWeights, HubWeights, PackageWeights, RandomWeights, Weights
+from meltpoint.params.sources import (
     ArchiveSource,
     CocoSource,
     CsvSource,
-    Data,
-    DescriptionTable,
     FolderSource,
     MasksSource,
-    NameTable,
     PackageSource,
+    ParquetSource,
     Source,
+    WebdatasetSource,
     Yoga82Source,
 )
-from meltpoint.params.model import FileWeights, HubWeights, PackageWeights, RandomWeights, Weights
 
 MADE = ("data", "models", "repeats", "exports", "reports", "mlruns")  # by stages, in the repository
 FINGERPRINT, ENCODERS = Path("fingerprint.json"), Path("encoders")  # files below data/
@@ -158,6 +159,12 @@ def _source_entries(source: Source) -> Iterator[Entry]:
                 for part, path in named.items():
                     place = locate(str(Path(source.path, path)), f"data.source.{kind}.{part}")
                     yield from _below(f"{kind}.{part}", place)
+        case WebdatasetSource():
+            shards = find_shards(source.path, source.shards, "data.source.shards")
+            yield from ((shard.prefix, shard.state) for shard in shards)
+        case ParquetSource():
+            shards = find_shards(source.path, source.files, "data.source.files")
+            yield from ((shard.prefix, shard.state) for shard in shards)
         case _:
             assert_never(source)
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from meltpoint.bit_depth import Inspected
 from meltpoint.data.mask_labels import Masked, mask_path
+from meltpoint.data.origins import parse_origin
 from meltpoint.errors import UserError
 from meltpoint.params.data import MaskLabel
 
@@ -41,15 +42,15 @@ def check_image(
     max_megapixels: float, inspect: Inspect, normalise: Normalise, masked: Masked | None, job: Job
 ) -> Checked | str:
     """Read and decode one image, and its mask, with their files by path; a text is the reason why it cannot be used."""
-    path, origin, mask = job[0], Path(job[1]), Path(job[2])
+    path, origin, mask = job[0], parse_origin(job[1]), Path(job[2])
     try:
-        if not origin.exists():
+        if not origin.path.exists():
             return "no such file"
-        if not origin.is_file():
+        if not origin.path.is_file():
             return "not a file"
-        if origin.stat().st_size > LARGE:
-            inspect(origin, max_megapixels)  # so that a film is refused before it is read into memory
-        content = origin.read_bytes()
+        if origin.size > LARGE and not origin.is_piece:
+            inspect(origin.path, max_megapixels)  # so that a film is refused before it is read into memory
+        content = origin.read()
         seen = inspect(content, max_megapixels)
     except PermissionError:
         return "no permission to read it"

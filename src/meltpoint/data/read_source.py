@@ -4,7 +4,7 @@ from importlib import import_module
 from pathlib import Path
 
 from meltpoint.data.listing import Listing
-from meltpoint.params.data import Source
+from meltpoint.params.sources import Source
 
 
 def read_source(source: Source, work: Path) -> Listing:

@@ -11,13 +11,15 @@ from typing import Any
 
 from meltpoint.data.fingerprint import FINGERPRINT, Fingerprint, fingerprint_sources
 from meltpoint.data.listing import SourceError, locate
+from meltpoint.data.shard_files import find_shards
 from meltpoint.errors import UserError
 from meltpoint.files import read_json
 from meltpoint.forecast.speeds import Speeds, measure_speeds, read_speeds, write_speeds
 from meltpoint.forecast.stages import Load, in_words, stage_seconds
-from meltpoint.params.data import ArchiveSource, MasksSource, Ratios, Source
+from meltpoint.params.data import Ratios
 from meltpoint.params.read import read_params
 from meltpoint.params.recipe import Recipe
+from meltpoint.params.sources import ArchiveSource, MasksSource, ParquetSource, Source, WebdatasetSource
 from meltpoint.progress import timed_file
 
 PARAMS = "params.yaml"
@@ -247,5 +249,20 @@ def count_images(source: Source, files: int) -> int:
                     return sum(not name.endswith(("/", ".csv", ".txt")) for name in archive.namelist())
             except (OSError, ValueError, SourceError, zipfile.BadZipFile):
                 return 0
+        case ParquetSource():
+            return _rows(source)
+        case WebdatasetSource():
+            return 0
         case _:
             return files
+
+
+def _rows(source: ParquetSource) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        shards = find_shards(source.path, source.files, "data.source.files")
+        return sum(0 if shard.system else pq.read_metadata(shard.where).num_rows for shard in shards)
+    except (OSError, SourceError, pa.ArrowException):
+        return 0

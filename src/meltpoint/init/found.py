@@ -16,7 +16,8 @@ from meltpoint.data.listing import Listing, SourceError, repository
 from meltpoint.data.read_source import read_source
 from meltpoint.errors import UserError
 from meltpoint.files import whole_file
-from meltpoint.params.data import Label, Source
+from meltpoint.params.data import Label
+from meltpoint.params.sources import Source
 from meltpoint.tables import MEASURED, PRESENT, RESERVED, Classes
 
 LABELS = TypeAdapter(dict[str, Label])

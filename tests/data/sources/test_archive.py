@@ -8,7 +8,7 @@ from meltpoint.data.archive_download import FetchError
 from meltpoint.data.listing import SourceError
 from meltpoint.data.sources.archive import read
 from meltpoint.data.unpack import ArchiveError
-from meltpoint.params.data import ArchiveSource
+from meltpoint.params.sources import ArchiveSource
 
 FOLDER = {"kind": "folder", "path": "photos"}
 CSV = {

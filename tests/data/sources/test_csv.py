@@ -4,7 +4,7 @@ import pytest
 
 from meltpoint.data.listing import SourceError
 from meltpoint.data.sources.csv import read
-from meltpoint.params.data import CsvSource
+from meltpoint.params.sources import CsvSource
 
 
 def source(table: str = "labels.csv", images: str = "photos") -> CsvSource:

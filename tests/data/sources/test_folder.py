@@ -5,7 +5,7 @@ import pytest
 
 from meltpoint.data.listing import Listing, SourceError
 from meltpoint.data.sources.folder import read
-from meltpoint.params.data import FolderSource
+from meltpoint.params.sources import FolderSource
 
 
 def listed(root: Path) -> Listing:

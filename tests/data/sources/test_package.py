@@ -5,7 +5,7 @@ import pytest
 
 from meltpoint.data.listing import SourceError
 from meltpoint.data.sources.package import read
-from meltpoint.params.data import PackageSource
+from meltpoint.params.sources import PackageSource
 
 
 def source(**changes: object) -> PackageSource:

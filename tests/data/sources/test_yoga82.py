@@ -4,7 +4,7 @@ import pytest
 
 from meltpoint.data.listing import ListCoverage, Skipped, SourceError
 from meltpoint.data.sources.yoga82 import read
-from meltpoint.params.data import Yoga82Source
+from meltpoint.params.sources import Yoga82Source
 
 CLASSES = "folder,l6,l20,l82,level6\nBoat,1,8,0,Sitting\nBow,1,9,1,Sitting\nTree's (I),0,10,2,Standing\n"
 TRAIN = "Boat/1.jpg,1,8,0\nBoat/2.jpg,1,8,0\nBow/1.jpg,1,9,1\n\nTree's (I)/1.jpg,0,10,2\n"

@@ -7,7 +7,7 @@ from meltpoint.data.archive_download import fetch_archive, plain_url
 from meltpoint.data.listing import Listing, SourceError, nearest, repository
 from meltpoint.data.read_source import read_source
 from meltpoint.data.unpack import unpack
-from meltpoint.params.data import ArchiveSource, FolderSource
+from meltpoint.params.sources import ArchiveSource, FolderSource
 
 
 def read(source: ArchiveSource, work: Path) -> Listing:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from meltpoint.data.listing import Listing, SourceError, files_table, locate, shortened
 from meltpoint.data.sources.folder import Walk
-from meltpoint.params.data import CocoSource
+from meltpoint.params.sources import CocoSource
 from meltpoint.tables import PRESENT
 
 KEYS = ("images", "annotations", "categories")

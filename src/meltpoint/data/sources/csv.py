@@ -4,7 +4,7 @@ from pathlib import Path
 
 from meltpoint.data.delimited import list_table
 from meltpoint.data.listing import Listing, locate
-from meltpoint.params.data import CsvSource
+from meltpoint.params.sources import CsvSource
 
 
 def read(source: CsvSource, work: Path) -> Listing:  # noqa: ARG001  (every source takes a scratch folder)

@@ -20,7 +20,7 @@ from meltpoint.data.listing import (
     printable,
 )
 from meltpoint.data.split_names import FILLERS, official_split, split_in
-from meltpoint.params.data import FolderSource
+from meltpoint.params.sources import FolderSource
 
 
 @dataclass

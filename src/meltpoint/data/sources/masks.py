@@ -19,7 +19,7 @@ from meltpoint.data.listing import (
     shortened,
 )
 from meltpoint.data.sources.folder import Walk, files_below
-from meltpoint.params.data import MasksSource, Part
+from meltpoint.params.sources import MasksSource, Part
 
 BARE, ALONE = "no mask", "a mask without an image"  # reasons
 

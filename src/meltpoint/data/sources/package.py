@@ -5,7 +5,7 @@ from pathlib import Path
 from meltpoint.data.delimited import list_table
 from meltpoint.data.listing import Listing
 from meltpoint.data.packages import find_package, require_entry, version_of
-from meltpoint.params.data import PackageSource
+from meltpoint.params.sources import PackageSource
 
 
 def read(source: PackageSource, work: Path) -> Listing:  # noqa: ARG001  (every source takes a scratch folder)

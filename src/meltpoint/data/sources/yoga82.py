@@ -17,7 +17,7 @@ from meltpoint.data.listing import (
     printable,
 )
 from meltpoint.data.yoga82_classes import LEVELS, Poses, name_ids, read_poses
-from meltpoint.params.data import Yoga82Source
+from meltpoint.params.sources import Yoga82Source
 
 SHOWN = 5  # offending classes that a message lists
 KINDS = {"l6": "gesture", "l20": "group", "l82": "pose"}  # what a class without a name is called, before its id

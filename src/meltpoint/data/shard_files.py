@@ -1,0 +1,148 @@
+"""The shards that a source names: files below a folder, or at an address that fsspec knows, as s3://bucket/photos."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from meltpoint.data.listing import SourceError, locate, nearest, printable
+from meltpoint.errors import UserError
+from meltpoint.params.sources import Part
+from meltpoint.progress import track
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+WILD = re.compile(r"[*?\[]")
+NUMBERS = re.compile(r"\{(\d+)\.\.(\d+)\}")  # {000..127}, as WebDataset writes a row of shards
+MOST = 1_000_000  # shards that one name may stand for
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class ShardFile:
+    """A shard: its split (None: of no split), its name below `path`, and what changes when its content does."""
+
+    split: str | None
+    name: str
+    where: str
+    system: "AbstractFileSystem | None"  # None: a file of this machine, `where` is its path
+    state: str
+
+    @property
+    def prefix(self) -> str:
+        """What the names of its pictures begin with."""
+        return re.sub(r"\.(tar|parquet)$", "", self.name)
+
+
+def find_shards(path: str, parts: Mapping[Part, str], key: str) -> list[ShardFile]:
+    """The shards of each part in the order of their names; `key` is where params.yaml names the parts.
+
+    A name may hold `*`, `?` and `[...]`, or a row of numbers `{000..127}`, of which each has to be there.
+
+    Raises:
+        SourceError: a name stands for no file, the place cannot be reached, or `all` stands beside a split.
+    """
+    if ALL in parts and len(parts) > 1:
+        raise SourceError(
+            f"{key} names {sorted(parts)}. Allowed are some of train, val and test, or `all` alone. Correct it."
+        )
+    found = []
+    for part, pattern in parts.items():
+        where = f"{key}.{part}"
+        if ".." in PurePosixPath(pattern).parts or pattern.startswith("/"):
+            raise SourceError(
+                f"{where} is {pattern!r}, which is not below data.source.path. Write it relative to that."
+            )
+        names = [one for name in _numbered(pattern, where) for one in _named(path, name, where)]
+        split = None if part == ALL else part
+        found += [ShardFile(split, *one) for one in sorted(names, key=lambda one: one[0])]
+    prefixes = [shard.prefix for shard in found]
+    if twice := sorted({one for one in prefixes if prefixes.count(one) > 1}):
+        raise SourceError(f"{key} names the shard {twice[0]!r} twice. Let each name stand for other files.")
+    return found
+
+
+@contextmanager
+def local_copy(shard: ShardFile, work: Path) -> Iterator[Path]:
+    """The shard as a file of this machine: itself, or a copy in `work` that is there until `work` is removed.
+
+    Raises:
+        SourceError: it cannot be fetched.
+    """
+    if shard.system is None:
+        yield Path(shard.where)
+        return
+    target = work / "shards" / shard.prefix / PurePosixPath(shard.name).name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _reaching(shard.where):
+        shard.system.get_file(shard.where, str(target))
+    yield target
+
+
+def watched(shards: list[ShardFile]) -> Iterator[ShardFile]:
+    """The shards, with a bar."""
+    return iter(track(shards, "read shards", unit="shard"))
+
+
+def _numbered(pattern: str, key: str) -> list[str]:
+    found = NUMBERS.search(pattern)
+    if found is None:
+        return [pattern]
+    first, last = found[1], found[2]
+    if not int(first) <= int(last) < int(first) + MOST:
+        raise SourceError(f"{key} is {pattern!r}: {found[0]} is no row of numbers. Write for example {{000..127}}.")
+    width = len(first) if first.startswith("0") else 0
+    numbers = (f"{number:0{width}}" for number in range(int(first), int(last) + 1))
+    return [pattern[: found.start()] + number + pattern[found.end() :] for number in numbers]
+
+
+def _named(path: str, pattern: str, key: str) -> Iterator[tuple[str, str, "AbstractFileSystem | None", str]]:
+    if "://" in path:
+        yield from _remote(path, pattern, key)
+        return
+    root = locate(path, "data.source.path")
+    files = sorted(root.glob(pattern)) if WILD.search(pattern) else [root / pattern]
+    files = [file for file in files if file.is_file()]
+    if not files:
+        beside = sorted(printable(one.name) for one in (root / pattern).parent.glob("*"))
+        raise SourceError(_none(pattern, key, path) + nearest(PurePosixPath(pattern).name, beside))
+    for file in files:
+        seen = file.stat()
+        yield file.relative_to(root).as_posix(), str(file), None, f"{seen.st_size} {seen.st_mtime_ns}"
+
+
+def _remote(path: str, pattern: str, key: str) -> Iterator[tuple[str, str, "AbstractFileSystem | None", str]]:
+    with _reaching(path):
+        import fsspec
+
+        system, root = fsspec.url_to_fs(path)
+        wanted = f"{root.rstrip('/')}/{pattern}"
+        files = sorted(system.glob(wanted)) if WILD.search(pattern) else [wanted] if system.isfile(wanted) else []
+        states = [str(system.ukey(file)) for file in files]
+    if not files:
+        raise SourceError(_none(pattern, key, path))
+    for file, state in zip(files, states, strict=True):
+        yield str(file)[len(root.rstrip("/")) + 1 :], str(file), system, state
+
+
+@contextmanager
+def _reaching(address: str) -> Iterator[None]:
+    try:
+        yield
+    except UserError:
+        raise
+    except ImportError as error:
+        raise SourceError(f"{address} cannot be reached: {error}. Install that package into .venv.") from None
+    except Exception as error:  # noqa: BLE001 - each file system of fsspec has errors of its own
+        reason = (str(error).splitlines() or [""])[0][:200]
+        raise SourceError(
+            f"{address} cannot be read: {type(error).__name__}: {reason}. Check the address and the rights to it, or"
+            " copy the shards to this machine."
+        ) from None
+
+
+def _none(pattern: str, key: str, path: str) -> str:
+    return f"{key} is {pattern!r}, and no such file is at {path!r}. Correct it; it is relative to data.source.path."
