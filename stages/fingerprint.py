@@ -14,7 +14,7 @@ def main() -> None:
     """Look at names, sizes and times, at what weights hold and heads tap, and write what they add up to."""
     watch, params = Stopwatch("fingerprint"), read_params()
     weights = {name: encoder.weights for name, encoder in params.encoders.items()}
-    found = fingerprint_sources(params.data, weights, params.taps, params.queries)
+    found = fingerprint_sources(params.data, weights, params.taps, params.queries, params.exports)
     found.write(DATA)
     watch.close(found.sentence, DATA)
 

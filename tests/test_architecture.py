@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "meltpoint"
 LAYERS = [
     {"arrays", "errors", "files", "progress", "params", "signatures", "terminal"},
-    {"tables", "metrics", "trees", "http", "bit_depth", "comparison", "prefetch", "shards", "duplicate"},
+    {"tables", "metrics", "trees", "http", "bit_depth", "comparison", "offers", "prefetch", "shards", "duplicate"},
     {"data", "images", "model"},
     {"compare", "evaluate", "predict", "export"},
     {"tasks"},
@@ -202,6 +202,7 @@ MADE_OF_ALL = {
     "readings",
     "taps",
     "effective",
+    "exports",
     "gate",
     "queries",
 }  # of many sections: what trainings, encoders and versions depend on, tested in tests/params and tests/registry

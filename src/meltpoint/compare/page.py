@@ -1,23 +1,19 @@
 """compare.html: the decision as one file that needs nothing else, for a screen, a phone, light and dark."""
 
-import base64
-import io
 import re
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
-from PIL import Image
 
 from meltpoint.compare import formatting
 from meltpoint.compare.charts import Point, place_differences, place_quality, place_reliability
 from meltpoint.compare.decision import Decision
 from meltpoint.compare.learning_curve import find_curves, lesser, place_curves
+from meltpoint.compare.pictures import embed_picture
 from meltpoint.compare.table import (
     STANDINGS,
     Branch,
@@ -29,7 +25,6 @@ from meltpoint.compare.table import (
     shown_classes,
 )
 
-WIDEST = 1080  # pixels of an embedded picture
 SHOWN_COSTS = (
     "train_seconds", "latency_p50_ms", "latency_p95_ms", "throughput_per_second", "megabytes", "trainable_parameters",
     "parameters", "peak_megabytes", "predict_megabytes",
@@ -126,7 +121,7 @@ def _context(decision: Decision) -> dict[str, Any]:
         "ranking": formatting.METRICS[results.wording.ranking],
         "classes": results.classes[head],
         "shown_classes": shown_classes(decision),
-        "mistakes": {name: _embed(path) for name, path in results.mistakes.items()},
+        "mistakes": {name: embed_picture(path) for name, path in results.mistakes.items()},
     }
 
 
@@ -211,14 +206,3 @@ def _score(value: float | None, name: str) -> str:
     if value is None:
         return formatting.MISSING
     return f"{value:.3f}" if name in AREAS else formatting.percent(value)
-
-
-def _embed(path: Path) -> Markup:
-    """A picture as a data address: JPEG, at most WIDEST wide. Returns what belongs into `src`, with its size."""
-    with Image.open(path) as picture:
-        image = picture.convert("RGB")
-    image.thumbnail((WIDEST, 10 * WIDEST), Image.Resampling.LANCZOS)
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=82, optimize=True)
-    data = base64.b64encode(stream.getvalue()).decode()
-    return Markup('src="data:image/jpeg;base64,{}" width="{}" height="{}"').format(data, image.width, image.height)

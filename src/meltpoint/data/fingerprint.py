@@ -31,7 +31,7 @@ from meltpoint.params.sources import (
 )
 
 MADE = ("data", "models", "repeats", "exports", "reports", "mlruns")  # by stages, in the repository
-FINGERPRINT, ENCODERS = Path("fingerprint.json"), Path("encoders")  # files below data/
+FINGERPRINT, ENCODERS, FORMATS = Path("fingerprint.json"), Path("encoders"), Path("formats.json")  # below data/
 ABSENT = "absent"  # in place of size and time
 
 Entry = tuple[str, str]  # a path as params.yaml names it or below that; its size in bytes and time in ns, or its sha256
@@ -43,16 +43,18 @@ class Fingerprint:
 
     parts: the source, and each table of names: what `download` reads.
     encoders: of each its weight file, and the taps that the heads of all strategies read: what `embed` needs.
+    formats: of exports that are asked for: what `offer` judges. DVC cannot depend on a section that may be missing.
     """
 
     parts: dict[str, dict[str, Any]]
     encoders: dict[str, dict[str, Any]]
+    formats: list[str]
 
     @property
     def files(self) -> dict[Path, Any]:
         """The content of each file that the stage writes below data/."""
         encoders = {ENCODERS / f"{name}.json": own for name, own in self.encoders.items()}
-        return {FINGERPRINT: self.parts, **encoders}
+        return {FINGERPRINT: self.parts, FORMATS: self.formats, **encoders}
 
     @property
     def sentence(self) -> str:
@@ -63,19 +65,24 @@ class Fingerprint:
     def write(self, folder: Path) -> None:
         """Write fingerprint.json, and a file for each encoder: it changes only if that encoder's work does."""
         write_json(folder / FINGERPRINT, self.parts)
+        write_json(folder / FORMATS, self.formats)
         with whole_folder(folder / ENCODERS) as encoders:
             for name, own in self.encoders.items():
                 write_json(encoders / f"{name}.json", own)
 
 
 def fingerprint_sources(
-    data: Data, weights: Mapping[str, Weights], taps: Mapping[str, list[Any]], queries: Iterable[str] = ()
+    data: Data,
+    weights: Mapping[str, Weights],
+    taps: Mapping[str, list[Any]],
+    queries: Iterable[str] = (),
+    formats: Iterable[str] = (),
 ) -> Fingerprint:
     """Look at each file that `download` reads: of folders at every one below, of tables at those that they name.
 
     And at the files of `weights`, by encoder, and of `queries`, which every encoder's heads begin with. What is at a
-    URL has no entry: params.yaml has its sha256. `taps` are only written down: what each encoder has to give, as JSON
-    can hold it.
+    URL has no entry: params.yaml has its sha256. `taps` and `formats` are only written down: what each encoder has to
+    give, as JSON can hold it, and the exports that are asked for.
 
     Raises:
         SourceError: a folder, a table, or its column of paths is not there.
@@ -96,7 +103,7 @@ def fingerprint_sources(
         name: {"weights": _sum(_weights_entries(own, f"encoders.{name}.weights")), "taps": taps[name], **more}
         for name, own in weights.items()
     }
-    return Fingerprint(parts, used)
+    return Fingerprint(parts, used, list(formats))
 
 
 def _weights_entries(weights: Weights, place: str) -> Iterator[Entry]:

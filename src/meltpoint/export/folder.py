@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from meltpoint.arrays import Forward, Pixels
 from meltpoint.errors import UserError
+from meltpoint.export.winner import Winner
 from meltpoint.files import read_json, whole_folder, write_json
 from meltpoint.model.card import CARD, Card, read_card
 from meltpoint.model.manifest import check_manifest, write_manifest
@@ -81,6 +82,20 @@ def read_record(folder: Path) -> tuple[ExportRecord, Export]:
             f"{path} says nothing that this version can read: {reason}. Known formats are"
             f" {', '.join(Exports.model_fields)}. Restore the folder with `dvc checkout`, or make it again: dvc repro"
         ) from None
+
+
+def check_made_of(folder: Path, winner: Winner) -> None:
+    """Whether an export was made of this winner, as it is now.
+
+    Raises:
+        ExportError: it was made of another one, or export.json cannot be read.
+    """
+    record, _ = read_record(folder)
+    if record.winner != winner.fingerprint:
+        raise ExportError(
+            f"{folder} was made of another model, of the strategy {record.strategy!r}; the winner is"
+            f" {winner.strategy!r}. Make it again: dvc repro --force export@{folder.name}"
+        )
 
 
 def open_export(folder: Path) -> tuple[Card, Forward]:

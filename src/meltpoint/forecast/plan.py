@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from meltpoint.data.fingerprint import FINGERPRINT, Fingerprint, fingerprint_sources
+from meltpoint.data.fingerprint import FINGERPRINT, FORMATS, Fingerprint, fingerprint_sources
 from meltpoint.data.listing import SourceError, locate
 from meltpoint.data.shard_files import find_shards
 from meltpoint.errors import UserError
@@ -68,7 +68,7 @@ def plan(measure: bool) -> list[str]:
         write_speeds(measure_speeds(list(own.values()), outputs, read_speeds().decode))
     graph, status = _ask_dvc()
     weights = {name: encoder.weights for name, encoder in params.encoders.items()}
-    found = fingerprint_sources(params.data, weights, params.taps)
+    found = fingerprint_sources(params.data, weights, params.taps, params.exports)
     look_at_files(graph, status, found)
     load = _count(params.data.source, found.parts["source"]["files"], params.split.ratios, status)
     speeds = read_speeds()
@@ -153,7 +153,9 @@ def look_at_files(graph: Graph, status: dict[str, Any], found: Fingerprint) -> N
                 continue
         except (OSError, ValueError):
             pass  # not written yet, or damaged: as good as changed
-        what = "files of the source" if path == FINGERPRINT else f"weights or taps of {path.stem}"
+        what = {FINGERPRINT: "files of the source", FORMATS: "rows of export"}.get(
+            path, f"weights or taps of {path.stem}"
+        )
         for stage in graph.above:
             if written.as_posix() in graph.reads[stage]:
                 status[stage] = [*status.get(stage, []), {"changed deps": {what: "modified"}}]

@@ -98,6 +98,11 @@ class Params(Section):
         """What decides whether a model may be champion."""
         return GateRules(self.main_head, self.compare, self.register_, self.views, self.evaluate.batch)
 
+    @property
+    def exports(self) -> list[str]:
+        """The formats that are asked for."""
+        return list(self.export.asked)
+
     def recipe(self, name: str) -> Recipe:
         """What the training of the strategy `name` depends on."""
         if name not in self.strategies:

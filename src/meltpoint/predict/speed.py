@@ -58,7 +58,7 @@ def measure_weight(predictor: Predictor) -> dict[str, float]:
 
 
 def measure_speeds(
-    predictors: Mapping[str, Timed], settings: Evaluate, clock: Clock = time.perf_counter
+    predictors: Mapping[str, Timed], settings: Evaluate, clock: Clock = time.perf_counter, stage: str = "speed"
 ) -> dict[str, Any]:
     """From pixels in memory to probabilities in memory, preparation included: all models in turn, in this process.
 
@@ -84,7 +84,7 @@ def measure_speeds(
         say(
             f"warning: the machine was busy with other work in each of {ATTEMPTS} measurements: rounds of the same"
             f" model spread by {unrest:.0%}. Speeds that could not be distinguished count as equal. For better ones"
-            " stop other work and run: dvc repro --force --single-item speed"
+            f" stop other work and run: dvc repro --force --single-item {stage}"
         )
     elif len(attempts) > 1:
         say(f"the machine was busy with other work: speeds were measured {len(attempts)} times, and the calmest counts")

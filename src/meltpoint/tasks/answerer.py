@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from meltpoint.arrays import Pixels
+from meltpoint.arrays import Pixels, Probabilities
 from meltpoint.model.card import Card
 from meltpoint.predict.inputs import Source, is_single
 from meltpoint.predict.predictor import BATCH, Predictor, open_predictor
@@ -116,6 +116,13 @@ class Answerer:
         (N, C) of a class of each image, (N, C, S, S) of a class of each pixel.
         """
         return self.predictor.probabilities(images, self.task.decode)
+
+    def decide(self, probabilities: Probabilities) -> dict[str, NDArray[Any]]:
+        """What `probabilities` gives to the answer of each head, by threshold and tree.
+
+        Class ids int64 (N,), of tags whether each is given bool (N, K), masks uint8 (N, S, S).
+        """
+        return self.task.decide_all(self.predictor, probabilities)
 
     def fit_batch(self, batch: int) -> int:
         """How many pictures go through the model at once where `batch` are asked for: pixels take memory."""

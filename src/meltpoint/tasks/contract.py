@@ -19,7 +19,7 @@ from meltpoint.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from meltpoint.arrays import Pixels
+    from meltpoint.arrays import Pixels, Probabilities
     from meltpoint.compare.results import PairedPart
     from meltpoint.evaluate.judgement import Judgement
     from meltpoint.images.views import Views
@@ -153,6 +153,10 @@ class AnswerPart(Protocol):
         side: int | None,
     ) -> "Iterator[tuple[Answer, Pixels | None]]":
         """The answer to each picture, and the picture itself, uint8 (H, W, 3), its sides no longer than `side`."""
+        ...
+
+    def decide_all(self, predictor: "Predictor", probabilities: "Probabilities") -> dict[str, NDArray[Any]]:
+        """Probabilities of all heads to answers by head: class ids, tags given (N, K), masks."""
         ...
 
     def predict_views(

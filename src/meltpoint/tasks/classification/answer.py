@@ -1,7 +1,7 @@
 """Answers of heads that predict a class for each picture: by threshold, together in the tree, as records and tables."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -42,6 +42,11 @@ def look(
         said = iter(read_answers(predictor.card, predictor.tree, found, top, language) if found else [])
         for picture in pictures:
             yield Answer(picture.source, picture.error, {} if picture.error else next(said), levels), picture.shown
+
+
+def decide_all(predictor: Predictor, probabilities: Probabilities) -> dict[str, NDArray[Any]]:
+    """Class ids int64 (N,) by head, by threshold and together in the tree."""
+    return dict(decide(probabilities, predictor.card.thresholds, predictor.tree))
 
 
 def predict_views(predictor: Predictor, views: "Views", rows: NDArray[np.int64], batch: int) -> pd.DataFrame:

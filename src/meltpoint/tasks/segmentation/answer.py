@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from meltpoint.arrays import Ints, Mask, Pixels
+from meltpoint.arrays import Ints, Mask, Pixels, Probabilities
 from meltpoint.model.card import HeadCard
 from meltpoint.params.heads import Head
 from meltpoint.predict.inputs import Picture, Source, stack_pixels
@@ -55,6 +55,11 @@ def look(
             own = {} if picture.error else next(masks)
             said = {head: read_mask(predictor.card.heads[head], mask, question.language) for head, mask in own.items()}
             yield Answer(picture.source, picture.error, {}, (), said), picture.shown
+
+
+def decide_all(predictor: Predictor, probabilities: Probabilities) -> dict[str, NDArray[Any]]:  # noqa: ARG001
+    """Masks uint8 (N, S, S) by head."""
+    return {head: own.argmax(1).astype(np.uint8) for head, own in probabilities.items()}
 
 
 def predict_views(predictor: Predictor, views: "Views", rows: NDArray[np.int64], batch: int) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """Answers of heads of tags: those above their threshold, as records and tables."""
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -54,6 +54,12 @@ def look(
                     for name, card in predictor.card.heads.items()
                 }
             yield Answer(picture.source, picture.error, {}, (), tags=said), picture.shown
+
+
+def decide_all(predictor: Predictor, probabilities: Probabilities) -> dict[str, NDArray[Any]]:
+    """Whether each tag is given, bool (N, K) by head."""
+    heads = predictor.card.heads
+    return {head: given(own, heads[head].thresholds) for head, own in probabilities.items()}
 
 
 def predict_views(predictor: Predictor, views: "Views", rows: NDArray[np.int64], batch: int) -> pd.DataFrame:
