@@ -68,7 +68,7 @@ def plan(measure: bool) -> list[str]:
         write_speeds(measure_speeds(list(own.values()), outputs, read_speeds().decode))
     graph, status = _ask_dvc()
     weights = {name: encoder.weights for name, encoder in params.encoders.items()}
-    found = fingerprint_sources(params.data, weights, params.taps, params.exports)
+    found = fingerprint_sources(params.data, weights, params.taps, params.queries, params.exports)
     look_at_files(graph, status, found)
     load = _count(params.data.source, found.parts["source"]["files"], params.split.ratios, status)
     speeds = read_speeds()
