@@ -49,15 +49,16 @@ def test_several_categories_are_tags(place: Path, draw: Draw, init: Init) -> Non
     objects[0] = []
     export(place / "street", draw, objects)
     ran = init("street")
-    table = pd.read_csv(place / "data" / "street-table.csv", dtype=str)
-    assert list(table) == ["path", "split", "cat", "dog", "car"]
-    assert table["cat"].tolist() == ["1" if number % 2 else "0" for number in range(40)]
+    table = pd.read_csv(place / "data" / "street-table.csv", dtype=str, keep_default_na=False)
+    assert list(table) == ["path", "split", "tags"]
+    assert table["tags"].tolist() == ["", *["cat|dog" if number % 2 else "car" for number in range(1, 40)]]
     assert table["path"][0] == "train2017/train000.png"
     assert ran.raw["data"]["source"] == {
         "kind": "csv", "table": "data/street-table.csv", "images": "street", "separator": ",", "header": None,
         "path": "path", "split": "split",
     }  # fmt: skip
-    assert set(ran.raw["heads"]) == {"cat", "dog", "car"}
+    assert ran.raw["data"]["labels"]["tags"]["classes"] == ["car", "cat", "dog"]
+    assert ran.raw["task"] == {"kind": "tagging"}
     assert "train 20, val 20; test is cut from train" in ran.out
     assert "outlines of objects are not used" in ran.out
 
@@ -116,8 +117,8 @@ def test_objects_of_voc_are_tags(place: Path, draw: Draw, init: Init) -> None:
     (root / "ImageSets" / "Main" / "val.txt").write_text("\n".join(map(str, range(20, 36))))
     ran = init("VOCdevkit")
     table = pd.read_csv(place / "data" / "voc2007-table.csv", dtype=str).set_index("path")
-    assert table.loc["JPEGImages/1.jpg", "cat"] == "1"
-    assert table.loc["JPEGImages/2.jpg", ["cat", "dog", "split"]].tolist() == ["0", "1", "train"]
+    assert table.loc["JPEGImages/1.jpg", "tags"] == "cat|dog"
+    assert table.loc["JPEGImages/2.jpg", ["tags", "split"]].tolist() == ["dog", "train"]
     assert ran.raw["data"]["source"]["images"] == "VOCdevkit/VOC2007"
     assert "train 20, val 16; test is cut from train" in ran.out
 

@@ -113,15 +113,26 @@ def test_tags_in_a_cell(place: Path, survey: Survey) -> None:
         return f"{name},{'|'.join([*['indoor'] * (n % 2), *['at night'] * (n % 3 == 0), *['red'] * (n == 1)])}"
 
     ran = survey("file,tags", row)
-    table = pd.read_csv(place / "data" / "list-table.csv", dtype=str)
-    assert list(table) == ["file", "indoor", "at_night"]
-    assert table["at_night"].tolist() == ["1" if number % 3 == 0 else "0" for number in range(24)]
+    table = pd.read_csv(place / "data" / "list-table.csv", dtype=str, keep_default_na=False)
+    assert table["tags"][:4].tolist() == ["at night", "indoor", "", "at night|indoor"], "red is on one image alone"
     assert ran.raw["data"]["source"]["table"] == "data/list-table.csv"
-    assert ran.raw["data"]["labels"]["indoor"] == {
-        "kind": "values", "column": "indoor", "classes": {"no": 0.0, "yes": 1.0},
+    assert ran.raw["data"]["labels"]["tags"] == {
+        "kind": "tags", "column": "tags", "separator": "|", "none": "", "classes": ["at night", "indoor"],
     }  # fmt: skip
-    assert "tags left aside, as too rare" in ran.out
-    assert "red 1" in ran.out
+    assert ran.raw["task"] == {"kind": "tagging"}
+    assert ran.params.compare.metric == "micro_f1"
+    assert ran.params.register_.floors == {"tags/micro_f1": 0.59}, "both for every image: 2 * 20 / (48 + 20)"
+    assert ran.raw["heads"]["tags"]["tag_thresholds"] == {"metric": "f1"}
+    assert "label tags: 2 tags" in ran.out
+    assert "tags left aside, as fewer than 6 images have or lack them: red 1" in ran.out
+    assert "8 images without a tag" in ran.out
+    assert "images of each tag: indoor 12, at night 8" in ran.path.read_text()
+
+
+def test_tags_in_a_cell_are_read_where_they_are_if_each_is_on_enough_images(survey: Survey) -> None:
+    ran = survey("file,seen", lambda n, name: f"{name},{';'.join([*['sea'] * (n % 2), *['sky'] * (n % 3 == 0)])}")
+    assert ran.raw["data"]["source"]["table"] == "pets/list.csv"
+    assert ran.raw["data"]["labels"] == {"seen": {"kind": "tags", "column": "seen", "separator": ";", "none": ""}}
 
 
 def binary(on: Callable[[int, int], Any]) -> Callable[[int, str], str]:
@@ -136,7 +147,16 @@ def test_a_column_for_each_class(survey: Survey, one_each: bool) -> None:
         assert ran.params.main_head == "list"
         assert "BCC 8, MEL 8, NV 8" in ran.out
     else:
-        assert set(ran.raw["heads"]) == {"mel", "nv", "bcc"}
+        assert ran.raw["data"]["labels"] == {"list": {"kind": "tags", "columns": ["MEL", "NV", "BCC"]}}
+        assert ran.raw["task"] == {"kind": "tagging"}
+        assert "3 columns of 0 and 1 are the tags of one label" in ran.out
+
+
+def test_columns_of_words_are_tags_of_a_table_of_ours(place: Path, survey: Survey) -> None:
+    ran = survey("image,sea,sky,dog", lambda n, name: f"{name},{n % 2 == 0},{n % 3 == 0},{n % 4 == 0}")
+    assert ran.raw["data"]["labels"]["list"]["classes"] == ["dog", "sea", "sky"]
+    table = pd.read_csv(place / "data" / "list-table.csv", dtype=str, keep_default_na=False)
+    assert table["list"][:3].tolist() == ["dog|sea|sky", "", "sea"]
 
 
 @pytest.mark.parametrize("names", [("nan", "roti", "puri"), ("T-shirt", "T\u2011shirt", "puri")])
@@ -237,7 +257,9 @@ def test_the_end_of_a_path_that_is_there_is_named(place: Path, photos: list[str]
 @pytest.mark.parametrize("joined", [True, False])
 def test_a_word_for_a_missing_cell_is_a_tag_where_it_stands_beside_others(survey: Survey, joined: bool) -> None:
     cells = ["nan"] * 3 + ["roti|puri", "nan|roti" if joined else "roti", "puri|rice", "rice", "puri"]
-    assert ("nan" in survey("file,tags", lambda n, name: f"{name},{cells[n % 8]}").raw["heads"]) == joined
+    ran = survey("file,tags", lambda n, name: f"{name},{cells[n % 8]}")
+    assert ("nan 12" in ran.out) == joined, "three of eight images have it alone"
+    assert ("9 rows without a tags" in ran.out) != joined
 
 
 @pytest.mark.slow
@@ -246,4 +268,4 @@ def test_the_download_stage_reads_a_table_that_was_written(place: Path, survey: 
     script = Path(__file__).parents[2] / "stages" / "download.py"
     subprocess.run([sys.executable, str(script)], cwd=place, check=True, timeout=300)
     samples = pd.read_csv(place / "data" / "samples.csv", dtype=str)
-    assert samples["a"].tolist() == ["yes" if number % 2 else "no" for number in range(24)]
+    assert samples["tags"][:4].tolist() == ["|b|", "|a|", "|", "|a|b|"]

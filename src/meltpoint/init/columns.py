@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from meltpoint.data.confusables import escaped, find_confusable
 from meltpoint.data.labels import NO_NAME, LabelError
 from meltpoint.data.listing import nearest
 from meltpoint.data.split_names import official_split
-from meltpoint.init.found import InitError, examples, label_name
+from meltpoint.init.found import CLASSIFICATION, TAGGING, InitError, TaskDefaults, examples, label_name, plural
 from meltpoint.init.splits import RARE
 
 KNOWN = ("label", "labels", "class", "class_name", "category", "target", "y", "species", "diagnosis", "dx", "tags")
@@ -29,7 +29,8 @@ NUMBERS = 30  # different whole numbers that are classes without more ado
 MANY = 10.0  # images of a number, from which on more of them are classes, if they count from 0 or 1 without a gap
 MEASURE = re.compile(r"(^|_)(age|year|month|day|hour|width|height|count|score|size|weight|length|price)($|_)")
 ALIKE = 5  # groups of names that look alike that a message shows
-TAGS, TAGGED = 20, 6  # tags that are taken at most, and images that one needs
+TAGGED = 6  # images that have a tag, and as many that lack it
+STATES = ("", "0", "1", "0.0", "1.0")  # of a tag's own column, as the pipeline reads it
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Columns:
     levels: list[str] = field(default_factory=list)
     split: str | None = None
     group: str | None = None
+    left_aside: list[str] = field(default_factory=list)  # tags that are too rare or too frequent
+    task: TaskDefaults = CLASSIFICATION
 
 
 def read_columns(table: pd.DataFrame, wanted: str | None, title: str) -> Columns:
@@ -75,11 +78,7 @@ def read_columns(table: pd.DataFrame, wanted: str | None, title: str) -> Columns
     labels = [column for column in labels if column != group or wanted is not None]
     beside = table[[one for one in (split, group) if one]]
     if tagged is not None and (tagged in labels or not labels) and (tagged in KNOWN or not binary):
-        separator = _separator(table[tagged])
-        cells = [_cut(str(cell), separator) for cell in table[tagged].fillna("")]
-        joined = {tag for tags in cells if len(tags) > 1 for tag in tags}  # a word for a missing cell is there alone
-        sets = [{tag for tag in tags if tag in joined or tag.casefold() not in NO_NAME} for tags in cells]
-        return replace(tag_columns(sets, beside, f"column {tagged!r}"), split=split, group=group)
+        return replace(_of_cells(table[tagged], tagged, beside), split=split, group=group)
     if len(binary) >= 3 and not any(column.casefold() in KNOWN for column in labels):
         return replace(_of_binaries(table, binary, beside, label_name(Path(title).stem)), split=split, group=group)
     if not labels and not binary:
@@ -125,39 +124,82 @@ def _of_labels(
     )
 
 
-def tag_columns(sets: list[set[str]], beside: pd.DataFrame, what: str) -> Columns:
-    """A label `no`, `yes` for each tag that enough images have and lack; `sets` are the tags of each row.
+def _of_cells(column: "pd.Series[str]", name: str, beside: pd.DataFrame) -> Columns:
+    """Tags of cells: as they stand there, or in a table of ours if some are left aside."""
+    separator = _separator(column)
+    cells = [_cut(str(cell), separator) for cell in column.fillna("")]
+    joined = {tag for tags in cells if len(tags) > 1 for tag in tags}  # a word for a missing cell is there alone
+    words = [len(tags) == 1 and tags[0].casefold() in NO_NAME and tags[0] not in joined for tags in cells]
+    sets = [None if word else set(tags) for tags, word in zip(cells, words, strict=True)]
+    made = tag_column(sets, beside, label_name(name), f"column {name!r}")
+    twice = any(len(set(tags)) < len(tags) for tags in cells)
+    if made.left_aside or twice or any(tag.casefold() in NO_NAME for tag in joined):
+        return made
+    return replace(made, labels={made.main: _tags_label(name, separator)}, rows=None)
+
+
+def _tags_label(column: str, separator: str | None, **more: Any) -> dict[str, Any]:
+    return {"kind": "tags", "column": column, "separator": separator, "none": "", **more}
+
+
+def tag_column(sets: Sequence[set[str] | None], beside: pd.DataFrame, name: str, what: str) -> Columns:
+    """A label of tags, in a column that takes the place of others; `sets` are the tags of each row, None: not known.
+
+    Tags that few images have or lack are left aside, as each has to be in train, val and test.
 
     Raises:
         InitError: no tag is that frequent.
         LabelError: two tags look the same.
     """
-    counts = Counter(tag for tags in sets for tag in sorted(tags))
+    known = [tags for tags in sets if tags is not None]
+    counts = Counter(tag for tags in known for tag in sorted(tags))
     check_alike(counts)
-    able = [(tag, count) for tag, count in counts.most_common() if min(count, len(sets) - count) >= TAGGED]
-    taken = able[:TAGS]
+    taken = {tag for tag, count in counts.items() if min(count, len(known) - count) >= TAGGED}
     if not taken:
         raise InitError(
             f"{what} holds tags, and none of them is on {TAGGED} images and missing from as many others: "
             f"{examples([f'{tag} {count}' for tag, count in counts.most_common()], 6)}. Add images."
         )
-    names: dict[str, str] = {}
-    for tag, _ in taken:
-        names[tag] = _free_name(tag, list(names.values()))
-    rows = beside.assign(**{name: ["1" if tag in tags else "0" for tags in sets] for tag, name in names.items()})
-    notes = [f"{what} has several tags for an image: each of {len(taken)} is a label of its own, no or yes"]
-    if len(counts) > len(taken):
-        left = [f"{tag} {count:,}" for tag, count in counts.most_common() if tag not in names]
-        notes.append(f"tags left aside, as too rare, too frequent, or more than {TAGS}: {examples(left, 6)}")
-    labels = {name: YES_OR_NO | {"column": name} for name in names.values()}
-    return Columns(labels, next(iter(labels)), rows.astype("string"), notes)
+    left = {tag: count for tag, count in counts.most_common() if tag not in taken}
+    cells = ["nan" if tags is None else "|".join(sorted(tags & taken)) for tags in sets]
+    notes = ["an image may have several tags, and each is told by itself"]
+    if bare := sum(not cell for cell in cells):
+        notes.append(f"{plural(bare, 'image')} without a tag: they teach that none is there")
+    if left:
+        aside = examples([f"{tag} {count:,}" for tag, count in left.items()], 6)
+        notes.append(f"tags left aside, as fewer than {TAGGED} images have or lack them: {aside}")
+    label = _tags_label(name, "|", classes=sorted(taken))  # one of them may be called `nan`
+    rows = beside.assign(**{name: cells}).astype("string")
+    return Columns({name: label}, name, rows, notes, left_aside=list(left), task=TAGGING)
+
+
+def yes_or_no(tag: str, present: list[bool], beside: pd.DataFrame) -> Columns:
+    """A label of one tag, `no` or `yes`, in a column of its name.
+
+    Raises:
+        InitError: too few images have it, or lack it.
+    """
+    count, name = sum(present), label_name(tag)
+    if min(count, len(present) - count) < TAGGED:
+        raise InitError(
+            f"{tag!r} is on {plural(count, 'image')} of {len(present):,}; {TAGGED} have to have it, and {TAGGED} to"
+            " lack it. Add images."
+        )
+    rows = beside.assign(**{name: ["1" if one else "0" for one in present]}).astype("string")
+    return Columns({name: YES_OR_NO | {"column": name}}, name, rows, [])
 
 
 def _of_binaries(table: pd.DataFrame, binary: list[str], beside: pd.DataFrame, name: str) -> Columns:
     """A column for each class: one label, if each row is of one class, else tags."""
     on = pd.DataFrame({column: table[column].str.casefold().isin(YES) for column in binary})
     if (on.sum(axis=1) != 1).any():
-        return tag_columns([set(on.columns[row]) for row in on.to_numpy()], beside, "the table")
+        found = tag_column([set(on.columns[row]) for row in on.to_numpy()], beside, name, "the table")
+        taken = [column for column in binary if column not in found.left_aside]
+        if not table[taken].fillna("").isin(STATES).all(axis=None):
+            return found
+        note = f"{len(taken)} columns of 0 and 1 are the tags of one label; an empty cell says that nothing is known"
+        label = {"kind": "tags", "columns": taken}
+        return replace(found, labels={found.main: label}, rows=None, notes=[note, *found.notes[1:]])
     rows = beside.assign(**{name: on.idxmax(axis=1)}).astype("string")
     check_alike(binary)
     label = stated_label(name, rows[name])

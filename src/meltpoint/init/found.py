@@ -4,7 +4,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +37,14 @@ class InitError(UserError, ValueError):
 class TaskDefaults:
     """What params.yaml starts from for a task.
 
-    preset: the file. metric: what decides; None: it depends on the classes. largest: the largest side that pays.
+    preset: the file. several: whether an image may be of several classes. metric: what decides; None: the classes say.
+    largest: the largest side that pays.
     copies: how many augmented ones are stored, and how many where time is short. crop: the least share of an image.
     """
 
     preset: Path
     dense: bool
+    several: bool
     metric: str | None
     largest: int
     copies: tuple[int, int]
@@ -56,6 +58,7 @@ DUPLICATES = {"hash_distance": 64, "correlation": 0.8, "common": 0.005}
 CLASSIFICATION = TaskDefaults(
     preset=Path("presets/elpv.yaml"),
     dense=False,
+    several=False,
     metric=None,
     largest=288,
     copies=(8, 4),
@@ -64,9 +67,13 @@ CLASSIFICATION = TaskDefaults(
     split={"duplicates": DUPLICATES},
     probes={},
 )
+TAGGING = replace(
+    CLASSIFICATION, preset=Path("presets/tags.yaml"), several=True, metric="micro_f1", copies=(4, 2), crop=0.8
+)
 SEGMENTATION = TaskDefaults(
     preset=Path("presets/camvid.yaml"),
     dense=True,
+    several=True,
     metric="miou",
     largest=320,
     copies=(6, 2),
@@ -92,7 +99,7 @@ class Found:
 
     layout: in words. name: what the data are called. source, labels: sections of params.yaml as plain mappings.
     main: the label that decides. listing: the rows, as the pipeline reads them. cells: of each label, the class of each
-    row or missing; of masks the classes that it shows, `PRESENT` between them. classes: of each label, in order.
+    row or missing; of masks and tags all that it shows, `PRESENT` between them. classes: of each label, in order.
     levels: labels that form a tree, root first. group: the column whose rows belong together.
     notes: what was found and taken. warnings: what the user should fix, each with how.
     """
@@ -113,9 +120,9 @@ class Found:
     warnings: list[str] = field(default_factory=list)
 
     def shown(self, label: str, name: str) -> "pd.Series[bool]":
-        """Whether each row belongs to a class, or shows it on its mask."""
+        """Whether each row belongs to a class, has it as a tag, or shows it on its mask."""
         cells = self.cells[label].fillna("")
-        if self.task.dense:
+        if self.task.several:
             return cells.map(lambda cell: name in cell.split(PRESENT)).astype(bool)
         return (cells == name).astype(bool)
 

@@ -1,4 +1,4 @@
-"""Objects that were marked on images become labels of whole images: their one category, or a yes and no for each."""
+"""Objects that were marked on images become labels of whole images: their one category, or all of them as tags."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from meltpoint.data.listing import nearest, shortened
-from meltpoint.init.columns import Columns, check_alike, stated_label, tag_columns
+from meltpoint.init.columns import Columns, check_alike, stated_label, tag_column, yes_or_no
 from meltpoint.init.found import (
     Found,
     InitError,
@@ -57,16 +57,17 @@ def of_objects(
         notes += [f"{plural(bare, 'image')} without an object: no part in training"] if bare else []
     else:
         tags = [set(image.categories) for image in images]
-        if wanted is not None:
+        if wanted is None:
+            columns = tag_column(tags, beside, "tags", str(top))
+        else:
             known = sorted(set().union(*tags))
-            asked = {name for name in known if wanted.casefold() == name.casefold()}
-            if not asked:
+            asked = next((name for name in known if wanted.casefold() == name.casefold()), None)
+            if asked is None:
                 raise InitError(
                     f"--label is {wanted!r}, and images have several categories each, none with this name; there are"
                     f" {shortened(known)}.{nearest(wanted, known)} Name one of them, or leave --label out for all."
                 )
-            tags = [own & asked for own in tags]
-        columns = tag_columns(tags, beside, "an image")
+            columns = yes_or_no(asked, [asked in own for own in tags], beside)
     assert columns.rows is not None
     rows = columns.rows.assign(path=[image.path for image in images])
     rows = rows[["path", *(column for column in rows if column != "path")]]
@@ -83,6 +84,7 @@ def of_objects(
         cells=cells,
         classes=classes,
         levels=columns.levels,
+        task=columns.task,
         table=table,
         notes=[*notes, *columns.notes, UNUSED],
         warnings=warnings,

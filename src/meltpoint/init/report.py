@@ -5,7 +5,7 @@ from meltpoint.forecast.speeds import Speeds
 from meltpoint.forecast.stages import in_words
 from meltpoint.init.build import floors_of, keeps_sides, largest_share, metric_of, tolerated
 from meltpoint.init.choose import Choice, largest_side
-from meltpoint.init.found import Found, examples, plural
+from meltpoint.init.found import TAGGING, Found, examples, plural
 from meltpoint.init.pictures import Pictures
 from meltpoint.init.splits import Splits
 
@@ -18,7 +18,7 @@ def describe_found(found: Found, pictures: Pictures, splits: Splits) -> list[str
     lines = [f"{found.name}: {found.layout}, {plural(pictures.total, 'image')}"]
     for label, counts in found.counts.items():
         main = "  (the main label)" if label == found.main and len(found.labels) > 1 else ""
-        lines.append(f"  label {label}: {plural(len(counts), 'class')}{main}")
+        lines.append(f"  label {label}: {plural(len(counts), _kind(found))}{main}")
         words = [f"{name} {count:,}" for name, count in sorted(counts.items(), key=lambda one: -one[1])]
         if len(words) > SHOWN:
             words = [*words[: SHOWN // 2], "...", *words[-SHOWN // 2 :]]
@@ -86,7 +86,8 @@ def describe_choices(
             strategies += f"; fine-tuning needs --minutes {_minutes(choice.better[1])}"
     comments = {
         "data.source": f"{found.layout}, as they are; the download stage copies and checks every image",
-        "data.labels": f"images of each class: {counts}" + (". null takes the classes that are there" if taken else ""),
+        "data.labels": f"images of each {_kind(found)}: {counts}"
+        + (". null takes the classes that are there" if taken else ""),
         "data.max_bad": bad,
         "split": splits.why,
         "split.duplicates": "two pictures of the same thing never part; reports/duplicates.png shows what was found",
@@ -96,6 +97,7 @@ def describe_choices(
         "strategies": strategies,
         "compare.metric": {
             "miou": "mean IoU over the classes",
+            "micro_f1": "F1 over all tags of all images; map and macro_f1 need six test images of each tag",
             "balanced_accuracy": f"one class has {largest_share(found):.0%} of the images, so that plain accuracy would"
             " say little",
             "accuracy": "of the main label; val chooses, test gives the evidence",
@@ -127,6 +129,11 @@ def describe_estimate(choice: Choice, speeds: Speeds, side: int, minutes: float)
             f"  other programs use this machine now: while they do, it takes about {speeds.busy:.1f} times as long"
         )
     return lines
+
+
+def _kind(found: Found) -> str:
+    """What a label has several of."""
+    return "tag" if found.task is TAGGING else "class"
 
 
 def _describe_sizes(pictures: Pictures) -> str:

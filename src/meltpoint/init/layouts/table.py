@@ -195,6 +195,7 @@ def _found(sheet: Sheet, columns: Columns, notes: list[str]) -> Found:
         classes=classes,
         levels=columns.levels,
         group=columns.group,
+        task=columns.task,
         table=table,
         notes=[*notes, *columns.notes],
     )
