@@ -2,13 +2,16 @@
 
     python benchmarks/run.py serving
 
-Each client sends one image, waits for the answer, and sends the next; `a batch` sends 32 images in each request. Then
-one client sends what is meant to harm: 256 small files that unpack to 49 million pixels each, while another one asks
-for one image at a time.
+Each client sends one image, waits for the answer, and sends the next; or 32 images in each request. Clients share the
+cores with the server, and so cost little: their requests are made ready before. Then one client sends what is meant to
+harm: 256 small files that unpack to 49 million pixels each, while another one asks for one image at a time.
+`benchmarks/locustfile.py` asks a server that you have started yourself.
 """
 
 import base64
+import http.client
 import io
+import json
 import os
 import socket
 import subprocess
@@ -17,19 +20,18 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
-from typing import Any
 
 import psutil
-import requests
 
 from reporting import Row
 from streaming import write_model, write_pictures
 
-IMAGES, ROUNDS, CLIENTS, BATCH = 256, 3, (1, 8, 64, 200), 32
+IMAGES, ROUNDS, BATCH = 256, 3, 32
+LOADS = ((1, BATCH), (4, BATCH), (1, 1), (8, 1), (64, 1), (200, 1))  # clients, and images in each of their requests
 BOMB = (7000, 7000)
 RIVAL = "its predictor"
 START = (
@@ -57,21 +59,19 @@ def measure(folder: Path) -> list[Row]:
             assert all(answer.error is None for answer in answerer.stream(contents, 1, None, BATCH))
             return len(contents) / (time.perf_counter() - begun)
 
-        own(), _ask(address, texts[:BATCH])
-        rates: dict[str, list[float]] = {name: [] for name in ("own", "batches")}
-        loads: dict[int, list[Load]] = {clients: [] for clients in CLIENTS}
+        own(), _load(address, texts, 1, BATCH)
+        theirs: list[float] = []
+        loads: list[list[Load]] = [[] for _ in LOADS]
         for _ in range(ROUNDS):
-            rates["own"].append(own())
-            rates["batches"].append(_batches(address, texts))
-            for clients in CLIENTS:
-                loads[clients].append(_load(address, texts, clients))
-        theirs = median(rates["own"])
-        rows = [Row(f"serving batches of {BATCH}, images a second", median(rates["batches"]), theirs, RIVAL, "")]
-        for clients, found in loads.items():
+            theirs.append(own())
+            for load, found in zip(LOADS, loads, strict=True):
+                found.append(_load(address, texts, *load))
+        rows = []
+        for (clients, size), found in zip(LOADS, loads, strict=True):
+            what = f"serving {clients} {'client' if clients == 1 else 'clients'}, {size} a request, images a second"
             middle, late = median(one.middle for one in found), median(one.late for one in found)
             note = f"latency: median {middle:.2f} s, 95th percentile {late:.2f} s"
-            rate = median(one.rate for one in found)
-            rows.append(Row(f"serving {clients} clients, images a second", rate, theirs, RIVAL, note))
+            rows.append(Row(what, median(one.rate for one in found), median(theirs), RIVAL, note))
         return [*rows, *_attack(address, process, texts[0])]
 
 
@@ -96,48 +96,52 @@ def _served(package: Path) -> Iterator[tuple[str, psutil.Process]]:
     try:
         while True:
             assert process.poll() is None, (package.parent / "server.log").read_text()
-            try:
-                if requests.get(f"http://127.0.0.1:{port}/ready", timeout=5).ok:
+            with suppress(ConnectionError), closing(_connect(f"127.0.0.1:{port}")) as connection:
+                connection.request("GET", "/ready")
+                if connection.getresponse().status == 200:
                     break
-            except requests.ConnectionError:
-                pass
             time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}", psutil.Process(process.pid)
+        yield f"127.0.0.1:{port}", psutil.Process(process.pid)
     finally:
         process.terminate()
         process.wait()
 
 
-def _ask(address: str, images: Sequence[str], session: Any = requests) -> list[dict[str, Any]]:
-    answer = session.post(f"{address}/invocations", json={"instances": list(images)}, timeout=600)
-    assert answer.status_code == 200, answer.text
-    said: list[dict[str, Any]] = answer.json()["predictions"]
-    return said
+def _connect(address: str) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection(address, timeout=600)
 
 
-def _batches(address: str, texts: Sequence[str]) -> float:
-    """Images a second of one client that sends batches."""
-    begun = time.perf_counter()
-    for start in range(0, len(texts), BATCH):
-        assert all(row["error"] is None for row in _ask(address, texts[start : start + BATCH]))
-    return len(texts) / (time.perf_counter() - begun)
+def _request(images: Sequence[str]) -> bytes:
+    return json.dumps({"instances": list(images)}).encode()
 
 
-def _load(address: str, texts: Sequence[str], clients: int) -> Load:
-    """So many clients at once, who send one image each time."""
+def _ask(connection: http.client.HTTPConnection, body: bytes) -> str:
+    """The text of the answer to a request."""
+    connection.request("POST", "/invocations", body, {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    assert answer.status == 200, text
+    return text
+
+
+def _load(address: str, texts: Sequence[str], clients: int, size: int) -> Load:
+    """So many clients at once, who send so many images each time."""
     local = threading.local()
 
-    def ask(text: str) -> float:
-        if not hasattr(local, "session"):
-            local.session = requests.Session()
+    def ask(body: bytes) -> float:
+        if not hasattr(local, "connection"):
+            local.connection = _connect(address)
         begun = time.perf_counter()
-        assert _ask(address, [text], local.session)[0]["error"] is None
-        return time.perf_counter() - begun
+        text = _ask(local.connection, body)
+        spent = time.perf_counter() - begun
+        assert all(row["error"] is None for row in json.loads(text)["predictions"])
+        return spent
 
-    some = texts[: max(48, clients * 2)] if clients < 8 else texts
+    some = texts[:48] if clients * size == 1 else texts
+    bodies = [_request(some[start : start + size]) for start in range(0, len(some), size)]
     begun = time.perf_counter()
     with ThreadPoolExecutor(clients) as crowd:
-        spent = list(crowd.map(ask, some))
+        spent = list(crowd.map(ask, bodies))
     return Load(len(some) / (time.perf_counter() - begun), median(spent), quantiles(spent, n=20)[-1])
 
 
@@ -148,19 +152,20 @@ def _attack(address: str, process: psutil.Process, text: str) -> Iterator[Row]:
     content = io.BytesIO()
     Image.new("1", BOMB).save(content, "PNG")
     bomb = base64.b64encode(content.getvalue()).decode()
-    alone = median(_timed(address, text) for _ in range(5))
-    harmful = threading.Thread(target=lambda: _ask(address, [bomb] * 256))
+    connection, body = _connect(address), _request([text])
+
+    def timed() -> float:
+        started = time.perf_counter()
+        _ask(connection, body)
+        return time.perf_counter() - started
+
+    alone = median(timed() for _ in range(5))
+    harmful = threading.Thread(target=_ask, args=(_connect(address), _request([bomb] * 256)))
     begun, spent, memory = time.perf_counter(), [], 0
     harmful.start()
     while harmful.is_alive():
-        spent.append(_timed(address, text))
+        spent.append(timed())
         memory = max(memory, sum(one.memory_info().rss for one in (process, *process.children())))
     whole = time.perf_counter() - begun
     yield Row("seconds of one image beside 256 bombs, the slowest", max(spent), None, "", f"alone {alone:.2f}")
     yield Row("seconds until the bombs are answered", whole, None, "", f"peak memory {memory / 1e6:,.0f} MB")
-
-
-def _timed(address: str, text: str) -> float:
-    begun = time.perf_counter()
-    _ask(address, [text])
-    return time.perf_counter() - begun

@@ -168,7 +168,38 @@ def test_each_request_is_a_line_that_no_terminal_obeys(capsys: pytest.CaptureFix
     assert json.loads(line)["status"] == 200
 
 
+def test_who_watches_the_server_is_a_line_only_where_the_answer_is_another(capsys: pytest.CaptureFixture[str]) -> None:
+    class Loading:
+        status = 503
+
+        async def __call__(self, scope: Message, receive: Any, send: guard.Send) -> None:
+            await guard.refuse(send, self.status, "")
+
+    app = Loading()
+    door = Door(app, {"localhost"}, None, CollectorRegistry())
+    for app.status in (503, 503, 200, 200, 503):
+        knock_at(door, {b"host": b"localhost"}, "/ready")
+    for _ in range(2):
+        knock_at(door, {b"host": b"evil.example"}, "/ready")
+        knock_at(door, {b"host": b"localhost"}, "/metrics")
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line["status"] for line in lines if line["path"] == "/ready"] == [503, 200, 503, 421, 421]
+    assert len(lines) == 7
+
+
+def test_paths_that_do_not_exist_are_counted_together() -> None:
+    registry = CollectorRegistry()
+    door = Door(Echo(), None, "secret", registry)
+    for number in range(9):
+        knock_at(door, {}, f"/{number}")
+    assert registry.get_sample_value("meltpoint_request_seconds_count", {"path": "other", "status": "401"}) == 9
+
+
 def knock(hosts: Any, token: str | None, headers: dict[bytes, bytes], path: str = "/") -> tuple[int, bytes]:
+    return knock_at(Door(Echo(), hosts, token, CollectorRegistry()), headers, path)
+
+
+def knock_at(door: Door, headers: dict[bytes, bytes], path: str) -> tuple[int, bytes]:
     sent: list[Any] = []
 
     async def receive() -> Message:
@@ -178,7 +209,7 @@ def knock(hosts: Any, token: str | None, headers: dict[bytes, bytes], path: str 
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": path, "client": ("127.0.0.1", 1), "headers": [*headers.items()]}
-    asyncio.run(Door(Echo(), hosts, token, CollectorRegistry())(scope, receive, send))
+    asyncio.run(door(scope, receive, send))
     return sent[0]["status"], sent[1]["body"]
 
 

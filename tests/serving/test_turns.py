@@ -28,15 +28,18 @@ def rows(*images: str, megapixels: float = 1.0) -> list[Row]:
     return [Row(place, image, megapixels) for place, image in enumerate(images)]
 
 
-def tell(story: Callable[[Model, Turns], Awaitable[Any]], at_once: int = 4, megapixels: float = 100) -> Model:
-    """The story while the turns run; what the model was given."""
+def tell(
+    story: Callable[[Model, Turns], Awaitable[Any]], at_once: int = 4, megapixels: float = 100, lists: int = 1
+) -> Model:
+    """The story while so many lists are under way; what the model was given."""
 
     async def run() -> Model:
         model = Model()
         turns = Turns(model.ask, at_once, megapixels)
-        running = asyncio.create_task(turns.run())
+        running = [asyncio.create_task(turns.run()) for _ in range(lists)]
         await story(model, turns)
-        running.cancel()
+        for one in running:
+            one.cancel()
         return model
 
     return asyncio.run(run())
@@ -75,6 +78,24 @@ def test_pixels_at_once_are_bounded_and_a_larger_image_goes_alone() -> None:
         await turns.answer([Row(0, "a", 30), Row(1, "b", 20), Row(2, "c", 1), Row(3, "d", 60), Row(4, "e", 1)])
 
     assert tell(story, megapixels=50).given == [["a", "b"], ["c"], ["d"], ["e"]]
+
+
+def test_a_second_list_goes_while_the_first_is_worked_on_and_their_pixels_are_bounded_together() -> None:
+    async def story(model: Model, turns: Turns) -> None:
+        model.gate.clear()
+        asked = asyncio.create_task(turns.answer([Row(0, "a", 30), Row(1, "b", 15), Row(2, "c", 10), Row(3, "d", 60)]))
+        small = asyncio.create_task(turns.answer([Row(0, "x", 5), Row(1, "y", 5)]))
+        await until(lambda: len(model.given) == 2)
+        for _ in range(9):
+            await asyncio.sleep(0)
+        assert model.given == [["a", "x"], ["b"]], "b and y would be 55 million pixels with a and x"
+        model.gate.set()
+        assert [answer["said"] for _, answer in sorted((await asked).items())] == list("abcd")
+        await small
+
+    given = tell(story, at_once=2, megapixels=50, lists=2).given
+    assert sorted(name for one in given for name in one) == list("abcdxy")
+    assert ["d"] in given, "one larger than all that may be worked on goes alone"
 
 
 def test_what_nobody_waits_for_is_not_done() -> None:

@@ -4,10 +4,11 @@ Torch is imported where it is used: exports that do without it are answered with
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
@@ -48,6 +49,7 @@ class Predictor:
     parameters: int
     device: "torch.device | None"
     exported: Forward | None = None
+    turn: Lock = field(default_factory=Lock, repr=False)  # who works with the model has all cores
 
     @property
     def network(self) -> "Model":
@@ -103,7 +105,7 @@ class Predictor:
     ) -> Iterator[tuple[list[Picture], Made | None]]:
         """Batches of pictures (see `read_picture`), and what `work` makes of those that are no error; None if all are.
 
-        Threads decode two batches ahead. The work is done one batch ahead, never two at once.
+        Threads decode two batches ahead. The work is done one batch ahead, never two at once, also of several runs.
         """
         read = partial(read_picture, card=self.card, side=side, whole=whole)
         pictures = map_ahead(read, expand(sources), 2 * batch, None)
@@ -111,7 +113,8 @@ class Predictor:
 
         def work_on_good(some: list[Picture]) -> tuple[list[Picture], Made | None]:
             good = [picture for picture in some if picture.error is None]
-            return some, work(good) if good else None
+            with self.turn:
+                return some, work(good) if good else None
 
         return map_ahead(work_on_good, batches, 1, 1)
 

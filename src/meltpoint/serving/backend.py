@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from meltpoint.serving.worker import LENGTH
+from meltpoint.serving.worker import LENGTH, frame_message, pack
 
 SCRIPT = Path(__file__).with_name("worker.py")
 
 Answer = dict[str, Any]  # a row of what the model says of an image, by column
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class BackendError(RuntimeError):
@@ -21,7 +22,7 @@ class BackendError(RuntimeError):
 
 
 class Backend:
-    """One model in a process of its own; it answers one list of images after the other.
+    """One model in a process of its own; it answers lists of images in the order in which it is asked.
 
     Attributes: `ready`, whether it has been loaded and is there.
     """
@@ -29,7 +30,8 @@ class Backend:
     def __init__(self, package: Path) -> None:
         self.package, self.ready = package, False
         self._process: Process | None = None
-        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._streams: Streams | None = None
+        self._next = asyncio.Lock()  # whose answer comes next; it lets in who came first
 
     async def start(self) -> None:
         """Start the process, and wait until the model is loaded.
@@ -42,19 +44,20 @@ class Backend:
         self._process = await asyncio.create_subprocess_exec(*command, pass_fds=[theirs.fileno()])
         theirs.close()
         self._streams = await asyncio.open_connection(sock=ours)
-        await self._read()
+        await self._read(self._streams)
         self.ready = True
 
-    async def ask(self, images: Sequence[object]) -> list[Answer]:
-        """A row for each image, in order.
+    async def ask(self, images: Sequence[str]) -> list[Answer]:
+        """A row for each image, in order; another list may be asked about meanwhile.
 
         Raises:
             BackendError: the model failed, or its process is gone.
         """
         assert self._streams is not None
-        content = json.dumps(images).encode()
-        self._streams[1].write(len(content).to_bytes(LENGTH) + content)
-        answer = await self._read()
+        streams = self._streams  # of this process: it may end, and another one be started, before the answer
+        streams[1].write(frame_message(pack(images)))
+        async with self._next:
+            answer = await self._read(streams)
         if "error" in answer:
             raise BackendError(f"The model failed: {answer['error']}")
         return cast(list[Answer], answer["rows"])
@@ -73,12 +76,12 @@ class Backend:
         if self._process is not None:
             await self._process.wait()
 
-    async def _read(self) -> dict[str, Any]:
-        assert self._streams is not None
+    async def _read(self, streams: Streams) -> dict[str, Any]:
+        reader, writer = streams
         try:
-            length = int.from_bytes(await self._streams[0].readexactly(LENGTH))
-            return cast(dict[str, Any], json.loads(await self._streams[0].readexactly(length)))
+            length = int.from_bytes(await reader.readexactly(LENGTH))
+            return cast(dict[str, Any], json.loads(await reader.readexactly(length)))
         except (asyncio.IncompleteReadError, ConnectionError):
-            self.ready = False
-            self._streams[1].close()
+            self.ready = self.ready and streams is not self._streams
+            writer.close()
             raise BackendError("the process that holds the model has ended.") from None

@@ -27,6 +27,7 @@ CONNECTIONS, OF_ONE = 512, 256  # at once, and of one address; more are refused
 HEADER, BODY, IDLE = 10.0, 60.0, 30  # seconds for a request's header, for its body, and between two of a connection
 LOCAL = ("localhost", "127.0.0.1", "::1")
 OPEN = ("/health", "/ready", "/ping")  # asked by what watches the server, without a token
+PATHS = (*OPEN, "/metrics", "/invocations")
 
 
 class TimedProtocol(H11Protocol):
@@ -70,12 +71,15 @@ class TimedProtocol(H11Protocol):
 class Door:
     """An ASGI application that lets in who asks under an allowed name and with the token, and writes down each request.
 
+    What watches the server asks OPEN again and again: an answer to that is written down if it is not the one before.
+
     A page in a browser can send requests to this machine under a name of its own (DNS rebinding), but it cannot choose
     the header Host. `hosts`: allowed names, lower case, without port; None: any. `token`: None: none is asked for.
     """
 
     def __init__(self, app: App, hosts: Collection[str] | None, token: str | None, registry: CollectorRegistry) -> None:
         self.app, self.hosts, self.token = app, hosts, token
+        self._said: dict[str, int] = {}  # the last status of each path in OPEN
         self.seconds = Histogram(
             "meltpoint_request_seconds", "Seconds that requests took", ["path", "status"], registry=registry
         )
@@ -99,7 +103,7 @@ class Door:
                 await self.app(scope, receive, observed)
         finally:
             spent = time.perf_counter() - begun
-            path = scope["path"] if status not in (0, 404) else "other"
+            path = scope["path"] if scope["path"] in PATHS else "other"  # each one that is counted takes memory
             self.seconds.labels(path, status).observe(spent)
             client = scope["client"][0] if scope.get("client") else None
             line = {
@@ -107,7 +111,11 @@ class Door:
                 "method": scope["method"], "path": scope["path"][:200], "status": status or "gone",
                 "seconds": round(spent, 4), **scope.get("counts", {}),
             }  # fmt: skip
-            complain(json.dumps(line))  # on standard error
+            watched = path in OPEN and status in (200, 503)
+            if not watched or self._said.get(path) != status:
+                complain(json.dumps(line))  # on standard error
+            if watched:
+                self._said[path] = status
 
     def _judge(self, scope: Message) -> tuple[int, str] | None:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}

@@ -1,11 +1,10 @@
 """The server of a registered model: requests in, answers out, health and numbers for what watches it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -20,8 +19,9 @@ from meltpoint.serving.backend import Answer, Backend, BackendError
 from meltpoint.serving.request_body import RequestError, admit, read_images
 from meltpoint.serving.request_limits import Limits
 from meltpoint.serving.turns import Turns
+from meltpoint.serving.worker import LISTS
 
-TOGETHER = 64  # images that go to the model at once
+TOGETHER = 32  # images of a list that goes to the model
 GRACE = 30  # seconds that requests have to end when the server is stopped
 WAITING = 8  # times the pixels of one request: how many may wait for the model
 GONE = 499  # the status of a request whose sender has left, as nginx writes it down
@@ -118,13 +118,13 @@ class Service:
         """GET /metrics: counts and times, as Prometheus reads them."""
         return Response(generate_latest(self.registry), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    async def _ask(self, images: Any) -> list[Answer]:
+    async def _ask(self, images: Sequence[str]) -> list[Answer]:
         self.together.observe(len(images))
         return await self.backend.ask(images)
 
     @asynccontextmanager
     async def _live(self, _: Starlette) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(self._keep()), asyncio.create_task(self.turns.run())]
+        tasks = [asyncio.create_task(self._keep()), *(asyncio.create_task(self.turns.run()) for _ in range(LISTS))]
         yield
         for task in tasks:
             task.cancel()

@@ -5,7 +5,7 @@ Nothing imports it; the package `meltpoint` that travels with the model is the o
 
 import os
 from pathlib import Path
-from threading import Lock
+from threading import Semaphore
 from typing import Any
 
 import pandas as pd
@@ -24,7 +24,7 @@ class PyfuncModel(PythonModel):
         from meltpoint.tasks.answerer import open_answerer
 
         self.answerer = open_answerer(Path(context.artifacts["model"]))
-        self.limits, self.turn = read_limits(os.environ), Lock()
+        self.limits, self.turns = read_limits(os.environ), Semaphore(2)
 
     def predict(
         self,
@@ -33,7 +33,8 @@ class PyfuncModel(PythonModel):
         params: dict[str, Any] | None = None,  # noqa: ARG002
     ) -> pd.DataFrame:
         """Answer for each row of `model_input`, whose column `image` holds base64 text."""
-        with self.turn:  # one request has all cores, and many at once need the memory of one
+        # Two at once: the images of one are decoded while the model runs on those of the other. More need more memory.
+        with self.turns:
             return answer(self.answerer, model_input[IMAGE], self.limits)
 
 

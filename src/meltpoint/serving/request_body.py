@@ -15,7 +15,7 @@ from meltpoint.serving.responses import IMAGE
 from meltpoint.serving.turns import Row
 
 FORMS = '{"dataframe_records": [{"image": "<base64 of an image file>"}]}'
-START = 65_536  # characters of base64 that nearly always hold an image's header
+STARTS = (4_096, 65_536)  # characters of base64 that often, and nearly always, hold an image's header
 UNREAD = (b"ftyp", b"DICM")  # what begins a file whose size Pillow does not know by itself
 
 
@@ -84,7 +84,7 @@ def admit(images: Sequence[object], limits: Limits) -> tuple[list[Row], dict[int
 def header_megapixels(text: str, unknown: float) -> float:
     """The 10**6 pixels that the header of an image tells; `unknown` where one may be there and tells none, 0 if not."""
     text = "".join(text.split(",", 1)[-1].split()) if text.startswith("data:") or "\n" in text else text
-    for part in (text[:START], text):
+    for part in (*(text[:start] for start in STARTS), text):
         try:
             content = base64.b64decode(part, validate=True)
         except (binascii.Error, ValueError):

@@ -2,7 +2,8 @@
 
 import base64
 import binascii
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -37,20 +38,26 @@ def answer(answerer: "Answerer", images: Iterable[object], limits: Limits) -> pd
     answerer = limit(answerer, limits)
     card, cells = answerer.card, load_display(answerer.card.task).served_cells
     most = min(limits.image_bytes, most_bytes(card.max_megapixels))
-    read = [
-        read_image(image, most) if row < limits.rows else f"too many rows: {limits.rows:,} are allowed in a request"
-        for row, image in enumerate(images)
-    ]
-    contents = [content for content in read if isinstance(content, bytes)]
+    rows: dict[int, dict[str, Any]] = {}
+    places = deque[int]()
+
+    def contents() -> Iterator[bytes]:
+        """Read when they are asked for: the first are decoded meanwhile."""
+        for place, image in enumerate(images):
+            too_many = f"too many rows: {limits.rows:,} are allowed in a request"
+            content = read_image(image, most) if place < limits.rows else too_many
+            if isinstance(content, bytes):
+                places.append(place)
+                yield content
+            else:
+                rows[place] = {"error": content}
+
     every = max(len(names) for names in card.classes.values())
-    answers = answerer.stream(contents, every, None, BATCH)
-    rows: list[dict[str, Any]] = []
-    for content in read:
-        found = next(answers) if isinstance(content, bytes) else None
-        error = content if found is None else found.error
-        rows.append(cells(card, found) if found is not None and error is None else {"error": error})
+    for found in answerer.stream(contents(), every, None, BATCH):
+        rows[places.popleft()] = cells(card, found) if found.error is None else {"error": found.error}
     columns = list(answer_columns(card))
-    return pd.DataFrame([[row.get(column) for column in columns] for row in rows], columns=columns, dtype=object)
+    table = [[row.get(column) for column in columns] for _, row in sorted(rows.items())]
+    return pd.DataFrame(table, columns=columns, dtype=object)
 
 
 def limit(answerer: "Answerer", limits: Limits) -> "Answerer":

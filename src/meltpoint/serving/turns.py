@@ -30,13 +30,15 @@ class _Request:
 class Turns:
     """Hands images to the model, from each request one in its turn: a large one does not make small ones wait.
 
-    At most `rows` images and `megapixels` (in units of 10**6 pixels) go at once, or one image that is larger alone.
+    A list has at most `rows` images. As many lists are under way as `run` is: where it is twice, one is decoded while
+    the model runs on the other. They have `megapixels` together (in units of 10**6 pixels), or one larger image alone.
     """
 
     def __init__(self, ask: Ask, rows: int, megapixels: float) -> None:
         self.ask, self.rows, self.megapixels = ask, rows, megapixels
         self._waiting: deque[_Request] = deque()
-        self._arrived = asyncio.Event()
+        self._under_way: list[float] = []  # megapixels of each list
+        self._changed = asyncio.Event()
 
     @property
     def megapixels_waiting(self) -> float:
@@ -53,7 +55,7 @@ class Turns:
             return {}
         request = _Request(deque(rows), asyncio.get_running_loop().create_future(), count=len(rows))
         self._waiting.append(request)
-        self._arrived.set()
+        self._changed.set()
         try:
             await request.done
         finally:
@@ -65,8 +67,10 @@ class Turns:
         """Answer what comes, for ever."""
         while True:
             while not (batch := self._take()):
-                self._arrived.clear()
-                await self._arrived.wait()
+                self._changed.clear()
+                await self._changed.wait()
+            megapixels = sum(row.megapixels for _, row in batch)
+            self._under_way.append(megapixels)
             try:
                 answers = await self.ask([row.image for _, row in batch])
             except BackendError as error:
@@ -76,6 +80,9 @@ class Turns:
                     if not request.done.done():
                         request.done.set_exception(error)
                 continue
+            finally:
+                self._under_way.remove(megapixels)
+                self._changed.set()
             for (request, row), answer in zip(batch, answers, strict=True):
                 request.answers[row.place] = answer
                 if len(request.answers) == request.count and not request.done.done():
@@ -84,11 +91,11 @@ class Turns:
     def _take(self) -> list[tuple[_Request, Row]]:
         """The next images, one of each request in turn."""
         batch: list[tuple[_Request, Row]] = []
-        megapixels = 0.0
+        megapixels = sum(self._under_way)
         while self._waiting and len(batch) < self.rows:
             request = self._waiting[0]
             megapixels += request.rows[0].megapixels
-            if batch and megapixels > self.megapixels:
+            if (batch or self._under_way) and megapixels > self.megapixels:
                 break
             batch.append((request, request.rows.popleft()))
             self._waiting.rotate(-1)
