@@ -3,6 +3,7 @@
   python benchmarks/splitting.py                 the tables of docs/splitting.md (a few minutes)
   python benchmarks/splitting.py --draws 5       the same, rougher and sooner
   python benchmarks/splitting.py scale           one of them
+  python benchmarks/splitting.py duplicates      that of the search for near-duplicates
 
 Images of known classes and groups are drawn; what is split is what the split stage gets, and by its function.
 """
@@ -16,7 +17,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from meltpoint.data.duplicates import ROWS, close_pairs
+from meltpoint.data.hash_tables import propose
+from meltpoint.data.perceptual_hash import Hashes
 from meltpoint.data.split import split_samples
+from meltpoint.duplicate import TURNS
 from meltpoint.params.read import read_params
 from meltpoint.registry.rescoring import seen_by
 from meltpoint.tables import SPLITS, check_samples
@@ -24,6 +29,7 @@ from reporting import print_tables
 
 SPLIT = read_params(Path(__file__).parents[1] / "presets" / "elpv.yaml").split
 SHARES = np.array([SPLIT.ratios.train, SPLIT.ratios.val, SPLIT.ratios.test])
+LIMIT, APART = SPLIT.duplicates.hash_distance, (16, 32, 48, 64, 88)  # bits
 CHANGES = (0.0, 0.01, 0.1)  # of the images come or go; 0 stands for one
 
 
@@ -117,6 +123,40 @@ def scale_table(draws: int) -> Iterator[str]:  # noqa: ARG001 - one is enough of
     assert not seen.any()
 
 
+def duplicates_table(draws: int) -> Iterator[str]:  # noqa: ARG001 - one is enough of so many
+    """CPU seconds of comparing hashes in eight turns, and the share that is found of pairs so many bits apart."""
+    yield "| hashes | all with all | 64 tables | " + " | ".join(f"{bits} bits" for bits in APART) + " |"
+    yield "|---|---|---|" + "---|" * len(APART)
+    for count in (10_000, 100_000, 1_000_000):
+        words, planted = _hashes(count)
+        blocks = range(0, count, ROWS)
+        some = [blocks[number] for number in np.linspace(0, len(blocks) - 1, min(len(blocks), 32)).astype(int)]
+        start = time.process_time()
+        for block in some:
+            close_pairs(words[0, :, block : block + ROWS], words[0], block, LIMIT)
+        whole = (time.process_time() - start) / len(some) * len(blocks) * len(words)
+        found = np.zeros(count, dtype=bool)  # planted pairs are (2n, 2n + 1)
+        start = time.process_time()
+        for turn, first, second, _ in propose(words, LIMIT, 64):
+            found[first[(turn == 0) & (second == first + 1) & (first % 2 == 0)]] = True
+        tables = time.process_time() - start
+        shares = [found[::2][planted == bits].mean() for bits in APART]
+        yield f"| {count:,} | {whole:,.0f} s | {tables:,.0f} s | " + " | ".join(f"{one:.1%}" for one in shares) + " |"
+
+
+def _hashes(count: int) -> tuple[Hashes, NDArray[np.int64]]:
+    """Random hashes (8, 4, N) under each turn, in pairs that are some bits apart, (N / 2,), as they are."""
+    random = np.random.default_rng(0)
+    words = random.integers(0, 2**64, (len(TURNS), 4, count), dtype=np.uint64)
+    planted = random.choice(APART, count // 2)
+    for start in range(0, count // 2, 10_000):
+        apart = planted[start : start + 10_000, None]
+        flipped = np.packbits(random.random((len(apart), 256)).argsort(axis=1) < apart, axis=1).view(np.uint64)
+        pair = slice(2 * start, 2 * (start + len(apart)))
+        words[0, :, pair][:, 1::2] = words[0, :, pair][:, ::2] ^ flipped.T
+    return words, planted
+
+
 def _moved(world: World, seed: int, part: float) -> float:
     """The share of the images of both tables that are not where they were."""
     whole = world.draw(seed)
@@ -146,6 +186,7 @@ TABLES: dict[str, Callable[[int], Iterator[str]]] = {
     "moving": moving_table,
     "shares": shares_table,
     "scale": scale_table,
+    "duplicates": duplicates_table,
 }
 
 

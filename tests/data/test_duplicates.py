@@ -5,6 +5,7 @@ from pathlib import Path
 
 import elpv_dataset
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -59,6 +60,18 @@ def test_copies_are_found_at_every_turn_and_the_turn_undoes_it(turn: int) -> Non
     matched = np.rot90(copy, pair.quarters)
     matched = matched[:, ::-1] if pair.mirrored else matched
     assert np.corrcoef(matched.ravel(), picture.ravel())[0, 1] > 0.99
+
+
+def test_tables_join_what_all_pairs_join_and_a_family_with_fewer_pairs() -> None:
+    picture = texture(1)
+    family = {f"{turn}": (np.ascontiguousarray(turned(picture, turn)) * 0.7 + 20).astype(np.uint8) for turn in range(8)}
+    pictures = {**gallery(), **family, "a": texture(2), "b": texture(2) // 2}
+    every, few = found(pictures), found(pictures, SETTINGS.model_copy(update={"tables": 64}))
+    assert few.items() <= every.items()
+    groups = [grouped(list(pairs.values()), len(pictures)).tolist() for pairs in (every, few)]
+    assert groups[0] == groups[1]
+    assert len(set(groups[0])) == 30 + 2
+    assert len(every) == 28 + 1
 
 
 def test_size_noise_blur_and_a_stamp_do_not_hide_a_copy() -> None:
@@ -122,13 +135,14 @@ def test_the_default_photographs_have_known_duplicates_and_known_look_alikes() -
     assert {(956, 957), (2286, 2321), (357, 358), (99, 100)} <= together
     plain = {(1213, 1214), (1164, 1184), (1336, 1344), (1340, 1343), (1268, 1269), (901, 921), (1542, 1543)}
     assert not plain & together
-    links = np.array([(pair.first, pair.second) for pair in pairs])
-    sizes = np.bincount(join_groups(_ungrouped(len(files)), links))
-    assert sizes.max() < 0.02 * len(files)
+    numbers = grouped(pairs, len(files))
+    assert np.bincount(numbers).max() < 0.02 * len(files)
     assert not any(pair.exact for pair in pairs)
+    tables = find_duplicates([file.name for file in files], read, settings.model_copy(update={"tables": 200}))
+    assert {(pair.first, pair.second) for pair in tables} <= {(pair.first, pair.second) for pair in pairs}
+    assert grouped(tables, len(files)).max() - numbers.max() <= 3, "of 2,016 groups few fall apart"
 
 
-def _ungrouped(count: int):  # noqa: ANN202
-    import pandas as pd
-
-    return pd.DataFrame({"group": pd.Series([None] * count, dtype="string")})
+def grouped(pairs: list[Duplicate], count: int) -> np.ndarray:
+    ungrouped = pd.DataFrame({"group": pd.Series([None] * count, dtype="string")})
+    return join_groups(ungrouped, np.array([(pair.first, pair.second) for pair in pairs]))

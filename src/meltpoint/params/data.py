@@ -165,6 +165,7 @@ class Duplicates(Section):
     hash_distance: Annotated[Whole, Field(ge=0, le=255)]  # bits of 256 that the hashes of a proposed pair may differ in
     correlation: Fraction  # of the fine detail of two duplicates, at least
     common: Annotated[Real, Field(gt=0, le=1)]  # share of the data from which on a pattern (a busbar) is no evidence
+    tables: Annotated[Whole, Field(ge=1, le=1000)] | None = None  # of keys, where hashes meet; else all with all
 
 
 class Split(Section):
