@@ -126,7 +126,7 @@ def test_tags_in_a_cell(place: Path, survey: Survey) -> None:
     assert "label tags: 2 tags" in ran.out
     assert "tags left aside, as fewer than 6 images have or lack them: red 1" in ran.out
     assert "8 images without a tag" in ran.out
-    assert "images of each tag: tags: indoor 12, at night 8" in ran.path.read_text()
+    assert "images of each tag: tags: at night 8, indoor 12" in ran.path.read_text()
 
 
 def test_tags_in_a_cell_are_read_where_they_are_if_each_is_on_enough_images(survey: Survey) -> None:
