@@ -2,12 +2,14 @@
 
 import csv
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
+import requests
 from browser import PROGRAM, Browser, browsing
 from PIL import Image
 from servers import OURS, started
@@ -63,7 +65,7 @@ def test_a_picture_is_answered_in_every_panel(shown: Shown, scene_folder: Path) 
     browser.wait("document.querySelector('#right-said .answer') != null")
     browser.press("Where it looked", "[role=tab]")
     browser.wait_for("#looked-said", "Grad-CAM")
-    assert browser.look("document.querySelector('#looked-drawn img').complete")
+    browser.wait("document.querySelector('#looked-drawn img').naturalWidth > 0")
     browser.press("Words", "[role=tab]")
     browser.wait_for("#words-said", "has no text side")
     choose_model(browser, str(shown.folder / "told"))
@@ -104,6 +106,27 @@ def test_many_pictures_become_a_gallery_and_a_table_on_a_telephone(shown: Shown,
     assert [row["source"] for row in table] == ["2.PNG", "1.png", "broken.jpg"]
     assert [row["error"] for row in table] == ["", "", "truncated"]
     assert set(table[0]) >= {"pose", "pose.probability", "overall"}
+
+
+@pytest.mark.parametrize(
+    ("place", "said"), [("/etc/hostname", "was not uploaded by a user"), ("http://127.0.0.1:1/a.png", "is an address")]
+)
+def test_only_a_picture_that_was_sent_is_opened(shown: Shown, place: str, said: str) -> None:
+    parts = requests.get(f"{shown.address}/config", timeout=20).json()
+    (picture,) = [part["id"] for part in parts["components"] if part["props"].get("elem_id") == "picture"]
+    asked = next(one for one in parts["dependencies"] if picture in one["inputs"])
+    data = [
+        {"path": place, "meta": {"_type": "gradio.FileData"}} if own == picture else None for own in asked["inputs"]
+    ]
+    question = {"data": data, "fn_index": asked["id"], "session_hash": place}
+    requests.post(f"{shown.address}/gradio_api/queue/join", json=question, timeout=20).raise_for_status()
+    answers = requests.get(
+        f"{shown.address}/gradio_api/queue/data", params={"session_hash": place}, timeout=20, stream=True
+    )
+    done = next(line for line in answers.iter_lines() if b"process_completed" in line)
+    answer = json.loads(done.removeprefix(b"data: "))
+    assert not answer["success"]
+    assert said in answer["output"]["error"]
 
 
 def test_nothing_is_asked_of_another_machine(shown: Shown) -> None:

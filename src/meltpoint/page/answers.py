@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from meltpoint.arrays import Pixels
-from meltpoint.model.looking import Heat, LookError, attention_map, gradient_map
+from meltpoint.model.looking import Heat, attention_map, gradient_map
 from meltpoint.page.answer_html import say_hint, say_problem, show_answer
 from meltpoint.params.data import Images
 from meltpoint.predict.fonts import SIZES, Fonts, open_fonts
@@ -113,11 +113,9 @@ def look_where(model: Answerer, picture: Path, wanted: str) -> tuple[Image.Image
 
     Raises:
         LookError: its network has neither attention nor a map.
-        PredictError: no such class.
+        PredictError: no such class, or it is an export.
     """
-    network = model.predictor.model
-    if network is None:
-        raise LookError("An export gives answers and shows nothing of its inside. Choose the model it was made of.")
+    network = model.predictor.network
     read = read_picture(picture, model.card, SIDE, whole=False)
     if read.error is not None or read.pixels is None or read.shown is None:
         return None, say_problem(f"This picture cannot be used: {read.error}.")

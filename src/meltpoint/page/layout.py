@@ -42,27 +42,32 @@ class Page:
         with gr.Blocks(title="Meltpoint", analytics_enabled=False, delete_cache=(KEPT // 4, KEPT)) as page:
             gr.HTML("<h1>Meltpoint</h1>", elem_id="title")
             with gr.Row(elem_id="choose"):
-                self.model = gr.Dropdown(shelf.names, value=first, label="Model", elem_id="model", filterable=False)
+                self.model = gr.Dropdown(
+                    shelf.names, value=first, label="Model", elem_id="model", filterable=False, min_width=300
+                )
                 spoken = self._spoken(first)
-                self.language = gr.Radio(spoken, value="", label="Names", elem_id="language", visible=len(spoken) > 1)
+                self.language = gr.Radio(
+                    spoken, value="", label="Names", elem_id="language", visible=len(spoken) > 1, min_width=240
+                )
             about = gr.HTML(describe(shelf, first), elem_id="about")
             with gr.Tabs():
                 with gr.Tab("One picture"):
                     self._build_picture()
                 with gr.Tab("Many pictures"):
                     self._build_folder()
-            self.model.change(self._change_model, self.model, [self.language, about], **QUEUED)
+            self.model.change(self._change_model, [self.model, self.language], [self.language, about], **QUEUED)
         return page
 
     def _spoken(self, name: str) -> list[tuple[str, str]]:
         return [("labels", ""), *((SPOKEN.get(own, own), own) for own in languages(self.shelf.open(name)))]
 
-    def _change_model(self, name: str) -> tuple[object, str]:
+    def _change_model(self, name: str, language: str) -> tuple[object, str]:
         try:
             spoken = self._spoken(name)
         except UserError as error:
             return gr.Radio([("labels", "")], value="", visible=False), say_problem(str(error))
-        return gr.Radio(spoken, value="", visible=len(spoken) > 1), describe(self.shelf, name)
+        kept = language if language in {own for _, own in spoken} else ""
+        return gr.Radio(spoken, value=kept, visible=len(spoken) > 1), describe(self.shelf, name)
 
     def _build_picture(self) -> None:
         """One picture on the left, and on the right what is said of it, a tab for each kind."""

@@ -85,6 +85,7 @@ def build_app(shelf: Shelf, address: Address, folder: Path) -> Any:
     os.environ.update({**SETTINGS, "GRADIO_TEMP_DIR": str(folder)})  # Gradio reads them when it is imported
     import gradio as gr
     from fastapi import FastAPI
+    from gradio import processing_utils
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
     from meltpoint.page.layout import KEPT, Page
@@ -96,7 +97,12 @@ def build_app(shelf: Shelf, address: Address, folder: Path) -> Any:
                 rmtree(old, ignore_errors=True)
         return Path(tempfile.mkdtemp(prefix="made-", dir=folder))
 
+    async def refuse(url: str, cache_dir: str) -> str:  # noqa: ARG001 - Gradio's words
+        raise gr.Error(f"{url[:100]!r} is an address. The page asks nothing of it: send the picture itself.")
+
+    processing_utils.async_ssrf_protected_download = refuse  # it would fetch what a request names
     page = Page(shelf, room).build()
+    page.has_launched = True  # which mounting leaves out, and without it Gradio reads any path that a request names
     page.queue(max_size=WAITING, api_open=False)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app = gr.mount_gradio_app(
