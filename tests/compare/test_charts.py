@@ -49,6 +49,13 @@ def test_names_of_near_marks_do_not_cover_each_other() -> None:
     assert heights[2] - heights[1] >= 16
 
 
+def test_the_score_of_a_mark_between_two_others_stands_below_its_interval() -> None:
+    costs = {"frozen": 49.0, "partial": 180.0, "lora": 216.0, "finetune": 282.0}
+    points = {name: Point(0.77, Interval(0.67, 0.85), seconds, [0.77]) for name, seconds in costs.items()}
+    sides = {mark.name: mark.side for mark in place_quality(points, "accuracy", "train_seconds", 0.01).marks}
+    assert sides == {"frozen": "right", "partial": "left", "lora": "below", "finetune": "right"}
+
+
 def test_many_names_at_one_place_stay_inside_the_picture() -> None:
     names = [f"strategy_{number}" for number in range(9)]
     placed = place_quality(

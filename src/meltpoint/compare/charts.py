@@ -42,7 +42,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Mark:
-    """A strategy in the picture of quality against cost: its name stands at `label`, its score beside the mark.
+    """A strategy in the picture of quality against cost: its name stands at `label`, its score on the `side`.
 
     `low` and `high` are the ends of its interval, both at `y` where it has none; `trainings` stand beside it.
     """
@@ -55,7 +55,7 @@ class Mark:
     high: float
     label_x: float
     label_y: float
-    right: bool  # of the mark stands the score
+    side: str  # of the mark: right, left, or below its interval
     trainings: list[float]  # the y of each, where there are several
 
 
@@ -154,7 +154,7 @@ def place_quality(points: dict[str, Point], metric: str, kind: str, margin: floa
         Mark(
             name, value_of(metric, points[name].score), at[name], y(points[name].score), y(points[name].ends.low),
             y(points[name].ends.high), *labels[name],
-            right=at[name] < WIDTH - 60 and not any(8 < other - at[name] < 56 for other in at.values()),
+            side=_side(name, spans, labels, left),
             trainings=[y(score) for score in points[name].trainings] if len(points[name].trainings) > 1 else [],
         )
         for name in at
@@ -248,6 +248,19 @@ def _labels(ends: dict[str, tuple[float, float, float]], left: float, bottom: fl
         y = next((y for y in ways if all(abs(y - v) >= 16 for v in taken)), high - 9)
         placed[name] = (round(at, 1), round(float(y), 1))
     return placed
+
+
+def _side(
+    name: str, ends: dict[str, tuple[float, float, float]], labels: dict[str, tuple[float, float]], left: float
+) -> str:
+    """Where a score stands: right or left of its mark, where no other interval is; below its own, or right, if none."""
+    (x, _, low), others = ends[name], [u for other, (u, _, _) in ends.items() if other != name]
+    if x < WIDTH - 60 and not any(8 < u - x < 56 for u in others):
+        return "right"
+    if x - 56 > left and not any(8 < x - u < 56 for u in others):
+        return "left"
+    named = any(abs(x - u) < 22 + 4.1 * len(other) and abs(low + 14 - v) < 14 for other, (u, v) in labels.items())
+    return "right" if named or any(0 < abs(u - x) < 20 for u in others) else "below"
 
 
 def fit(values: list[float], start: float, end: float) -> Scale:
