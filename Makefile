@@ -12,7 +12,7 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test lint types bench ui verify clean preset lock locks
+.PHONY: help repro test lint types bench ui verify clean preset lock locks container
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1#/p' $(MAKEFILE_LIST) | column -t -s '#'
@@ -77,3 +77,6 @@ lock:  ## write both locks anew from pyproject.toml; what they pin stays, unless
 
 locks: $(DEV)  ## check that both locks install with the oldest pip, while newer releases of everything are out
 	python .ci/locks.py
+
+container: $(DEV)  ## run the steps of a Dockerfile in a bare Debian, as root and without Docker: make container CONTEXT=box PICTURE=photo.png
+	python .ci/container.py $(CONTEXT) $(PICTURE) $(WORDS)

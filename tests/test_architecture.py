@@ -22,7 +22,7 @@ LAYERS = [
     {"train"},
     {"tracking", "serving", "page", "forecast"},
     {"registry"},
-    {"assistant", "recovery", "api", "variants", "signing", "repeat", "init", "ram_folder"},
+    {"assistant", "container", "recovery", "api", "variants", "signing", "repeat", "init", "ram_folder"},
     {"commands"},
     {"cli", "__init__"},
 ]

@@ -12,8 +12,8 @@ How far should you unfreeze? Meltpoint trains a backbone frozen and fine-tuned, 
 `dvc repro` runs what params.yaml and the code make necessary; these commands help before and after:
 """
 NAMES = (
-    "init", "plan", "preset", "status", "ui", "predict", "app", "serve", "mcp", "history", "rollback", "sync", "adopt",
-    "doctor", "fetch-urls", "bench-variants", "repeat", "sign", "verify", "convert-ram",
+    "init", "plan", "preset", "status", "ui", "predict", "app", "serve", "mcp", "package", "history", "rollback",
+    "sync", "adopt", "doctor", "fetch-urls", "bench-variants", "repeat", "sign", "verify", "convert-ram",
 )  # fmt: skip
 COMMANDS = {name: import_module(f"meltpoint.commands.{name.replace('-', '_')}") for name in NAMES}
 

@@ -51,6 +51,7 @@ def open_onnx(path: Path, card: Card) -> Forward:
     """
     import onnxruntime  # type: ignore[import-untyped]
 
+    onnxruntime.disable_telemetry_events()  # which it sends to its makers otherwise
     options = onnxruntime.SessionOptions()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3

@@ -1,6 +1,6 @@
 """The process that holds a served model: it answers lists of base64 images that come over a socket.
 
-Run as a script it imports nothing of this package: the one that travels with the model has to come first. What it
+Run as a script it imports nothing of this package by itself: that of an MLflow model has to come first. What it
 prints passes `terminal.py`, which it runs as a script, too. It ends when its socket is closed, and on no signal: the
 server sees to that.
 """
@@ -22,22 +22,42 @@ LISTS = 2  # of images at once: those of one are decoded while the model runs on
 
 
 def main(package: str, descriptor: str) -> None:
-    """Load the MLflow model in the folder `package`, say so, and answer on the open socket `descriptor`."""
+    """Load the model in the folder `package`, say so, and answer on the open socket `descriptor`."""
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, signal.SIG_IGN)
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    import pandas as pd
-    from mlflow.pyfunc import load_model
-
-    model = load_model(package)
-
-    def predict(images: list[str]) -> list[dict[str, object]]:
-        frame = cast(pd.DataFrame, model.predict(pd.DataFrame({"image": images})))
-        return cast(list[dict[str, object]], frame.astype(object).where(frame.notna(), None).to_dict("records"))
-
+    predict = open_model(Path(package))
     with socket.socket(fileno=int(descriptor)) as channel:
         channel.sendall(frame_message(b"{}"))
         answer_lists(predict, channel)
+
+
+def open_model(folder: Path) -> Callable[[list[str]], list[dict[str, object]]]:
+    """What answers lists of images: an MLflow model with the code that travels with it, or a model folder or export."""
+    import pandas as pd
+
+    if (folder / "MLmodel").is_file():
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        from mlflow.pyfunc import load_model
+
+        packed = load_model(str(folder))
+
+        def ask(images: list[str]) -> pd.DataFrame:
+            return cast(pd.DataFrame, packed.predict(pd.DataFrame({"image": images})))
+    else:
+        from meltpoint.serving.request_limits import read_limits
+        from meltpoint.serving.responses import answer
+        from meltpoint.tasks.exported import open_any
+
+        answerer, limits = open_any(folder), read_limits(os.environ)
+
+        def ask(images: list[str]) -> pd.DataFrame:
+            return answer(answerer, images, limits)
+
+    def predict(images: list[str]) -> list[dict[str, object]]:
+        frame = ask(images)
+        return cast(list[dict[str, object]], frame.astype(object).where(frame.notna(), None).to_dict("records"))
+
+    return predict
 
 
 def answer_lists(predict: Callable[[list[str]], list[dict[str, object]]], channel: socket.socket) -> None:

@@ -1,0 +1,1 @@
+from saved_models import *  # noqa: F403 - its fixtures
