@@ -31,11 +31,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Answerer:
     return open_answerer(save(tree_card(), tmp_path_factory.mktemp("models") / "tree"))
 
 
-def asked(model: Answerer, folder: Path, path: str, host: str) -> tuple[int, str]:
+def asked(model: Answerer, folder: Path, path: str, host: str, password: str | None = None) -> tuple[int, str]:
     """Status and body of what the page answers."""
 
     async def ask_it() -> httpx.Response:
-        app = build_app(Shelf({"tree": "tree"}, lambda _: model), Address("127.0.0.1", 7860, None), folder)
+        app = build_app(Shelf({"tree": "tree"}, lambda _: model), Address("127.0.0.1", 7860, password), folder)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=f"http://{host}") as client:
             return await client.get(path)
 
@@ -77,6 +77,9 @@ MAKERS: dict[str, Made] = {
     "to the page: a host that is not this machine's": lambda model, to: asked(model, to, "/", "evil.example"),
     "to the page: a file of this machine, asked for by its path": lambda model, to: asked(
         model, to, "/gradio_api/file=/etc/hostname", "127.0.0.1"
+    ),
+    "to the page: somebody without the password, where one is set": lambda model, to: asked(
+        model, to, "/config", "127.0.0.1", "secret"
     ),
     "to the page: a bomb": lambda model, to: shown(model, to, Image.new("1", (20_000, 20_000))),
     "to the page: half of a picture": lambda model, to: shown(model, to, half(to)),
