@@ -168,12 +168,13 @@ def mix(
     best = Mixture(math.exp(alone.x), 0.0, 1.0, float(alone.fun))
     if pictures is None:
         return best, None
-    closeness = features @ pictures.keys.T
+    distance = (features @ pictures.keys.T - 1).T.contiguous()  # (pictures, n)
+    counts, kept = pictures.values.T.to_sparse(), torch.empty_like(distance)  # a picture counts for one class or two
 
     def blend(logs: Floats) -> float:
         temperature, weight, sharpness = np.exp(np.clip(logs, -10, 10)).tolist()
-        kept = torch.exp(sharpness * (closeness - 1)) @ pictures.values
-        return loss(temperature * (likeness + weight * kept))
+        of_pictures = torch.sparse.mm(counts, torch.mul(distance, sharpness, out=kept).exp_()).T
+        return loss(temperature * (likeness + weight * of_pictures))
 
     start = np.array([float(alone.x), *START])
     simplex = np.vstack([start, start + np.eye(3)])  # steps of a factor of e: by default they are shares of the start
