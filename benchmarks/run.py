@@ -6,8 +6,8 @@ from importlib import import_module
 from pathlib import Path
 
 ALL = (
-    "embedding", "probing", "closed_form", "stepping", "adapting", "idling", "growing", "streaming", "serving",
-    "backbones",
+    "starting", "embedding", "probing", "closed_form", "stepping", "adapting", "idling", "growing", "streaming",
+    "serving", "backbones",
 )  # fmt: skip
 LONG = ("team", "clip_models")  # of an hour or some minutes, and of no photographs: only where they are named
 

@@ -1,12 +1,13 @@
-"""Intervals and tests of proportions and of means of ratios: formulas only, each with the paper that it comes from."""
+"""Intervals and tests of proportions and of means of ratios: formulas only, each with the paper that it comes from.
+
+scipy.stats, which takes a second to import, is imported where it is used: many a command does without.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.stats import binom, binomtest, norm, t
 
 from meltpoint.arrays import Floats
 
@@ -52,6 +53,9 @@ def tango(gained: float, lost: float, n: float, z: float) -> Interval:
     Without a discordant image it is the exact one, for no statistic knows how rare a difference is that never occurred:
     at 95% it reaches to 1 - 0.025 ** (1 / n).
     """
+    from scipy.optimize import brentq
+    from scipy.stats import norm
+
     if gained + lost == 0:
         reach = 1 - float(norm.sf(z)) ** (1 / n)
         return Interval(-reach, reach)
@@ -74,6 +78,8 @@ def exact_below(lost: int, gained: int, n: int, margin: float) -> float:
     Results are ordered by Tango's statistic (Chan and Zhang, Biometrics 55, 1999); the share that only the candidate
     has right is not known, and is searched in its own interval (Berger and Boos, JASA 89, 1994).
     """
+    from scipy.stats import binom
+
     if lost + gained == 0:
         return min(1.0, 2 * (1 - margin) ** n)  # as the two-sided interval: no difference was seen at all
     seen = float(tango_statistic(lost, gained, n, margin))
@@ -91,6 +97,8 @@ def exact_below(lost: int, gained: int, n: int, margin: float) -> float:
 
 
 def _clopper(count: int, n: int, level: float) -> tuple[float, float]:
+    from scipy.stats import binomtest
+
     found = binomtest(count, n).proportion_ci(1 - level, method="exact")
     return float(found.low), float(found.high)
 
@@ -107,6 +115,8 @@ def _most_lost(gained: NDArray[np.int64], n: int, margin: float, seen: float) ->
 
 def mcnemar(gained: int, lost: int) -> float:
     """The exact two-sided p-value of McNemar's test: are images that one alone gets right as often the other's?"""
+    from scipy.stats import binomtest
+
     return float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
 
 
@@ -125,6 +135,8 @@ def joint_level(covariance: Floats, level: float) -> float:
     The maximum of correlated normal variables, as Dunnett has it (JASA 50, 1955), with the correlations that the data
     show: never above `level`, never below `level` / K. Comparisons without any spread count as independent.
     """
+    from scipy.stats import norm
+
     count = len(covariance)
     if count == 1:
         return level
@@ -143,11 +155,15 @@ def joint_level(covariance: Floats, level: float) -> float:
 
 def student_below(statistic: float, freedom: float) -> float:
     """The chance that Student's t is no greater than `statistic`; infinite `freedom` is the normal one."""
+    from scipy.stats import norm, t
+
     return float(norm.cdf(statistic)) if np.isinf(freedom) else float(t.cdf(statistic, max(freedom, 1.0)))
 
 
 def student(level: float, freedom: float) -> float:
     """The quantile that Student's t exceeds with probability `level`; infinite `freedom` is the normal one."""
+    from scipy.stats import norm, t
+
     return float(norm.isf(level)) if np.isinf(freedom) else float(t.isf(level, max(freedom, 1.0)))
 
 
@@ -158,4 +174,6 @@ def optimism(models: int, spread: float) -> float:
     root of 2. The mean of the largest of n normal variables is Blom's (Statistical Estimates and Transformed
     Beta-Variables, 1958).
     """
-    return spread * float(norm.ppf((models - 0.375) / (models + 0.25))) if models > 1 else 0.0
+    from scipy.special import ndtri  # the quantile of the normal distribution, as scipy.stats has it
+
+    return spread * float(ndtri((models - 0.375) / (models + 0.25))) if models > 1 else 0.0
