@@ -143,7 +143,8 @@ def _find_file(params: Backbone, place: Path | None) -> Path | None:
                 reason = str(error).partition("\n")[0].rstrip(".:") or type(error).__name__
                 raise WeightsError(
                     f"open_clip's weights {weights.tag} of {params.name} could not be fetched: {reason}. Check the"
-                    " network, or give a file: weights: {kind: file, path: ..., match: name, licence: ...}."
+                    " network, or give a file: weights: {kind: file, path: ..., match: name, licence: ...}; --text FILE"
+                    " says to `predict` where the text side is."
                 ) from error
         case _:
             return None
