@@ -2,7 +2,9 @@
 
 import ipaddress
 import os
+import signal
 import socket
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -71,6 +73,7 @@ def serve_page(shelf: Shelf, address: Address) -> None:
         PageError: the address cannot be had, or may not be (see `check_address`).
     """
     check_address(address)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # or the folder would outlive the page
     with _bind(address) as bound, tempfile.TemporaryDirectory(prefix="meltpoint-page-") as folder:
         app = build_app(shelf, address, Path(folder))
         say(f"The page is at http://{address.host}:{address.port} (Ctrl-C ends it)")
