@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from meltpoint.errors import CommandError
 from meltpoint.terminal import say
 
 HELP = "serve a registered model, or a model folder, on this machine"
@@ -28,6 +29,7 @@ MELTPOINT_SERVE_HOSTS: further names, with commas, under which the server may be
 
   meltpoint serve                                  the champion
   meltpoint serve models:/elpv-cells/3 --port 8080
+  meltpoint serve --backend onnx_int8              the champion as an export that is offered
   meltpoint serve models/ram                       a model folder, as meltpoint convert-ram writes one
 """
 
@@ -37,6 +39,7 @@ def describe(serve: argparse.ArgumentParser) -> None:
     serve.add_argument(
         "model", nargs="?", help="models:/NAME@ALIAS, models:/NAME/VERSION or a folder; the champion without it"
     )
+    serve.add_argument("--backend", metavar="FORMAT", help="an export of the version that is offered, as onnx_int8")
     serve.add_argument("--port", type=int, default=5001, help="where to listen (default 5001)")
     serve.add_argument("--host", default="127.0.0.1", help="the address to listen on (default 127.0.0.1)")
 
@@ -51,9 +54,20 @@ def run(asked: argparse.Namespace) -> None:
     limits = read_limits(os.environ)
     model = asked.model or f"models:/{read_params().register_.name}@{CHAMPION}"
     token, hosts = os.environ.get("MELTPOINT_SERVE_TOKEN"), os.environ.get("MELTPOINT_SERVE_HOSTS")
-    with _packaged(model) as package:
-        say(f"{model} answers at http://{asked.host}:{asked.port}/invocations (Ctrl-C ends it)")
+    served = model if asked.backend is None else _find_export(model, asked.backend)
+    with _packaged(served) as package:
+        name = model if asked.backend is None else f"{model} as {asked.backend}"
+        say(f"{name} answers at http://{asked.host}:{asked.port}/invocations (Ctrl-C ends it)")
         serve(package, Address(asked.host, asked.port, token or None, hosts), limits)
+
+
+def _find_export(model: str, backend: str) -> str:
+    """The folder of an export of a version."""
+    from meltpoint.registry.exports import fetch_export
+
+    if not model.startswith("models:"):
+        raise CommandError(f"--backend names an export of a registered version, and {model} is a folder. Leave it out.")
+    return str(fetch_export(model, backend))
 
 
 @contextmanager
@@ -67,10 +81,12 @@ def _packaged(model: str) -> Iterator[Path]:
     from PIL import Image
 
     from meltpoint.model.card import read_card
+    from meltpoint.registry.exports import check_offered
     from meltpoint.serving.mlflow_package import write_package
     from meltpoint.tracking.mlflow_errors import keep_quiet
 
     keep_quiet()
+    check_offered(Path(model))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # the server raises it again at its end: leave by `finally`
     side, blank = read_card(Path(model)).images.side, io.BytesIO()
     Image.new("RGB", (side, side)).save(blank, "PNG")

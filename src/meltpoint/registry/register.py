@@ -10,6 +10,7 @@ from meltpoint.images.views import open_views
 from meltpoint.model.card import read_card, views_of
 from meltpoint.params.judging import GateRules
 from meltpoint.progress import track
+from meltpoint.registry.exports import log_exports
 from meltpoint.registry.gate import Verdict, check_age, check_ceilings, check_floors, check_split
 from meltpoint.registry.holdout_reuse import NAMED, Judged, reuse_of, sketch, write_judged
 from meltpoint.registry.lease import Lease
@@ -108,6 +109,7 @@ def _enter(store: Store, state: PipelineState, decision: Comparison, run: str) -
     version = find_version(store, key)
     if version is None:
         version = create_version(store, state, strategy, run, tags, describe_decision(decision))
+    log_exports(store, state, version)
     facts = VersionFacts(main, value, data, git, key, strategy, card.key)
     return Challenger(str(version.version), strategy, scores, cost_metrics(decision, strategy), facts, decision.ships)
 

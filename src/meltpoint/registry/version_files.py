@@ -130,6 +130,31 @@ def fetch_version(where: str, uri: str | None = None) -> "tuple[Path, ModelVersi
     return folder, found
 
 
+def fetch_artifacts(version: "ModelVersion", path: str, uri: str | None = None) -> Path:
+    """The folder at `path` among the artifacts of the run of a version; a copy only if the store is elsewhere.
+
+    Raises:
+        VersionError: it is gone.
+    """
+    from mlflow import MlflowClient
+    from mlflow.artifacts import download_artifacts
+
+    uri, where = uri or store_uri(repository_root()), f"{path} of version {version.version} of {version.name}"
+    try:
+        with ours(uri):
+            run = MlflowClient(tracking_uri=uri, registry_uri=uri).get_run(str(version.run_id))
+            files = f"{run.info.artifact_uri}/{path}"
+            if elsewhere := led_elsewhere(repository_root(), uri, files):
+                files = _own(where, *elsewhere)
+            return Path(download_artifacts(artifact_uri=files, tracking_uri=uri, registry_uri=uri))
+    except (StoreError, OSError, ValueError) as error:
+        reason = str(error.__cause__ if isinstance(error, StoreError) else error).splitlines()[0][:300]
+        raise VersionError(
+            f"{where} cannot be loaded from {uri}: {reason} Write it again: remove the tag meltpoint.exports of the"
+            " version, then dvc repro --force register"
+        ) from error
+
+
 def _own(where: str, place: str, own: Path) -> str:
     """The address of the files of a version in this repository, whose store names those of another one."""
     if not own.exists():

@@ -21,9 +21,9 @@ class PyfuncModel(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Open the model folder that travels with this file."""
-        from meltpoint.tasks.answerer import open_answerer
+        from meltpoint.tasks.exported import open_any
 
-        self.answerer = open_answerer(Path(context.artifacts["model"]))
+        self.answerer = open_any(Path(context.artifacts["model"]))
         self.limits, self.turns = read_limits(os.environ), Semaphore(2)
 
     def predict(

@@ -37,6 +37,7 @@ CHARTED = (  # pictures that stand among the charts of a run
 )  # fmt: skip
 REPORTS = (
     "compare.html", "compare.md", "compare.json", "data.json", "split.json", "duplicates.png",
+    "exports.html", "exports.md", "exports.json", "exports.png",  # where there are some
     "augment.png",  # of older states; today each row of views has one
 )  # fmt: skip
 
