@@ -2,7 +2,10 @@
 
 import inspect
 import json
+import subprocess
+import sys
 from importlib import import_module
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -57,8 +60,7 @@ def test_formats_are_the_files_of_the_folder() -> None:
         assert list(inspect.signature(module.open_forward).parameters) == ["folder", "card", "settings"]
 
 
-@pytest.mark.parametrize("name", Exports.model_fields)
-@pytest.mark.parametrize("kind", CARDS)
+@pytest.mark.parametrize(("name", "kind"), [*product(Exports.model_fields, ("plain", "scene"))])
 def test_an_export_answers_as_its_model(name: str, kind: str, tmp_path: Path) -> None:
     try:
         model, folder = export(CARDS[kind], name, tmp_path)
@@ -78,3 +80,31 @@ def test_an_export_answers_as_its_model(name: str, kind: str, tmp_path: Path) ->
         assert own.dtype == np.float32
         np.testing.assert_allclose(own, wanted[head], atol=tolerance)
         np.testing.assert_allclose(answerer.probabilities(images[3:4])[head], own[3:4], atol=1e-5)
+
+
+WITHOUT_TORCH = """
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "torchvision", "timm"):
+            raise ImportError(name)
+
+sys.meta_path.insert(0, Refuse())
+import numpy as np
+import meltpoint
+
+for folder in sys.argv[1:]:
+    model = meltpoint.load(folder)
+    bad, good = model.predict([b"no picture", np.zeros((40, 50, 3), np.uint8)])
+    print(bad.error, good.error, [one.label for one in good.heads.values()])
+"""
+
+
+def test_onnx_answers_where_torch_cannot_be_imported(tmp_path: Path) -> None:
+    model, folder = export(CARDS["tree"], "onnx", tmp_path)
+    done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH, folder], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    wanted = open_answerer(model).predict(np.zeros((40, 50, 3), np.uint8))
+    assert not isinstance(wanted, list)
+    assert done.stdout.splitlines() == [f"not an image None {[one.label for one in wanted.heads.values()]}"]

@@ -39,6 +39,12 @@ def write_onnx(graph: "nn.Module", card: Card, path: Path) -> None:
             " export.onnx and the formats made of it, or compare strategies with another encoder or head."
         ) from error
     assert program is not None
+    shape = program.model.graph.inputs[0].shape
+    if shape is None or isinstance(shape[0], int):  # a layer asks how many images there are, as a number
+        raise ExportError(
+            f"The model {card.strategy!r} cannot be written as ONNX for any number of images: a layer fixes it. Remove"
+            " export.onnx and the formats made of it, or compare strategies with another encoder or head."
+        )
     large = sum(one.nbytes for one in graph.state_dict().values()) > LARGE
     program.save(path, external_data=large)
 

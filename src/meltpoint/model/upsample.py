@@ -20,7 +20,7 @@ def resize_maps(maps: Tensor, rows: int, columns: int) -> Tensor:
         return maps
     down, across = _weigh(maps.shape[2], rows, maps), _weigh(maps.shape[3], columns, maps)
     lines = maps.permute(0, 2, 3, 1).flatten(2)  # (N, h, w * C)
-    cells = (down.mT @ lines).view(len(maps), rows, maps.shape[3], maps.shape[1])  # (N, rows, w, C)
+    cells = (down.mT @ lines).view(maps.shape[0], rows, maps.shape[3], maps.shape[1])  # (N, rows, w, C)
     return (across.mT @ cells).permute(0, 3, 1, 2)
 
 

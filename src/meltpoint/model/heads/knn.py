@@ -43,7 +43,7 @@ class Neighbours(nn.Module):
         similar = normalize(features, dim=1) @ self.vectors.float().T  # (N, V)
         near, places = similar.topk(max(counts), dim=1)
         weights, classes = (near / TEMPERATURE).exp(), self.labels[places]
-        votes = features.new_zeros(len(counts), len(features), self.n_classes)
+        votes = features.new_zeros(len(counts), features.shape[0], self.n_classes)
         for number, count in enumerate(counts):
             votes[number].scatter_add_(1, classes[:, :count], weights[:, :count])
         return votes

@@ -27,7 +27,7 @@ class Mapped(nn.Module):
         """Logits (N, known) to shares float32 (N, C)."""
         own = self.owner >= 0
         found = logits.float()[:, own].softmax(-1)
-        return found.new_zeros(len(found), self.n_classes).index_add(1, self.owner[own], found)
+        return found.new_zeros(found.shape[0], self.n_classes).index_add(1, self.owner[own], found)
 
 
 def build(head: PretrainedHead, backbone: Backbone, n_outputs: int) -> nn.Sequential:

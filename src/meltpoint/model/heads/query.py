@@ -91,7 +91,7 @@ class QueryDecoder(nn.Module):
         """Maps float (N, C, h, w) to logits float (N, K)."""
         cells = maps.flatten(2).mT  # (N, h * w, C)
         tokens = self.image(torch.cat([cells.mean(1, keepdim=True), cells], 1))
-        queries = F.relu(self.query(self.vectors)).expand(len(maps), -1, -1)  # (N, K, hidden)
+        queries = F.relu(self.query(self.vectors)).expand(maps.shape[0], -1, -1)  # (N, K, hidden)
         for layer in self.layers:
             queries = layer(queries, tokens)
         return torch.squeeze(self.output(queries), -1)
