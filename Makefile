@@ -2,6 +2,7 @@
 PYTHON ?= python3
 RUN := .venv/.ready
 DEV := .venv/.ready-dev
+LITERT := .venv/litert/.ready
 COMPILE := .venv/lock/bin/uv pip compile --quiet --universal --generate-hashes --no-strip-extras --no-emit-index-url --no-header --python-version 3.11
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -12,7 +13,7 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test lint types bench ui verify clean preset lock locks container
+.PHONY: help repro test lint types bench ui verify clean preset litert lock locks container
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1#/p' $(MAKEFILE_LIST) | column -t -s '#'
@@ -20,7 +21,7 @@ help:  ## list the commands
 # What a lock names is installed as it says. The one package that comes as source is built with the locked setuptools.
 define install
 	@sed -n 's/^\(setuptools==[^ ]*\).*/\1/p' $(1) > .venv/build.txt
-	PIP_CONSTRAINT=.venv/build.txt PIP_BUILD_CONSTRAINT=.venv/build.txt .venv/bin/python -m pip install --require-hashes -r $(1)
+	PIP_CONSTRAINT=.venv/build.txt PIP_BUILD_CONSTRAINT=.venv/build.txt $(or $(2),.venv/bin/python) -m pip install --require-hashes -r $(1)
 endef
 
 $(RUN): requirements.lock pyproject.toml
@@ -64,16 +65,25 @@ verify: $(RUN)  ## run everything twice on a tiny dataset: the same dvc.lock, to
 preset: $(RUN)  ## put presets/NAME.yaml in place: make preset NAME=elpv
 	meltpoint preset $(NAME)
 
+$(LITERT): requirements-litert.lock $(DEV)
+	@echo "Installing what writes LiteRT files into .venv/litert, once: about 3 minutes on a quiet machine, 7 GB of disk"
+	$(PYTHON) -m venv .venv/litert
+	$(call install,requirements-litert.lock,.venv/litert/bin/python)
+	@touch $@
+
+litert: $(LITERT)  ## install the converter of exports for telephones, in an environment of its own
+
 clean:  ## remove what the pipeline made, but neither DVC's cache nor mlruns/
 	rm -rf data/raw data/views data/features data/splits data/samples.csv data/classes.json data/names.json data/palettes.json data/depths.json data/fingerprint.json data/encoders models repeats exports reports .checkpoints
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage htmlcov
 
-lock:  ## write both locks anew from pyproject.toml; what they pin stays, unless that asks for something else
+lock:  ## write the locks anew from pyproject.toml; what they pin stays, unless that asks for something else
 	$(PYTHON) -m venv .venv/lock
 	.venv/lock/bin/python -m pip install --quiet uv==0.13.9
 	$(COMPILE) --extra install --extra heif --extra dicom --extra server --extra words --extra dinov2 --extra qat --extra litert --extra executorch --extra openvino --extra app --extra mcp --extra ray --extra load --extra dev pyproject.toml -o requirements-dev.lock
 	$(COMPILE) --extra install --constraint requirements-dev.lock pyproject.toml -o requirements.lock
-	.venv/lock/bin/python .ci/extras.py requirements.lock requirements-dev.lock
+	$(COMPILE) requirements-litert.in -o requirements-litert.lock
+	.venv/lock/bin/python .ci/extras.py requirements.lock requirements-dev.lock requirements-litert.lock
 
 locks: $(DEV)  ## check that both locks install with the oldest pip, while newer releases of everything are out
 	python .ci/locks.py

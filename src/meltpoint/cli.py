@@ -13,7 +13,8 @@ How far should you unfreeze? Meltpoint trains a backbone frozen and fine-tuned, 
 """
 NAMES = (
     "init", "plan", "preset", "status", "ui", "predict", "app", "serve", "mcp", "package", "history", "rollback",
-    "sync", "adopt", "doctor", "fetch-urls", "bench-variants", "repeat", "sign", "verify", "convert-ram",
+    "sync", "adopt", "doctor", "fetch-urls", "bench-variants", "bench-exports", "repeat", "sign", "verify",
+    "convert-ram",
 )  # fmt: skip
 COMMANDS = {name: import_module(f"meltpoint.commands.{name.replace('-', '_')}") for name in NAMES}
 

@@ -90,7 +90,8 @@ def read_results(reports: Path, recipes: Mapping[str, Recipe], classes_path: Pat
     order = list(dict.fromkeys(recipe.settings.encoder for recipe in recipes.values()))
     recipes = dict(sorted(recipes.items(), key=lambda row: order.index(row[1].settings.encoder)))
     labels, first = read_classes(classes_path), next(iter(recipes.values()))
-    classes = {name: labels[head.label] for name, head in first.heads.items()}
+    everywhere = [name for name in first.heads if all(name in recipe.heads for recipe in recipes.values())]
+    classes = {name: labels[first.heads[name].label] for name in everywhere}
     folders = {name: reports / "strategies" / name for name in recipes}
     for name, folder in folders.items():
         _check_complete(reports, folder, recipes[name], task.PICTURE)

@@ -100,6 +100,21 @@ def check_taps(strategies: Mapping[str, Strategy], heads: Mapping[str, Head]) ->
                 yield f"{where}: {tap!r} is no tap of a head of kind {heads[key].kind}; write it as in heads.{key}"
 
 
+def check_own_heads(strategies: Mapping[str, Strategy], heads: Mapping[str, Head], tree: Tree | None) -> Iterator[str]:
+    """Heads that exist, by which strategies can be compared: each has the main head, and the whole tree."""
+    main = [name for name, head in heads.items() if head.main or len(heads) == 1]
+    for name, strategy in strategies.items():
+        own, where = strategy.heads, f"strategies.{name}.heads"
+        if own is None:
+            continue
+        if unknown := [key for key in own if key not in heads]:
+            yield f"{where}: {unknown} are not in heads {list(heads)}"
+        if missing := [key for key in dict.fromkeys([*main, *(tree.levels if tree else [])]) if key not in own]:
+            yield f"{where}: {missing} are missing; every strategy has the main head, and all levels of a tree"
+        if left := [key for key in strategy.taps if key not in own]:
+            yield f"strategies.{name}.taps: {left} are heads that it does not have by {where}; remove them"
+
+
 def check_kinds(strategies: Mapping[str, Strategy], heads: Mapping[str, Head], task: Task) -> Iterator[str]:
     """Strategies that can do the task, and no head that only a strategy makes."""
     for name, head in heads.items():

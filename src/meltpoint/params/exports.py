@@ -1,10 +1,10 @@
 """The formats that the winner is written in: a class for each; its key is the name of its file in export/."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
-from meltpoint.params.base import AtLeastOne, Section
+from meltpoint.params.base import AtLeastOne, Count, Positive, Section
 
 
 class Export(Section):
@@ -27,11 +27,60 @@ class OnnxInt8Export(Export):
     images: AtLeastOne  # training views that the range of each activation is learnt from
 
 
+class OnnxQatExport(Export):
+    """One .onnx file in 8 bits, trained with its rounding to give the winner's answers on training views."""
+
+    tolerance: ClassVar[float] = 0.2
+
+    epochs: AtLeastOne
+    lr: Positive  # of Adam, at the start
+
+
+class LitertExport(Export):
+    """One .tflite file.
+
+    `precision`: float32; dynamic: weights in 8 bits, activations rounded as they come; int8, int16: weights in 8 bits,
+    and activations of convolutions in so many, whose ranges are learnt from `images` training views.
+    """
+
+    tolerance: ClassVar[float] = 0.2
+
+    precision: Literal["float32", "dynamic", "int8", "int16"]
+    images: Count = 0
+
+    @model_validator(mode="after")
+    def _ranges(self) -> Self:
+        if (self.images > 0) != (self.precision in ("int8", "int16")):
+            raise ValueError(
+                f"precision is {self.precision}, images is {self.images}: int8 and int16 learn ranges from images, 64"
+                " or more, the others from none. Correct one of them"
+            )
+        return self
+
+
+class ExecutorchExport(Export):
+    """One .pte file, float32."""
+
+    tolerance: ClassVar[float] = 1e-4
+
+
+class OpenvinoExport(Export):
+    """An .xml file with its weights in a .bin file; it calculates in float32."""
+
+    tolerance: ClassVar[float] = 1e-4
+
+    half: bool = False  # weights in 16 bits
+
+
 class Exports(Section):
     """The section `export`: no key, no export."""
 
     onnx: OnnxExport | None = None
     onnx_int8: OnnxInt8Export | None = None
+    onnx_qat: OnnxQatExport | None = None
+    litert: LitertExport | None = None
+    executorch: ExecutorchExport | None = None
+    openvino: OpenvinoExport | None = None
 
     @field_validator("*", mode="before")
     @classmethod

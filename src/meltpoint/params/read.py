@@ -16,6 +16,7 @@ from meltpoint.params.checks import (
     check_keys,
     check_kinds,
     check_labels,
+    check_own_heads,
     check_rows,
     check_switches,
     check_taps,
@@ -72,6 +73,7 @@ class Params(Section):
             *check_labels(self.data),
             *check_heads(self.heads, labels, metric),
             *check_taps(self.strategies, self.heads),
+            *check_own_heads(self.strategies, self.heads, self.task.tree),
             *check_kinds(self.strategies, self.heads, self.task),
             *check_tree(self.task.tree, self.heads),
             *check_task(self.task, self.heads, self.data, metric, self.views),
@@ -118,6 +120,7 @@ class Params(Section):
             heads={
                 key: strategy.fit_head(retap(head, taps[key]) if key in taps else head)
                 for key, head in self.heads.items()
+                if strategy.heads is None or key in strategy.heads
             },
             metric=self.compare.metric,
             max_megapixels=self.data.max_megapixels,

@@ -31,6 +31,7 @@ class _Strategy(Section):
     tasks: ClassVar[tuple[str, ...]] = ()  # the kinds of tasks that it can do; none: all
 
     encoder: Name  # a row of `encoders`
+    heads: Annotated[list[Name], Field(min_length=1)] | None = None  # those that it has, the main one too; null: all
     taps: dict[Name, Tap | tuple[int, ...]] = {}  # of heads that read this encoder at another place than they say
     repeats: AtLeastOne | None = None  # trainings, each with a seed of its own; the first one's model ships. null: one
 

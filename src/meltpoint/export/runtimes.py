@@ -1,0 +1,52 @@
+"""What formats for other runtimes share: packages that are extras, and programs for one image at a time."""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meltpoint.arrays import Forward, Pixels, Probabilities
+from meltpoint.export.folder import ExportError
+from meltpoint.model.card import Card
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.export import ExportedProgram
+
+
+@contextmanager
+def extra(name: str, what: str) -> Iterator[None]:
+    """Imports of packages that only the extra `name` installs; `what` needs them.
+
+    Raises:
+        ExportError: one of them is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ExportError(
+            f"{what} needs the package {error.name}, which is not installed. Install the extra: pip install"
+            f" -e '.[{name}]'"
+        ) from None
+
+
+def trace_one(graph: "nn.Module", card: Card) -> "ExportedProgram":
+    """The program of a graph for one image (1, S, S, 3). Its weights are contiguous: other runtimes take no others."""
+    import torch
+
+    plain = copy.deepcopy(graph).to(memory_format=torch.contiguous_format)
+    side = card.images.side
+    return torch.export.export(plain, (torch.zeros(1, side, side, 3, dtype=torch.uint8),))
+
+
+def one_by_one(answer: Callable[[Pixels], Sequence[NDArray[np.float32]]], card: Card) -> Forward:
+    """The forward pass of a runtime whose `answer` to an image (1, S, S, 3) is what each head gives, in order."""
+
+    def forward(images: Pixels) -> Probabilities:
+        found = [answer(np.ascontiguousarray(images[at : at + 1])) for at in range(len(images))]
+        return {name: np.concatenate(own) for name, own in zip(card.heads, zip(*found, strict=True), strict=True)}
+
+    return forward
