@@ -33,7 +33,7 @@ model = pyfunc.load_model(sys.argv[1])
 print(model.predict(__import__("pandas").DataFrame({"image": sys.argv[2:]})).to_json(orient="records"))
 import meltpoint
 print(meltpoint.__path__[0])
-print(json.dumps(sorted({name.split(".")[0] for name in sys.modules})))
+print(json.dumps(sorted({name.split(".")[0] for name, one in sys.modules.items() if getattr(one, "__file__", None)})))
 """
 
 

@@ -49,19 +49,21 @@ def build_accelerator(train: Train) -> Accelerator:
 
 
 def check_processes(train: Train, batch: int, n_images: int) -> None:
-    """See that the batch and the machine can be shared out to `train.processes`.
+    """See that the batch and the machine can be shared out to `train.processes` of each machine.
 
     Raises:
         DeviceError: they cannot.
     """
-    device, processes = device_type(), train.processes or 1
-    if min(batch, n_images) % processes:
+    device, processes, nodes = device_type(), train.processes or 1, train.nodes or 1
+    if min(batch, n_images) % (processes * nodes):
+        machines = f" on {nodes} machines" if nodes > 1 else ""
         raise DeviceError(
-            f"Batches of {min(batch, n_images)} images cannot be shared out evenly to train.processes {processes}: each"
-            f" takes its part. Give a `batch` that is a multiple of {processes}, and no more than all {n_images}."
+            f"Batches of {min(batch, n_images)} images cannot be shared out evenly to train.processes {processes}"
+            f"{machines}: each takes its part. Give a `batch` that is a multiple of {processes * nodes}, and no more"
+            f" than all {n_images}."
         )
     available = 1 if device == "mps" else torch.cuda.device_count() if device == "cuda" else processes
-    if processes > available:
+    if processes > available and "TORCHELASTIC_RUN_ID" not in os.environ:  # which may span machines
         raise DeviceError(
             f"train.processes is {processes}, and this machine has {available} device(s) of the kind {device}; each"
             f" process takes one. Give at most {available}, or train on the CPU: {ON_CPU}=true dvc repro"

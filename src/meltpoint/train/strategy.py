@@ -27,6 +27,7 @@ from meltpoint.train.embed import Features, open_features
 from meltpoint.train.history_file import HISTORY
 from meltpoint.train.job import Job, Outcome, Texts, count_parameters, load_strategy
 from meltpoint.train.problem import build_problem
+from meltpoint.train.torchrun import group
 from meltpoint.train.tracking_process import follow
 from meltpoint.train.training_fingerprint import fingerprint_training, list_versions
 
@@ -93,6 +94,11 @@ def train_strategy(recipe: Recipe, inputs: Inputs, folder: Path, others: Path) -
     """
     if recipe.machine.threads:
         torch.set_num_threads(recipe.machine.threads)
+    with group(recipe) as recipe:
+        return _train(recipe, inputs, folder, others)
+
+
+def _train(recipe: Recipe, inputs: Inputs, folder: Path, others: Path) -> Trained:
     root, views, features = Path(os.environ.get("DVC_ROOT", ".")) / CHECKPOINTS, inputs.views, inputs.features
     seeds = derive_seeds(recipe.seed, recipe.settings.repeats or 1)
     key = fingerprint_training(recipe, views.fingerprint, features.fingerprint)

@@ -25,7 +25,7 @@ MODULES = (
 LIBRARIES = ("meltpoint", "torch", "timm")
 # What changes no weight: how the work is done, what is calibrated afterwards, what only the card says.
 NO_WEIGHTS: dict[str, Any] = {
-    "machine": {"workers", "checkpoint_steps"},
+    "machine": {"workers", "checkpoint_steps", "restarts", "rendezvous"},
     "heads": {"__all__": {"threshold", "unknown", "tag_thresholds"}},
     "settings": {"repeats"},
     "task": {"tree"},

@@ -11,9 +11,10 @@ from meltpoint.terminal import say
 from meltpoint.train.checkpoint import Checkpoint, Saved
 from meltpoint.train.device import build_accelerator, check_processes
 from meltpoint.train.job import Job, Outcome
-from meltpoint.train.launch import launch
+from meltpoint.train.launch import launch, write_job
 from meltpoint.train.loop import HEADS, Loop
 from meltpoint.train.probe import Fitted, probe
+from meltpoint.train.torchrun import is_inside, work_together
 
 Prepare = Callable[[Job[Any], Model], dict[str, float]]  # lets parameters learn; their names, rates relative to `lr`
 
@@ -34,8 +35,10 @@ def fit_tuned(job: Job[Any], prepare: Prepare) -> Outcome:
         saved = checkpoint.read()
     scales = prepare(job, model)
     if not (saved and saved.facts["finished"]):
-        if (machine.processes or 1) == 1:
+        if (machine.processes or 1) * (machine.nodes or 1) == 1:
             tune(job, model, scales)
+        elif is_inside():
+            work_together(write_job(job))
         else:
             launch(job)
         saved = checkpoint.read()

@@ -1,4 +1,4 @@
-"""One of several training processes: `python -m meltpoint.train.worker JOB`, which `launch` starts."""
+"""One of several training processes: `python -m meltpoint.train.worker JOB`, which `launch` or `torchrun` starts."""
 
 import os
 import sys
@@ -9,18 +9,22 @@ from typing import Any
 
 import torch
 from torch import distributed
+from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 from torch.distributed.elastic.multiprocessing.errors import record
 
 from meltpoint.errors import UserError, guarded
 from meltpoint.files import read_json
 from meltpoint.images.views import open_views
 from meltpoint.params.recipe import Recipe
+from meltpoint.terminal import say
 from meltpoint.train.checkpoint import Checkpoint
 from meltpoint.train.device import device_type
 from meltpoint.train.embed import open_features
 from meltpoint.train.job import Job, load_strategy
 from meltpoint.train.launch import USER_ERROR
 from meltpoint.train.problem import build_problem
+
+PLACE = ("MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RESTART_COUNT")  # environment variables of a worker
 
 
 @record
@@ -31,13 +35,30 @@ def work(path: Path, facts: dict[str, Any]) -> None:
     on_gpu = device_type() == "cuda"
     if on_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
-    distributed.init_process_group("nccl" if on_gpu else "gloo")
+    if facts["parent"] is not None:  # all processes are of this machine
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    backend, place = "nccl" if on_gpu else "gloo", meeting_place(str(path))
+    distributed.init_process_group(backend, store=place, rank=rank, world_size=size)
     recipe, views = Recipe.model_validate(facts["recipe"]), open_views(Path(facts["views"]))
     problem, features = build_problem(views, recipe), open_features(Path(facts["features"]))
     strategy: Any = load_strategy(recipe.settings.kind)  # one with `work`
-    strategy.work(Job(recipe, views, features, problem, Checkpoint(path.parent)))
+    checkpoint, again = Checkpoint(path.parent), int(os.environ["TORCHELASTIC_RESTART_COUNT"])
+    if again and rank == 0:
+        checkpoint.resume()
+        say(f"A training process was lost: all go on from the last checkpoint, restart {again}.")
+    strategy.work(Job(recipe, views, features, problem, checkpoint))
     distributed.destroy_process_group()
+
+
+def meeting_place(name: str) -> Store:
+    """Where all processes find each other: words of `name` and of this start alone.
+
+    The agent keeps one store over all restarts, and torch would read in it where lost processes could be found.
+    """
+    address, port, again = (os.environ[word] for word in PLACE)
+    hosts = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True" and os.environ["RANK"] == "0"
+    return PrefixStore(f"{again}{name}", TCPStore(address, int(port), is_master=hosts))
 
 
 def end_with_parent(parent: int) -> None:
@@ -51,7 +72,8 @@ def main() -> None:
     """Work on the job that the command line names."""
     path = Path(sys.argv[1])
     facts = read_json(path)
-    threading.Thread(target=end_with_parent, args=(facts["parent"],), daemon=True).start()
+    parent = os.getppid() if facts["parent"] is None else facts["parent"]  # on another machine it is torchrun
+    threading.Thread(target=end_with_parent, args=(parent,), daemon=True).start()
     try:
         work(path, facts)
     except UserError:
