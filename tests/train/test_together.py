@@ -92,10 +92,10 @@ def test_a_second_machine_joins_with_the_command_that_is_said(train: Run, scene:
     )
     Path("two.json").write_text(recipe.model_dump_json())
     command = [sys.executable, "-u", "stage.py", str(scene.folder), "two.json", "two"]
-    first = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert first.stdout is not None
-    words = next(found[1] for line in first.stdout if (found := re.search(r"Run on each: torchrun (.*)", line)))
-    second = subprocess.run([sys.executable, "-m", "torch.distributed.run", *words.split()], check=False)
-    first.stdout.read()
-    assert (first.wait(), second.returncode) == (0, 0)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        words = next(found[1] for line in first.stdout if (found := re.search(r"Run on each: torchrun (.*)", line)))
+        second = subprocess.run([sys.executable, "-m", "torch.distributed.run", *words.split()], check=False)
+        first.stdout.read()
+    assert (first.returncode, second.returncode) == (0, 0)
     assert model("two") == model("plain")

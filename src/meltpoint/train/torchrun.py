@@ -42,8 +42,7 @@ def group(recipe: Recipe) -> Iterator[Recipe]:
 
 def work_together(job: Path) -> None:
     """Let all processes work on the job described in a file, this one too."""
-    job = job.absolute()  # its name is where they meet
-    _tell(str(job))
+    _tell(str(job.absolute()))
     work(job, read_json(job))
 
 

@@ -38,7 +38,7 @@ def work(path: Path, facts: dict[str, Any]) -> None:
     if facts["parent"] is not None:  # all processes are of this machine
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    backend, place = "nccl" if on_gpu else "gloo", meeting_place(str(path))
+    backend, place = "nccl" if on_gpu else "gloo", meeting_place(str(path.absolute()))
     distributed.init_process_group(backend, store=place, rank=rank, world_size=size)
     recipe, views = Recipe.model_validate(facts["recipe"]), open_views(Path(facts["views"]))
     problem, features = build_problem(views, recipe), open_features(Path(facts["features"]))
