@@ -1,0 +1,114 @@
+"""Formats of other runtimes: a small LiteRT file opens and answers, and what is missing is named with its command."""
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from saved_models import SIZE, plain_card
+from torch import nn
+
+import meltpoint
+from meltpoint.errors import UserError
+from meltpoint.export import litert
+from meltpoint.export.onnx_qat import divergence
+from meltpoint.model.manifest import ManifestError
+from meltpoint.params.exports import Exports
+from meltpoint.params.read import ParamsError, parse_params
+from meltpoint.params.yaml12 import load
+
+HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
+SETTINGS: dict[str, dict[str, Any]] = {
+    "onnx_qat": {"epochs": 1, "lr": 1e-5},
+    "litert": {"precision": "int8", "images": 64},
+    "executorch": {},
+    "openvino": {},
+}
+NEEDS = {"onnx_qat": "torchao", "litert": "ai_edge_litert", "executorch": "executorch", "openvino": "openvino"}
+EXTRAS = {"onnx_qat": "qat"}  # others are called as their format
+
+
+def test_a_litert_file_opens_and_answers_as_its_model() -> None:
+    pytest.importorskip("ai_edge_litert")
+    images = np.random.default_rng(0).integers(0, 256, (7, SIZE, SIZE, 3), dtype=np.uint8)
+    said = meltpoint.load(HERE / "litert").probabilities(images)
+    wanted = json.loads((HERE / "answers.json").read_text())
+    assert list(said) == list(wanted)
+    for head, own in said.items():
+        np.testing.assert_allclose(own, wanted[head], atol=0.1)
+        assert len({tuple(row) for row in own.tolist()}) == len(images)  # no head says the same of all
+
+
+def test_a_damaged_litert_file_is_refused(tmp_path: Path) -> None:
+    shutil.copytree(HERE / "litert", tmp_path / "litert")
+    (tmp_path / "litert" / "model.tflite").write_bytes(b"TFL3")
+    with pytest.raises(ManifestError, match=r"model\.tflite"):
+        meltpoint.load(tmp_path / "litert")
+    pytest.importorskip("ai_edge_litert")
+    settings = Exports.model_validate({"litert": SETTINGS["litert"]}).litert
+    assert settings
+    with pytest.raises(UserError, match="cannot be run by LiteRT"):
+        litert.open_forward(tmp_path / "litert", plain_card(), settings)
+
+
+@pytest.mark.parametrize("name", NEEDS)
+def test_a_missing_package_is_named_with_its_command(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in [own for own in sys.modules if own.split(".")[0] == NEEDS[name]]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, NEEDS[name], None)
+    module, settings = import_module(f"meltpoint.export.{name}"), Exports.model_validate({name: SETTINGS[name]})
+    with pytest.raises(UserError, match=rf"{NEEDS[name]}.*pip install -e '\.\[{EXTRAS.get(name, name)}\]'"):
+        if name == "onnx_qat":  # which needs it only to be written
+            module.write(nn.Identity(), plain_card(), tmp_path, settings.asked[name], nothing)
+        module.open_forward(tmp_path, plain_card(), settings.asked[name])
+
+
+def test_a_missing_converter_is_named_with_its_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(litert, "CONVERTER", tmp_path / "litert" / "bin" / "python")
+    settings = Exports.model_validate({"litert": {"precision": "float32"}}).litert
+    assert settings
+    with pytest.raises(UserError, match="make litert"):
+        litert.write(nn.Identity(), plain_card(), tmp_path, settings, nothing)
+
+
+def nothing() -> Iterator["np.ndarray[Any, np.dtype[np.uint8]]"]:
+    return iter(())
+
+
+@pytest.mark.parametrize(
+    "settings", [{"precision": "int8"}, {"precision": "int16", "images": 0}, {"precision": "float32", "images": 8}]
+)
+def test_ranges_come_from_images_where_there_are_ranges(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="int8 and int16 learn ranges from images"):
+        Exports.model_validate({"litert": settings})
+
+
+def test_equal_answers_do_not_differ() -> None:
+    some = torch.tensor([[0.0, 1.0], [0.3, 0.7]])
+    assert divergence(some, some) == 0
+    assert divergence(torch.tensor([[0.1, 0.9], [0.3, 0.7]]), some) > 0
+
+
+@pytest.mark.parametrize(
+    ("heads", "said"),
+    [
+        (["defective", "form"], "not in heads"),
+        (["wafer"], r"\['defective'\] are missing"),
+        ([], "at least 1"),
+    ],
+)
+def test_a_strategy_has_heads_that_exist_and_the_main_one(heads: list[str], said: str) -> None:
+    raw = load((ROOT / "presets" / "elpv.yaml").read_text())
+    raw["strategies"]["frozen"]["heads"] = ["defective", "wafer"]
+    assert list(parse_params(raw, "params.yaml").recipe("frozen").heads) == ["defective", "wafer"]
+    raw["strategies"]["frozen"]["heads"] = heads
+    with pytest.raises(ParamsError, match=said):
+        parse_params(raw, "params.yaml")
