@@ -36,6 +36,12 @@ class OnnxQatExport(Export):
     lr: Positive  # of Adam, at the start
 
 
+class TorchExport(Export):
+    """One .pt2 archive of torch.export, float32."""
+
+    tolerance: ClassVar[float] = 1e-4
+
+
 class LitertExport(Export):
     """One .tflite file.
 
@@ -78,6 +84,7 @@ class Exports(Section):
     onnx: OnnxExport | None = None
     onnx_int8: OnnxInt8Export | None = None
     onnx_qat: OnnxQatExport | None = None
+    torch_export: TorchExport | None = None
     litert: LitertExport | None = None
     executorch: ExecutorchExport | None = None
     openvino: OpenvinoExport | None = None
