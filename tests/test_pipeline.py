@@ -143,7 +143,7 @@ class House:
         return (folder / "model.safetensors").read_bytes(), (folder / "history.jsonl").read_bytes()
 
 
-FINETUNE = {"train@finetune", "evaluate@finetune", "speed", "compare", "register"}
+FINETUNE = {"train@finetune", "evaluate@finetune", "speed", "compare", "offer", "register"}
 EVERYTHING = {
     "download", "split", "augment@s128", "embed@lite0", "train@frozen", "evaluate@frozen", *FINETUNE,
 }  # fmt: skip

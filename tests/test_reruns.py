@@ -40,7 +40,7 @@ for out in map(Path, outs):
 """
 SMALL, END = (
     {"train@frozen", "evaluate@frozen", "train@finetune", "evaluate@finetune"},
-    {"speed", "compare", "register"},
+    {"speed", "compare", "offer", "register"},
 )
 LARGE = {"train@large", "evaluate@large"}
 
@@ -53,7 +53,7 @@ def stubbed(stages: dict[str, Any]) -> dict[str, Any]:
         listed = [*body.get("outs", []), *body.get("metrics", []), *body.get("plots", [])]
         outs = [out if isinstance(out, str) else next(iter(out)) for out in listed]
         lists = " ".join(
-            "'[" + ", ".join(f'"{one}"' for one in some) + "]'" for some in (body["params"], body["deps"], outs)
+            "'[" + ", ".join(f'"{one}"' for one in some) + "]'" for some in (body.get("params", []), body["deps"], outs)
         )
         body["cmd"] = (
             f"{sys.executable} {ROOT}/stages/{name}.py"
@@ -73,7 +73,7 @@ class Edited:
         (folder / "w.safetensors").write_bytes(b"weights")
         program = yaml.safe_load((ROOT / "dvc.yaml").read_text())
         (folder / "dvc.yaml").write_text(
-            yaml.safe_dump({"stages": stubbed(program["stages"])}, sort_keys=False, width=10_000)
+            yaml.safe_dump({**program, "stages": stubbed(program["stages"])}, sort_keys=False, width=10_000)
         )
         (folder / "stub.py").write_text(STUB)
         self.params: dict[str, Any] = yaml.safe_load((ROOT / "presets" / "elpv.yaml").read_text())

@@ -39,6 +39,7 @@ PROBE = {
 }  # fmt: skip
 EXAMPLES: dict[str, Any] = {  # a value for each key that any kind of strategy has; extend it with the keys of yours
     "encoder": "net",
+    "heads": None,
     "texts": ["names", "descriptions"],
     "language": "xx",
     "prompts": "short",

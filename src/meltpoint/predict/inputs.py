@@ -29,7 +29,7 @@ TIMEOUT, RETRIES = 15.0, 1  # seconds of silence, and attempts after one that fa
 BYTES_A_PIXEL = 8  # four channels of 16 bits: an honest file is no larger than its pixels
 HEADER = 100_000  # bytes that a file may need besides its pixels
 IN_PNG = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")  # modes that PNG keeps as they are, transparency included
-IN_TIFF = ("I", "F", "CMYK", "YCbCr", "LAB", "I;16B", "I;16L")
+IN_TIFF = ("I", "F", "CMYK", "LAB", "I;16B", "I;16L")
 NEAREST = {"La": "LA", "RGBa": "RGBA", "PA": "RGBA"}  # others become RGB
 
 
