@@ -1,15 +1,8 @@
 """A registered model behind an address."""
 
 import argparse
-import base64
-import io
 import os
-import signal
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from meltpoint.errors import CommandError
 from meltpoint.terminal import say
@@ -55,10 +48,10 @@ def run(asked: argparse.Namespace) -> None:
     model = asked.model or f"models:/{read_params().register_.name}@{CHAMPION}"
     token, hosts = os.environ.get("MELTPOINT_SERVE_TOKEN"), os.environ.get("MELTPOINT_SERVE_HOSTS")
     served = model if asked.backend is None else _find_export(model, asked.backend)
-    with _packaged(served) as package:
-        name = model if asked.backend is None else f"{model} as {asked.backend}"
-        say(f"{name} answers at http://{asked.host}:{asked.port}/invocations (Ctrl-C ends it)")
-        serve(package, Address(asked.host, asked.port, token or None, hosts), limits)
+    package = _fetch(served)
+    name = model if asked.backend is None else f"{model} as {asked.backend}"
+    say(f"{name} answers at http://{asked.host}:{asked.port}/invocations (Ctrl-C ends it)")
+    serve(package, Address(asked.host, asked.port, token or None, hosts), limits)
 
 
 def _find_export(model: str, backend: str) -> str:
@@ -70,27 +63,19 @@ def _find_export(model: str, backend: str) -> str:
     return str(fetch_export(model, backend))
 
 
-@contextmanager
-def _packaged(model: str) -> Iterator[Path]:
-    """The MLflow model: of a version as it was registered; of a model folder one that is made for the time being."""
+def _fetch(model: str) -> Path:
+    """What the server opens: the MLflow model of a version, as it was registered, or a model folder as it is."""
     if model.startswith("models:"):
         from meltpoint.registry.version_files import fetch_package
 
-        yield fetch_package(model)
-        return
-    from PIL import Image
-
+        return fetch_package(model)
     from meltpoint.model.card import read_card
+    from meltpoint.model.manifest import check_manifest, has_manifest
     from meltpoint.registry.exports import check_offered
-    from meltpoint.serving.mlflow_package import write_package
-    from meltpoint.tracking.mlflow_errors import keep_quiet
 
-    keep_quiet()
-    check_offered(Path(model))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # the server raises it again at its end: leave by `finally`
-    side, blank = read_card(Path(model)).images.side, io.BytesIO()
-    Image.new("RGB", (side, side)).save(blank, "PNG")
-    with TemporaryDirectory() as work:
-        package = Path(work) / "package"
-        write_package(Path(model), base64.b64encode(blank.getvalue()).decode(), "0" * 32, "0" * 32, package)
-        yield package
+    folder = Path(model)
+    check_offered(folder)
+    read_card(folder)
+    if has_manifest(folder):
+        check_manifest(folder)
+    return folder

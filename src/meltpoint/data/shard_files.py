@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from meltpoint.data.listing import SourceError, locate, nearest, printable
+from meltpoint.data.listing import SourceError, locate, nearest, plain_path, printable
 from meltpoint.errors import UserError
 from meltpoint.params.sources import Part
 from meltpoint.progress import track
@@ -65,21 +65,20 @@ def find_shards(path: str, parts: Mapping[Part, str], key: str) -> list[ShardFil
     return found
 
 
-@contextmanager
-def local_copy(shard: ShardFile, work: Path) -> Iterator[Path]:
-    """The shard as a file of this machine: itself, or a copy in `work` that is there until `work` is removed.
+def local_copy(shard: ShardFile, work: Path) -> Path:
+    """The shard as a file of this machine: itself, or a copy in `work`.
 
     Raises:
         SourceError: it cannot be fetched.
+        PathError: its name leads out of its folder, as names in a bucket can.
     """
     if shard.system is None:
-        yield Path(shard.where)
-        return
-    target = work / "shards" / shard.prefix / PurePosixPath(shard.name).name
+        return Path(shard.where)
+    target = work / "shards" / plain_path(shard.name)
     target.parent.mkdir(parents=True, exist_ok=True)
     with _reaching(shard.where):
         shard.system.get_file(shard.where, str(target))
-    yield target
+    return target
 
 
 def watched(shards: list[ShardFile]) -> Iterator[ShardFile]:

@@ -49,8 +49,8 @@ def read(source: ParquetSource, work: Path) -> Listing:
     rows: list[Row] = []
     skipped: list[Skipped] = []
     for shard in watched(find_shards(source.path, source.files, "data.source.files")):
-        with local_copy(shard, work) as file:
-            rows += _rows(shard, file, source, work / "pictures" / f"{shard.prefix}.bin", skipped)
+        file = local_copy(shard, work)
+        rows += _rows(shard, file, source, work / "pictures" / f"{shard.prefix}.bin", skipped)
     columns = pd.DataFrame([{"split": split or "", **cells} for _, _, split, cells in rows], dtype="string").fillna("")
     files = files_table([row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows])
     return Listing(f"parquet {source.path}", files, columns, skipped)

@@ -46,23 +46,23 @@ def read(source: WebdatasetSource, work: Path) -> Listing:
     unusable: list[Skipped] = []
     ignored: list[Skipped] = []
     for shard in watched(find_shards(source.path, source.shards, "data.source.shards")):
-        with local_copy(shard, work) as file:
-            for key, sample in _samples(shard, file, ignored).items():
-                name = f"{shard.prefix}/{key}"
-                pictures = [one for one in sample.pictures if source.picture in (None, one[0])]
-                if len(pictures) > 1:
-                    raise SourceError(
-                        f"The sample {name!r} has the pictures {[one[0] for one in pictures]}. Say which one is meant:"
-                        f" set data.source.picture to its suffix, as {pictures[0][0]!r}."
-                    )
-                if not pictures:
-                    ignored.append(Skipped(printable(name), "a sample without a picture"))
-                    continue
-                suffix, origin = pictures[0]
-                try:
-                    rows.append((plain_path(f"{name}.{suffix}"), origin, shard.split, sample.cells))
-                except PathError as error:
-                    unusable.append(Skipped(printable(name), str(error)))
+        file = local_copy(shard, work)
+        for key, sample in _samples(shard, file, ignored).items():
+            name = f"{shard.prefix}/{key}"
+            pictures = [one for one in sample.pictures if source.picture in (None, one[0])]
+            if len(pictures) > 1:
+                raise SourceError(
+                    f"The sample {name!r} has the pictures {[one[0] for one in pictures]}. Say which one is meant:"
+                    f" set data.source.picture to its suffix, as {pictures[0][0]!r}."
+                )
+            if not pictures:
+                ignored.append(Skipped(printable(name), "a sample without a picture"))
+                continue
+            suffix, origin = pictures[0]
+            try:
+                rows.append((plain_path(f"{name}.{suffix}"), origin, shard.split, sample.cells))
+            except PathError as error:
+                unusable.append(Skipped(printable(name), str(error)))
     columns = pd.DataFrame([{"split": split or "", **cells} for _, _, split, cells in rows], dtype="string").fillna("")
     files = files_table([row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows])
     return Listing(f"webdataset {source.path}", files, columns, unusable, ignored)
