@@ -31,7 +31,7 @@ def write_text(offers: Offers) -> str:
     """exports.md: the sentence and a table whose columns line up in a terminal too."""
     lines = [f"# Exports of {offers.strategy}", "", formatting.markdown(offers.sentence)]
     if offers.exports:
-        lines += ["", *align(table_of(offers)), "", *explain(offers)]
+        lines += ["", *align(table_of(offers)), "", explain(offers)]
     return "\n".join([*lines, ""])
 
 
@@ -44,18 +44,16 @@ def table_of(offers: Offers) -> list[list[str]]:
     return [TITLES, winner, *(_row(export, offers.metric) for export in offers.exports)]
 
 
-def explain(offers: Offers) -> list[str]:
-    """Sentences below the table: what its columns are, and why what is refused is."""
+def explain(offers: Offers) -> str:
+    """What the columns of the table are; the sentence above it says why what is refused is."""
     metric, unit = formatting.METRICS[offers.metric], "" if offers.metric in formatting.LOSSES else ", in points"
     gap = formatting.gap_of(offers.metric, offers.margin)
-    lines = [
+    return formatting.markdown(
         f"Test and difference are of {metric} on {offers.head}{unit}; above 0 the export is better. At least: the"
         f" difference that test shows with {offers.confidence:.0%} confidence; an export is offered where that loss is"
         f" less than {gap}, or where no probability is further from the winner's than {SAME:g}, as on another machine."
         " Agreement: how much of the answers is the winner's. Times: one image, all models in turn in one process."
-    ]
-    lines += [f"{export.format} is refused: {export.reason}." for export in offers.exports if not export.offered]
-    return [formatting.markdown(line) for line in lines]
+    )
 
 
 def _row(export: OfferedExport, metric: str) -> list[str]:
@@ -93,8 +91,7 @@ def _render(offers: Offers, picture: Path) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     source = files("meltpoint.compare").joinpath("templates", "exports.html").read_text(encoding="utf-8")
     titles, *rows = table_of(offers) if offers.exports else [TITLES]
-    refused = {export.format: export.reason for export in offers.exports if not export.offered}
     return environment.from_string(source).render(
-        offers=offers, titles=titles, rows=rows, refused=refused, picture=embed_picture(picture),
-        about=explain(offers)[0] if offers.exports else "", held=[e.format for e in offers.exports if e.offered],
+        offers=offers, titles=titles, rows=rows, picture=embed_picture(picture),
+        about=explain(offers) if offers.exports else "",
     )  # fmt: skip

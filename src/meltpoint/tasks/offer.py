@@ -37,6 +37,7 @@ def offer(
     model = models / winner.strategy
     card = read_card(model)
     with whole_folder(reports) as new:
+        write_json(new / "formats.json", list(formats))  # DVC warns of an empty folder
         if not formats:
             return no_exports(winner.strategy, winner.fingerprint, card.main_head, compare)
         for name in formats:
