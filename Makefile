@@ -80,7 +80,7 @@ clean:  ## remove what the pipeline made, but neither DVC's cache nor mlruns/
 lock:  ## write the locks anew from pyproject.toml; what they pin stays, unless that asks for something else
 	$(PYTHON) -m venv .venv/lock
 	.venv/lock/bin/python -m pip install --quiet uv==0.13.9
-	$(COMPILE) --extra install --extra heif --extra dicom --extra server --extra words --extra dinov2 --extra qat --extra litert --extra executorch --extra openvino --extra app --extra mcp --extra ray --extra load --extra dev pyproject.toml -o requirements-dev.lock
+	$(COMPILE) --extra install --extra heif --extra dicom --extra server --extra words --extra dinov2 --extra qat --extra litert --extra executorch --extra openvino --extra app --extra mcp --extra ray --extra s3 --extra load --extra dev pyproject.toml -o requirements-dev.lock
 	$(COMPILE) --extra install --constraint requirements-dev.lock pyproject.toml -o requirements.lock
 	$(COMPILE) requirements-litert.in -o requirements-litert.lock
 	.venv/lock/bin/python .ci/extras.py requirements.lock requirements-dev.lock requirements-litert.lock
