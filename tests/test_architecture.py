@@ -46,6 +46,7 @@ OWNERS = {
     "accelerate": {"train"},
     "av": {"predict"},
     "gradio": {"page"},
+    "ray": {"predict"},
 }
 TORCHLESS = {"data", "compare", "evaluate", "params", "tables", "metrics", "trees", "images"}
 # Values are what `params:` tracks, and words on a screen or the way to the disk change no result.

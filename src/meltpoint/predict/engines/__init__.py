@@ -1,0 +1,1 @@
+"""Where work in parts is done, each kind a file with `run` (see `predict/work.py`)."""
