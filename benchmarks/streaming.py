@@ -89,8 +89,8 @@ def subset(pictures: Path, folder: Path, count: int) -> Path:
     return folder
 
 
-def write_model(folder: Path) -> Path:
-    """The default preset's backbone at its size, with untrained heads."""
+def write_model(folder: Path, draft: bool = False) -> Path:
+    """The default preset's backbone at its size, with untrained heads; `draft` as in a row of views."""
     from meltpoint.model.card import FORMAT, Card, HeadCard
     from meltpoint.model.model import build_model, save_model
     from meltpoint.tasks.classification.objective import count_outputs
@@ -113,7 +113,7 @@ def write_model(folder: Path) -> Path:
     }
     card = Card(
         format=FORMAT, strategy="none", task="classification", backbone=params.recipe("frozen").encoder.backbone,
-        images=params.recipe("frozen").views.geometry,
+        images=params.recipe("frozen").views.geometry.model_copy(update={"draft": draft}),
         max_megapixels=100, mean=model.backbone.mean, std=model.backbone.std, heads=heads, tree=None,
         main_head=params.main_head, metric="accuracy", key="", data="", seed=0, licence="", trainable_parameters=0,
         versions={},

@@ -17,6 +17,7 @@ from PIL import Image
 
 from meltpoint.data.unpack import ArchiveError, unpack
 from meltpoint.images.augment import build_transform
+from meltpoint.images.decode import decode
 from meltpoint.images.views import open_views, write_views
 from meltpoint.params.data import Images
 from meltpoint.predict.inputs import read_picture
@@ -39,6 +40,7 @@ geometries = st.builds(
     side=st.integers(8, 40),
     resize=st.sampled_from(["squash", "crop", "letterbox"]),
     interpolation=st.sampled_from(["bilinear", "bicubic", "area"]),
+    draft=st.booleans(),
 )
 
 
@@ -87,10 +89,14 @@ def test_training_and_serving_see_the_same_tensor(place: Path, drawn: list[Any],
         assert isinstance(sent, bytes)
         path = place / f"{number}.png"
         path.write_bytes(content)
-        for source in (path, str(path), content, sent, Image.open(io.BytesIO(content))):
+        opened = [] if images.draft else [Image.open(io.BytesIO(content))]  # what is open is decoded as a whole
+        for source in (path, str(path), content, sent, *opened):
             served = read_picture(source, card, None, False)
             assert served.error is None
             np.testing.assert_array_equal(served.pixels, trained[number])
+        seen = read_picture(content, card, 9, True)
+        np.testing.assert_array_equal(seen.pixels, trained[number])
+        np.testing.assert_array_equal(seen.whole, decode(content, 1))
 
 
 NAMES = st.sampled_from(

@@ -53,6 +53,31 @@ def test_every_orientation_is_applied(orientation: int, kind: str) -> None:
     np.testing.assert_array_equal(decode(content, 1), UPRIGHT)
 
 
+@pytest.mark.parametrize(("smallest", "scale"), [(300, 1), (101, 1), (100, 2), (50, 4), (25, 8), (1, 8)])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_jpeg_is_reduced_as_far_as_its_sides_stay_long_enough(kind: str, smallest: int, scale: int) -> None:
+    height, width = 200, 320
+    across = np.linspace(0, 255, width, dtype=np.uint8)
+    content = encoded(Image.fromarray(np.tile(across, (height, 1))), kind)
+    scale = scale if kind == "JPEG" else 1
+    found = decode(content, 1, smallest=smallest)
+    assert found.shape == (height // scale, width // scale, 3)
+    shrunk = across.reshape(-1, scale).mean(1)
+    assert np.abs(found.astype(int) - shrunk[None, :, None]).max() <= 4
+    with pytest.raises(ImageError, match="too many pixels"):
+        decode(content, 0.05, smallest=smallest)
+
+
+def test_a_reduced_jpeg_is_upright_and_read_to_its_end() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels = np.random.default_rng(0).integers(0, 256, (128, 256, 3), dtype=np.uint8)
+    content = encoded(Image.fromarray(pixels), "JPEG", exif=exif)
+    assert decode(content, 1, smallest=32).shape == (64, 32, 3)
+    with pytest.raises(ImageError, match="truncated"):
+        decode(content[: len(content) // 2], 1, smallest=32)
+
+
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1))
 def test_plain_pixels_come_back_as_they_are(height: int, width: int, seed: int) -> None:
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)

@@ -160,4 +160,6 @@ def test_masks_are_compared_in_one_geometry() -> None:
     with pytest.raises(ParamsError, match=r"views: masks are compared pixel by pixel.* s256 256 px .* large 224 px"):
         read(raw)
     raw["views"]["large"] |= {"side": 256, "copies": 1}
+    with pytest.raises(ParamsError, match=r"views: \['large'\] have `draft`, and masks are as large as their images"):
+        read({**raw, "views": {**raw["views"], "large": {**raw["views"]["large"], "draft": True}}})
     assert read(raw).recipe("third").views.copies == 1

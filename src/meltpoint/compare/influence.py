@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from meltpoint.arrays import Flags, Floats, Ints
 from meltpoint.metrics import ratio
@@ -94,6 +93,8 @@ def roc_auc(true: Ints, probabilities: Floats, group: Ints, n_groups: int, asked
     The placements of DeLong et al., Biometrics 44 (1988), summed over groups as Obuchowski has it, Biometrics 53
     (1997).
     """
+    from scipy.stats import rankdata  # it takes half a second to import, and most metrics do without
+
     if not asked:
         return Influence(float("nan"), np.zeros(n_groups))
     areas, influence = list[float](), np.zeros(n_groups)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri  # minus it: the upper quantile of the normal distribution, as scipy.stats has it
 
 from meltpoint.compare.intervals import holm, joint_level
 from meltpoint.compare.measured import Measured
@@ -102,7 +102,7 @@ def images_needed(test: Measured, levels: Sequence[float], margin: float) -> Nee
     for which in range(count):
         most = np.zeros(DRAWS)
         for j in (j for j in range(count) if j != which):
-            reach = (norm.isf(levels[j]) + norm.isf(1 - POWER)) ** 2
+            reach = (-ndtri(levels[j]) - ndtri(1 - POWER)) ** 2
             images, seeds = (reach * part for part in test.variances(which, j))
             away = np.maximum(margin - (scores[:, j] - scores[:, which]), 0.0)
             room = away**2 - seeds

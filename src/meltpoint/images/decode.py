@@ -54,19 +54,25 @@ class ImageError(UserError, ValueError):
 
 
 def decode(
-    source: Path | bytes, max_megapixels: float, depths: Depths | None = None, name: str | None = None
+    source: Path | bytes,
+    max_megapixels: float,
+    depths: Depths | None = None,
+    name: str | None = None,
+    smallest: int | None = None,
 ) -> Pixels:
     """A picture as uint8 (H, W, 3) RGB, decoded to its last byte.
 
     EXIF orientation is applied, values of more than 8 bits are scaled (by `depths`, else as `to_eight_bits` says),
     alpha is composited on white, palettes and CMYK are converted; of an animation the first frame is taken. `name` is
-    what messages call a picture that is given as bytes.
+    what messages call a picture that is given as bytes. `smallest`: a JPEG is decoded at the smallest scale of 1/2,
+    1/4, 1/8 at which no side is shorter than that, which its format makes quick (ITU-T T.81: fewer terms of each
+    block's cosine transform); H and W are then those of that scale. None: whole, as everything else.
 
     Raises:
         ImageError: empty, no picture, a format that is not allowed, damaged, truncated, a depth that cannot be scaled,
             or more than `max_megapixels` (in units of 10**6 pixels, known from the header, before anything is decoded).
     """
-    with _opened(source, partial(_check_size, max_megapixels=max_megapixels), name) as loaded:
+    with _opened(source, partial(_check_size, max_megapixels=max_megapixels), name, smallest) as loaded:
         return _rgb_of(loaded, depths or {})
 
 
@@ -137,7 +143,9 @@ class _Loaded:
 
 
 @contextmanager
-def _opened(source: Path | bytes, check: Callable[[Size], None], name: str | None = None) -> Iterator[_Loaded]:
+def _opened(
+    source: Path | bytes, check: Callable[[Size], None], name: str | None = None, smallest: int | None = None
+) -> Iterator[_Loaded]:
     """A fully loaded and upright picture, after a `check` of the size in its header.
 
     Whatever Pillow raises becomes an ImageError here and nowhere else.
@@ -160,6 +168,8 @@ def _opened(source: Path | bytes, check: Callable[[Size], None], name: str | Non
                 # Some libraries switch it on for the whole process, and then half of a picture passes.
                 ImageFile.LOAD_TRUNCATED_IMAGES = False
                 is_deep, before = is_deep_colour(image), _orientation(image)
+                if smallest is not None:
+                    image.draft(None, (smallest, smallest))  # only JPEG can; still read to its last byte
                 image.load()
                 after = _orientation(image)  # a TIFF has turned itself now, and that of a PNG is known from here on
                 upright = image.transpose(TRANSPOSED[after]) if after in TRANSPOSED else image

@@ -100,7 +100,7 @@ def write_views(
     cv2.setNumThreads(1)  # our threads are enough
 
     def decoded(paths: list[str]) -> MaskedView:
-        view = resize(decode(read(paths[0]), float("inf"), depths, paths[0]), images)
+        view = resize(decode(read(paths[0]), float("inf"), depths, paths[0], images.smallest), images)
         return view, resize_mask(decode_ids(read(paths[1])), images) if masked else None
 
     plain = map_ahead(decoded, files, AHEAD, None)

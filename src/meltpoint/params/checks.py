@@ -217,6 +217,9 @@ def check_task(
     if dense and len({row.geometry for row in views.values()}) > 1:
         rows = ", ".join(f"{name} {row.side} px {row.resize} {row.interpolation}" for name, row in views.items())
         yield f"views: masks are compared pixel by pixel, which needs one side, resize and interpolation: {rows}"
+    drafted = [name for name, row in views.items() if row.draft]
+    if dense and drafted:
+        yield f"views: {drafted} have `draft`, and masks are as large as their images as a whole; leave it out"
     if dense and data.source.kind != "masks":
         yield f"data.source: segmentation needs the kind masks, and here is {data.source.kind}"
 

@@ -1,5 +1,6 @@
 """What the labels of images are, how images are split, and how they become pixels of one size."""
 
+import operator
 import re
 from typing import Annotated, Any, Literal
 
@@ -183,6 +184,13 @@ class Images(Section):
     side: Annotated[Whole, Field(ge=8, le=2048)]  # pixels; images are square
     resize: Literal["squash", "crop", "letterbox"]
     interpolation: Literal["bilinear", "bicubic", "area", "antialias"]  # antialias: Pillow's bilinear, as RAM's
+    # JPEG files at 1/2, 1/4 or 1/8 of their size, no side shorter than `side`: quicker, other pixels, also in serving.
+    draft: Annotated[bool, Field(exclude_if=operator.not_)] = False  # left out where it is off: older views stay whole
+
+    @property
+    def smallest(self) -> int | None:
+        """How long the sides of a JPEG have to be that is decoded at a reduced scale, in pixels; None: it is not."""
+        return self.side if self.draft else None
 
 
 class ViewRow(Images):
@@ -197,4 +205,4 @@ class ViewRow(Images):
     @property
     def geometry(self) -> Images:
         """The geometry alone, which a model has to know."""
-        return Images(side=self.side, resize=self.resize, interpolation=self.interpolation)
+        return Images(side=self.side, resize=self.resize, interpolation=self.interpolation, draft=self.draft)

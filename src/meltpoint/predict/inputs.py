@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeGuard, cast
 
@@ -37,7 +38,8 @@ NEAREST = {"La": "LA", "RGBa": "RGBA", "PA": "RGBA"}  # others become RGB
 class Picture:
     """A picture as a model takes it, uint8 (S, S, 3), or why there is none.
 
-    `source` is its path or address. `extent` is the picture's own (H, W). `shown` is the picture itself in a size to be
+    `source` is its path or address. `extent` is (H, W) of what was decoded, the picture's own unless its views are
+    `draft` and nobody asked to see it. `shown` is the picture itself in a size to be
     looked at, and `whole` in its own, if that was wanted.
     """
 
@@ -97,18 +99,20 @@ def read_picture(source: Source, card: Card, side: int | None, whole: bool) -> P
     A picture that cannot be used is a `Picture` with the reason as `error`.
     """
     name = str(source) if isinstance(source, str | Path) else None
+    read, smallest = partial(decode, max_megapixels=card.max_megapixels, depths=card.depths), card.images.smallest
     try:
         match source:
             case np.ndarray():
                 image = np.repeat(source[..., None], 3, axis=2) if source.ndim == 2 else np.ascontiguousarray(source)
+                pixels = image
             case Image.Image():
-                image = decode(_as_file(source, card.max_megapixels), card.max_megapixels, card.depths)
-            case str() if is_address(source):
-                content = _grab(source, most_bytes(card.max_megapixels))
-                image = decode(content, card.max_megapixels, card.depths)
+                image = pixels = read(_as_file(source, card.max_megapixels))
             case _:
-                path = Path(source) if isinstance(source, str) else source
-                image = decode(path, card.max_megapixels, card.depths)
+                content = _grab(source, most_bytes(card.max_megapixels)) if is_address(source) else source
+                file = Path(content) if isinstance(content, str) else content
+                image = pixels = read(file, smallest=smallest)
+                if smallest is not None and (side is not None or whole):
+                    image = read(file)
     except ImageError as error:
         return Picture(name, None, error.reason, (0, 0), None, None)
     height, width = image.shape[:2]
@@ -117,7 +121,7 @@ def read_picture(source: Source, card: Card, side: int | None, whole: bool) -> P
     if scale < 1:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         shown = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    return Picture(name, resize(image, card.images), None, (height, width), shown, image if whole else None)
+    return Picture(name, resize(pixels, card.images), None, (height, width), shown, image if whole else None)
 
 
 def stack_pixels(pictures: Iterable[Picture]) -> Pixels:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom
+from scipy.special import bdtrc
 
 from meltpoint.arrays import Pixels
 from meltpoint.model.card import Card
@@ -111,7 +111,7 @@ def tell_apart(fast: Seconds, slow: Seconds) -> bool:
     It is if it took over 5% longer in so many rounds that chance alone does it in 5% of cases at most: 8 of 9.
     """
     longer = int((slow > (1 + FELT) * fast).sum())
-    return bool(binom.sf(longer - 1, len(fast), 0.5) <= RISK)
+    return bool(bdtrc(longer - 1, len(fast), 0.5) <= RISK)  # the chance of so many rounds or more
 
 
 def tie(rounds: Mapping[str, Seconds]) -> dict[str, str]:

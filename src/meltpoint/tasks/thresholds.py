@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom
 
 from meltpoint.arrays import Flags, Ints
 from meltpoint.params.heads import Threshold
@@ -130,6 +129,8 @@ def _point(values: Numbers, hits: Ints, index: int | None, share: float) -> Poin
 
 def _chances(hits: Ints, counts: Ints, share: float) -> NDArray[np.float64]:
     """How probable so many hits or more are, if only `share` of the population are some."""
+    from scipy.stats import binom  # it takes half a second to import, and heads without thresholds do without
+
     return np.asarray(binom.sf(hits - 1, counts, share), dtype=np.float64)
 
 
