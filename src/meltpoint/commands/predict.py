@@ -4,12 +4,16 @@ import argparse
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from meltpoint.errors import CommandError
 from meltpoint.terminal import answers_stream, complain, plain
 
+if TYPE_CHECKING:
+    from meltpoint.tasks.opening import ModelOpening
+
 Opened = TypeVar("Opened")
+ENGINES = ("local", "ray")
 
 HELP = "say what is on pictures, by the champion or another model"
 ABOUT = """\
@@ -33,6 +37,16 @@ cannot be used the reason is printed, and the others go on; the exit code is 1 i
   meltpoint predict photo.jpg --words tags.txt --tags --language zh
                                                       each word above its threshold; a line is `name`, `name|Chinese
                                                       name` or `name||0.7`, the threshold
+
+Of very many pictures the answers go into a folder of parquet parts, a row for each picture. PATHS may then also be
+lists (.txt, a path or address a line), shards (.tar of WebDataset, .parquet), and addresses such as s3://, gs://, hf://.
+
+  meltpoint predict photos/ --out answers/            10,000 pictures a part, in this process
+  meltpoint predict 'photos-*.tar' --out answers/ --resume
+                                                      go on after a stop: finished parts are not made again
+  meltpoint predict 's3://bucket/photos-{000..127}.tar' --out answers/ --engine ray --address auto
+                                                      on the Ray cluster that this machine is a node of; without
+                                                      --address on all cores here (extra: pip install -e '.[ray]')
 """
 
 
@@ -59,34 +73,62 @@ def describe(predict: argparse.ArgumentParser) -> None:
         "--prompts", help="what --words are put into: short, openai, or a file with {} in each line (default: nothing)"
     )
     predict.add_argument("--text", type=Path, metavar="PLACE", help="where the text side of the encoder is now")
+    describe_parts(predict.add_argument_group("answers in parts (docs/ray.md)"))
     predict.set_defaults(form="lines")
+
+
+def describe_parts(parts: "argparse._ArgumentGroup") -> None:
+    """Add the words for answers in parts."""
+    parts.add_argument("--out", type=Path, metavar="DIR", help="a folder for parquet parts, new or to be resumed")
+    parts.add_argument(
+        "--resume", action="store_true", help="go on with the parts in DIR, of the same model and question"
+    )
+    parts.add_argument(
+        "--part", type=int, default=10_000, metavar="N", help="pictures a part (default 10000; a shard is one)"
+    )
+    parts.add_argument("--column", help="of the pictures in parquet (default: the one that holds pictures)")
+    parts.add_argument(
+        "--engine", choices=ENGINES, default="local", help="local: this process (default); ray: a cluster"
+    )
+    parts.add_argument("--address", help="of a running Ray cluster, auto or HOST:PORT (default: start Ray here alone)")
+    parts.add_argument("--workers", type=int, metavar="N", help="models at once (default: one for each GPU, else CPU)")
 
 
 def run(asked: argparse.Namespace) -> None:
     """Answer for pictures; exit with 1 if none of them could be used.
 
     Raises:
-        CommandError: no model is named, and there is no champion.
+        CommandError: no model is named, and there is no champion; or options that do not go together.
         UserError: the model, a picture folder, the language or the font cannot be used.
     """
-    from meltpoint.api import load
-    from meltpoint.predict.batch import Batch, run_batch
-    from meltpoint.tasks.contract import load_display
+    from meltpoint.predict.word_list import read_prompts, read_words
+    from meltpoint.tasks.opening import ModelOpening
 
-    batch = Batch(asked.paths, asked.top, asked.language, asked.form, asked.draw, asked.font, asked.masks, asked.window)
     given = {"--threshold": asked.threshold, "--prompts": asked.prompts, "--text": asked.text}
     if asked.words is None and (lone := [name for name, value in given.items() if value is not None]):
         raise CommandError(f"{' and '.join(lone)} go with --words, which is missing. Add --words 'car, dog'")
     if asked.threshold is not None and not 0 <= asked.threshold <= 1:
         raise CommandError(f"--threshold is {asked.threshold:g}. It is a probability from 0 to 1, as 0.6; correct it.")
-    answerer, out = open_asked(asked.model, load), answers_stream(for_program=asked.form != "lines")
-    if asked.tags and asked.words is None and answerer.card.task != "tagging":
-        raise CommandError("This model does not give tags, so that --tags goes with --words. Add --words 'car, dog'")
+    opening = ModelOpening()
     if asked.words is not None:
-        from meltpoint.predict.word_list import read_prompts, read_words
-
         prompts = None if asked.prompts is None else read_prompts(asked.prompts)
-        answerer = answerer.with_words(read_words(asked.words), asked.tags, prompts, asked.text, asked.threshold)
+        opening = ModelOpening(read_words(asked.words), asked.tags, prompts, asked.text, asked.threshold)
+    check_parts(asked)
+    if asked.out is not None:
+        run_parts(asked, opening)
+    else:
+        run_lines(asked, opening)
+
+
+def run_lines(asked: argparse.Namespace, opening: "ModelOpening") -> None:
+    """Answer on standard output."""
+    from meltpoint.api import find
+    from meltpoint.predict.batch import Batch, run_batch
+    from meltpoint.tasks.contract import load_display
+
+    batch = Batch(asked.paths, asked.top, asked.language, asked.form, asked.draw, asked.font, asked.masks, asked.window)
+    answerer, out = opening(open_asked(asked.model, find)), answers_stream(for_program=asked.form != "lines")
+    check_tags(asked, answerer.card.task)
     try:
         summary = run_batch(answerer, load_display(answerer.card.task), batch, out)
     except BrokenPipeError:  # the reader has closed the pipe, as `head` does
@@ -95,6 +137,60 @@ def run(asked: argparse.Namespace) -> None:
     complain(plain(summary.sentence))
     if not summary.answered:
         raise SystemExit(1)
+
+
+def run_parts(asked: argparse.Namespace, opening: "ModelOpening") -> None:
+    """Answer in parts."""
+    from meltpoint.api import find
+    from meltpoint.predict.records import Question
+    from meltpoint.predict.scoring import Asked, score
+    from meltpoint.predict.work import Where
+
+    folder = open_asked(asked.model, find)
+    question, where = Question(asked.top, asked.language, asked.window), Where(asked.address, asked.workers)
+    job = Asked(asked.paths, question, asked.out, asked.part, asked.resume, asked.column, asked.engine, where)
+    summary = score(folder, opening, job)
+    complain(plain(f"{summary.sentence}, in {asked.out}"))
+    if not summary.answered:
+        raise SystemExit(1)
+
+
+def check_parts(asked: argparse.Namespace) -> None:
+    """Whether the options for parts go together.
+
+    Raises:
+        CommandError: they do not.
+    """
+    if asked.out is None:
+        given = {
+            "--resume": asked.resume, "--engine ray": asked.engine == "ray", "--address": asked.address,
+            "--workers": asked.workers, "--column": asked.column,
+        }  # fmt: skip
+        if lone := [name for name, value in given.items() if value]:
+            raise CommandError(f"{' and '.join(lone)} go with answers in parts. Say where these go: --out DIR")
+        return
+    others = {
+        "--json or --csv": asked.form != "lines",
+        "--draw": asked.draw,
+        "--masks": asked.masks,
+        "--font": asked.font,
+    }
+    if lone := [name for name, value in others.items() if value]:
+        raise CommandError(f"{' and '.join(lone)} do not go with --out, which writes parquet. Leave one of them out.")
+    if asked.part < 1 or (asked.workers is not None and asked.workers < 1):
+        raise CommandError(
+            f"--part is {asked.part} and --workers {asked.workers}. Both are numbers from 1 on; correct them."
+        )
+
+
+def check_tags(asked: argparse.Namespace, task: str) -> None:
+    """Whether a model can give tags.
+
+    Raises:
+        CommandError: it has none, and there are no words.
+    """
+    if asked.tags and asked.words is None and task != "tagging":
+        raise CommandError("This model does not give tags, so that --tags goes with --words. Add --words 'car, dog'")
 
 
 def open_asked(where: str | None, read: Callable[[str], Opened]) -> Opened:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from glob import glob
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -65,6 +66,38 @@ def find_shards(path: str, parts: Mapping[Part, str], key: str) -> list[ShardFil
     return found
 
 
+def find_files(name: str) -> list[ShardFile]:
+    """The files that a path or an address of fsspec stands for, with `*`, `?`, `[...]` and rows of numbers, in order.
+
+    Raises:
+        SourceError: it stands for no file, or the place cannot be reached.
+    """
+    found: list[ShardFile] = []
+    for one in _numbered(name, "A source"):
+        if "://" in one:
+            found += _at_address(one)
+        else:
+            wild = WILD.search(one) and not Path(one).exists()
+            files = sorted(glob(one)) if wild else [one]  # noqa: PTH207 - of absolute paths, too
+            states = [(file, Path(file).stat()) for file in files if Path(file).is_file()]
+            found += [ShardFile(None, file, file, None, f"{seen.st_size} {seen.st_mtime_ns}") for file, seen in states]
+        if not found:
+            raise SourceError(f"There is no file {one!r}. Correct the path or the address.")
+    return found
+
+
+def _at_address(address: str) -> list[ShardFile]:
+    with reaching(address):
+        import fsspec
+
+        system, wanted = fsspec.url_to_fs(address)
+        files = sorted(system.glob(wanted)) if WILD.search(wanted) else [wanted] if system.isfile(wanted) else []
+        names = [str(system.unstrip_protocol(file)) for file in files]
+        return [
+            ShardFile(None, name, file, system, str(system.ukey(file))) for name, file in zip(names, files, strict=True)
+        ]
+
+
 def local_copy(shard: ShardFile, work: Path) -> Path:
     """The shard as a file of this machine: itself, or a copy in `work`.
 
@@ -76,7 +109,7 @@ def local_copy(shard: ShardFile, work: Path) -> Path:
         return Path(shard.where)
     target = work / "shards" / plain_path(shard.name)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _reaching(shard.where):
+    with reaching(shard.where):
         shard.system.get_file(shard.where, str(target))
     return target
 
@@ -114,7 +147,7 @@ def _named(path: str, pattern: str, key: str) -> Iterator[tuple[str, str, "Abstr
 
 
 def _remote(path: str, pattern: str, key: str) -> Iterator[tuple[str, str, "AbstractFileSystem | None", str]]:
-    with _reaching(path):
+    with reaching(path):
         import fsspec
 
         system, root = fsspec.url_to_fs(path)
@@ -128,7 +161,12 @@ def _remote(path: str, pattern: str, key: str) -> Iterator[tuple[str, str, "Abst
 
 
 @contextmanager
-def _reaching(address: str) -> Iterator[None]:
+def reaching(address: str) -> Iterator[None]:
+    """What goes wrong at an address is an error for the user.
+
+    Raises:
+        SourceError: it cannot be reached.
+    """
     try:
         yield
     except UserError:

@@ -23,8 +23,6 @@ from meltpoint.model.card import Card
 from meltpoint.predict.folders import walk
 from meltpoint.predict.records import PredictError
 
-Source = str | Path | bytes | Image.Image | NDArray[np.uint8]
-
 ADDRESSES = ("http://", "https://")
 TIMEOUT, RETRIES = 15.0, 1  # seconds of silence, and attempts after one that failed in a way that may pass
 BYTES_A_PIXEL = 8  # four channels of 16 bits: an honest file is no larger than its pixels
@@ -51,6 +49,9 @@ class Picture:
     whole: Pixels | None
 
 
+Source = str | Path | bytes | Image.Image | NDArray[np.uint8] | Picture  # the last was read by another process
+
+
 def expand(sources: Source | Iterable[Source]) -> Iterator[Source]:
     """Single pictures: folders, also those of a list, are replaced by the pictures in them.
 
@@ -68,7 +69,7 @@ def expand(sources: Source | Iterable[Source]) -> Iterator[Source]:
                         f"An array of {source.dtype} {source.shape} is no picture. Allowed are uint8 (H, W, 3), red "
                         "before green before blue, and uint8 (H, W), grey. Convert it, or give the file."
                     )
-            case str() | Path() | bytes() | Image.Image():
+            case str() | Path() | bytes() | Image.Image() | Picture():
                 pass
             case _:
                 raise PredictError(
@@ -98,6 +99,8 @@ def read_picture(source: Source, card: Card, side: int | None, whole: bool) -> P
 
     A picture that cannot be used is a `Picture` with the reason as `error`.
     """
+    if isinstance(source, Picture):
+        return source
     name = str(source) if isinstance(source, str | Path) else None
     read, smallest = partial(decode, max_megapixels=card.max_megapixels, depths=card.depths), card.images.smallest
     try:

@@ -162,8 +162,8 @@ class DisplayPart(Protocol):
     def describe(self, answer: Answer) -> dict[str, Any]:
         """What each head says, as plain values for JSON."""
 
-    def columns(self, card: Card, top: int) -> list[str]:
-        """The columns of a table of answers, without source and error."""
+    def columns(self, card: Card, top: int) -> dict[str, type]:
+        """The columns of a table of answers and what their cells are, without source and error."""
 
     def cells(self, answer: Answer) -> dict[str, object]:
         """The cells of an answer by column."""

@@ -266,7 +266,7 @@ def test_a_picture_gets_the_tags_above_their_thresholds(answerer: Answerer) -> N
     assert display.describe(got)["light"]["tags"][0]["label"] == said.tags[0].label
     assert display.line(got, "light").startswith(f"light {said.tags[0].name} ")
     cells = display.cells(got)
-    assert list(cells) == display.columns(answerer.card, 2)
+    assert list(cells) == list(display.columns(answerer.card, 2))
     assert cells["light.count"] == 2
     assert set(str(cells["light"]).split(" | ")) == {"red", "blue"}
     drawn = display.draw(picture, got, "light", [open_fonts(20, None, None)] * 2, steady=False)

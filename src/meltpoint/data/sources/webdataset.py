@@ -47,7 +47,7 @@ def read(source: WebdatasetSource, work: Path) -> Listing:
     ignored: list[Skipped] = []
     for shard in watched(find_shards(source.path, source.shards, "data.source.shards")):
         file = local_copy(shard, work)
-        for key, sample in _samples(shard, file, ignored).items():
+        for key, sample in read_samples(shard, file, ignored).items():
             name = f"{shard.prefix}/{key}"
             pictures = [one for one in sample.pictures if source.picture in (None, one[0])]
             if len(pictures) > 1:
@@ -68,8 +68,12 @@ def read(source: WebdatasetSource, work: Path) -> Listing:
     return Listing(f"webdataset {source.path}", files, columns, unusable, ignored)
 
 
-def _samples(shard: ShardFile, file: Path, ignored: list[Skipped]) -> dict[str, Sample]:
-    """The samples of a shard by their key: the path in the tar up to the first dot of its last part."""
+def read_samples(shard: ShardFile, file: Path, ignored: list[Skipped]) -> dict[str, Sample]:
+    """The samples of a shard by their key: the path in the tar up to the first dot of its last part.
+
+    Raises:
+        SourceError: it is damaged, packed, or a label cannot be read.
+    """
     samples: dict[str, Sample] = {}
     with _members(file) as members:
         for member in members:

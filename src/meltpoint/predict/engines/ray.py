@@ -21,11 +21,11 @@ from meltpoint.predict.work import EngineError, Where, Work
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from ray.exceptions import RayError
 
     from meltpoint.predict.work import Made
 
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_BACKEND_LOG_LEVEL": "fatal",
+         "RAY_COLOR_PREFIX": "0"}  # fmt: skip
 ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # what makes Ray listen on the loopback alone, on each system
 MOST_BLOCKS = 10_000  # that the pieces are dealt in
 BLOCK = 8_000_000  # bytes of units that an actor is given at once, and does again if it is lost
@@ -47,8 +47,11 @@ def run(
 
     results: defaultdict[int, Units] = defaultdict(dict)
     lengths: defaultdict[int, dict[int, int]] = defaultdict(dict)  # how many units a piece has, once that is known
+    missing = set(pieces)
     with _cluster(where.address):
         for row in _rows(work, pieces, where.workers):
+            if row["fault"] is not None:
+                raise UserError(row["fault"])
             part, key, table = row["part"], (row["piece"], row["place"]), _unpack(row["unit"])
             if key not in results[part]:
                 results[part][key] = table
@@ -57,9 +60,10 @@ def run(
                 lengths[part][row["piece"]] = row["place"] + 1
             if len(lengths[part]) == len(pieces[part]) and len(results[part]) == sum(lengths[part].values()):
                 units = results.pop(part)
+                missing.remove(part)
                 yield part, pa.concat_tables([units[key] for key in sorted(units)])
-    if results:
-        raise EngineError(f"The Ray cluster has given back {len(results)} parts with rows missing. {GO_ON}")
+    if missing:
+        raise EngineError(f"The Ray cluster has given back {len(missing)} parts with rows missing. {GO_ON}")
 
 
 class Maker:
@@ -81,17 +85,23 @@ class Maker:
 
     def __call__(self, batch: "pa.Table") -> "pa.Table":
         """A table with one unit, which lies in shared memory, to one with its results."""
-        if isinstance(self.make, Exception):
-            raise self.make
-        result = self.make(_unpack(batch["unit"][0]))
-        return batch.set_column(batch.column_names.index("unit"), "unit", _pack(result))
+        try:
+            if isinstance(self.make, Exception):
+                raise self.make
+            if batch["fault"][0].is_valid:
+                return batch
+            return batch.set_column(
+                batch.column_names.index("unit"), "unit", _pack(self.make(_unpack(batch["unit"][0])))
+            )
+        except UserError as error:
+            return _fault(batch, error)
 
 
 def _rows(work: Work, pieces: Mapping[int, Sequence[str]], workers: int | None) -> Iterator[dict[str, Any]]:
     """The units of all pieces with their results, in whatever order."""
     import pyarrow as pa
     import ray
-    from ray.exceptions import RayError
+    from ray.exceptions import RayError, RayTaskError
 
     todo = [
         {"part": part, "piece": number, "asked": piece}
@@ -108,13 +118,19 @@ def _rows(work: Work, pieces: Mapping[int, Sequence[str]], workers: int | None) 
 
     def read(batch: pa.Table) -> Iterator[pa.Table]:
         """One row, a piece, to a row for each of its units."""
-        units = iter(work.read(batch["asked"][0].as_py()))
-        unit, place = next(units), 0
-        while unit is not None:
-            following = next(units, None)
-            row = {"part": batch["part"], "piece": batch["piece"], "place": [place], "last": [following is None]}
-            yield pa.table({**row, "unit": _pack(unit)})
-            unit, place = following, place + 1
+        piece = {"part": batch["part"], "piece": batch["piece"], "fault": pa.array([None], pa.string())}
+        try:
+            units = iter(work.read(batch["asked"][0].as_py()))
+            unit, place = next(units), 0
+            while unit is not None:
+                following = next(units, None)
+                row = {**piece, "place": [place], "last": [following is None], "unit": _pack(unit)}
+                yield pa.table(row)
+                unit, place = following, place + 1
+        except UserError as error:
+            yield _fault(
+                pa.table({**piece, "place": [-1], "last": [True], "unit": pa.array([b""], pa.large_binary())}), error
+            )
 
     blocks = min(len(todo), MOST_BLOCKS)
     try:
@@ -126,28 +142,26 @@ def _rows(work: Work, pieces: Mapping[int, Sequence[str]], workers: int | None) 
             concurrency=min(workers or gpus or cpus, len(todo)),
             fn_constructor_kwargs={"work": work, "files": [files]},
         )  # fmt: skip
-        for batch in made.iter_batches(batch_size=None, batch_format="pyarrow"):
+        batches: Iterator[Any] = iter(made.iter_batches(batch_size=None, batch_format="pyarrow"))
+        for batch in batches:
             for place in range(len(batch)):
-                yield {name: batch[name][place].as_py() for name in ("part", "piece", "place", "last")} | {
-                    "unit": batch["unit"][place]
-                }
+                row = {name: batch[name][place] for name in batch.column_names}
+                yield {name: cell if name == "unit" else cell.as_py() for name, cell in row.items()}
+    except RayTaskError:
+        raise  # a bug
     except RayError as error:
-        raise _explain(error) from error
+        raise EngineError(f"The Ray cluster is lost: {_first_line(error)} {GO_ON}") from error
 
 
-def _explain(error: "RayError") -> Exception:
-    """What the user can mend among the causes of an error of Ray; a bug as it is; or that the cluster is lost."""
-    from ray.exceptions import RayTaskError
+def _fault(row: "pa.Table", error: UserError) -> "pa.Table":
+    """A row whose error goes to the user as it is: not every exception arrives whole by Ray's own way."""
+    import pyarrow as pa
 
-    causes: list[BaseException] = [error]
-    while following := getattr(causes[-1], "cause", None) or causes[-1].__cause__:
-        causes.append(following)
-    found = next(
-        (cause for cause in causes if isinstance(cause, UserError) and not isinstance(cause, RayTaskError)), None
-    )
-    if found is not None or isinstance(error, RayTaskError):
-        return found or error
-    return EngineError(f"The Ray cluster is lost: {(str(error).splitlines() or [''])[0]} {GO_ON}")
+    return row.set_column(row.column_names.index("fault"), "fault", pa.array([str(error)]))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0]
 
 
 @contextmanager
@@ -170,15 +184,14 @@ def _cluster(address: str | None) -> Iterator[None]:
             dashboard = None if address else False
             ray.init(address or "local", include_dashboard=dashboard, log_to_driver=False, logging_level=50)
     except Exception as error:  # Ray has no error of its own for a start that fails
-        why = (str(error).splitlines() or [""])[0]
         if address is None:
             raise EngineError(
-                f"Ray cannot be started on this machine: {why} Try again, or use --engine local."
+                f"Ray cannot be started on this machine: {_first_line(error)} Try again, or use --engine local."
             ) from error
         raise EngineError(
-            f"There is no Ray cluster at {address!r} that this machine is a node of ({why}). Make it one: ray start"
-            " --address HOST:PORT; or the first one: ray start --head. Without --address Ray is started on this machine"
-            " alone."
+            f"There is no Ray cluster at {address!r} that this machine is a node of ({_first_line(error)}). Make it"
+            " one: ray start --address HOST:PORT; or the first one: ray start --head. Without --address Ray is started"
+            " on this machine alone."
         ) from None
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars, context.target_max_block_size = False, BLOCK

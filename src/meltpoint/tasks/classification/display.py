@@ -34,13 +34,13 @@ def describe(answer: Answer) -> dict[str, Any]:
     return {head: asdict(said) for head, said in answer.heads.items()}
 
 
-def columns(card: Card, top: int) -> list[str]:
+def columns(card: Card, top: int) -> dict[str, type]:
     """Per head its label, name, probability, unknown, and so many likeliest names and their own probabilities."""
-    found = []
+    found: dict[str, type] = {}
     for head, own in card.heads.items():
-        found += [head, f"{head}.name", f"{head}.probability", f"{head}.unknown"]
+        found |= {head: str, f"{head}.name": str, f"{head}.probability": float, f"{head}.unknown": bool}
         for place in range(1, min(top, len(own.classes)) + 1):
-            found += [f"{head}.top{place}", f"{head}.top{place}.probability"]
+            found |= {f"{head}.top{place}": str, f"{head}.top{place}.probability": float}
     return found
 
 

@@ -38,9 +38,9 @@ def describe(answer: Answer) -> dict[str, Any]:
     return found
 
 
-def columns(card: Card, top: int) -> list[str]:  # noqa: ARG001
+def columns(card: Card, top: int) -> dict[str, type]:  # noqa: ARG001
     """Per head the area of each class."""
-    return [area_column(head, name) for head, own in card.heads.items() for name in own.classes]
+    return {area_column(head, name): float for head, own in card.heads.items() for name in own.classes}
 
 
 def cells(answer: Answer) -> dict[str, object]:

@@ -35,13 +35,13 @@ def describe(answer: Answer) -> dict[str, Any]:
     return {head: asdict(said) for head, said in answer.tags.items()}
 
 
-def columns(card: Card, top: int) -> list[str]:
+def columns(card: Card, top: int) -> dict[str, type]:
     """Per head its tags, their names, how many, and so many likeliest names and their probabilities."""
-    found = []
+    found: dict[str, type] = {}
     for head, own in card.heads.items():
-        found += [head, f"{head}.names", f"{head}.count"]
+        found |= {head: str, f"{head}.names": str, f"{head}.count": int}
         for place in range(1, min(top, len(own.classes)) + 1):
-            found += [f"{head}.top{place}", f"{head}.top{place}.probability"]
+            found |= {f"{head}.top{place}": str, f"{head}.top{place}.probability": float}
     return found
 
 
