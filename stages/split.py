@@ -22,7 +22,7 @@ def main() -> None:
     samples = read_samples(Path("data/samples.csv"), classes)
     raw = open_shards(Path("data/raw"))
     read = partial(read_grey, read=raw.read, depths=depths)
-    pairs = find_duplicates(samples["path"].tolist(), read, params.split.duplicates)
+    pairs = find_duplicates(samples["path"].tolist(), read, params.split.duplicates, Path("data"))
     result = split_samples(samples, classes, pairs, params.split)
     write_splits(result.samples, Path("data/splits"))
     draw_pairs(raw.read, samples, pairs, result.parted, Path("reports/duplicates.png"), depths)

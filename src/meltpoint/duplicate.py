@@ -1,5 +1,6 @@
-"""Two pictures of the same thing: what the search for duplicates finds, and a contact sheet shows."""
+"""Two pictures of the same thing: what the search for them finds, and about how long it takes."""
 
+import os
 from dataclasses import dataclass
 
 # What has to be done to the second picture to match the first: quarter turns to the left, then mirrored or not.
@@ -13,6 +14,28 @@ TURNS = (
     "turned by 180° and mirrored",
     "turned by 270° and mirrored",
 )
+
+PAIR = 7.5e-9  # seconds of a core to compare two hashes in all turns; and to look one up in a table of a million
+LOOKED_UP = 2.5e-6
+LONG = 1800  # seconds from which on it is worth a word
+USUAL_TABLES = 64  # what a message proposes
+
+
+def compare_seconds(count: int, tables: int | None) -> float:
+    """About how long the cores of this machine compare the hashes of so many pictures: all with all, or in tables."""
+    return PAIR * count**2 / 2 / (os.cpu_count() or 1) if tables is None else LOOKED_UP * tables * count
+
+
+def about_comparing(count: int, tables: int | None) -> str | None:
+    """What to say of a comparison that takes long, all with all, and how to shorten it; None of another one."""
+    seconds = compare_seconds(count, tables)
+    if tables is not None or seconds < LONG:
+        return None
+    return (
+        f"to compare {count:,} pictures all with all takes about {seconds / 3600:,.1f} hours here, and four times as"
+        f" long for twice as many. With split.duplicates.tables: {USUAL_TABLES} it takes about"
+        f" {compare_seconds(count, USUAL_TABLES) / 3600:,.1f}, and pairs may be missed: docs/splitting.md says which."
+    )
 
 
 @dataclass(frozen=True)

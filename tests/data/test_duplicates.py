@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import elpv_dataset
 import numpy as np
@@ -28,7 +29,8 @@ def texture(seed: int, side: int = 128) -> np.ndarray:
 
 def found(pictures: dict[str, np.ndarray], settings: Duplicates = SETTINGS) -> dict[tuple[str, str], Duplicate]:
     names = list(pictures)
-    pairs = find_duplicates(names, lambda name: pictures[name], settings)
+    with TemporaryDirectory() as work:
+        pairs = find_duplicates(names, lambda name: pictures[name], settings, Path(work))
     return {(names[pair.first], names[pair.second]): pair for pair in pairs}
 
 
@@ -125,12 +127,12 @@ def test_the_settings_decide() -> None:
 
 
 @pytest.mark.slow
-def test_the_default_photographs_have_known_duplicates_and_known_look_alikes() -> None:
+def test_the_default_photographs_have_known_duplicates_and_known_look_alikes(tmp_path: Path) -> None:
     folder = Path(elpv_dataset.__file__).parent / "data" / "images"
     files = sorted(folder.glob("*.png"))
     settings = read_params(Path(__file__).parents[2] / "presets" / "elpv.yaml").split.duplicates
     read = partial(read_grey, read=lambda name: (folder / name).read_bytes())
-    pairs = find_duplicates([file.name for file in files], read, settings)
+    pairs = find_duplicates([file.name for file in files], read, settings, tmp_path)
     together = {(int(files[pair.first].stem[4:]), int(files[pair.second].stem[4:])) for pair in pairs}
     assert {(956, 957), (2286, 2321), (357, 358), (99, 100)} <= together
     plain = {(1213, 1214), (1164, 1184), (1336, 1344), (1340, 1343), (1268, 1269), (901, 921), (1542, 1543)}
@@ -138,7 +140,8 @@ def test_the_default_photographs_have_known_duplicates_and_known_look_alikes() -
     numbers = grouped(pairs, len(files))
     assert np.bincount(numbers).max() < 0.02 * len(files)
     assert not any(pair.exact for pair in pairs)
-    tables = find_duplicates([file.name for file in files], read, settings.model_copy(update={"tables": 200}))
+    in_tables = settings.model_copy(update={"tables": 200})
+    tables = find_duplicates([file.name for file in files], read, in_tables, tmp_path)
     assert {(pair.first, pair.second) for pair in tables} <= {(pair.first, pair.second) for pair in pairs}
     assert grouped(tables, len(files)).max() - numbers.max() <= 3, "of 2,016 groups few fall apart"
 

@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meltpoint.data.duplicates import close_pairs
+from meltpoint.data.hash_pairs import COLUMNS, ROWS, close_pairs, compare_all
 from meltpoint.data.hash_tables import NEXT, propose
-from meltpoint.duplicate import TURNS
+from meltpoint.data.perceptual_hash import turn_hashes
 
 Pairs = dict[tuple[int, int, int], int]  # turn, row, later row: bits
 
@@ -14,9 +14,9 @@ Pairs = dict[tuple[int, int, int], int]  # turn, row, later row: bits
 def words(count: int, spread: int, seed: int) -> np.ndarray:
     """Hashes (8, 4, count) that differ from a common one in some of `spread` bits; 0: all are equal."""
     random = np.random.default_rng(seed)
-    bits = np.zeros((len(TURNS), count, 256), dtype=bool)
-    bits[..., :spread] = random.random((len(TURNS), count, spread)) < 0.3
-    return np.ascontiguousarray(np.packbits(bits, axis=2).view(np.uint64).transpose(0, 2, 1))
+    bits = np.tile(random.random((1, 256)) < 0.5, (count, 1))
+    bits[:, :spread] ^= random.random((count, spread)) < 0.3
+    return turn_hashes(bits[:, random.permutation(256)].reshape(count, 16, 16))
 
 
 def proposed(hashes: np.ndarray, limit: int, tables: int) -> Pairs:
@@ -29,13 +29,39 @@ def proposed(hashes: np.ndarray, limit: int, tables: int) -> Pairs:
 
 
 def all_pairs(hashes: np.ndarray, limit: int) -> Pairs:
+    """Those of a plain loop over all pairs and turns."""
     found: Pairs = {}
-    for turn in range(len(TURNS)):
-        first, second, bits = close_pairs(hashes[0], hashes[turn], 0, limit)
-        found |= {
-            (turn, *pair): apart for *pair, apart in zip(first.tolist(), second.tolist(), bits.tolist(), strict=True)
-        }
+    for turn, moved in enumerate(hashes):
+        apart = np.bitwise_count(hashes[0][:, :, None] ^ moved[:, None]).sum(axis=0)
+        for row, later in zip(*np.nonzero(np.triu(apart <= limit, 1)), strict=True):
+            found[turn, int(row), int(later)] = int(apart[row, later])
     return found
+
+
+def compared(hashes: np.ndarray, limit: int) -> tuple[Pairs, int]:
+    """Those of the blocks, and how many came, of which each pair may be only one."""
+    parts, starts = compare_all(hashes)
+    found = [pairs for start in starts for pairs in close_pairs(hashes, parts, start, limit)]
+    rows = [(turn, *row) for turn, *columns in found for row in zip(*(one.tolist() for one in columns), strict=True)]
+    return {(turn, first, second): bits for turn, first, second, bits in rows}, len(rows)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(2, 2 * ROWS), st.integers(0, 256), st.integers(0, 99), st.integers(0, 255))
+def test_one_comparison_for_four_turns_finds_the_pairs_of_a_plain_loop(
+    count: int, spread: int, seed: int, limit: int
+) -> None:
+    hashes = words(count, spread, seed)
+    expected = all_pairs(hashes, limit)
+    assert compared(hashes, limit) == (expected, len(expected))
+
+
+def test_no_pair_is_lost_between_blocks() -> None:
+    hashes = words(COLUMNS + ROWS + 1, 256, 0)
+    for first, second in ((0, COLUMNS), (ROWS - 1, ROWS), (ROWS, COLUMNS + ROWS - 1), (5, COLUMNS + ROWS)):
+        hashes[:, :, second] = hashes[:, :, first]
+    found, _ = compared(hashes, 4)
+    assert {(0, 0, COLUMNS), (0, ROWS - 1, ROWS), (0, ROWS, COLUMNS + ROWS - 1), (0, 5, COLUMNS + ROWS)} <= set(found)
 
 
 @settings(max_examples=25, deadline=None)

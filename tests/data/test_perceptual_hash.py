@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meltpoint.data.perceptual_hash import SIDE, agreement, detail_of, hash_details, remove_common, turned
+from meltpoint.data.perceptual_hash import SIDE, agreement, detail_of, hash_details, learn_common, turned
 from meltpoint.duplicate import TURNS
 
 
@@ -26,8 +26,8 @@ def test_detail_and_hash_turn_with_the_picture(turn: int) -> None:
     whole, moved = details(picture, np.ascontiguousarray(turned(picture, turn)))
     assert agreement(turned(whole, turn)[None], moved[None])[0] > 0.99
     hashes = hash_details(np.stack([whole, moved]))
-    assert np.bitwise_count(hashes[turn, 0] ^ hashes[0, 1]).sum() <= 8
-    others = [np.bitwise_count(hashes[other, 0] ^ hashes[0, 1]).sum() for other in range(8) if other != turn]
+    assert np.bitwise_count(hashes[turn, :, 0] ^ hashes[0, :, 1]).sum() <= 8
+    others = [np.bitwise_count(hashes[other, :, 0] ^ hashes[0, :, 1]).sum() for other in range(8) if other != turn]
     assert min(others) > 88
 
 
@@ -71,7 +71,7 @@ def test_a_pattern_that_all_share_is_no_evidence_but_a_rare_one_is() -> None:
     twin = np.clip(pictures[0].astype(int) + np.random.default_rng(0).integers(-2, 3, frame.shape), 0, 255)
     all_of_them = details(*pictures, twin.astype(np.uint8))
     before = agreement(all_of_them[:1], all_of_them[1:2])[0]
-    remove_common(all_of_them, np.arange(60), share=0.005)
+    all_of_them = learn_common(all_of_them, 0.005, 60)(all_of_them)
     assert before > 0.6
     assert agreement(all_of_them[:1], all_of_them[1:2])[0] < 0.4
     assert agreement(all_of_them[:1], all_of_them[-1:])[0] > 0.8

@@ -14,6 +14,7 @@ import yaml
 
 from meltpoint.cli import run
 from meltpoint.data.fingerprint import fingerprint_sources
+from meltpoint.duplicate import about_comparing, compare_seconds
 from meltpoint.errors import UserError
 from meltpoint.forecast.plan import Graph, count_images, find_steps, look_at_files
 from meltpoint.forecast.speeds import PLACE, USUAL, EncoderSpeed, Speeds, read_speeds, write_speeds
@@ -100,6 +101,13 @@ def test_what_runs_why_and_how_long(house: Path, plan: Plan) -> None:
     assert "estimated" in split, "with other params the last time says nothing"
     assert split.endswith("changed: split")
 
+    (house / "data" / "splits").mkdir(parents=True)
+    for table in ("train", "val", "test"):
+        (house / "data" / "splits" / f"{table}.csv").write_bytes(b"\n" * 10**7)
+    (told,) = [line for line in plan() if line.startswith("  split: ")]
+    assert told.startswith("  split: to compare 29,999,997 pictures all with all takes about ")
+    assert "split.duplicates.tables: 64" in told
+
 
 @pytest.mark.slow
 def test_trouble_is_told_without_a_traceback(house: Path, plan: Plan) -> None:
@@ -134,7 +142,8 @@ def test_a_stage_remembers_its_seconds(tmp_path: Path, monkeypatch: pytest.Monke
 def seconds(params: Params, images: int, speeds: Speeds) -> dict[str, float]:
     recipes = {name: params.recipe(name) for name in params.strategies}
     load = Load.shared(images, {"val": 0.1, "test": 0.2})
-    return stage_seconds(recipes, params.embed.max_gb, params.evaluate, load, speeds)
+    tables = params.split.duplicates.tables
+    return stage_seconds(recipes, tables, params.embed.max_gb, params.evaluate, load, speeds)
 
 
 def test_more_pixels_images_views_and_epochs_take_longer() -> None:
@@ -149,6 +158,14 @@ def test_more_pixels_images_views_and_epochs_take_longer() -> None:
     grown = seconds(larger, 2000, read_speeds())
     assert grown["embed@lite0"] > 3 * usual["embed@lite0"]
     assert grown["download"] == usual["download"]
+
+
+def test_duplicates_of_many_are_looked_for_in_tables_in_hours_not_years() -> None:
+    assert about_comparing(1000, None) is None
+    assert about_comparing(10**9, 64) is None
+    assert "split.duplicates.tables: 64" in (about_comparing(10**8, None) or "")
+    assert compare_seconds(10**8, 64) == pytest.approx(10 * compare_seconds(10**7, 64))
+    assert compare_seconds(10**8, None) == pytest.approx(100 * compare_seconds(10**7, None))
 
 
 SLOW = EncoderSpeed("slow", side=64, forward=1.0, step=3.0, heads=1e-4, features=100)

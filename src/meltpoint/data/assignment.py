@@ -1,5 +1,6 @@
 """Assigns groups to parts at random, then moves the fewest groups that bring every class within its bounds."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +13,7 @@ from meltpoint.data.strata import Shares, Strata
 OF_ALL, OF_CLASS, OF_COMBINATION = 0.5, 1.0, 2.0
 LEAST_ROOM = 1.0  # images; less is not always possible, as counts are whole numbers
 SLACK = 1e-9
+LOOKED_AT = 256  # groups at first, then twice as many, and so on
 
 
 def assign(strata: Strata, shares: Shares, draws: Floats) -> Ints:
@@ -99,7 +101,7 @@ def _open_ledger(strata: Strata, shares: Shares, parts: Ints, distance: Floats) 
 def _settle(strata: Strata, ledger: _Ledger, stratum: int) -> None:
     """Move groups until a stratum is within its bounds, or none can be moved to bring it nearer to them."""
     members, counts = strata.members[stratum]
-    nearest: dict[int, Ints] = {}  # places of the members by their distance from a part
+    nearest: dict[int, Ints] = {}  # places of the members in other parts by their distance from a part
 
     def find_move() -> tuple[int, int] | None:
         """A group and its new part: from one with more than its share to one with less, the most uneven pair first."""
@@ -107,17 +109,26 @@ def _settle(strata: Strata, ledger: _Ledger, stratum: int) -> None:
         off, excess = held - ledger.wanted[:, stratum], ledger.excess(stratum, held)
         ways = [(int(start), int(end)) for start in np.flatnonzero(off > 0) for end in np.flatnonzero(off < 0)]
         for start, end in sorted(ways, key=lambda way: float(off[way[1]] - off[way[0]])):
-            if end not in nearest:
-                nearest[end] = np.argsort(ledger.distance[members, end], kind="stable")
-            places = nearest[end][ledger.parts[members[nearest[end]]] == start]
-            for group, count in zip(members[places].tolist(), counts[places], strict=True):
-                changed = held.copy()
-                changed[[start, end]] += (-count, count)
+            for place in towards(start, end):
+                changed, group = held.copy(), int(members[place])
+                changed[[start, end]] += (-counts[place], counts[place])
                 if ledger.excess(stratum, changed) < excess - SLACK and ledger.allows(strata, group, start, end):
                     return group, end
         return None
 
+    def towards(start: int, end: int) -> Iterator[int]:
+        """Places of the members in the part `start`, the nearest to the part `end` first; few of them are looked at."""
+        if end not in nearest:
+            others = np.flatnonzero(ledger.parts[members] != end)
+            nearest[end] = others[np.argsort(ledger.distance[members[others], end], kind="stable")]
+        order, first, more = nearest[end], 0, LOOKED_AT
+        while first < len(order):
+            places = order[first : first + more]
+            yield from places[ledger.parts[members[places]] == start].tolist()
+            first, more = first + more, 2 * more
+
     while ledger.excess(stratum, ledger.held[:, stratum]) > SLACK and (move := find_move()):
+        nearest.pop(int(ledger.parts[move[0]]), None)  # which lacks this one: it was in that part
         ledger.move(strata, *move)
 
 

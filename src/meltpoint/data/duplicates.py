@@ -1,86 +1,117 @@
 """Finds pictures that are in a dataset twice: equal pixels, or equal detail at another exposure, size or rotation.
 
 A perceptual hash of the detail proposes pairs, the pixels of the detail decide. Each picture is decoded once and kept
-as 3 kB. Hashes are compared all with all, which is quadratic but cheap: on two cores 2,600 pictures take a second or
-two and 20,000 half a minute, besides decoding; 100,000 (40 billion comparisons in eight turns) about ten minutes. For
-more there are `tables` (`data/hash_tables.py`), whose cost grows like n log n, and which may miss a pair: both are
-measured in docs/splitting.md.
+as 3 kB in a file. Hashes are compared all with all (`data/hash_pairs.py`), which is quadratic: a core compares 100,000
+in 38 seconds, a million in an hour, besides decoding. For more there are `tables` (`data/hash_tables.py`), whose cost
+grows like n log n, and which may miss a pair: both are measured in docs/splitting.md.
 """
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from meltpoint.arrays import Pixels
+from meltpoint.arrays import Ints, Pixels
+from meltpoint.data.hash_pairs import Pairs, close_pairs, compare_all
 from meltpoint.data.hash_tables import propose
 from meltpoint.data.perceptual_hash import (
+    CHUNK,
+    FREQUENCIES,
+    SAMPLE,
     SIDE,
     Detail,
     Hashes,
     agreement,
     detail_of,
     hash_details,
-    remove_common,
+    learn_common,
     turned,
 )
-from meltpoint.duplicate import TURNS, Duplicate
+from meltpoint.duplicate import TURNS, Duplicate, about_comparing
 from meltpoint.params.data import Duplicates
 from meltpoint.prefetch import map_ahead
 from meltpoint.progress import track
+from meltpoint.terminal import say
 
-Candidates = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]  # first, second, distance: (M,) each
-Found = tuple[int, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]  # turn, agreement last
+Found = tuple[int, Ints, Ints, Ints, NDArray[np.float64]]  # turn, first, second, distance, agreement: (M,) each
 
 AHEAD = 256  # details that may wait in memory while other pictures are decoded
-ROWS, COLUMNS = 128, 8192  # hashes compared at once; a block of counts stays in the processor's cache
 CHECKED = 1024  # candidate pairs whose pixels are in memory at once
 
 
-def find_duplicates(files: list[str], read: Callable[[str], Pixels], settings: Duplicates) -> list[Duplicate]:
+class Details:
+    """Details of pictures (N, SIDE, SIDE) in a file: those of a million take 3 GB."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.count = file, 0
+
+    def append(self, detail: Detail) -> None:
+        """Add that of one picture; after the last one, `flush`."""
+        self.file.write(detail.tobytes())
+        self.count += 1
+
+    @property
+    def rows(self) -> Detail:
+        """All of them, (N, SIDE, SIDE); mapped anew each time, or pages seen would count as memory."""
+        self.file.flush()
+        return np.memmap(self.file, np.int8, "r+", shape=(self.count, SIDE, SIDE))
+
+
+def find_duplicates(
+    files: list[str], read: Callable[[str], Pixels], settings: Duplicates, work: Path
+) -> list[Duplicate]:
     """Pairs of duplicates among `files`, sorted; `read` gives a picture as uint8 (H, W), in several threads.
 
     Of pictures with equal pixels each is paired with the first of them, and only that one is compared with others. A
-    picture without any detail has no near-duplicates.
+    picture without any detail has no near-duplicates. `work`: a folder for 3 kB of each picture, for the time.
     """
     digests: list[bytes] = []
-    details = np.zeros((len(files), SIDE, SIDE), dtype=np.int8)
+    first_of: dict[bytes, int] = {}
+    compared: list[int] = []
 
     def look(path: str) -> tuple[bytes, Detail]:
         grey = np.ascontiguousarray(read(path))
         return hashlib.sha256(repr(grey.shape).encode() + grey.tobytes()).digest(), detail_of(grey)
 
-    looks = map_ahead(look, files, AHEAD, None)
-    for row, (digest, detail) in enumerate(track(looks, "look for duplicates", len(files))):
-        digests.append(digest)
-        details[row] = detail
-    first_of: dict[bytes, int] = {}
-    for row, digest in enumerate(digests):
-        first_of.setdefault(digest, row)
+    with tempfile.TemporaryFile(dir=work) as file:
+        details = Details(file)
+        looks = map_ahead(look, files, AHEAD, None)
+        for row, (digest, detail) in enumerate(track(looks, "look for duplicates", len(files))):
+            digests.append(digest)
+            if first_of.setdefault(digest, row) == row and detail.any():
+                compared.append(row)
+                details.append(detail)
+        order = np.argsort([digests[row] for row in compared], kind="stable")  # the order of files does not matter
+        near = find_near(details, order, settings) if len(compared) > 1 else []
     exact = [
         Duplicate(first_of[digest], row, exact=True, turn=TURNS[0], correlation=1.0, distance=0)
         for row, digest in enumerate(digests)
         if first_of[digest] != row
     ]
-    compared = np.array([row for row in first_of.values() if details[row].any()], dtype=np.int64)
-    sample = np.argsort([digests[row] for row in compared], kind="stable")  # so that the order of files does not matter
-    near = find_near(details[compared], sample, settings) if len(compared) > 1 else []
-    named = [replace(pair, first=int(compared[pair.first]), second=int(compared[pair.second])) for pair in near]
+    named = [replace(pair, first=compared[pair.first], second=compared[pair.second]) for pair in near]
     return sorted(exact + named, key=lambda pair: (pair.first, pair.second))
 
 
-def find_near(details: Detail, sample: NDArray[np.int64], settings: Duplicates) -> list[Duplicate]:
-    """Pairs of rows of `details` (N, SIDE, SIDE), which are changed, that are near-duplicates; the best turn of each.
+def find_near(details: Details, sample: Ints, settings: Duplicates) -> list[Duplicate]:
+    """Pairs of rows of `details`, which are changed, that are near-duplicates; the best turn of each.
 
-    `sample`: rows of which the common pattern is learned.
+    `sample`: rows of which the common pattern is learned, as many as that takes.
     """
-    remove_common(details, sample, settings.common)
-    words = np.ascontiguousarray(hash_details(details).transpose(0, 2, 1))  # (8, 4, N)
+    count = details.count
+    weaken = learn_common(np.asarray(details.rows[sample[:SAMPLE]]), settings.common, count)
+    words = np.empty((len(TURNS), FREQUENCIES**2 // 64, count), dtype=np.uint64)
+    for start in range(0, count, CHUNK):
+        part = details.rows[start : start + CHUNK]
+        part[:] = weaken(part)
+        words[:, :, start : start + CHUNK] = hash_details(part)
     find = _of_all if settings.tables is None else _of_tables
     best: dict[tuple[int, int], tuple[float, int, int]] = {}
     for turn, first, second, distance, agree in find(details, words, settings):
@@ -93,25 +124,26 @@ def find_near(details: Detail, sample: NDArray[np.int64], settings: Duplicates) 
     ]
 
 
-def _of_all(details: Detail, words: Hashes, settings: Duplicates) -> Iterator[Found]:
+def _of_all(details: Details, words: Hashes, settings: Duplicates) -> Iterator[Found]:
     """All pairs that there are."""
-    blocks = [(turn, start) for turn in range(len(TURNS)) for start in range(0, len(details), ROWS)]
+    if long := about_comparing(details.count, None):
+        say(f"Note: {long}")
+    parts, starts = compare_all(words)
 
-    def compare(block: tuple[int, int]) -> Candidates:
-        turn, start = block
-        return close_pairs(words[0, :, start : start + ROWS], words[turn], start, settings.hash_distance)
+    def compare(start: int) -> list[Pairs]:
+        return list(close_pairs(words, parts, start, settings.hash_distance))
 
     workers = os.cpu_count() or 1
-    close = track(map_ahead(compare, blocks, 8 * workers, workers), "compare hashes", len(blocks), unit="block")
-    for (turn, _), candidates in zip(blocks, close, strict=True):
-        yield from _agreeing(details, turn, candidates, settings.correlation)
+    for found in track(map_ahead(compare, starts, 8 * workers, workers), "compare hashes", len(starts), unit="block"):
+        for turn, *candidates in found:
+            yield from _agreeing(details, turn, candidates, settings.correlation)
 
 
-def _of_tables(details: Detail, words: Hashes, settings: Duplicates) -> Iterator[Found]:
+def _of_tables(details: Details, words: Hashes, settings: Duplicates) -> Iterator[Found]:
     """Pairs that meet in a table, but for those that others have joined already: enough to know what is together."""
     assert settings.tables is not None
-    count = len(details)
-    joined: NDArray[np.int64] = np.empty((2, 0), dtype=np.int64)
+    count = details.count
+    joined: Ints = np.empty((2, 0), dtype=np.int64)
     groups, seen = np.arange(count), np.empty(0, dtype=np.int64)
     proposed = propose(words, settings.hash_distance, settings.tables)
     for turn, first, second, distance in track(proposed, "compare hashes", settings.tables * len(TURNS), unit="table"):
@@ -127,28 +159,12 @@ def _of_tables(details: Detail, words: Hashes, settings: Duplicates) -> Iterator
             groups = np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
 
 
-def _agreeing(details: Detail, turn: int, candidates: Candidates, least: float) -> Iterator[Found]:
-    """Those of the candidates whose pixels agree, and how well."""
+def _agreeing(details: Details, turn: int, candidates: Sequence[Ints], least: float) -> Iterator[Found]:
+    """Those of the candidates (first, second, distance) whose pixels agree, and how well."""
     first, second, distance = candidates
     for start in range(0, len(first), CHECKED):
         part = slice(start, start + CHECKED)
-        agree = agreement(details[first[part]], turned(details[second[part]], turn)).round(4)
+        rows = details.rows
+        agree = agreement(rows[first[part]], turned(rows[second[part]], turn)).round(4)
         kept = np.flatnonzero(agree >= least)
         yield turn, first[part][kept], second[part][kept], distance[part][kept], agree[kept]
-
-
-def close_pairs(rows: Hashes, columns: Hashes, start: int, limit: int) -> Candidates:
-    """Pairs (row, later column) of hashes (4, ROWS) and (4, N) at most `limit` bits apart; the first row is `start`."""
-    found = []
-    for left in range(start, columns.shape[1], COLUMNS):
-        part = columns[:, left : left + COLUMNS]
-        bits = np.bitwise_count(rows[0][:, None] ^ part[0])
-        for row_word, column_word in zip(rows[1:], part[1:], strict=True):
-            bits += np.bitwise_count(row_word[:, None] ^ column_word)  # 256, of a negative, wraps to 0: pixels decide
-        row, column = np.nonzero(bits <= min(limit, 255))
-        later = column + left > row + start
-        found.append(
-            np.stack([row[later] + start, column[later] + left, bits[row[later], column[later]]]).astype(np.int64)
-        )
-    first, second, distance = np.concatenate(found, axis=1)
-    return first, second, distance

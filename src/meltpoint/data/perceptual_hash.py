@@ -1,5 +1,7 @@
 """What is left of a picture without brightness, exposure, focus and all that many pictures of the dataset share."""
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import scipy.fft
@@ -20,6 +22,7 @@ FREQUENCIES = 16  # 16 x 16 signs of the cosine transform make a hash of 256 bit
 UNIT = 31  # int8 holds details of up to 4 standard deviations
 BLANK = 0.05  # root mean square of the detail of a picture that has none
 SAMPLE = 3072  # images from which the common pattern is learned
+MANY = 4 * SAMPLE  # from so many images on the filter is written out: a matrix (D, D), a third of the work for each
 CHUNK = 1024  # details worked on at once
 FEW = 12  # what fewer images than this share is no common pattern, however small the dataset
 
@@ -51,45 +54,71 @@ def detail_of(grey: Pixels) -> Detail:
     return detail
 
 
-def remove_common(details: Detail, sample: NDArray[np.int64], share: float) -> None:
-    """Weaken, in place, the patterns that many of the details (N, SIDE, SIDE) share: busbars, frames, letterheads.
+def learn_common(known: Detail, share: float, count: int) -> Callable[[Detail], Detail]:
+    """What weakens the patterns that many of `count` details share (busbars, frames, letterheads), by a sample of them.
 
-    With C the mean outer product of the details of `sample` (unit length), each detail x becomes (1 + C/share)^-1 x:
+    With C the mean outer product of the details of the sample (unit length), each detail x becomes (1 + C/share)^-1 x:
     the matched filter against a background of covariance C (Van Trees, Detection Estimation and Modulation Theory,
     part 1, 4.3). A pattern that makes up `share` of the data is halved, a rare one stays as it is.
     """
-    flat = details.reshape(len(details), -1)
-    known = _unit(flat[sample[:SAMPLE]])
+    sample = _unit(known.reshape(len(known), -1))
     # Woodbury's identity: the inverse of a matrix as large as the sample instead of one as large as the picture.
-    gram = known @ known.T
-    gram[np.diag_indices_from(gram)] += max(share, FEW / len(flat)) * len(known)
+    gram = sample @ sample.T
+    gram[np.diag_indices_from(gram)] += max(share, FEW / count) * len(sample)
     factor = scipy.linalg.cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
-    for start in range(0, len(flat), CHUNK):
-        rows = _unit(flat[start : start + CHUNK])
-        rows -= scipy.linalg.cho_solve(factor, known @ rows.T, check_finite=False).T @ known
-        rest = _unit(rows) * np.sqrt(flat.shape[1])
-        flat[start : start + CHUNK] = np.clip(np.round(rest * UNIT), -127, 127).astype(np.int8)
+    whole: NDArray[np.float32] | None = None
+    if count >= MANY:
+        whole = -sample.T @ scipy.linalg.cho_solve(factor, sample, check_finite=False)
+        whole[np.diag_indices_from(whole)] += 1
+
+    def weaken(details: Detail) -> Detail:
+        rows = _unit(details.reshape(len(details), -1))
+        if whole is None:
+            rows -= scipy.linalg.cho_solve(factor, sample @ rows.T, check_finite=False).T @ sample
+        else:
+            rows = rows @ whole
+        rest = _unit(rows) * np.sqrt(rows.shape[1])
+        return np.clip(np.round(rest * UNIT), -127, 127).astype(np.int8).reshape(details.shape)
+
+    return weaken
 
 
 def hash_details(details: Detail) -> Hashes:
-    """Perceptual hashes of the details (N, SIDE, SIDE) under each of the TURNS, uint64 (8, N, 4).
+    """Perceptual hashes of the details (N, SIDE, SIDE) under each of the TURNS, uint64 (8, 4, N).
 
-    A bit is the sign of one of the lowest 16 x 16 coefficients of the cosine transform (pHash: Zauner 2010). Turning a
-    picture moves and negates coefficients, so one transform serves all turns.
+    A bit is the sign of one of the lowest 16 x 16 coefficients of the cosine transform (pHash: Zauner 2010).
     """
-    hashes = np.empty((len(TURNS), len(details), FREQUENCIES**2 // 64), dtype=np.uint64)
+    waves = scipy.fft.dctn(details.astype(np.float32), axes=(1, 2))
+    return turn_hashes(np.asarray(waves)[:, :FREQUENCIES, :FREQUENCIES] > 0)
+
+
+def turn_hashes(bits: NDArray[np.bool_]) -> Hashes:
+    """The hashes (8, 4, N) under each of the TURNS, of signs (N, 16, 16).
+
+    Turning a picture moves and negates coefficients, so one transform serves all turns: a quarter turn is a
+    transposition and a flip, and a flip negates the odd ones.
+    """
+    hashes = np.empty((len(TURNS), FREQUENCIES**2 // 64, len(bits)), dtype=np.uint64)
     odd = np.arange(FREQUENCIES) % 2 == 1
-    for start in range(0, len(details), CHUNK):
-        chunk = slice(start, start + CHUNK)
-        waves = scipy.fft.dctn(details[chunk].astype(np.float32), axes=(1, 2))
-        bits = np.asarray(waves)[:, :FREQUENCIES, :FREQUENCIES] > 0
-        for turn in range(len(TURNS)):
-            seen = bits
-            for _ in range(turn % 4):  # a quarter turn is a transposition and a flip; a flip negates odd coefficients
-                seen = seen.transpose(0, 2, 1) ^ odd[:, None]
-            seen = seen ^ odd if turn >= 4 else seen
-            hashes[turn, chunk] = np.packbits(seen.reshape(len(seen), -1), axis=1).view(np.uint64)
+    for turn in range(len(TURNS)):
+        seen = bits
+        for _ in range(turn % 4):
+            seen = seen.transpose(0, 2, 1) ^ odd[:, None]
+        seen = seen ^ odd if turn >= 4 else seen
+        packed = np.ascontiguousarray(np.packbits(seen.reshape(len(seen), -1), axis=1))
+        hashes[turn] = packed.view(np.uint64).T
     return hashes
+
+
+def part_bits(hashes: Hashes) -> Hashes:
+    """The bits of hashes (4, N) in other words, uint64 (4, N), by whether their rows and columns are even or odd.
+
+    The words are those of even rows and even columns, even and odd, odd and even, odd and odd. To mirror a picture, or
+    to turn it by 180 degrees, negates whole words of the last three.
+    """
+    half = FREQUENCIES // 2
+    bits = np.unpackbits(np.ascontiguousarray(hashes.T).view(np.uint8), axis=1).reshape(-1, half, 2, half, 2)
+    return np.packbits(bits.transpose(2, 4, 0, 1, 3).reshape(4, -1, 64), axis=2).view(np.uint64)[..., 0]
 
 
 def agreement(first: Detail, second: Detail) -> NDArray[np.float64]:

@@ -1,6 +1,7 @@
 """The shards that a source names: files below a folder, or at an address that fsspec knows, as s3://bucket/photos."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,8 +61,8 @@ def find_shards(path: str, parts: Mapping[Part, str], key: str) -> list[ShardFil
         names = [one for name in _numbered(pattern, where) for one in _named(path, name, where)]
         split = None if part == ALL else part
         found += [ShardFile(split, *one) for one in sorted(names, key=lambda one: one[0])]
-    prefixes = [shard.prefix for shard in found]
-    if twice := sorted({one for one in prefixes if prefixes.count(one) > 1}):
+    prefixes = Counter(shard.prefix for shard in found)
+    if twice := sorted(one for one, times in prefixes.items() if times > 1):
         raise SourceError(f"{key} names the shard {twice[0]!r} twice. Let each name stand for other files.")
     return found
 

@@ -12,6 +12,7 @@ from typing import Any
 from meltpoint.data.fingerprint import FINGERPRINT, FORMATS, Fingerprint, fingerprint_sources
 from meltpoint.data.listing import SourceError, locate
 from meltpoint.data.shard_files import find_shards
+from meltpoint.duplicate import about_comparing
 from meltpoint.errors import UserError
 from meltpoint.files import read_json
 from meltpoint.forecast.speeds import Speeds, measure_speeds, read_speeds, write_speeds
@@ -72,7 +73,9 @@ def plan(measure: bool) -> list[str]:
     look_at_files(graph, status, found)
     load = _count(params.data.source, found.parts["source"]["files"], params.split.ratios, status)
     speeds = read_speeds()
-    estimated = stage_seconds(recipes, params.embed.max_gb, params.evaluate, load, speeds) if load else {}
+    tables, estimated = params.split.duplicates.tables, dict[str, float]()
+    if load:
+        estimated = stage_seconds(recipes, tables, params.embed.max_gb, params.evaluate, load, speeds)
     steps = list(find_steps(graph.above, status, estimated))
     if not steps:
         return [f"dvc repro has nothing to do: its {len(graph.above)} stages are up to date."]
@@ -84,6 +87,8 @@ def plan(measure: bool) -> list[str]:
     some = "" if len(known) == len(steps) else ", without the unknown ones"
     total = f"  {'in all':<20}{in_words(sum(known)):>8}{some}"
     lines.append(f"{total}  less if DVC has a result in its cache; more on a busy machine")
+    if load and "split" in {step.stage for step in steps} and (long := about_comparing(load.images, tables)):
+        lines.append(f"  split: {long}")
     return lines + _explain(steps, recipes, speeds)
 
 
@@ -233,7 +238,7 @@ def _count(source: Source, files: int, ratios: Ratios, status: Mapping[str, Any]
     """The images as the split stage wrote them, or about as many as the source has; None if that is not known."""
     tables = [Path("data/splits") / f"{split}.csv" for split in ("train", "val", "test")]
     if not _changed_params(status.get("download", [])) and all(table.exists() for table in tables):
-        train, val, test = (len(table.read_bytes().splitlines()) - 1 for table in tables)
+        train, val, test = (table.read_bytes().count(b"\n") - 1 for table in tables)
         return Load(train + val + test, train, val, test)
     images = count_images(source, files)
     return Load.shared(images, ratios.model_dump()) if images else None

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from meltpoint.duplicate import compare_seconds
 from meltpoint.forecast.speeds import Speeds
 from meltpoint.params.judging import Evaluate
 from meltpoint.params.recipe import Recipe
 
 AUGMENT = 8e-8  # seconds of one thread for a pixel of an augmented view
-COMPARED = 6e-8  # of all cores for a pair of pictures that may be duplicates
 DETAIL = 1.5e-3  # of all cores for the fine detail of a picture
 CACHED = 2e-5  # of an epoch, for an image of a plain head on features in memory and each weight decay
 LOOKED = 1e-5  # for the name, size and time of a file
@@ -33,18 +33,24 @@ class Load:
 
 
 def stage_seconds(
-    recipes: Mapping[str, Recipe], max_gb: float, evaluate: Evaluate, load: Load, speeds: Speeds
+    recipes: Mapping[str, Recipe],
+    tables: int | None,
+    max_gb: float,
+    evaluate: Evaluate,
+    load: Load,
+    speeds: Speeds,
 ) -> dict[str, float]:
     """By stage as DVC calls it, `train@NAME` of each strategy; what an accelerator does not do is shared by cores.
 
-    Each encoder has its own speed at the size of its own views. `max_gb`: features that are larger are not stored.
+    Each encoder has its own speed at the size of its own views. `tables`: of the search for duplicates; None: it
+    compares all with all. `max_gb`: features that are larger are not stored.
     """
     cores = speeds.cores
     decode = load.images * speeds.decode / cores
     seconds = {
         "fingerprint": speeds.start / 4 + load.images * LOOKED,
         "download": speeds.start / 2 + 1.3 * decode,
-        "split": speeds.start / 2 + decode + load.images * DETAIL + COMPARED * load.images**2,
+        "split": speeds.start / 2 + decode + load.images * DETAIL + compare_seconds(load.images, tables),
     }
     for recipe in recipes.values():
         copies = load.train * recipe.views.copies * AUGMENT * recipe.views.side**2 / cores

@@ -87,7 +87,8 @@ def choose(
         raw = build(plan)
         params = parse_params(raw, "what init would write")
         recipes = {name: params.recipe(name) for name in params.strategies}
-        seconds = stage_seconds(recipes, params.embed.max_gb, params.evaluate, load, speeds)
+        tables = params.split.duplicates.tables
+        seconds = stage_seconds(recipes, tables, params.embed.max_gb, params.evaluate, load, speeds)
         total = sum(seconds.values())
         if total <= 60 * minutes or plan == plans[-1]:
             return Choice(plan, params, raw, seconds, total <= 60 * minutes, better)

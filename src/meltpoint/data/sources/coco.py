@@ -41,7 +41,7 @@ def read(source: CocoSource, work: Path) -> Listing:  # noqa: ARG001  (every sou
             walk.add(origin, None if part == "all" else part, PRESENT.join(sorted(tags)))
     seen = [row[0] for row in walk.rows]
     if len(set(seen)) < len(seen):
-        twice = sorted({path for path in seen if seen.count(path) > 1})
+        twice = sorted(path for path, times in Counter(seen).items() if times > 1)
         raise SourceError(f"{shortened(twice)} are in the annotations of two splits. An image belongs to one of them.")
     paths, origins, splits, tags_of = zip(*walk.rows, strict=True) if walk.rows else ((), (), (), ())
     columns = pd.DataFrame({"tags": tags_of, "split": [split or "" for split in splits]}, dtype="string")
