@@ -66,19 +66,18 @@ def learn_common(known: Detail, share: float, count: int) -> Callable[[Detail], 
     gram = sample @ sample.T
     gram[np.diag_indices_from(gram)] += max(share, FEW / count) * len(sample)
     factor = scipy.linalg.cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
-    whole: NDArray[np.float32] | None = None
-    if count >= MANY:
-        whole = -sample.T @ scipy.linalg.cho_solve(factor, sample, check_finite=False)
-        whole[np.diag_indices_from(whole)] += 1
+
+    def filtered(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        shared = scipy.linalg.cho_solve(factor, sample @ rows.T, check_finite=False).T @ sample
+        return rows - np.asarray(shared, dtype=np.float32)
+
+    whole = filtered(np.eye(sample.shape[1], dtype=np.float32)) if count >= MANY else None
 
     def weaken(details: Detail) -> Detail:
         rows = _unit(details.reshape(len(details), -1))
-        if whole is None:
-            rows -= scipy.linalg.cho_solve(factor, sample @ rows.T, check_finite=False).T @ sample
-        else:
-            rows = rows @ whole
-        rest = _unit(rows) * np.sqrt(rows.shape[1])
-        return np.clip(np.round(rest * UNIT), -127, 127).astype(np.int8).reshape(details.shape)
+        rest = _unit(filtered(rows) if whole is None else rows @ whole) * np.sqrt(rows.shape[1])
+        weakened: Detail = np.clip(np.round(rest * UNIT), -127, 127).astype(np.int8)
+        return weakened.reshape(details.shape)
 
     return weaken
 
