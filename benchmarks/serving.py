@@ -3,9 +3,10 @@
     python benchmarks/run.py serving
 
 Each client sends one image, waits for the answer, and sends the next; or 32 images in each request. Clients share the
-cores with the server, and so cost little: their requests are made ready before. Then one client sends what is meant to
-harm: 256 small files that unpack to 49 million pixels each, while another one asks for one image at a time.
-`benchmarks/locustfile.py` asks a server that you have started yourself.
+cores with the server, and so cost little: their requests are made ready before, and what they take is told beside what
+server, model and predictor take. The predictor keeps freed memory, as the server and `meltpoint predict` do. Then one
+client sends what is meant to harm: 256 small files that unpack to 49 million pixels each, while another one asks for
+one image at a time. `benchmarks/locustfile.py` asks a server that you have started yourself.
 """
 
 import base64
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ import psutil
 from reporting import Row
 from streaming import write_model, write_pictures
 
-IMAGES, ROUNDS, BATCH = 256, 3, 32
+IMAGES, ROUNDS, BATCH = 256, 5, 32
 LOADS = ((1, BATCH), (4, BATCH), (1, 1), (8, 1), (64, 1), (200, 1))  # clients, and images in each of their requests
 BOMB = (7000, 7000)
 RIVAL = "its predictor"
@@ -43,6 +44,7 @@ START = (
 
 def measure(folder: Path) -> list[Row]:
     """Rates and latencies, server and predictor in turn, medians; then a small request beside a harmful one."""
+    from meltpoint.memory import keep_freed_memory
     from meltpoint.serving.mlflow_package import write_package
     from meltpoint.tasks.answerer import open_answerer
 
@@ -51,37 +53,63 @@ def measure(folder: Path) -> list[Row]:
     texts = [base64.b64encode(content).decode() for content in contents]
     model = write_model(folder / "model")
     write_package(model, texts[0], "m-bench", "bench", folder / "package")
+    keep_freed_memory()
     answerer = open_answerer(model)
+    bodies = {size: [_request(texts[at : at + size]) for at in range(0, IMAGES, size)] for size in (1, BATCH)}
     with _served(folder / "package") as (address, process):
+        processes = psutil.Process(), process, *process.children()
 
-        def own() -> float:
-            begun = time.perf_counter()
-            assert all(answer.error is None for answer in answerer.stream(contents, 1, None, BATCH))
-            return len(contents) / (time.perf_counter() - begun)
+        def own() -> Load:
+            def answer() -> list[float]:
+                assert all(answer.error is None for answer in answerer.stream(contents, 1, None, BATCH))
+                return [0.0, 0.0]
 
-        own(), _load(address, texts, 1, BATCH)
-        theirs: list[float] = []
-        loads: list[list[Load]] = [[] for _ in LOADS]
-        for _ in range(ROUNDS):
-            theirs.append(own())
-            for load, found in zip(LOADS, loads, strict=True):
-                found.append(_load(address, texts, *load))
-        rows = []
-        for (clients, size), found in zip(LOADS, loads, strict=True):
-            what = f"serving {clients} {'client' if clients == 1 else 'clients'}, {size} a request, images a second"
-            middle, late = median(one.middle for one in found), median(one.late for one in found)
-            note = f"latency: median {middle:.2f} s, 95th percentile {late:.2f} s"
-            rows.append(Row(what, median(one.rate for one in found), median(theirs), RIVAL, note))
+            return _measured(answer, IMAGES, processes)
+
+        def ask(clients: int, size: int) -> Load:
+            some = bodies[size][:48] if clients * size == 1 else bodies[size]
+            return _measured(lambda: _load(address, some, clients), len(some) * size, processes)
+
+        own(), ask(1, BATCH)
+        rounds = [(own(), [ask(*load) for load in LOADS]) for _ in range(ROUNDS)]
+        rows = [_row(*load, [(theirs, ours[place]) for theirs, ours in rounds]) for place, load in enumerate(LOADS)]
         return [*rows, *_attack(address, process, texts[0])]
 
 
 @dataclass(frozen=True)
 class Load:
-    """Images a second, and seconds of a request: the median and the 95th percentile."""
+    """Images a second, seconds of a request (median, 95th percentile), CPU milliseconds an image of each process."""
 
     rate: float
     middle: float
     late: float
+    cpu: list[float]
+
+
+def _measured(work: Callable[[], list[float]], images: int, processes: Sequence[psutil.Process]) -> Load:
+    """What so many images take; `work` gives the seconds of its requests."""
+    cpu, begun = [sum(one.cpu_times()[:2]) for one in processes], time.perf_counter()
+    spent = work()
+    rate = images / (time.perf_counter() - begun)
+    took = [1000 * (sum(one.cpu_times()[:2]) - before) / images for one, before in zip(processes, cpu, strict=True)]
+    return Load(rate, median(spent), quantiles(spent, n=20)[-1], took)
+
+
+def _row(clients: int, size: int, rounds: Sequence[tuple[Load, Load]]) -> Row:
+    """Predictor and server of each round as a row: medians."""
+    theirs, ours = median(one.rate for one, _ in rounds), median(one.rate for _, one in rounds)
+    share = median(server.rate / predictor.rate for predictor, server in rounds)
+    middle, late = median(one.middle for _, one in rounds), median(one.late for _, one in rounds)
+    own = median(one.cpu[0] for one, _ in rounds)
+    crowd, server, model = (median(one.cpu[place] for _, one in rounds) for place in range(3))
+    note = (
+        f"{share:.2f} of its predictor in the median of {len(rounds)} rounds; latency: median {middle:.2f} s, 95th"
+        f" percentile {late:.2f} s; CPU milliseconds an image: clients {crowd:.2f}, server {server:.2f}, model"
+        f" {model:.1f}, predictor alone {own:.1f}"
+    )
+    people = "client" if clients == 1 else "clients"
+    what = f"server images a second against its own predictor, {clients} {people}, {size} a request"
+    return Row(what, ours, theirs, RIVAL, note)
 
 
 @contextmanager
@@ -124,25 +152,22 @@ def _ask(connection: http.client.HTTPConnection, body: bytes) -> str:
     return text
 
 
-def _load(address: str, texts: Sequence[str], clients: int, size: int) -> Load:
-    """So many clients at once, who send so many images each time."""
-    local = threading.local()
+def _load(address: str, bodies: Sequence[bytes], clients: int) -> list[float]:
+    """The seconds of each request, of so many clients at once."""
+    waiting, spent = iter(bodies), list[float]()
 
-    def ask(body: bytes) -> float:
-        if not hasattr(local, "connection"):
-            local.connection = _connect(address)
-        begun = time.perf_counter()
-        text = _ask(local.connection, body)
-        spent = time.perf_counter() - begun
-        assert all(row["error"] is None for row in json.loads(text)["predictions"])
-        return spent
+    def ask() -> None:
+        with closing(_connect(address)) as connection:
+            for body in waiting:  # each goes to one of the threads: they share the iterator of a list
+                begun = time.perf_counter()
+                text = _ask(connection, body)
+                spent.append(time.perf_counter() - begun)
+                assert text.count('"error":null') == body.count(b",") + 1, text
 
-    some = texts[:48] if clients * size == 1 else texts
-    bodies = [_request(some[start : start + size]) for start in range(0, len(some), size)]
-    begun = time.perf_counter()
     with ThreadPoolExecutor(clients) as crowd:
-        spent = list(crowd.map(ask, bodies))
-    return Load(len(some) / (time.perf_counter() - begun), median(spent), quantiles(spent, n=20)[-1])
+        for one in [crowd.submit(ask) for _ in range(clients)]:
+            one.result()
+    return spent
 
 
 def _attack(address: str, process: psutil.Process, text: str) -> Iterator[Row]:

@@ -14,7 +14,7 @@ from meltpoint.train.training_fingerprint import source_files
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "meltpoint"
 LAYERS = [
-    {"arrays", "errors", "files", "progress", "params", "signatures", "terminal"},
+    {"arrays", "errors", "files", "memory", "progress", "params", "signatures", "terminal"},
     {"tables", "metrics", "trees", "http", "bit_depth", "comparison", "offers", "prefetch", "shards", "duplicate"},
     {"data", "images", "model"},
     {"compare", "evaluate", "predict", "export"},

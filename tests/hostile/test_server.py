@@ -43,11 +43,16 @@ class Model:
         return [{"label": "cat", "error": None} for _ in images]
 
 
-def bombs() -> bytes:
-    """256 PNG of 49 million pixels each, of some kB."""
+def bombs(*spell: Callable[[str], str]) -> bytes:
+    """256 PNG of 49 million pixels each, of some kB, in these spellings by turns."""
     content = io.BytesIO()
     Image.new("1", (7000, 7000)).save(content, "PNG")
-    return json.dumps({"instances": [base64.b64encode(content.getvalue()).decode()] * 256}).encode()
+    text = base64.b64encode(content.getvalue()).decode()
+    return json.dumps({"instances": [one(text) for one in spell] * (256 // len(spell))}).encode()
+
+
+def for_addresses(text: str) -> str:
+    return text.translate(str.maketrans("+/", "-_")).rstrip("=")
 
 
 Request = tuple[dict[str, str], bytes]
@@ -59,7 +64,11 @@ MAKERS: dict[str, Callable[[], Request]] = {
     "a host that is not this machine's (DNS rebinding)": lambda: ({**JSON, "Host": "evil.example"}, b"{}"),
     "a wrong token, where one is asked for": lambda: ({**JSON, "Authorization": "Bearer x"}, b"{}"),
     "a length that is no number": lambda: ({**JSON, "Content-Length": "many"}, b"{}"),
-    "256 images of 8 kB that unpack to 49 million pixels each": lambda: (JSON, bombs()),
+    "256 images of 8 kB that unpack to 49 million pixels each": lambda: (JSON, bombs(str)),
+    "the same, with spaces between the letters or in the alphabet for addresses": lambda: (
+        JSON,
+        bombs(" ".join, for_addresses),
+    ),
 }
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from meltpoint.serving.request_body import RequestError, admit, header_megapixels, read_images
 from meltpoint.serving.request_limits import read_limits
+from meltpoint.serving.responses import read_image
 
 JSON = "application/json"
 LIMITS = read_limits({"MELTPOINT_SERVE_ROWS": "4", "MELTPOINT_SERVE_REQUEST_MEGAPIXELS": "0.03"})
@@ -18,6 +19,10 @@ def text(width: int, height: int, kind: str = "PNG") -> str:
     content = io.BytesIO()
     Image.new("RGB", (width, height)).save(content, kind)
     return base64.b64encode(content.getvalue()).decode()
+
+
+def for_addresses(image: str) -> str:
+    return image.translate(str.maketrans("+/", "-_"))
 
 
 @pytest.mark.parametrize(
@@ -40,10 +45,11 @@ def test_forms_that_are_taken(content: object) -> None:
     [
         (b"{}", "", "says no type"),
         (b"image\na\n", "text/csv", "says the type 'text/csv'"),
-        (b"[" * 100_000, JSON, "nested too deeply"),
-        (b'{"inputs": [' + b"9" * 100_000 + b"]}", JSON, "not JSON: Exceeds the limit"),
+        (b"[" * 100_000, JSON, "not JSON: recursion limit exceeded"),
+        (b'{"inputs": [' + b"9" * 100_000 + b"]}", JSON, "not JSON: number out of range"),
         (b"\xff\xfe", JSON, "is not JSON"),
         (b"", JSON, "is not JSON"),
+        (b'{"inputs": ["\\ud800"]}', JSON, "is not JSON"),
         (b"[]", JSON, "has no images in a form"),
         (b'{"inputs": "a"}', JSON, "has no images in a form"),
         (b'{"inputs": [{"picture": "a"}]}', JSON, "Row 0 has no 'image'"),
@@ -76,7 +82,9 @@ def test_one_that_is_refused_anyway_takes_no_pixels_from_others() -> None:
 def test_a_header_tells_the_pixels_also_in_a_url_and_in_lines(kind: str) -> None:
     image = text(300, 200, kind)
     lines = "\n".join(image[start : start + 76] for start in range(0, len(image), 76))
-    assert [header_megapixels(one, 50) for one in (image, f"data:image/x;base64,{image}", lines)] == [0.06] * 3
+    ways = image, f"data:image/x;base64,{image}", lines, f"{image[:2]} {image[2:]}", for_addresses(image)
+    assert [header_megapixels(one, 50) for one in ways] == [0.06] * len(ways)
+    assert len({read_image(one, 10**6) for one in ways}) == 1, "what the model reads is what was counted"
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,7 @@ def run(asked: argparse.Namespace) -> None:
         CommandError: no model is named, and there is no champion; or options that do not go together.
         UserError: the model, a picture folder, the language or the font cannot be used.
     """
+    from meltpoint.memory import keep_freed_memory
     from meltpoint.predict.word_list import read_prompts, read_words
     from meltpoint.tasks.opening import ModelOpening
 
@@ -114,6 +115,7 @@ def run(asked: argparse.Namespace) -> None:
         prompts = None if asked.prompts is None else read_prompts(asked.prompts)
         opening = ModelOpening(read_words(asked.words), asked.tags, prompts, asked.text, asked.threshold)
     check_parts(asked)
+    keep_freed_memory()
     if asked.out is not None:
         run_parts(asked, opening)
     else:

@@ -6,12 +6,14 @@ import socket
 import sys
 from asyncio.subprocess import Process
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
 from meltpoint.serving.worker import LENGTH, frame_message, pack
 
 SCRIPT = Path(__file__).with_name("worker.py")
+PART = 2**17  # bytes that are written at once, of which a socket takes most
 
 Answer = dict[str, Any]  # a row of what the model says of an image, by column
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -31,7 +33,7 @@ class Backend:
         self.package, self.ready = package, False
         self._process: Process | None = None
         self._streams: Streams | None = None
-        self._next = asyncio.Lock()  # whose answer comes next; it lets in who came first
+        self._sends, self._next = asyncio.Lock(), asyncio.Lock()  # whose list goes, and whose answer comes, in turn
 
     async def start(self) -> None:
         """Start the process, and wait until the model is loaded.
@@ -55,7 +57,8 @@ class Backend:
         """
         assert self._streams is not None
         streams = self._streams  # of this process: it may end, and another one be started, before the answer
-        streams[1].write(frame_message(pack(images)))
+        async with self._sends:
+            await self._write(streams[1], frame_message(pack(images)))
         async with self._next:
             answer = await self._read(streams)
         if "error" in answer:
@@ -75,6 +78,14 @@ class Backend:
             self._streams[1].close()
         if self._process is not None:
             await self._process.wait()
+
+    async def _write(self, writer: asyncio.StreamWriter, message: bytes) -> None:
+        """In parts: what waits in a writer is moved each time that some of it goes out."""
+        view = memoryview(message)
+        for start in range(0, len(view), PART):
+            writer.write(view[start : start + PART])
+            with suppress(ConnectionError):  # then there is no answer either
+                await writer.drain()
 
     async def _read(self, streams: Streams) -> dict[str, Any]:
         reader, writer = streams

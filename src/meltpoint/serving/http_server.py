@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from meltpoint.errors import UserError
+from meltpoint.memory import keep_freed_memory
 from meltpoint.serving import guard
 from meltpoint.serving.backend import Answer, Backend, BackendError
 from meltpoint.serving.request_body import RequestError, admit, read_images
@@ -148,6 +149,7 @@ def serve(package: Path, address: Address, limits: Limits) -> None:
     Raises:
         ServeError: the model could not be loaded.
     """
+    keep_freed_memory()
     service = Service(package, limits)
     config = uvicorn.Config(
         service.build_app(address), host=address.host, port=address.port, http=guard.TimedProtocol, log_level="warning",

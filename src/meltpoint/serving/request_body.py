@@ -1,17 +1,17 @@
 """What comes in a request for answers: JSON in one of the forms that MLflow takes, and images as base64 text."""
 
-import base64
-import binascii
+import codecs
 import io
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from PIL import Image, UnidentifiedImageError
+from pydantic_core import from_json
 
+from meltpoint.images.formats import readable
 from meltpoint.serving.backend import Answer
 from meltpoint.serving.request_limits import Limits
-from meltpoint.serving.responses import IMAGE
+from meltpoint.serving.responses import IMAGE, file_text, read_base64
 from meltpoint.serving.turns import Row
 
 FORMS = '{"dataframe_records": [{"image": "<base64 of an image file>"}]}'
@@ -33,10 +33,8 @@ def read_images(body: bytes, content_type: str) -> list[object]:
         came = f"the type {content_type[:100]!r}" if content_type else "no type"
         raise RequestError(f"The request says {came}. Send JSON, with the header Content-Type: application/json")
     try:
-        content = json.loads(body)
-    except RecursionError:
-        raise RequestError(f"The request is nested too deeply. Send {FORMS}") from None
-    except ValueError as error:  # no JSON, no UTF-8, or a number of thousands of digits
+        content = from_json(body.removeprefix(codecs.BOM_UTF8))  # several times as fast as the standard library
+    except ValueError as error:  # no JSON, no UTF-8, nested hundreds deep, or a number of thousands of digits
         raise RequestError(f"The request is not JSON: {str(error)[:200]}. Send {FORMS}") from None
     match content:
         case {"dataframe_records": [*records]} | {"instances": [*records]} | {"inputs": [*records]}:
@@ -81,17 +79,21 @@ def admit(images: Sequence[object], limits: Limits) -> tuple[list[Row], dict[int
     return rows, errors
 
 
-def header_megapixels(text: str, unknown: float) -> float:
-    """The 10**6 pixels that the header of an image tells; `unknown` where one may be there and tells none, 0 if not."""
-    text = "".join(text.split(",", 1)[-1].split()) if text.startswith("data:") or "\n" in text else text
-    for part in (*(text[:start] for start in STARTS), text):
+def header_megapixels(image: str, unknown: float) -> float:
+    """The 10**6 pixels that the header of an image tells; `unknown` where one may be there and tells none, 0 if not.
+
+    A text that the model reads is read here, too, however it is written: else its pixels would not be counted.
+    """
+    text, content = file_text(image), b""
+    for letters in (*(start for start in STARTS if start < len(text)), None):
+        part = "".join(text[:letters].split())
         try:
-            content = base64.b64decode(part, validate=True)
-        except (binascii.Error, ValueError):
+            content = read_base64(part if letters is None else part[: len(part) // 4 * 4])
+        except ValueError:
             return 0.0
         try:
-            with Image.open(io.BytesIO(content)) as image:
-                return image.width * image.height / 1e6
+            with Image.open(io.BytesIO(content), formats=readable()) as opened:
+                return opened.width * opened.height / 1e6
         except Image.DecompressionBombError:
             return unknown
         except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError):

@@ -1,8 +1,8 @@
 """The process that holds a served model: it answers lists of base64 images that come over a socket.
 
 Run as a script it imports nothing of this package by itself: that of an MLflow model has to come first. What it
-prints passes `terminal.py`, which it runs as a script, too. It ends when its socket is closed, and on no signal: the
-server sees to that.
+prints passes `terminal.py`, which it runs as a script, like `memory.py`. It ends when its socket is closed, and on no
+signal: the server sees to that.
 """
 
 import json
@@ -42,7 +42,7 @@ def open_model(folder: Path) -> Callable[[list[str]], list[dict[str, object]]]:
         packed = load_model(str(folder))
 
         def ask(images: list[str]) -> pd.DataFrame:
-            return cast(pd.DataFrame, packed.predict(pd.DataFrame({"image": images})))
+            return cast(pd.DataFrame, packed.predict(pd.DataFrame({"image": images}, dtype=object)))
     else:
         from meltpoint.serving.request_limits import read_limits
         from meltpoint.serving.responses import answer
@@ -93,7 +93,7 @@ def pack(images: Sequence[str]) -> bytes:
 
     One JSON of them all would be looked through letter by letter, twice, which takes as long as a tenth of the model.
     """
-    parts = [image.encode(errors="surrogatepass") for image in images]
+    parts = [image.encode() if image.isascii() else image.encode(errors="surrogatepass") for image in images]
     return json.dumps([len(part) for part in parts]).encode() + b"\n" + b"".join(parts)
 
 
@@ -108,6 +108,8 @@ def unpack(content: bytes) -> list[str]:
 
 
 if __name__ == "__main__":
-    terminal = runpy.run_path(str(Path(__file__).parents[1] / "terminal.py"))
+    room = Path(__file__).parents[1]
+    terminal, memory = (runpy.run_path(str(room / name)) for name in ("terminal.py", "memory.py"))
+    memory["keep_freed_memory"]()
     with terminal["visible_output"]():  # images and libraries may bring what steers a terminal
         main(*sys.argv[1:])
