@@ -85,7 +85,7 @@ lock:  ## write the locks anew from pyproject.toml; what they pin stays, unless 
 	$(COMPILE) requirements-litert.in -o requirements-litert.lock
 	.venv/lock/bin/python .ci/extras.py requirements.lock requirements-dev.lock requirements-litert.lock
 
-locks: $(DEV)  ## check that both locks install with the oldest pip, while newer releases of everything are out
+locks: $(DEV)  ## check that the locks install with the oldest pip, while newer releases of everything are out
 	python .ci/locks.py
 
 container: $(DEV)  ## run the steps of a Dockerfile in a bare Debian, as root and without Docker: make container CONTEXT=box PICTURE=photo.png

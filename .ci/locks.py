@@ -1,10 +1,10 @@
-"""Whether both locks install with the oldest pip that a supported Python bundles, on any later day.
+"""Whether the locks install with the oldest pip that a supported Python bundles, on any later day.
 
 An index is made in which every locked package has its locked release and a newer one, both with the requirements of
 the installed release and nothing else in them. `pip install --dry-run --require-hashes` resolves the locks against it,
 in an empty environment of each supported Python that this machine has, with the oldest pip that this Python bundles.
 The oldest Python does it with the real index, too, so that the hashes and the files belong together: both locks, as who
-runs the pipeline installs the one, and who tests it the other.
+runs the pipeline installs the one, and who tests it the other; and the lock of what writes LiteRT files.
 """
 
 import hashlib
@@ -26,6 +26,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 LOCKS = ("requirements.lock", DEV := "requirements-dev.lock")
+LITERT = "requirements-litert.lock"  # what it pins is not installed here, so that nothing newer can be made of it
 PIPS = {(3, 11): "22.3", (3, 12): "23.2.1", (3, 13): "24.2", (3, 14): "25.2"}  # that x.y.0 bundles
 KEPT = ("Requires-Dist", "Requires-Python", "Provides-Extra")  # of METADATA; all that a resolver reads
 
@@ -185,7 +186,7 @@ def plan(work: Path) -> Iterator[Try]:
         inside = make_environment(python, fetch_pip(PIPS[minor], work), work / f"3.{minor[1]}")
         whose = f"Python 3.{minor[1]}, pip {PIPS[minor]}"
         oldest = minor == min(pythons)
-        for name in reversed(LOCKS if oldest else ()):
+        for name in (LITERT, DEV, LOCKS[0]) if oldest else ():
             yield Try(f"{name}, {whose}, real index", inside, ROOT / name, None)
         for name in LOCKS if oldest else (DEV,):
             yield Try(f"{name}, {whose}, newer releases of all", inside, work / name, index)

@@ -18,7 +18,7 @@ def main() -> None:
     watch, params = Stopwatch("offer"), read_params()
     winner, formats = read_winner(EXPORTS / "winner.json"), read_json(Path("data/formats.json"))
     folders = (Path("models"), EXPORTS, REPORTS / "exports")
-    offers = offer(winner, formats, folders, params.evaluate, params.compare)
+    offers = offer(winner, formats, folders, Path("data/raw"), params.evaluate, params.compare)
     write_report(offers, REPORTS)
     watch.close(offers.sentence, REPORTS / "exports.html")
 

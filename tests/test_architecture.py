@@ -171,6 +171,9 @@ def test_heavy_libraries_have_one_owner(path: Path) -> None:
     for library, owners in OWNERS.items():
         assert library not in roots or room_of(path) in owners, f"{library} belongs to {owners}"
     assert not (room_of(path) in TORCHLESS and "torch" in roots), f"`{room_of(path)}` knows no torch"
+    named = "onnxruntime" in roots or re.search(r'import_module\(f?"onnxruntime', path.read_text(encoding="utf-8"))
+    alone = name_of(path).endswith("export/onnx_file.py")
+    assert alone or not named, "take load_onnxruntime of export/onnx_file.py, which turns its telemetry off"
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if path.name == "__init__.py"], ids=name_of)

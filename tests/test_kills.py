@@ -35,7 +35,9 @@ STAGES = [
     ("train", "frozen"), ("train", "finetune"),
     ("evaluate", "frozen"), ("evaluate", "finetune"), ("speed",), ("compare",), ("register",),
 ]  # fmt: skip
-KILLS, KILLS_OF_TWO = 5, 2  # of each stage; of `register` in one of two clones
+OF_EXPORTS = [("export", "torch_export"), ("offer",)]
+KILLS, KILLS_OF_TWO = 5, 2  # of each stage; of those of exports, and of `register` in one of two clones
+MEASURED = ("reports/costs", "reports/exports.")  # by the clock
 DVC: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 Stage = tuple[str, ...]
 
@@ -75,6 +77,7 @@ def small_params() -> dict[str, Any]:
     params["evaluate"] |= {"latency_runs": 2, "worst": 4}
     params["compare"] |= {"margin": 1.0, "cost": "trainable_parameters"}
     params["register"] |= {"name": "shapes", "floors": {}}
+    params["export"] = {"torch_export": {}}
     return params
 
 
@@ -97,19 +100,19 @@ class House:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
     def contents(self, stage: Stage) -> dict[str, bytes]:
-        """Every file of the outputs but the costs, which are measured."""
+        """Every file of the outputs but those with what is measured."""
         found = {}
         for out in outputs(stage):
             path = self.folder / out
             files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
             found |= {str(file.relative_to(self.folder)): file.read_bytes() for file in files if file.exists()}
-        return {name: content for name, content in found.items() if not name.startswith("reports/costs")}
+        return {name: content for name, content in found.items() if not name.startswith(MEASURED)}
 
     def check_whole(self, stage: Stage, reference: dict[str, bytes]) -> None:
         """Each output is that of the undisturbed run, or is not there at all."""
         found = self.contents(stage)
         for out in outputs(stage):
-            if out.startswith("reports/costs"):
+            if out.startswith(MEASURED):
                 continue
             own = {name: content for name, content in found.items() if name == out or name.startswith(f"{out}/")}
             whole = {name: reference[name] for name in reference if name == out or name.startswith(f"{out}/")}
@@ -164,12 +167,12 @@ def kill_once(house: House, stage: Stage, delay: float) -> bool:
     return house.warm.end() != 0
 
 
-@pytest.mark.parametrize("stage", STAGES[:-1], ids=name_of)
+@pytest.mark.parametrize("stage", [*STAGES[:-1], *OF_EXPORTS], ids=name_of)
 def test_killed_at_random_moments(house: House, stage: Stage) -> None:
-    """Five kills of each of nine stages, and five of `register` below: fifty."""
+    """Five kills of each stage, two of those of exports, and five of `register` below: sixty-four."""
     reference, seconds = undisturbed(house, stage)
     draw, killed = random.Random(name_of(stage)), 0
-    while killed < KILLS:
+    while killed < (KILLS_OF_TWO if stage in OF_EXPORTS else KILLS):
         if kill_once(house, stage, draw.uniform(0.05, 0.9) * seconds):
             killed += 1
         else:

@@ -9,13 +9,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
+import cv2
 import numpy as np
 import pytest
 from saved_models import SIZE, plain_card, save, scene_card, tree_card
 
 import meltpoint
+from meltpoint.container.build import RUNTIMES
 from meltpoint.errors import UserError
 from meltpoint.export.folder import write_export
+from meltpoint.images.resize import resize
 from meltpoint.model.card import CARD, Card
 from meltpoint.model.manifest import check_manifest
 from meltpoint.params.exports import Exports
@@ -25,7 +28,7 @@ from meltpoint.tasks.contract import load_objective
 if TYPE_CHECKING:
     from meltpoint.images.views import Views
 
-FRAME = {"folder", "graph", "onnx_file", "runtimes", "winner"}  # what formats share
+FRAME = {"folder", "graph", "onnx_file", "resizing", "runtimes", "winner"}  # what formats share
 SETTINGS: dict[str, dict[str, Any]] = {  # of those that have some
     "onnx_int8": {"images": 48},
     "onnx_qat": {"epochs": 1, "lr": 1e-6},
@@ -33,6 +36,8 @@ SETTINGS: dict[str, dict[str, Any]] = {  # of those that have some
     "openvino": {"half": False},
 }
 KINDS = {"onnx_qat": {"plain"}, "litert": {"plain"}, "executorch": {"plain"}, "openvino": {"scene"}}  # others: two
+RESIZING = {("onnx", "scene"), ("onnx_int8", "scene"), ("onnx_qat", "plain"), ("torch_export", "scene"),
+            ("openvino", "scene")}  # fmt: skip
 CARDS = {"plain": plain_card(), "tree": tree_card(), "scene": scene_card()}
 
 
@@ -40,10 +45,16 @@ def noise(count: int) -> "np.ndarray[Any, np.dtype[np.uint8]]":
     return np.random.default_rng(0).integers(0, 256, (count, SIZE, SIZE, 3), dtype=np.uint8)
 
 
-def export(card: Card, name: str, folder: Path) -> tuple[Path, Path]:
+def photo(height: int, width: int) -> "np.ndarray[Any, np.dtype[np.uint8]]":
+    """A photograph's size, and soft as one."""
+    small = np.random.default_rng(1).integers(0, 256, (9, 11, 3), dtype=np.uint8)
+    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC))
+
+
+def export(card: Card, name: str, folder: Path, **more: Any) -> tuple[Path, Path]:
     """A model of this card, and its export."""
-    model, settings = save(card, folder / "models" / "s"), Exports.model_validate({name: SETTINGS.get(name, {})})
-    images = noise(48)
+    settings = Exports.model_validate({name: SETTINGS.get(name, {}) | more})
+    model, images = save(card, folder / "models" / "s"), noise(48)
     views = cast("Views", SimpleNamespace(plain=images, rows=lambda split: np.arange(len(images))))
     decode = load_objective(card.task).decode
     write_export(model, "f" * 64, name, settings.asked[name], decode, views, folder / "exports" / name)
@@ -53,6 +64,7 @@ def export(card: Card, name: str, folder: Path) -> tuple[Path, Path]:
 def test_formats_are_the_files_of_the_folder() -> None:
     folder = Path(inspect.getfile(import_module("meltpoint.export.folder"))).parent
     assert {path.stem for path in folder.glob("*.py")} - FRAME - {"__init__"} == set(Exports.model_fields)
+    assert set(RUNTIMES) == set(Exports.model_fields), "a container knows what runs each"
     for name in Exports.model_fields:
         module = import_module(f"meltpoint.export.{name}")
         assert list(inspect.signature(module.write).parameters) == [
@@ -72,7 +84,7 @@ def test_formats_are_the_files_of_the_folder() -> None:
 )
 def test_an_export_answers_as_its_model(name: str, kind: str, tmp_path: Path) -> None:
     try:
-        model, folder = export(CARDS[kind], name, tmp_path)
+        model, folder = export(CARDS[kind], name, tmp_path, resize=(name, kind) in RESIZING)
     except UserError as error:
         if "pip install" in str(error) or "make litert" in str(error):
             pytest.skip(str(error))
@@ -80,15 +92,21 @@ def test_an_export_answers_as_its_model(name: str, kind: str, tmp_path: Path) ->
     check_manifest(folder)
     assert (folder / CARD).read_bytes() == (model / CARD).read_bytes()
     record = json.loads((folder / "export.json").read_text())
-    assert record == {"format": name, "settings": SETTINGS.get(name, {}), "strategy": "s", "winner": "f" * 64}
+    asked = SETTINGS.get(name, {}) | {"resize": (name, kind) in RESIZING}
+    settings = Exports.model_validate({name: asked}).asked[name]
+    assert record == {"format": name, "settings": settings.model_dump(), "strategy": "s", "winner": "f" * 64}
     answerer, images = meltpoint.load(folder), noise(7)
     wanted, said = open_answerer(model).probabilities(images), answerer.probabilities(images)
-    tolerance = Exports.model_validate({name: SETTINGS.get(name, {})}).asked[name].tolerance
     assert list(said) == list(wanted)
     for head, own in said.items():
         assert own.dtype == np.float32
-        np.testing.assert_allclose(own, wanted[head], atol=tolerance)
+        np.testing.assert_allclose(own, wanted[head], atol=settings.tolerance)
         np.testing.assert_allclose(answerer.probabilities(images[3:4])[head], own[3:4], atol=1e-5)
+    if settings.resize:
+        pictures = [photo(height, width) for height, width in ((70, 90), (96, 33))]
+        wanted = open_answerer(model).probabilities(np.stack([resize(one, CARDS[kind].images) for one in pictures]))
+        for head, own in answerer.probabilities(pictures).items():
+            np.testing.assert_allclose(own, wanted[head], atol=max(settings.tolerance, 0.01))
 
 
 WITHOUT_TORCH = """

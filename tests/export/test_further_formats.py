@@ -91,6 +91,29 @@ def test_ranges_come_from_images_where_there_are_ranges(settings: dict[str, Any]
         Exports.model_validate({"litert": settings})
 
 
+class Chooser(nn.Module):
+    """A network that looks at its numbers to decide what to do next, which no graph can express."""
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Means or maxima of colours."""
+        seen = images.float()
+        return (seen.mean((1, 2)) if seen.sum() > 0 else seen.amax((1, 2)),) * 2
+
+
+@pytest.mark.parametrize(("name", "said"), [("onnx", "as ONNX"), ("torch_export", r"by torch\.export")])
+def test_a_network_that_a_format_cannot_express_is_told(name: str, said: str, tmp_path: Path) -> None:
+    module, settings = import_module(f"meltpoint.export.{name}"), Exports.model_validate({name: {}})
+    with pytest.raises(UserError, match=rf"'s' cannot be written {said}: Could not guard on .*Remove export\.{name}"):
+        module.write(Chooser().eval(), plain_card(), tmp_path, settings.asked[name], nothing)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_format_of_one_size_does_not_resize() -> None:
+    for name in ("litert", "executorch"):
+        with pytest.raises(ValueError, match=r"files of this format take images of one size.*take onnx"):
+            Exports.model_validate({name: SETTINGS[name] | {"resize": True}})
+
+
 def test_equal_answers_do_not_differ() -> None:
     some = torch.tensor([[0.0, 1.0], [0.3, 0.7]])
     assert divergence(some, some) == 0

@@ -18,7 +18,8 @@ from meltpoint.duplicate import about_comparing, compare_seconds
 from meltpoint.errors import UserError
 from meltpoint.forecast.plan import Graph, count_images, find_steps, look_at_files
 from meltpoint.forecast.speeds import PLACE, USUAL, EncoderSpeed, Speeds, read_speeds, write_speeds
-from meltpoint.forecast.stages import Load, in_words, stage_seconds
+from meltpoint.forecast.stages import Load, export_seconds, in_words, stage_seconds
+from meltpoint.params.exports import Exports
 from meltpoint.params.read import Params, parse_params, read_params
 from meltpoint.params.sources import ArchiveSource, FolderSource, MasksSource
 from meltpoint.progress import Stopwatch, timed_file
@@ -166,6 +167,24 @@ def test_duplicates_of_many_are_looked_for_in_tables_in_hours_not_years() -> Non
     assert "split.duplicates.tables: 64" in (about_comparing(10**8, None) or "")
     assert compare_seconds(10**8, 64) == pytest.approx(10 * compare_seconds(10**7, 64))
     assert compare_seconds(10**8, None) == pytest.approx(100 * compare_seconds(10**7, None))
+
+
+def test_exports_are_estimated_too() -> None:
+    params = read_params(ROOT / "presets" / "elpv.yaml")
+    recipes = {name: params.recipe(name) for name in params.strategies}
+    load, speeds = Load(1000, 700, 100, 200), Speeds(1.0, 0.001, 2, "cpu", 1.0, [USUAL])
+
+    def take(**rows: dict[str, object]) -> dict[str, float]:
+        return export_seconds(Exports.model_validate(rows).asked, recipes, params.evaluate, load, speeds)
+
+    few, many = (
+        take(onnx_int8={"images": 64}),
+        take(onnx={}, onnx_int8={"images": 512}, onnx_qat={"epochs": 2, "lr": 1}),
+    )
+    assert list(take()) == ["offer"]
+    assert set(many) == {"export@onnx", "export@onnx_int8", "export@onnx_qat", "offer"}
+    assert few["export@onnx_int8"] < many["export@onnx_int8"] < many["export@onnx_qat"]
+    assert take()["offer"] < few["offer"] < take(onnx_int8={"images": 64, "resize": True})["offer"] < many["offer"]
 
 
 SLOW = EncoderSpeed("slow", side=64, forward=1.0, step=3.0, heads=1e-4, features=100)

@@ -11,26 +11,35 @@ import pytest
 
 import meltpoint
 from meltpoint.compare.export_files import write_report
+from meltpoint.comparison import read_comparison
+from meltpoint.container.build import find_export
 from meltpoint.errors import CommandError, UserError
 from meltpoint.export.folder import ExportError, write_export
 from meltpoint.export.winner import read_winner, write_winner
 from meltpoint.images.views import open_views
+from meltpoint.model.card import read_card
 from meltpoint.model.manifest import ManifestError
 from meltpoint.offers import OfferError, Offers, read_offers, write_offers
 from meltpoint.params.exports import Exports
+from meltpoint.recovery.archive import Archive, ArchivedPipeline
+from meltpoint.recovery.restore import restore_files
+from meltpoint.recovery.snapshots import Snapshot
 from meltpoint.registry.exports import EXPORTS, check_offered, fetch_export
-from meltpoint.registry.version_files import VersionError
+from meltpoint.registry.version_files import VersionError, fingerprint
+from meltpoint.registry.versions import versions_of
+from meltpoint.shards import ShardError
 from meltpoint.tasks.contract import load_objective
 from meltpoint.tasks.offer import offer
 from meltpoint.tracking.store import open_store
 
 Judge = Callable[[], Offers]
+RAW = Path("data/raw")
 
 
 @pytest.fixture(scope="module")
 def exported(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder exports/ of the finished pipeline, whose winner is written as ONNX once."""
-    folder, settings = tmp_path_factory.mktemp("exported"), Exports.model_validate({"onnx": {}})
+    folder, settings = tmp_path_factory.mktemp("exported"), Exports.model_validate({"onnx": {"resize": True}})
     write_winner(finished / "models" / "frozen", folder / "winner.json")
     views, decode = open_views(finished / "data" / "views" / "s128"), load_objective("classification").decode
     winner = read_winner(folder / "winner.json").fingerprint
@@ -45,7 +54,9 @@ def judge(house: Any, exported: Path) -> Judge:
     shutil.copytree(exported, "exports")
 
     def run() -> Offers:
-        offers = offer(read_winner(Path("exports/winner.json")), ["onnx"], folders, params.evaluate, params.compare)
+        offers = offer(
+            read_winner(Path("exports/winner.json")), ["onnx"], folders, RAW, params.evaluate, params.compare
+        )
         write_report(offers, Path("reports"))
         return offers
 
@@ -103,6 +114,12 @@ def test_what_is_refused_is_marked_and_never_served(house: Any, judge: Judge) ->
     check_offered(Path("models/frozen"))
 
 
+def test_one_that_resizes_is_judged_on_pictures(judge: Judge) -> None:
+    shutil.rmtree(RAW)
+    with pytest.raises(ShardError, match="does not hold"):
+        judge()
+
+
 def test_a_kill_before_the_tag_leaves_none(house: Any, judge: Judge) -> None:
     judge()
     house.register()
@@ -114,12 +131,30 @@ def test_a_kill_before_the_tag_leaves_none(house: Any, judge: Judge) -> None:
     assert fetch_export("models:/shapes/1", "onnx").is_dir()
 
 
+def test_exports_are_restored_with_the_files_of_their_version(house: Any, judge: Judge) -> None:
+    judge()
+    house.register()
+    store = open_store("shapes")
+    shutil.rmtree(fetch_export("models:/shapes/1", "onnx").parents[1])
+    with pytest.raises(VersionError):
+        fetch_export("models:/shapes/1", "onnx")
+    version, key = versions_of(store)[1], fingerprint(Path("models/frozen"))
+    snapshot = Snapshot("0" * 40, None, "", {}, {"models/frozen": "0" * 32})
+    decision = read_comparison(Path("reports/compare.json"))
+    pipeline = ArchivedPipeline(snapshot, house.state, decision, {"frozen": read_card(Path("models/frozen")).key}, True)
+    archive = Archive([pipeline])
+    assert archive.find("shapes", key)
+    assert restore_files(store, version, archive) == []
+    assert find_export("onnx", Path("models/finetune"), Path(), "models:/shapes/1") == fetch_export(
+        "models:/shapes/1", "onnx"
+    ), "the repository's own export is of another model than is packed"
+
+
 def test_exports_of_another_winner_are_told(house: Any, judge: Judge, capsys: pytest.CaptureFixture[str]) -> None:
     judge()
     write_winner(Path("models/finetune"), Path("exports/winner.json"))
-    folders = (Path("models"), Path("exports"), Path("reports/exports"))
     with pytest.raises(ExportError, match="was made of another model, of the strategy 'frozen'"):
-        offer(read_winner(Path("exports/winner.json")), ["onnx"], folders, house.params.evaluate, house.params.compare)
+        judge()
     house.train("frozen", 5)
     house.register()
     assert "are not of today's frozen" in capsys.readouterr().out
@@ -130,7 +165,8 @@ def test_exports_of_another_winner_are_told(house: Any, judge: Judge, capsys: py
 def test_without_exports_nothing_is_said(house: Any) -> None:
     write_winner(Path("models/frozen"), Path("exports/winner.json"))
     folders = (Path("models"), Path("exports"), Path("reports/exports"))
-    offers = offer(read_winner(Path("exports/winner.json")), [], folders, house.params.evaluate, house.params.compare)
+    winner = read_winner(Path("exports/winner.json"))
+    offers = offer(winner, [], folders, RAW, house.params.evaluate, house.params.compare)
     write_report(offers, Path("reports"))
     assert offers.sentence.startswith("frozen is not exported")
     house.register()

@@ -39,8 +39,8 @@ def run(asked: argparse.Namespace) -> None:
 
     where, model = open_asked(asked.model, lambda name: (name, find(name)))
     root = repository_root()
-    packed = model if asked.backend is None else find_export(asked.backend, model, root)
+    packed = model if asked.backend is None else find_export(asked.backend, model, root, where)
     named = where if asked.backend is None else f"The export {asked.backend} of {where}"
-    write_context(packed, asked.folder, root, named)
+    write_context(packed, asked.folder, root, named, offered=asked.backend is not None)
     megabytes = sum(file.stat().st_size for file in asked.folder.rglob("*") if file.is_file()) / 1e6
     say(f"{named} is packed in {asked.folder} ({megabytes:.1f} MB). Go on: docker build -t NAME {asked.folder}")

@@ -43,10 +43,10 @@ class PackageError(UserError, RuntimeError):
     """A model cannot be packed."""
 
 
-def write_context(model: Path, folder: Path, repository: Path, where: str) -> None:
+def write_context(model: Path, folder: Path, repository: Path, where: str, offered: bool = False) -> None:
     """Write `folder`, whole or not at all, from a model folder or an export; `where` is what it was asked for as.
 
-    `repository` has the locks.
+    `repository` has the locks, and the judgement of exports, but of one that is known to be `offered`.
 
     Raises:
         PackageError: the folder is there already, the export is not offered, or it is not known what runs it.
@@ -59,7 +59,7 @@ def write_context(model: Path, folder: Path, repository: Path, where: str) -> No
         )
     card = read_card(model)
     check_manifest(model)
-    if is_export(model):
+    if is_export(model) and not offered:
         check_offered(model, repository)
     needed, torch = _needed(model, card)
     pins = [f"{name}=={version(name).split('+')[0]}" for name in TORCH] if torch else []
@@ -77,25 +77,35 @@ def write_context(model: Path, folder: Path, repository: Path, where: str) -> No
         _copy_sources(new / "meltpoint")
 
 
-def find_export(name: str, model: Path, repository: Path) -> Path:
-    """The folder of the export `name` that was made of a model folder.
+def find_export(name: str, model: Path, repository: Path, where: str) -> Path:
+    """The folder of the export `name` that was made of a model folder, and is offered.
+
+    It is that of the repository, or where that has none of this model, and `where` names a registered version, that
+    of the version.
 
     Raises:
-        PackageError: there is none, or it was made of another model.
+        PackageError: there is none, it was made of another model, or it is not offered.
+        OfferError, VersionError: the version has no such export that is offered.
     """
     folder = repository / "exports" / name
+    own = is_export(folder) and read_record(folder)[0].winner == fingerprint_of(model)
+    if where.startswith("models:") and not own:
+        from meltpoint.registry.exports import fetch_export  # and MLflow, which a folder does without
+
+        return fetch_export(where, name)
     if not is_export(folder):
         there = sorted(path.parent.name for path in folder.parent.glob("*/export.json"))
         raise PackageError(
             f"There is no export {name!r} in {folder.parent}; there are {', '.join(there) or 'none'}. Write `export:"
             f" {{{name}: ...}}` into params.yaml, and run: dvc repro"
         )
-    record, _ = read_record(folder)
-    if record.winner != fingerprint_of(model):
+    if not own:
+        record, _ = read_record(folder)
         raise PackageError(
             f"{folder} was made of a model of {record.strategy!r}, and {model} is another one. An export is packed"
             " with the model that it was made of: name that by --model, or run: dvc repro"
         )
+    check_offered(folder, repository)
     return folder
 
 

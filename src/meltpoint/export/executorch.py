@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from meltpoint.arrays import Forward, Pixels
 from meltpoint.export.folder import ExportError
-from meltpoint.export.runtimes import extra, one_by_one, trace_one
+from meltpoint.export.runtimes import extra, one_by_one, reason_of, trace_one
 from meltpoint.model.card import Card
 from meltpoint.params.exports import ExecutorchExport
 
@@ -34,12 +34,12 @@ def write(
     with extra("executorch", "An export for ExecuTorch"):
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import to_edge_transform_and_lower
-    program = trace_one(graph, card)
     try:
+        program = trace_one(graph, card)
         lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()]).to_executorch()
     except Exception as error:  # its passes raise whatever they come across
         raise ExportError(
-            f"The model {card.strategy!r} cannot be written for ExecuTorch: {str(error).strip().splitlines()[0]}."
+            f"The model {card.strategy!r} cannot be written for ExecuTorch: {reason_of(error)}."
             " Remove export.executorch, or compare strategies with another encoder or head."
         ) from error
     (folder / FILE).write_bytes(lowered.buffer)

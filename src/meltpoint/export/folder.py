@@ -98,8 +98,10 @@ def check_made_of(folder: Path, winner: Winner) -> None:
         )
 
 
-def open_export(folder: Path) -> tuple[Card, Forward]:
-    """The card of an export, and its forward pass: images uint8 (N, S, S, 3), N >= 1, to probabilities by head.
+def open_export(folder: Path) -> tuple[Card, Forward, bool]:
+    """The card of an export, its forward pass, and whether that takes images of any size.
+
+    The forward pass is of images uint8 (N, S, S, 3), or (N, H, W, 3), N >= 1, to probabilities by head.
 
     Raises:
         ManifestError: a file of the folder is not as it was written.
@@ -109,7 +111,7 @@ def open_export(folder: Path) -> tuple[Card, Forward]:
     card = read_card(folder)
     record, settings = read_record(folder)
     forward: Forward = _load(record.format).open_forward(folder, card, settings)
-    return card, forward
+    return card, forward, settings.resize
 
 
 def _load(name: str) -> Any:

@@ -17,15 +17,15 @@ def write(
     graph: "nn.Module",
     card: Card,
     folder: Path,
-    settings: OnnxExport,  # noqa: ARG001 - the words of every format
-    calibration: Callable[[], Iterator[Pixels]],  # noqa: ARG001
+    settings: OnnxExport,
+    calibration: Callable[[], Iterator[Pixels]],  # noqa: ARG001 - the words of every format
 ) -> None:
     """Write model.onnx.
 
     Raises:
         ExportError: ONNX cannot express the model.
     """
-    write_onnx(graph, card, folder / FILE)
+    write_onnx(graph, card, folder / FILE, settings.resize)
 
 
 def open_forward(folder: Path, card: Card, settings: OnnxExport) -> Forward:  # noqa: ARG001

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from meltpoint.arrays import Forward, Pixels
-from meltpoint.export.onnx_file import FILE, IMAGES, open_onnx, write_onnx
+from meltpoint.export.onnx_file import FILE, IMAGES, load_onnxruntime, open_onnx, put_resizing, write_onnx
 from meltpoint.model.card import Card
 from meltpoint.params.exports import OnnxInt8Export
 
@@ -28,15 +28,10 @@ def write(
     Raises:
         ExportError: ONNX cannot express the model.
     """
-    from onnxruntime.quantization import (  # type: ignore[import-untyped]
-        CalibrationDataReader,
-        QuantFormat,
-        QuantType,
-        quantize_static,
-    )
-    from onnxruntime.quantization.shape_inference import quant_pre_process  # type: ignore[import-untyped]
+    quantization = load_onnxruntime(".quantization")
+    prepare = load_onnxruntime(".quantization.shape_inference").quant_pre_process
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[name-defined,misc]
         """Batches as onnxruntime asks for them."""
 
         def __init__(self) -> None:
@@ -49,11 +44,13 @@ def write(
     with tempfile.TemporaryDirectory(dir=folder) as work:
         plain, prepared = Path(work) / "plain.onnx", Path(work) / "prepared.onnx"
         write_onnx(graph, card, plain)
-        quant_pre_process(str(plain), str(prepared), skip_symbolic_shape=True)
-        quantize_static(
-            str(prepared), str(folder / FILE), Reader(), quant_format=QuantFormat.QDQ, per_channel=True,
-            activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+        prepare(str(plain), str(prepared), skip_symbolic_shape=True)
+        quantization.quantize_static(
+            str(prepared), str(folder / FILE), Reader(), quant_format=quantization.QuantFormat.QDQ, per_channel=True,
+            activation_type=quantization.QuantType.QUInt8, weight_type=quantization.QuantType.QInt8,
         )  # fmt: skip
+    if settings.resize:
+        put_resizing(folder / FILE, card)
 
 
 def open_forward(folder: Path, card: Card, settings: OnnxInt8Export) -> Forward:  # noqa: ARG001

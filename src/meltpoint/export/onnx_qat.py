@@ -13,7 +13,7 @@ import numpy as np
 
 from meltpoint.arrays import Forward, Pixels
 from meltpoint.export.onnx_file import FILE, open_onnx, write_onnx
-from meltpoint.export.runtimes import extra
+from meltpoint.export.runtimes import extra, free_sizes
 from meltpoint.model.card import Card
 from meltpoint.params.exports import OnnxQatExport
 from meltpoint.terminal import say
@@ -43,17 +43,16 @@ def write(
             get_default_x86_inductor_quantization_config,
         )
 
-    side = card.images.side
-    example = (torch.zeros(2, side, side, 3, dtype=torch.uint8),)
+    example, shapes = free_sizes(card, resize=False)
     student = copy.deepcopy(graph).requires_grad_(True)
-    program = torch.export.export(student, example, dynamic_shapes=({0: torch.export.Dim("n")},))
+    program = torch.export.export(student, example, dynamic_shapes=shapes)
     quantizer = X86InductorQuantizer().set_global(get_default_x86_inductor_quantization_config(is_qat=True))
     rounded = prepare_qat_pt2e(program.module(), quantizer)
     _train(rounded, graph, settings, calibration)
     network = convert_pt2e(rounded)
     for module in network.modules():
         module.training = False  # as it was traced; of such a module `eval` is refused
-    write_onnx(network, card, folder / FILE)
+    write_onnx(network, card, folder / FILE, settings.resize)
 
 
 def open_forward(folder: Path, card: Card, settings: OnnxQatExport) -> Forward:  # noqa: ARG001

@@ -37,7 +37,7 @@ def write(
     with extra("openvino", "An export for OpenVINO"):
         import openvino
     with tempfile.TemporaryDirectory(dir=folder) as work:
-        write_onnx(graph, card, Path(work) / ONNX)
+        write_onnx(graph, card, Path(work) / ONNX, settings.resize)
         model = openvino.convert_model(Path(work) / ONNX)
         openvino.save_model(model, folder / FILE, compress_to_fp16=settings.half)
 

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from meltpoint.export.folder import ExportError
 from meltpoint.model.card import Card
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
     from torch.export import ExportedProgram
 
 
@@ -33,6 +33,13 @@ def extra(name: str, what: str) -> Iterator[None]:
         ) from None
 
 
+def reason_of(error: BaseException) -> str:
+    """Why a converter gave up, in a line: the first error says more than those that were raised of it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+
+
 def trace_one(graph: "nn.Module", card: Card) -> "ExportedProgram":
     """The program of a graph for one image (1, S, S, 3). Its weights are contiguous: other runtimes take no others."""
     import torch
@@ -40,6 +47,16 @@ def trace_one(graph: "nn.Module", card: Card) -> "ExportedProgram":
     plain = copy.deepcopy(graph).to(memory_format=torch.contiguous_format)
     side = card.images.side
     return torch.export.export(plain, (torch.zeros(1, side, side, 3, dtype=torch.uint8),))
+
+
+def free_sizes(card: Card, resize: bool) -> tuple[tuple["Tensor"], tuple[dict[int, Any]]]:
+    """Images to trace a program with, and their axes that are free: how many; with `resize` height and width, too."""
+    import torch
+
+    side = card.images.side
+    height, width = (side + 3, side + 5) if resize else (side, side)
+    free = {axis: torch.export.Dim(name) for axis, name in enumerate("nhw" if resize else "n")}
+    return (torch.zeros(2, height, width, 3, dtype=torch.uint8),), (free,)
 
 
 def one_by_one(answer: Callable[[Pixels], Sequence[NDArray[np.float32]]], card: Card) -> Forward:

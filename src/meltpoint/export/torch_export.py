@@ -14,6 +14,7 @@ import numpy as np
 
 from meltpoint.arrays import Forward, Pixels, Probabilities
 from meltpoint.export.folder import ExportError
+from meltpoint.export.runtimes import free_sizes, reason_of
 from meltpoint.model.card import Card
 from meltpoint.params.exports import TorchExport
 
@@ -29,8 +30,8 @@ def write(
     graph: "nn.Module",
     card: Card,
     folder: Path,
-    settings: TorchExport,  # noqa: ARG001 - the words of every format
-    calibration: Callable[[], Iterator[Pixels]],  # noqa: ARG001
+    settings: TorchExport,
+    calibration: Callable[[], Iterator[Pixels]],  # noqa: ARG001 - the words of every format
 ) -> None:
     """Write model.pt2, for any number of images.
 
@@ -39,14 +40,18 @@ def write(
     """
     import torch
 
+    from meltpoint.export.resizing import Resized
+
     for tensor in (*graph.parameters(), *graph.buffers()):  # none is a part of another: torch warns of those
         tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
-    example = torch.zeros(2, card.images.side, card.images.side, 3, dtype=torch.uint8)
+    if settings.resize:
+        graph = Resized(graph, card.images)
+    example, shapes = free_sizes(card, settings.resize)
     try:
-        program = torch.export.export(graph, (example,), dynamic_shapes=({0: torch.export.Dim("n")},))
+        program = torch.export.export(graph, example, dynamic_shapes=shapes)
     except Exception as error:  # its passes raise whatever they come across
         raise ExportError(
-            f"The model {card.strategy!r} cannot be written by torch.export: {str(error).strip().splitlines()[0]}."
+            f"The model {card.strategy!r} cannot be written by torch.export: {reason_of(error)}."
             " Remove export.torch_export, or compare strategies with another encoder or head."
         ) from error
     whole = folder / f"whole-{FILE}"

@@ -16,7 +16,7 @@ from meltpoint.duplicate import about_comparing
 from meltpoint.errors import UserError
 from meltpoint.files import read_json
 from meltpoint.forecast.speeds import Speeds, measure_speeds, read_speeds, write_speeds
-from meltpoint.forecast.stages import Load, in_words, stage_seconds
+from meltpoint.forecast.stages import Load, export_seconds, in_words, stage_seconds
 from meltpoint.params.data import Ratios
 from meltpoint.params.read import read_params
 from meltpoint.params.recipe import Recipe
@@ -76,6 +76,7 @@ def plan(measure: bool) -> list[str]:
     tables, estimated = params.split.duplicates.tables, dict[str, float]()
     if load:
         estimated = stage_seconds(recipes, tables, params.embed.max_gb, params.evaluate, load, speeds)
+        estimated |= export_seconds(params.export.asked, recipes, params.evaluate, load, speeds)
     steps = list(find_steps(graph.above, status, estimated))
     if not steps:
         return [f"dvc repro has nothing to do: its {len(graph.above)} stages are up to date."]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from meltpoint.duplicate import compare_seconds
 from meltpoint.forecast.speeds import Speeds
+from meltpoint.params.exports import Export
 from meltpoint.params.judging import Evaluate
 from meltpoint.params.recipe import Recipe
 
@@ -13,6 +14,7 @@ DETAIL = 1.5e-3  # of all cores for the fine detail of a picture
 CACHED = 2e-5  # of an epoch, for an image of a plain head on features in memory and each weight decay
 LOOKED = 1e-5  # for the name, size and time of a file
 PICTURES = 15.0  # of the drawings that a strategy's report has
+ROUNDED = 4.0  # a training step with the rounding of 8 bits, as a multiple of a plain one
 REGISTERED = 30.0  # of MLflow's tables, pictures and model packages
 
 
@@ -75,6 +77,22 @@ def stage_seconds(
     seconds["speed"] = speeds.start * 1.3 + passes * sum(forwards.values())
     seconds["compare"] = speeds.start / 2 + 2.0
     seconds["register"] = speeds.start + REGISTERED + load.test * max(forwards.values()) * 1.5
+    return seconds
+
+
+def export_seconds(
+    exports: Mapping[str, Export], recipes: Mapping[str, Recipe], evaluate: Evaluate, load: Load, speeds: Speeds
+) -> dict[str, float]:
+    """By stage, `export@FORMAT` and `offer`: which strategy wins is not known, so the slowest one counts."""
+    timed = [speeds.of(recipe.encoder, recipe.views.side) for recipe in recipes.values()]
+    forward, step = max(one.forward for one in timed), max(one.step for one in timed)
+    seconds, judged = {}, load.val + load.test
+    for name, own in exports.items():
+        seen, trained = own.looks(load.train)
+        seconds[f"export@{name}"] = speeds.start * 1.5 + own.seconds + seen * forward + ROUNDED * trained * step
+    passes = 2 * judged + (evaluate.latency_runs + 5) * speeds.cores + 6 * evaluate.batch
+    decoded = 2 * judged * speeds.decode / speeds.cores * sum(own.resize for own in exports.values())
+    seconds["offer"] = speeds.start * 1.3 + ((1 + len(exports)) * passes * forward + decoded if exports else 0.0)
     return seconds
 
 

@@ -45,7 +45,8 @@ class Views:
     `fingerprint` of pixels, labels, splits and settings.
     Where images have masks, `masks` uint8 (N, S, S) and `augmented_masks` uint8 (n_train, V, S, S) are the class ids
     (or `IGNORED`) of the pixels of `plain` and `augmented`; `palettes` has a colour "#rrggbb" for each of the classes.
-    `depths` are what `write_views` got.
+    `depths` are what `write_views` got. `read_file` gives the bytes of a path in `samples`, for those who want whole
+    pictures.
     """
 
     folder: Path
@@ -60,6 +61,7 @@ class Views:
     augmented_masks: Mask | None = None
     palettes: Palettes = field(default_factory=dict)
     depths: Depths = field(default_factory=dict)
+    read_file: Callable[[str], bytes] | None = None
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Positions of a split's images in `samples` and `plain`, int64."""

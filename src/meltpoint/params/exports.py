@@ -11,35 +11,65 @@ class Export(Section):
     """What every format says."""
 
     tolerance: ClassVar[float]  # how far a probability may be from the winner's, where nothing is rounded to few bits
+    any_size: ClassVar[bool] = True  # whether its files can take pictures of any size
+    seconds: ClassVar[float]  # that writing one takes on two usual cores, beside what `looks` says
+
+    resize: bool = False  # pictures of any size in: the file resizes them by itself
+
+    @field_validator("resize")
+    @classmethod
+    def _can_resize(cls, value: bool) -> bool:
+        if value and not cls.any_size:
+            raise ValueError(
+                "files of this format take images of one size. Allowed is false: resize before, as the view does; or"
+                " take onnx, onnx_int8, onnx_qat, torch_export or openvino, which can resize by themselves"
+            )
+        return value
+
+    def looks(self, train: int) -> tuple[int, int]:  # noqa: ARG002 - the word of every format
+        """How many images of `train` the winner is shown to write one, and how many it is trained with."""
+        return 0, 0
 
 
 class OnnxExport(Export):
     """One .onnx file, float32."""
 
     tolerance: ClassVar[float] = 1e-4
+    seconds: ClassVar[float] = 12
 
 
 class OnnxInt8Export(Export):
     """One .onnx file, weights and activations in 8 bits."""
 
     tolerance: ClassVar[float] = 0.2
+    seconds: ClassVar[float] = 18
 
     images: AtLeastOne  # training views that the range of each activation is learnt from
+
+    def looks(self, train: int) -> tuple[int, int]:
+        """The images whose ranges are learnt."""
+        return min(self.images, train), 0
 
 
 class OnnxQatExport(Export):
     """One .onnx file in 8 bits, trained with its rounding to give the winner's answers on training views."""
 
     tolerance: ClassVar[float] = 0.2
+    seconds: ClassVar[float] = 30
 
     epochs: AtLeastOne
     lr: Positive  # of Adam, at the start
+
+    def looks(self, train: int) -> tuple[int, int]:
+        """Every image in every epoch, by the winner, too."""
+        return self.epochs * train, self.epochs * train
 
 
 class TorchExport(Export):
     """One .pt2 archive of torch.export, float32."""
 
     tolerance: ClassVar[float] = 1e-4
+    seconds: ClassVar[float] = 6
 
 
 class LitertExport(Export):
@@ -50,9 +80,15 @@ class LitertExport(Export):
     """
 
     tolerance: ClassVar[float] = 0.2
+    seconds: ClassVar[float] = 60
+    any_size: ClassVar[bool] = False
 
     precision: Literal["float32", "dynamic", "int8", "int16"]
     images: Count = 0
+
+    def looks(self, train: int) -> tuple[int, int]:
+        """The images whose ranges are learnt."""
+        return min(self.images, train), 0
 
     @model_validator(mode="after")
     def _ranges(self) -> Self:
@@ -68,12 +104,15 @@ class ExecutorchExport(Export):
     """One .pte file, float32."""
 
     tolerance: ClassVar[float] = 1e-4
+    seconds: ClassVar[float] = 20
+    any_size: ClassVar[bool] = False
 
 
 class OpenvinoExport(Export):
     """An .xml file with its weights in a .bin file; it calculates in float32."""
 
     tolerance: ClassVar[float] = 1e-4
+    seconds: ClassVar[float] = 15
 
     half: bool = False  # weights in 16 bits
 

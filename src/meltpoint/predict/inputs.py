@@ -34,7 +34,7 @@ NEAREST = {"La": "LA", "RGBa": "RGBA", "PA": "RGBA"}  # others become RGB
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A picture as a model takes it, uint8 (S, S, 3), or why there is none.
+    """A picture as a model takes it, uint8 (S, S, 3), or of one that resizes (H, W, 3), or why there is none.
 
     `source` is its path or address. `extent` is (H, W) of what was decoded, the picture's own unless its views are
     `draft` and nobody asked to see it. `shown` is the picture itself in a size to be
@@ -94,15 +94,18 @@ def is_address(source: object) -> TypeGuard[str]:
     return isinstance(source, str) and source.lower().startswith(ADDRESSES)
 
 
-def read_picture(source: Source, card: Card, side: int | None, whole: bool) -> Picture:
+def read_picture(source: Source, card: Card, side: int | None, whole: bool, as_is: bool = False) -> Picture:
     """Decode and resize as in training; `side`: keep the picture itself too, no side longer than that; `whole`: as is.
+
+    With `as_is` its pixels are those of the whole picture: the model resizes by itself.
 
     A picture that cannot be used is a `Picture` with the reason as `error`.
     """
     if isinstance(source, Picture):
         return source
     name = str(source) if isinstance(source, str | Path) else None
-    read, smallest = partial(decode, max_megapixels=card.max_megapixels, depths=card.depths), card.images.smallest
+    read = partial(decode, max_megapixels=card.max_megapixels, depths=card.depths)
+    smallest = None if as_is else card.images.smallest
     try:
         match source:
             case np.ndarray():
@@ -124,7 +127,8 @@ def read_picture(source: Source, card: Card, side: int | None, whole: bool) -> P
     if scale < 1:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         shown = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    return Picture(name, resize(pixels, card.images), None, (height, width), shown, image if whole else None)
+    taken = pixels if as_is else resize(pixels, card.images)
+    return Picture(name, taken, None, (height, width), shown, image if whole else None)
 
 
 def stack_pixels(pictures: Iterable[Picture]) -> Pixels:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from meltpoint.arrays import Forward, Mask, Pixels, Probabilities
+from meltpoint.arrays import AnySize, Mask, Pictures, Pixels, Probabilities
+from meltpoint.images.decode import decode
 from meltpoint.model.card import Card
 from meltpoint.params.heads import Head
 from meltpoint.predict.inputs import Picture, Source, expand, read_picture
@@ -30,6 +31,7 @@ if TYPE_CHECKING:  # the store of views brings in what augments them, which a se
     from meltpoint.model.model import Model
 
 Made = TypeVar("Made")
+WAITING = 8  # whole pictures that may wait in memory
 BATCH = 32  # pictures through the model at once, by default
 
 
@@ -37,7 +39,8 @@ BATCH = 32  # pictures through the model at once, by default
 class Predictor:
     """A model in eval mode on the best device there is, its BatchNorm folded away; `parameters` counts those saved.
 
-    Of an export there is no model and no device, but `exported`: images to probabilities. `tree` is that of the card:
+    Of an export there is no model and no device, but `exported`: images to probabilities; if it `resizes`, they have
+    any size. `tree` is that of the card:
     which classes of which heads are below which. It knows no task: the task of its card, which is given the predictor,
     says what its outputs mean.
     """
@@ -48,7 +51,8 @@ class Predictor:
     folder: Path
     parameters: int
     device: "torch.device | None"
-    exported: Forward | None = None
+    exported: AnySize | None = None
+    resizes: bool = False
     turn: Lock = field(default_factory=Lock, repr=False)  # who works with the model has all cores
 
     @property
@@ -72,23 +76,27 @@ class Predictor:
         cpu = torch.device("cpu")
         return self if self.model is None else replace(self, model=self.model.to(cpu), device=cpu)
 
-    def outputs(self, images: Pixels) -> "Mapping[str, torch.Tensor]":
+    def outputs(self, images: Pictures) -> "Mapping[str, torch.Tensor]":
         """Images uint8 (N, S, S, 3) of the card's size, N >= 1, to the raw outputs of each head, on the device."""
         import torch
 
         from meltpoint.model.inference import infer
 
         assert self.device is not None, "only an export has none"
+        assert isinstance(images, np.ndarray), "only exports take pictures of any size"
         return infer(self.network, torch.from_numpy(images), self.device)
 
-    def probabilities(self, images: Pixels, decode: "Callable[[torch.Tensor, Head], torch.Tensor]") -> Probabilities:
-        """Images uint8 (N, S, S, 3), N >= 1, to what `decode` makes of the outputs of each head."""
+    def probabilities(self, images: Pictures, decode: "Callable[[torch.Tensor, Head], torch.Tensor]") -> Probabilities:
+        """Images uint8 (N, S, S, 3), N >= 1, to what `decode` makes of the outputs of each head.
+
+        Of an export that resizes they may also be (N, H, W, 3), or several (H, W, 3), one after the other.
+        """
         if self.exported is not None:  # it decodes by itself
             return self.exported(images)
         heads = self.card.heads
         return {name: decode(own, heads[name].head).cpu().numpy() for name, own in self.outputs(images).items()}
 
-    def likeliest(self, images: Pixels) -> dict[str, Mask]:
+    def likeliest(self, images: Pictures) -> dict[str, Mask]:
         """Images uint8 (N, S, S, 3), N >= 1, to the likeliest class uint8 (N, S, S) of each pixel, of dense heads."""
         if self.exported is not None:
             return {name: own.argmax(1).astype(np.uint8) for name, own in self.exported(images).items()}
@@ -107,7 +115,8 @@ class Predictor:
 
         Threads decode two batches ahead. The work is done one batch ahead, never two at once, also of several runs.
         """
-        read = partial(read_picture, card=self.card, side=side, whole=whole)
+        read = partial(read_picture, card=self.card, side=side, whole=whole, as_is=self.resizes)
+        batch = 1 if self.resizes else batch  # each has its own size
         pictures = map_ahead(read, expand(sources), 2 * batch, None)
         batches = iter(lambda: list(islice(pictures, batch)), [])
 
@@ -157,12 +166,26 @@ def tree_of(card: Card) -> Tree | None:
     return build_tree(card.tree.levels, card.tree.parents, card.classes) if card.tree else None
 
 
-def read_views(views: "Views", rows: NDArray[np.int64], batch: int) -> Iterator[Pixels]:
-    """Plain views (n, S, S, 3) in the order of `rows`; mapped again for each batch, or pages read count as memory."""
+def read_views(
+    views: "Views", rows: NDArray[np.int64], batch: int, whole: bool = False
+) -> Iterator[Pixels | Iterator[Pixels]]:
+    """Plain views (n, S, S, 3) in the order of `rows`; mapped again for each batch, or pages read count as memory.
+
+    Of `whole` ones the pictures that they were made of instead, (H, W, 3), one after the other, where there are some.
+    """
+    read = views.read_file
+
+    def decoded(path: str) -> Pixels:
+        assert read is not None
+        return decode(read(path), float("inf"), views.depths, path)
+
     file = cast("np.memmap[Any, Any]", views.plain).filename
     assert file is not None
     with track(range(0), "predict", total=len(rows)) as bar:
         for start in range(0, len(rows), batch):
             some = rows[start : start + batch]
-            yield np.load(file, mmap_mode="r")[some]
+            if whole and read is not None:
+                yield map_ahead(decoded, views.samples["path"].iloc[some].tolist(), WAITING, None)
+            else:
+                yield np.load(file, mmap_mode="r")[some]
             bar.update(len(some))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from meltpoint.model.card import read_card
 from meltpoint.recovery.archive import UNREADABLE, Archive, ArchivedModel, first_line
+from meltpoint.registry.exports import log_exports
 from meltpoint.registry.histories import is_of_another, owners
 from meltpoint.registry.holdout_reuse import reuse_of
 from meltpoint.registry.ledger import AliasChange, changes_of, place
@@ -93,7 +94,7 @@ def restore_files(store: Store, version: "ModelVersion", archive: Archive) -> li
         raise
     except UNREADABLE as error:
         return [_unfit(store, int(version.version), error)]
-    return []
+    return _restore_exports(store, version, kept)
 
 
 def restore_aliases(store: Store) -> list[str]:
@@ -121,14 +122,32 @@ def _create(store: Store, number: int, entry: AliasChange | None, archive: Archi
     if kept is not None and entry is not None:
         try:
             tags, about = _tags(store, kept, entry.facts.key, entry), describe_decision(kept.pipeline.decision)
-            create_version(store, kept.pipeline.state, kept.strategy, _run_of(store, kept), tags, about)
-            return []
+            version = create_version(store, kept.pipeline.state, kept.strategy, _run_of(store, kept), tags, about)
         except StoreError:
             raise
         except UNREADABLE as error:
             problems = [_unfit(store, number, error)]
+        else:
+            return _restore_exports(store, version, kept)
     create_placeholder(store, entry.facts.key if entry else "unknown", _ledger_tags(entry))
     return problems
+
+
+def _restore_exports(store: Store, version: "ModelVersion", kept: ArchivedModel) -> list[str]:
+    """Log the exports of a version again, where its state has some; why not, if that fails."""
+    if kept.strategy != kept.pipeline.decision.winner:
+        return []  # only winners are exported
+    try:
+        log_exports(store, kept.pipeline.state, version, lost=True)
+    except StoreError:
+        raise
+    except UNREADABLE as error:
+        return [
+            f"The exports of {store.name} version {version.version} cannot be restored: {type(error).__name__}:"
+            f" {first_line(error)} The version itself is there. To export it again, run `dvc repro` in a checkout of"
+            " its own revision"
+        ]
+    return []
 
 
 def _run_of(store: Store, kept: ArchivedModel) -> str:

@@ -24,10 +24,11 @@ HEADING = "\n\n## "  # of what is added to the description of a version
 DIGITS = 12  # of a fingerprint in a path: exports that were made again stand beside the older ones
 
 
-def log_exports(store: Store, state: PipelineState, version: "ModelVersion") -> None:
+def log_exports(store: Store, state: PipelineState, version: "ModelVersion", lost: bool = False) -> None:
     """Log the judged exports of the winner, whose version this is, with their table and picture; again, nothing.
 
-    Refused ones are there, too, and marked. Killed before the tag is set, the version has none of them.
+    Refused ones are there, too, and marked. Killed before the tag is set, the version has none of them. `lost`: what
+    was logged of them may be gone, and is logged again.
     """
     reports = state.folder / "reports"
     offers = read_offers(reports / "exports.json")
@@ -39,7 +40,7 @@ def log_exports(store: Store, state: PipelineState, version: "ModelVersion") -> 
     listed = {one.format: {"fingerprint": one.fingerprint, "refused": None if one.offered else one.reason}
               for one in offers.exports}  # fmt: skip
     tag = json.dumps(listed)
-    if version.tags.get(EXPORTS) == tag:
+    if version.tags.get(EXPORTS) == tag and not lost:
         return
     with TemporaryDirectory() as temporary:
         for one in offers.exports:

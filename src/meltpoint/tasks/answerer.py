@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from meltpoint.arrays import Pixels, Probabilities
+from meltpoint.arrays import Pictures, Pixels, Probabilities
 from meltpoint.model.card import Card
 from meltpoint.predict.inputs import Source, is_single
 from meltpoint.predict.predictor import BATCH, Predictor, open_predictor
@@ -110,10 +110,11 @@ class Answerer:
         check_question(self.card, question, self.predicts_masks)
         return self.task.look(self.predictor, sources, question, batch, side)
 
-    def probabilities(self, images: Pixels) -> dict[str, NDArray[np.float32]]:
+    def probabilities(self, images: Pictures) -> dict[str, NDArray[np.float32]]:
         """Images uint8 (N, S, S, 3) of the card's size, N >= 1, to raw probabilities float32 of each head.
 
-        (N, C) of a class of each image, (N, C, S, S) of a class of each pixel.
+        (N, C) of a class of each image, (N, C, S, S) of a class of each pixel. An export that resizes takes images of
+        any size, too, as an array (N, H, W, 3) or one after the other.
         """
         return self.predictor.probabilities(images, self.task.decode)
 

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
+
+from meltpoint.arrays import Pictures, Probabilities
 from meltpoint.export.folder import is_export, open_export
 from meltpoint.predict.predictor import Predictor, tree_of
 from meltpoint.tasks.answerer import Answerer, open_answerer
@@ -25,5 +28,13 @@ def open_exported(folder: Path) -> Answerer:
     Raises:
         ExportError, ManifestError, ModelError, TreeError: see `open_any`.
     """
-    card, forward = open_export(folder)
-    return Answerer(Predictor(card, None, tree_of(card), folder, 0, None, forward), load_answer(card.task))
+    card, forward, resizes = open_export(folder)
+
+    def exported(images: Pictures) -> Probabilities:
+        if isinstance(images, np.ndarray):
+            return forward(images)
+        found = [forward(image[None]) for image in images]
+        return {head: np.concatenate([one[head] for one in found]) for head in card.heads}
+
+    predictor = Predictor(card, None, tree_of(card), folder, 0, None, exported, resizes)
+    return Answerer(predictor, load_answer(card.task))

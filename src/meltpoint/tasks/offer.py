@@ -1,6 +1,7 @@
 """The exports of a winner are asked for the same images as it was, and timed beside it: what an offer rests on."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from meltpoint.params.judging import Compare, Evaluate
 from meltpoint.predict.predictor import read_views
 from meltpoint.predict.speed import measure_speeds
 from meltpoint.progress import megabytes
+from meltpoint.shards import open_shards
 from meltpoint.tables import write_predictions
 from meltpoint.tasks.answerer import Answerer, open_answerer
 from meltpoint.tasks.contract import load_metrics, load_paired
@@ -24,11 +26,14 @@ from meltpoint.tasks.exported import open_exported
 
 
 def offer(
-    winner: Winner, formats: Collection[str], folders: tuple[Path, Path, Path], evaluate: Evaluate, compare: Compare
-) -> Offers:
+    winner: Winner, formats: Collection[str], folders: tuple[Path, Path, Path], raw: Path, evaluate: Evaluate,
+    compare: Compare,
+) -> Offers:  # fmt: skip
     """Predict val and test with the winner and each export, time them in turn in this process, and judge the exports.
 
-    `folders` are those of models, of exports, and for the predictions.parquet and metrics.json of each export.
+    An export that resizes is asked for the pictures as they were decoded, from the shards in `raw`, the others for
+    their views. `folders` are those of models, of exports, and for the predictions.parquet and metrics.json of each
+    export.
 
     Raises:
         ExportError: an export is damaged, or was made of another model.
@@ -44,7 +49,10 @@ def offer(
             check_made_of(exports / name, winner)
         answerers = {winner.strategy: open_answerer(model)}
         answerers |= {name: open_exported(exports / name) for name in formats}
-        answered = _answer(answerers, open_views(views_of(card)), evaluate)
+        views = open_views(views_of(card))
+        if any(one.predictor.resizes for one in answerers.values()):
+            views = replace(views, read_file=open_shards(raw).read)
+        answered = _answer(answerers, views, evaluate)
         for name in formats:
             write_predictions(answered[name].predictions, new / name / "predictions.parquet")
             write_json(new / name / "metrics.json", answered[name].metrics)
@@ -89,8 +97,11 @@ def _look(
     parts: dict[str, list[Floats]] = {name: [] for name in answerers}
     apart = dict.fromkeys(answerers, 0.0)
     size = min(answerer.fit_batch(batch) for answerer in answerers.values())
+    resizing = [name for name, answerer in answerers.items() if answerer.predictor.resizes]
+    whole = {name: read_views(views, rows, size, whole=True) for name in resizing}
     for pixels in read_views(views, rows, size):
-        found = {name: answerer.probabilities(pixels) for name, answerer in answerers.items()}
+        given = {name: next(whole[name]) if name in whole else pixels for name in answerers}
+        found = {name: answerer.probabilities(given[name]) for name, answerer in answerers.items()}
         said = {name: answerer.decide(found[name])[head] for name, answerer in answerers.items()}
         first = next(iter(answerers))
         for name, own in said.items():

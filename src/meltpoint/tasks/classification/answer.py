@@ -52,7 +52,7 @@ def decide_all(predictor: Predictor, probabilities: Probabilities) -> dict[str, 
 def predict_views(predictor: Predictor, views: "Views", rows: NDArray[np.int64], batch: int) -> pd.DataFrame:
     """The table of `tables.check_predictions` for some plain views."""
     samples = views.samples.iloc[rows].reset_index(drop=True)
-    parts = [predictor.probabilities(pixels, decode) for pixels in read_views(views, rows, batch)]
+    parts = [predictor.probabilities(pixels, decode) for pixels in read_views(views, rows, batch, predictor.resizes)]
     table = samples[IDENTITY].copy()
     for name, own in predictor.card.heads.items():
         needed = {own.head.label} | ({own.head.where.label} if own.head.where else set())

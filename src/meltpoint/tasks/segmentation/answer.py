@@ -156,7 +156,7 @@ def _masks(predictor: Predictor, pictures: list[Picture]) -> list[dict[str, Mask
 
 def _read(predictor: Predictor, views: "Views", rows: NDArray[np.int64], batch: int) -> Iterator[dict[str, Mask]]:
     """The masks uint8 (n, S, S) of all heads, batch by batch."""
-    for pixels in read_views(views, rows, fit_batch(predictor, batch)):
+    for pixels in read_views(views, rows, fit_batch(predictor, batch), predictor.resizes):
         yield predictor.likeliest(pixels)
 
 
