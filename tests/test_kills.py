@@ -240,7 +240,7 @@ def test_a_killed_register_leaves_one_champion_to_two_clones(house: House, tmp_p
     assert team.tally.violations == []
 
 
-@pytest.mark.parametrize("stage", STAGES, ids=name_of)
+@pytest.mark.parametrize("stage", [*STAGES, OF_EXPORTS[0]], ids=name_of)
 def test_a_full_disk_is_told(house: House, stage: Stage) -> None:
     reference, _ = undisturbed(house, stage)
     largest = max(map(len, reference.values()), default=100)  # of figures alone, which are no reference: few bytes

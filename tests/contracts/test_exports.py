@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import cv2
 import numpy as np
 import pytest
-from saved_models import SIZE, plain_card, save, scene_card, tree_card
+from saved_models import SIZE, make_card, make_head, plain_card, save, scene_card, tree_card
 
 import meltpoint
 from meltpoint.container.build import RUNTIMES
@@ -35,10 +35,16 @@ SETTINGS: dict[str, dict[str, Any]] = {  # of those that have some
     "litert": {"precision": "int8", "images": 48},
     "openvino": {"half": False},
 }
-KINDS = {"onnx_qat": {"plain"}, "litert": {"plain"}, "executorch": {"plain"}, "openvino": {"scene"}}  # others: two
+KINDS = {  # others: two
+    "onnx_int8": {"scene"}, "onnx_qat": {"plain"}, "torch_export": {"scene", "tags"}, "litert": {"plain"},
+    "executorch": {"scene"}, "openvino": {"scene"},
+}  # fmt: skip
 RESIZING = {("onnx", "scene"), ("onnx_int8", "scene"), ("onnx_qat", "plain"), ("torch_export", "scene"),
             ("openvino", "scene")}  # fmt: skip
-CARDS = {"plain": plain_card(), "tree": tree_card(), "scene": scene_card()}
+TAGS = make_card(
+    {"seen": make_head("seen", main=True)}, {"seen": ["dog", "lead", "ball"]}, task="tagging", metric="map"
+)
+CARDS = {"plain": plain_card(), "tree": tree_card(), "scene": scene_card(), "tags": TAGS}
 
 
 def noise(count: int) -> "np.ndarray[Any, np.dtype[np.uint8]]":
@@ -80,7 +86,8 @@ def test_formats_are_the_files_of_the_folder() -> None:
 @pytest.mark.filterwarnings("ignore:[a-z_]+ is deprecated. Use files:DeprecationWarning")  # of executorch's own
 @pytest.mark.filterwarnings("ignore:This API is experimental")
 @pytest.mark.parametrize(
-    ("name", "kind"), [(name, kind) for name in Exports.model_fields for kind in KINDS.get(name, ("plain", "scene"))]
+    ("name", "kind"),
+    [(name, kind) for name in Exports.model_fields for kind in sorted(KINDS.get(name, {"plain", "scene"}))],
 )
 def test_an_export_answers_as_its_model(name: str, kind: str, tmp_path: Path) -> None:
     try:

@@ -11,7 +11,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from io import StringIO
+from io import BytesIO, StringIO
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,7 +89,9 @@ def _convert(graph: "nn.Module", card: Card, path: Path) -> None:
             f" {CONVERTER.parents[1]}. Make it, 7 GB of disk: make litert"
         )
     archive = path.with_suffix(".pt2")
-    torch.export.save(trace_one(graph, card), archive)
+    whole = BytesIO()  # torch ends the process where a disk is full
+    torch.export.save(trace_one(graph, card), whole)
+    archive.write_bytes(whole.getvalue())
     words = [str(CONVERTER), "-I", "-c", CONVERT, str(archive), str(path), str(card.images.side)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -7,6 +7,7 @@ written without, and only such archives are opened.
 import json
 import zipfile
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,12 +55,11 @@ def write(
             f"The model {card.strategy!r} cannot be written by torch.export: {reason_of(error)}."
             " Remove export.torch_export, or compare strategies with another encoder or head."
         ) from error
-    whole = folder / f"whole-{FILE}"
+    whole = BytesIO()  # torch ends the process where a disk is full
     torch.export.save(program, whole)
     with zipfile.ZipFile(whole) as made, zipfile.ZipFile(folder / FILE, "w") as kept:
         for member in made.infolist():
             kept.writestr(member, b"" if member.filename.endswith(EXAMPLE) else made.read(member))
-    whole.unlink()
     check_unpickled(folder / FILE)
 
 
