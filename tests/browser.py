@@ -126,6 +126,21 @@ class Browser:
         self.look(f"(field => {{ field.focus(); field.select() }})(document.querySelector({json.dumps(selector)}))")
         self.call("Input.insertText", text=text)
 
+    def paste(self, picture: bytes) -> None:
+        """Copy a PNG file, and press Ctrl-V."""
+        origin = self.look("location.origin")
+        allowed = ["clipboardReadWrite", "clipboardSanitizedWrite"]
+        self.call("Browser.grantPermissions", permissions=allowed, origin=origin, browserContextId=self.profile)
+        self.call("Page.bringToFront")
+        content = json.dumps(f"data:image/png;base64,{base64.b64encode(picture).decode()}")
+        self.look(
+            f"fetch({content}).then(file => file.blob()).then(file =>"
+            " navigator.clipboard.write([new ClipboardItem({'image/png': file})]))"
+        )
+        key = {"modifiers": 2, "key": "v", "code": "KeyV", "windowsVirtualKeyCode": 86}
+        self.call("Input.dispatchKeyEvent", type="keyDown", commands=["paste"], **key)
+        self.call("Input.dispatchKeyEvent", type="keyUp", **key)
+
     def shoot(self, path: Path, whole: bool = True) -> None:
         """A picture of the page as PNG."""
         found = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
@@ -152,4 +167,4 @@ def browsing(folder: Path) -> Iterator[Browser]:
             browser._socket.close()
     finally:
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=PATIENCE)

@@ -111,6 +111,7 @@ def build_app(shelf: Shelf, address: Address, folder: Path) -> Any:
     app = gr.mount_gradio_app(
         app, page, path="/", ssr_mode=False, mcp_server=False, pwa=False, run_history=False, enable_monitoring=False,
         footer_links=[], show_error=True, max_file_size=LARGEST, css_paths=Path(__file__).with_name("page.css"),
+        js=Path(__file__).with_name("page.js").read_text(encoding="utf-8"),
         theme=gr.themes.Soft(primary_hue="blue", neutral_hue="slate", font=LETTERS, font_mono=MONOSPACED),
         auth=("meltpoint", address.password) if address.password else None,
     )  # fmt: skip
