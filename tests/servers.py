@@ -38,7 +38,7 @@ def started(folder: Path, path: str, *words: str, program: Sequence[str] = MLFLO
 
 
 def wait_for(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()
         try:

@@ -11,10 +11,11 @@ from worded import save_sentences
 
 from meltpoint.errors import UserError
 from meltpoint.page.answer_html import show_answer
-from meltpoint.page.answers import ask, ask_words, choices, look_where, paint, to_picture
+from meltpoint.page.answers import ask, ask_words, choices, compare, look_where, paint, to_picture
 from meltpoint.page.folder import MOST, FolderError, answer_folder
 from meltpoint.page.shelf import Shelf, ShelfError
 from meltpoint.params.data import Images
+from meltpoint.predict.records import Answer, Area, Choice, HeadAnswer, MaskAnswer, TagsAnswer
 from meltpoint.predict.word_list import Word
 from meltpoint.tasks.answerer import Answerer, open_answerer
 
@@ -60,6 +61,22 @@ def test_words_are_tags_above_the_slider_or_their_own_threshold(
     assert "a red car" in nothing.partition("bars")[0]
     assert "狗" not in nothing.partition("bars")[0]
     assert "狗" in ask_words(told, photo, words, 0.0, "zh").partition("bars")[0]
+
+
+def test_two_answers_are_compared_by_class_tags_and_pixels() -> None:
+    def told(label: str, tags: str, mask: list[int]) -> Answer:
+        legend = tuple(Area(name, name, "#000000", 0.5) for name in ("grass", "water"))
+        return Answer(
+            "photo.png", None, levels=(),
+            heads={"kind": HeadAnswer(label, label, 0.9, (), (), unknown=False)},
+            tags={"shown": TagsAnswer(tuple(Choice(tag, tag, 0.9) for tag in tags), ())},
+            masks={"scene": MaskAnswer(np.array([mask], np.uint8), (), legend)},
+        )  # fmt: skip
+
+    first = told("a", "xy", [0, 1, 1, 255])
+    assert "the same answer" in compare(first, told("a", "yx", [0, 1, 1, 255]))
+    assert "in 1 of 3: scene (25.0% of the picture)" in compare(first, told("a", "xy", [0, 0, 1, 255]))
+    assert "in 2 of 3: kind, shown (2 tags are of one model only)" in compare(first, told("b", "xz", [0, 1, 1, 255]))
 
 
 @pytest.mark.parametrize("way", ["squash", "letterbox", "crop"])

@@ -63,6 +63,7 @@ def test_a_picture_is_answered_in_every_panel(shown: Shown, scene_folder: Path) 
     browser.wait("/躺臥|站立/.test(document.querySelector('#answer-said').innerText)")
     browser.press("Compare", "[role=tab]")
     browser.wait("document.querySelector('#right-said .answer') != null")
+    assert str(shown.folder / "told") in browser.look("document.querySelector('#right-name').innerText")
     browser.press("Where it looked", "[role=tab]")
     browser.wait_for("#looked-said", "Grad-CAM")
     browser.wait("document.querySelector('#looked-drawn img').naturalWidth > 0")
@@ -151,5 +152,7 @@ def test_nothing_is_asked_of_another_machine(shown: Shown) -> None:
     asked = [urlsplit(url) for url in shown.browser.asked if not url.startswith(("data:", "blob:"))]
     assert len(asked) > 30
     assert {url.hostname for url in asked} == {"127.0.0.1"}
-    refused = [said for said in shown.browser.complaints if "/gradio_api/stream/" not in said]  # ended streams of a camera
+    refused = [
+        said for said in shown.browser.complaints if "/gradio_api/stream/" not in said
+    ]  # ended streams of a camera
     assert refused == []  # the browser refused nothing either

@@ -16,8 +16,8 @@ answers; words that are typed in are looked for, where the encoder has a text si
 what a model looked at is drawn over the picture; many pictures become a gallery and a table. Nothing is asked of any
 other machine, and pictures are deleted after an hour, and when the page ends.
 
-It offers the champion of params.yaml, the champion before it, and the models in models/. It needs the extra `app`:
-pip install -e '.[app]'
+It offers the champion of params.yaml, the champion before it, and what is in models/ and exports/. It needs the
+extra `app`: pip install -e '.[app]'
 
   meltpoint app                                       the champion first
   meltpoint app --model models/frozen --port 8080     another one first
@@ -69,7 +69,7 @@ def run(asked: argparse.Namespace) -> None:
 
 
 def _found() -> Iterator[str]:
-    """The champion, the one before it, and the model folders that are here."""
+    """The champion, the one before it, the candidate, and the model folders and exports that are here."""
     from meltpoint.api import find
     from meltpoint.model.card import CARD
     from meltpoint.params.read import read_params
@@ -82,4 +82,5 @@ def _found() -> Iterator[str]:
             except UserError:
                 continue
             yield f"models:/{name}@{alias}"
-    yield from (str(path.parent) for path in sorted(Path("models").glob(f"*/{CARD}")))
+    for folder in ("models", "exports"):
+        yield from (str(path.parent) for path in sorted(Path(folder).glob(f"*/{CARD}")))

@@ -18,7 +18,7 @@ from meltpoint.page.answer_html import say_hint, say_problem, show_answer
 from meltpoint.params.data import Images
 from meltpoint.predict.fonts import SIZES, Fonts, open_fonts
 from meltpoint.predict.inputs import read_picture
-from meltpoint.predict.records import Answer, PredictError, Question
+from meltpoint.predict.records import Answer, MaskAnswer, PredictError, Question
 from meltpoint.predict.word_list import Word
 from meltpoint.tasks.answerer import Answerer
 from meltpoint.tasks.contract import load_display
@@ -88,14 +88,30 @@ def ask_words(model: Answerer, picture: Path, words: Sequence[Word], threshold: 
 
 
 def compare(first: Answer, second: Answer) -> str:
-    """Whether two models say the same of a picture, in the heads that both have."""
-    heads = [head for head in first.heads if head in second.heads]
-    if not heads:
+    """Whether two models say the same of a picture, in the heads that both have: class, tags, masks."""
+    said: dict[str, str] = {}  # by head how they differ, empty: not at all
+    for head in first.heads.keys() & second.heads.keys():
+        said[head] = "" if first.heads[head].label == second.heads[head].label else head
+    for head in first.tags.keys() & second.tags.keys():
+        one, other = ({tag.label for tag in answer.tags[head].tags} for answer in (first, second))
+        said[head] = f"{head} ({len(one ^ other)} tags are of one model only)" if one != other else ""
+    for head in first.masks.keys() & second.masks.keys():
+        same = _same_pixels(first.masks[head], second.masks[head])
+        said[head] = f"{head} ({1 - same:.1%} of the picture)" if same < 1 else ""
+    if not said:
         return ""
-    other = [head for head in heads if first.heads[head].label != second.heads[head].label]
-    if not other:
+    order = [*first.heads, *first.tags, *first.masks]
+    differ = [said[head] for head in order if said.get(head)]
+    if not differ:
         return '<div class="agree">Both give the same answer.</div>'
-    return f'<div class="differ">They differ in {len(other)} of {len(heads)}: {escape(plain(", ".join(other)))}.</div>'
+    return f'<div class="differ">They differ in {len(differ)} of {len(said)}: {escape(plain(", ".join(differ)))}.</div>'
+
+
+def _same_pixels(first: MaskAnswer, second: MaskAnswer) -> float:
+    """The share of a picture where two masks show the same class, by its label."""
+    one, other = (np.array([area.label for area in own.legend] + [""], dtype=object) for own in (first, second))
+    ids = [np.minimum(own.mask, len(own.legend)) for own in (first, second)]  # 255: not shown
+    return float((one[ids[0]] == other[ids[1]]).mean())
 
 
 def choices(model: Answerer) -> list[tuple[str, str]]:

@@ -149,19 +149,19 @@ class Page:
         with gr.Tab("Compare") as tab:
             other = gr.Dropdown(names, value=names[1 % len(names)], label="The other model", elem_id="other")
             agree = gr.HTML(elem_id="agree")
+            results = [agree]
             with gr.Row():
-                with gr.Column(min_width=240):
-                    left = _result("left")
-                with gr.Column(min_width=240):
-                    right = _result("right")
-        self._wire(tab, self._beside, [self.language, other], [*left, *right, agree])
+                for side in ("left", "right"):
+                    with gr.Column(min_width=240):
+                        results += [gr.HTML(elem_id=f"{side}-name"), *_result(side)]
+        self._wire(tab, self._beside, [self.language, other], results)
 
     def _beside(self, picture: Path, name: str, language: str, other: str) -> Sequence[object]:
         first, second = (ask(self.shelf.open(own), picture, language or None) for own in (name, other))
-        parts: list[object] = []
+        parts: list[object] = [compare(first.answer, second.answer)]
         for own, said in ((name, first), (other, second)):
-            parts += [said.seen, f"<h3>{escape(plain(own))}</h3>{said.html}"]
-        return [*parts, compare(first.answer, second.answer)]
+            parts += [f"<h3>{escape(plain(own))}</h3>", said.seen, said.html]
+        return parts
 
     def _build_looked(self) -> None:
         first = self.shelf.open(self.shelf.names[0])
@@ -201,6 +201,7 @@ class Page:
         table = gr.DownloadButton("Save the table (CSV)", visible=False, elem_id="table")
         gallery = gr.Gallery(
             label="Answers",
+            show_label=False,
             columns=3,
             object_fit="contain",
             height="auto",
