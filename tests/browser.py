@@ -2,6 +2,8 @@
 
 import base64
 import json
+import os
+import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -156,7 +158,9 @@ def browsing(folder: Path) -> Iterator[Browser]:
         "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", "--force-color-profile=srgb",
         f"--user-data-dir={folder}",
     ]  # fmt: skip
-    process = subprocess.Popen([PROGRAM, *options], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        [PROGRAM, *options], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True
+    )
     assert process.stderr is not None
     try:
         address = next(line for line in process.stderr if "DevTools listening on" in line).rsplit(" ", 1)[-1].strip()
@@ -166,5 +170,6 @@ def browsing(folder: Path) -> Iterator[Browser]:
         finally:
             browser._socket.close()
     finally:
-        process.terminate()
-        process.communicate(timeout=PATIENCE)
+        os.killpg(process.pid, signal.SIGKILL)  # a camera's process may outlive the browser's
+        process.wait()
+        process.stderr.close()

@@ -119,6 +119,7 @@ def test_a_class_is_found_by_its_label_first(kit: "Kit") -> None:
     card = kit.tree_card()
     assert find_class(card, "lie", None) == ("overall", "lie")
     assert find_class(card, " YES ", None) == ("indoors", "yes")
+    assert find_class(card, "樹", None) == ("pose", "tree"), "no other class begins so"
     with pytest.raises(ClassError, match="Near it are"):
         find_class(card, "danser", None)
     with pytest.raises(ClassError, match="no head 'poses'"):

@@ -68,6 +68,8 @@ def read_confusions(predictions: Path | None, card: Card) -> Confusions:
 def find_class(card: Card, asked: str, head: str | None) -> tuple[str, str]:
     """The head and the label of a class that goes by `asked`, a label or a name in any language; case does not count.
 
+    The beginning of a name is enough where no other class begins so.
+
     Of several heads with such a class it is the last level of a tree, or the main head, or else the first.
 
     Raises:
@@ -86,8 +88,11 @@ def find_class(card: Card, asked: str, head: str | None) -> tuple[str, str]:
     folded = {called.casefold(): found for called, found in reversed(known.items())}
     wanted = asked.strip()
     found = known.get(wanted) or folded.get(wanted.casefold())
+    begun = [called for called in folded if wanted and called.startswith(wanted.casefold())]
+    if found is None and len({folded[called] for called in begun}) == 1:  # `tree pose` of `Tree Pose(Vrksasana)`
+        found = folded[begun[0]]
     if found is None:
-        near = difflib.get_close_matches(wanted[:100].casefold(), folded, 5)
+        near = begun[:5] or difflib.get_close_matches(wanted[:100].casefold(), folded, 5)
         hint = f"Near it are {near}." if near else f"Known are {list(known)[:10]} and others."
         raise ClassError(f"No class is called {wanted[:100]!r}. {hint} describe_model lists all.")
     return found

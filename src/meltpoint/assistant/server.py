@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Callable
 from functools import wraps
+from inspect import getdoc
 from typing import TYPE_CHECKING, Any
 
 from meltpoint.assistant.tools import Tools
@@ -57,7 +58,7 @@ def build_server(tools: Tools) -> "MCPServer[Any]":
     fits = tools.fits
     for tool in every:
         if fits.get(tool.__name__, True):
-            server.add_tool(_told(tool), structured_output=False)
+            server.add_tool(_told(tool), description=getdoc(tool), structured_output=False)
     return server
 
 

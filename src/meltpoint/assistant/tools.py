@@ -66,9 +66,10 @@ class Tools:
     ) -> dict[str, Any]:
         """Say what a picture shows. Give `image` (base64 of an image file) or `path` (a file of the allowed folder).
 
-        Of each head: the label, its name in `language` (as en or zh), the probability, whether it is too unsure to
-        count (`unknown`), the `top` likeliest classes, and under `may_be` what such an answer truly was on the test
-        images when it was wrong, with the share of all such answers. Heads of tags give all tags above their threshold.
+        A head is a question that the model answers, such as the pose. Of each: the class (`label`), its name in
+        `language` (as en or zh), its probability from 0 to 1, whether it is too unsure to count (`unknown`), and the
+        `top` likeliest classes. `may_be`: what else pictures with this answer truly were on the test images; `share`,
+        from 0 to 1, is of all with this answer. Heads of tags give all tags above their threshold.
         """
         language = language or self.language
         answer, _ = self._look(self.answerer, image, path, Question(top, language, window=False), None)
@@ -85,7 +86,7 @@ class Tools:
         language: str | None = None,
         window: bool = False,
     ) -> tuple[dict[str, Any], bytes]:
-        """Say which part of a picture shows what: the share of each class, and the picture under its mask.
+        """Say which part of a picture shows what: the share of each class, from 0 to 1, and the picture under its mask.
 
         Give `image` (base64 of an image file) or `path` (a file of the allowed folder). Names are in `language` (as en
         or zh). `window`: look at a large picture part by part, which is slower and sees small things.
@@ -128,9 +129,9 @@ class Tools:
     def may_be_confused(self, name: str, head: str | None = None, language: str | None = None) -> dict[str, Any]:
         """Say what a class may be confused with, from the test images of the model's evaluation.
 
-        `name`: its label, or its name in any language. `really`: what else the model's answer of that class truly was;
-        `answered_as`: what pictures of that class were taken for. Each with a count (of pictures, or of pixels where
-        `counted` says so) and a share. Names are in `language` (as en or zh).
+        `name`: its label, or its name in any language, or how that begins. `really`: what else the model's answer of
+        that class truly was; `answered_as`: what pictures of that class were taken for. Each with a count (of pictures,
+        or of pixels where `counted` says so) and a share from 0 to 1. Names are in `language` (as en or zh).
         """
         language, card = language or self.language, self.answerer.card
         of, label = find_class(card, name, head)
