@@ -143,6 +143,13 @@ def only(name: str | bytes, content: bytes) -> Callable[[], list[File]]:
     return lambda: [(name, content, None)]
 
 
+def many_scans() -> bytes:
+    """A progressive JPEG whose last scan comes a thousand times."""
+    content = save(NOISE, "JPEG", progressive=True)
+    last = content.rindex(b"\xff\xda")
+    return content[:last] + content[last:-2] * 1000 + content[-2:]
+
+
 def bad_profile() -> list[File]:
     return [("profile.png", save(NOISE, icc_profile=b"\0" * 500), NOISE)]
 
@@ -154,6 +161,14 @@ MAKERS: dict[str, Callable[[], list[File]]] = {
     "a PNG whose text unpacks to 100 MB": only(
         "text.png", png(1, 1, 8, 0, b"\0\0", chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(100_000_000))))
     ),
+    "a JPEG of 1,000 scans, each over all pixels": lambda: [("scans.jpg", many_scans(), None)],
+    "a JPEG with a video behind it": lambda: [
+        (
+            "motion.jpg",
+            save(NOISE, "JPEG") + b"\xff\xda" * 1000,
+            np.asarray(Image.open(io.BytesIO(save(NOISE, "JPEG")))),
+        )
+    ],
     "16 bits a channel": sixteen_bits,
     "12 bits in 16, grey and coloured": twelve_bits,
     "CMYK": cmyk,

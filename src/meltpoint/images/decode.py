@@ -24,7 +24,17 @@ from meltpoint.images.deep_colour import (
     to_eight_bits,
 )
 from meltpoint.images.dicom import read_dicom
-from meltpoint.images.formats import FORMATS, START, RefusedError, check_raw, check_start, is_dicom, readable
+from meltpoint.images.formats import (
+    FORMATS,
+    JPEG,
+    START,
+    RefusedError,
+    check_raw,
+    check_scans,
+    check_start,
+    is_dicom,
+    readable,
+)
 
 Size = tuple[int, int]  # width, height
 
@@ -157,6 +167,9 @@ def _opened(
             start = file.read(START)
             file.seek(0)
             check_start(start)
+            if start.startswith(JPEG):
+                check_scans(file.read())
+                file.seek(0)
             if is_dicom(start):
                 image = read_dicom(file, check)
                 yield _Loaded(image, False, deep_grey(image))

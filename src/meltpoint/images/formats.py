@@ -1,5 +1,6 @@
 """Which formats of pictures are read, and what messages say about others: their name, and how to convert them."""
 
+import re
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -13,6 +14,9 @@ from meltpoint.signatures import AVIF_BRANDS, HEIC_BRANDS, HEIF, brand_of
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "PPM", "JPEG2000", "AVIF")
 DICOM = "pydicom"  # the package of the extra `dicom`
 START = 512  # bytes of a file that are looked at
+SCANS, PARTS = 100, 10_000  # of a JPEG at most; libtiff allows as many scans
+JPEG, SCAN, END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
+MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")  # no stuffed byte, nor one of those that have no length
 AS_PNG = "convert it to PNG"
 
 
@@ -111,6 +115,26 @@ def check_raw(image: Image.Image) -> None:
     if preview or 50706 in tags:  # DNGVersion
         name = "raw of a camera (DNG)" if 50706 in tags else "raw of a camera"
         raise RefusedError(f"format not allowed: {name}; {RAW}", "a TIFF that begins with a preview")
+
+
+def check_scans(content: bytes) -> None:
+    """Refuse a JPEG of more scans than any program writes: each of 75 bytes goes over all pixels again.
+
+    Raises:
+        RefusedError: there are more than SCANS before its end, or parts without number.
+    """
+    if content.count(SCAN) > SCANS:  # they may be chance, as in a video behind the picture
+        place, scans = len(JPEG), 0
+        for _ in range(PARTS):  # ITU-T T.81, B.1.1: a marker and, unless it is the end, a length
+            marker = MARKER.search(content, place)
+            scans += marker is not None and marker[0] == SCAN
+            if scans > SCANS:
+                break
+            if marker is None or marker[0] == END:
+                return
+            place = marker.end() + int.from_bytes(content[marker.end() : marker.end() + 2])
+        detail = f"more than {SCANS} scans or {PARTS:,} parts; a camera writes one scan, a progressive JPEG about 10"
+        raise RefusedError("too many scans", detail)
 
 
 def _by_content(start: bytes) -> Format | None:
