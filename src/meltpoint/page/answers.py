@@ -94,7 +94,8 @@ def compare(first: Answer, second: Answer) -> str:
         said[head] = "" if first.heads[head].label == second.heads[head].label else head
     for head in first.tags.keys() & second.tags.keys():
         one, other = ({tag.label for tag in answer.tags[head].tags} for answer in (first, second))
-        said[head] = f"{head} ({len(one ^ other)} tags are of one model only)" if one != other else ""
+        alone = len(one ^ other)
+        said[head] = f"{head} ({alone} {'tag is' if alone == 1 else 'tags are'} of one model only)" if alone else ""
     for head in first.masks.keys() & second.masks.keys():
         same = _same_pixels(first.masks[head], second.masks[head])
         said[head] = f"{head} ({1 - same:.1%} of the picture)" if same < 1 else ""
