@@ -173,7 +173,7 @@ def read_views(
 
     Of `whole` ones the pictures that they were made of instead, (H, W, 3), one after the other, where there are some.
     """
-    read = views.read_file
+    read = views.read_file if whole else None
 
     def decoded(path: str) -> Pixels:
         assert read is not None
@@ -184,7 +184,7 @@ def read_views(
     with track(range(0), "predict", total=len(rows)) as bar:
         for start in range(0, len(rows), batch):
             some = rows[start : start + batch]
-            if whole and read is not None:
+            if read is not None:
                 yield map_ahead(decoded, views.samples["path"].iloc[some].tolist(), WAITING, None)
             else:
                 yield np.load(file, mmap_mode="r")[some]
