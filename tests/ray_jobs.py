@@ -1,0 +1,88 @@
+"""What the tests of the engine ray run in processes of their own: nodes of a cluster, and jobs that are killed.
+
+Nodes are those of `ray start`. Ray takes care that a machine's own address is not the loopback; these nodes are told
+that it is, so that nothing of theirs can be reached from outside.
+"""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from meltpoint.predict import part_files, scoring
+from meltpoint.predict.records import Question
+from meltpoint.predict.work import Where
+from meltpoint.tasks.opening import ModelOpening
+
+
+@dataclass(frozen=True)
+class FatalOpening(ModelOpening):
+    """The first process that has opened the model is killed in the middle of its first unit; no other one is."""
+
+    marker: str = ""
+
+    def __call__(self, folder: Path) -> Any:
+        model = super().__call__(folder)
+        return Mortal(model, self.marker)
+
+    def describe(self) -> dict[str, Any]:
+        return ModelOpening().describe()
+
+
+class Mortal:
+    """A model that kills its process once, and answers afterwards in another one."""
+
+    def __init__(self, model: Any, marker: str) -> None:
+        self.model, self.marker = model, marker
+        self.card, self.predicts_masks = model.card, model.predicts_masks
+
+    def look(self, *asked: Any) -> Iterator[Any]:
+        for seen in self.model.look(*asked):
+            try:
+                os.close(os.open(self.marker, os.O_CREAT | os.O_EXCL))
+            except FileExistsError:
+                yield seen
+            else:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+def start_node(words: list[str]) -> None:
+    """`ray start` with these words, on the loopback; it ends with standard input, which whoever started it holds."""
+    from ray._private import services
+    from ray.scripts.scripts import main
+
+    services.get_node_ip_address = lambda address=None: "127.0.0.1"
+    sys.argv = ["ray", "start", *words]
+    threading.Thread(target=lambda: (sys.stdin.read(), os.kill(os.getpid(), signal.SIGTERM)), daemon=True).start()
+    main()
+
+
+def run_job(way: str, model: str, out: str, address: str, marker: str, given: list[str]) -> None:
+    """A job in parts of three pictures; `way`: a worker is killed, or this process is, after its first part."""
+    opening = FatalOpening(marker=marker) if way == "worker" else ModelOpening()
+    asked = scoring.Asked(
+        given, Question(5, None, window=False), Path(out), 3, False, None, "ray", Where(address=address)
+    )
+    if way == "driver":
+        write = part_files.PartFolder.write
+
+        def write_and_die(*words: Any) -> None:
+            write(*words)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        part_files.PartFolder.write = write_and_die  # type: ignore[method-assign]
+    print(scoring.score(Path(model), opening, asked).sentence)
+
+
+if __name__ == "__main__":
+    import ray_jobs  # by the name under which other processes find it
+
+    verb, *rest = sys.argv[1:]
+    if verb == "node":
+        ray_jobs.start_node(rest)
+    else:
+        ray_jobs.run_job(verb, *rest[:4], rest[4:])
