@@ -17,7 +17,7 @@ from meltpoint.images.views import Views
 from meltpoint.model.taps import FeatureSpec
 from meltpoint.params.read import Params, parse_params
 from meltpoint.train.checkpoint import Checkpoint
-from meltpoint.train.embed import Features
+from meltpoint.train.features import Features
 from meltpoint.train.job import Job, load_strategy
 from meltpoint.train.problem import build_problem
 from reporting import Row, Timed, side_by_side

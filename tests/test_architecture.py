@@ -15,7 +15,19 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "meltpoint"
 LAYERS = [
     {"arrays", "errors", "files", "memory", "progress", "params", "signatures", "terminal"},
-    {"tables", "metrics", "trees", "http", "bit_depth", "comparison", "offers", "prefetch", "shards", "duplicate"},
+    {
+        "tables",
+        "metrics",
+        "trees",
+        "http",
+        "bit_depth",
+        "comparison",
+        "offers",
+        "prefetch",
+        "shards",
+        "duplicate",
+        "parts",
+    },
     {"data", "images", "model"},
     {"compare", "evaluate", "predict", "export"},
     {"tasks"},

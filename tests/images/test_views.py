@@ -9,11 +9,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from meltpoint import parts
 from meltpoint.images.augment import Augmentation, build_transform
 from meltpoint.images.decode import ImageError, decode
 from meltpoint.images.mask_files import decode_ids, encode_ids, resize_mask
 from meltpoint.images.resize import resize
 from meltpoint.images.views import Views, ViewsError, open_views, view_seed, write_views
+from meltpoint.parts import PartsError
 
 if TYPE_CHECKING:
     from conftest import Gallery
@@ -73,7 +75,7 @@ def test_values_of_more_than_8_bits_are_on_one_scale(
     order = {int(id_): number for number, id_ in enumerate(gallery.samples["id"])}
     for row, id_ in enumerate(stores[1].samples["id"]):
         assert set(stores[1].plain[row].ravel().tolist()) == {expected[order[int(id_)]]}
-    assert stores[1].plain.max() > 10 * stores[0].plain.max()
+    assert stores[1].plain[:].max() > 10 * stores[0].plain[:].max()
     assert stores[1].depths["integer"] == [0, 4095]
     assert stores[0].fingerprint != stores[1].fingerprint
 
@@ -178,3 +180,20 @@ def test_seeds_differ_for_every_image_and_view() -> None:
     assert len(seeds) == 3 * 20 * 20
     assert max(seeds) < 2**63
     assert view_seed(7, 12, 0) != view_seed(7, 1, 20)
+
+
+def test_views_in_many_files_are_those_in_one(
+    scenery: "Gallery", transform: Augmentation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = written(scenery, transform, tmp_path / "one", palettes=PALETTES)
+    monkeypatch.setattr(parts, "PART_BYTES", 3_000)
+    many = written(scenery, transform, tmp_path / "many", palettes=PALETTES)
+    counts = []
+    for name in ("plain", "augmented", "masks", "augmented_masks"):
+        assert getattr(many, name)[:].tobytes() == getattr(one, name)[:].tobytes()
+        counts.append(len(getattr(many, name).files))
+    assert counts == [4, 6, 2, 2]
+    assert max(path.stat().st_size for path in (tmp_path / "many").glob("*.npy")) <= 3_000
+    (tmp_path / "many" / "plain-00002-of-00004.npy").unlink()
+    with pytest.raises(PartsError, match=r"plain-00002-of-00004.npy is missing.*dvc checkout"):
+        open_views(tmp_path / "many")

@@ -9,11 +9,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meltpoint import parts
 from meltpoint.arrays import Pixels
+from meltpoint.parts import Parts, open_parts, write_parts
 from meltpoint.train.batches import (
     Store,
     TrainImages,
-    _read,
     balance,
     choose_views,
     cut_batches,
@@ -91,18 +92,30 @@ def test_an_image_that_comes_again_comes_as_in_another_epoch(epoch: int, numbers
     assert all(shown == epoch or shown > 10**9 for shown in epochs)
 
 
+def keep(path: Path, array: Pixels) -> Parts:
+    """The array on the disk, in several files."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parts, "PART_BYTES", 300)
+        with write_parts(path, array.shape, "|u1") as writer:
+            writer.write(array.tobytes())
+    found = open_parts(path)
+    assert found is not None
+    assert len(found.files) > 2
+    return found
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     folder, rng = tmp_path_factory.mktemp("store"), np.random.default_rng(0)
-    np.save(folder / "plain.npy", rng.integers(0, 256, (30, 4, 4, 3), dtype=np.uint8))
+    plain = keep(folder / "plain.npy", rng.integers(0, 256, (30, 4, 4, 3), dtype=np.uint8))
     train = np.array([1, 4, 5, 9, 12, 20, 21, 22, 25, 28, 29])
-    np.save(folder / "augmented.npy", rng.integers(0, 256, (len(train), 3, 4, 4, 3), dtype=np.uint8))
-    return Store(folder / "plain.npy", folder / "augmented.npy", 3, train, np.arange(len(train)))
+    augmented = keep(folder / "augmented.npy", rng.integers(0, 256, (len(train), 3, 4, 4, 3), dtype=np.uint8))
+    return Store(plain, augmented, 3, train, np.arange(len(train)))
 
 
 @given(picks=st.lists(st.tuples(st.integers(0, 10), st.integers(0, 3)), min_size=1, max_size=12))
 def test_a_store_gives_the_views_asked_for(store: Store, picks: list[tuple[int, int]]) -> None:
-    plain, augmented = np.load(store.plain), np.load(store.augmented or "")
+    plain, augmented = np.asarray(store.plain), np.asarray(store.augmented)
     numbers, views = (np.array(column) for column in zip(*picks, strict=True))
     wanted = [augmented[number, view - 1] if view else plain[store.train[number]] for number, view in picks]
     assert (store.read_train(numbers, views) == np.stack(wanted)).all()
@@ -153,13 +166,11 @@ def test_on_the_fly_views_depend_on_seed_epoch_and_id_alone(store: Store) -> Non
 
 
 @pytest.fixture(scope="module")
-def red(store: Store) -> Store:
+def red(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Store:
     """Masks that are the red of their images, so that a pair can be recognised."""
-    folder = store.plain.parent / "red"
-    folder.mkdir()
-    for name in ("plain.npy", "augmented.npy"):
-        np.save(folder / name, np.load(store.plain.parent / name)[..., 0])
-    return replace(store, plain=folder / "plain.npy", augmented=folder / "augmented.npy")
+    folder = tmp_path_factory.mktemp("red")
+    plain, augmented = (np.ascontiguousarray(np.asarray(array)[..., 0]) for array in (store.plain, store.augmented))
+    return replace(store, plain=keep(folder / "plain.npy", plain), augmented=keep(folder / "augmented.npy", augmented))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -221,8 +232,7 @@ def test_rows_are_read_without_mapping_the_file(store: Store, monkeypatch: pytes
 
 
 def test_a_file_that_was_cut_is_told(store: Store, tmp_path: Path) -> None:
-    (tmp_path / "plain.npy").write_bytes(store.plain.read_bytes())
-    opened = np.load(tmp_path / "plain.npy", mmap_mode="r")
-    os.truncate(tmp_path / "plain.npy", opened.offset + 10)
-    with pytest.raises(EOFError, match="ends within row 3"):
-        _read(opened, np.array([3]), np.empty((1, 4, 4, 3), np.uint8), np.array([0]))
+    copy = keep(tmp_path / "plain.npy", np.asarray(store.plain))
+    os.truncate(copy.files[0], copy.offset + 10)
+    with pytest.raises(EOFError, match=r"of-00010.npy ends within row 2"):
+        copy.read(np.array([2]))

@@ -8,13 +8,16 @@ import pandas as pd
 import pytest
 import torch
 
+from meltpoint import parts
 from meltpoint.images.views import Views
 from meltpoint.model.backbones import Backbone, build_backbone
 from meltpoint.params.model import Backbone as BackboneParams
 from meltpoint.params.model import GridTap, MapTap, RandomWeights, Reading
 from meltpoint.params.training import Embed
+from meltpoint.parts import open_parts, write_parts
 from meltpoint.train import embed as module
-from meltpoint.train.embed import FeaturesError, embed, open_features
+from meltpoint.train.embed import embed
+from meltpoint.train.features import FeaturesError, open_features
 
 SIZE, COUNT = 32, 3
 MAP, GRID = MapTap(at=-2), GridTap(at=(1, -1))
@@ -37,7 +40,7 @@ def store(folder: Path, count: int = COUNT, fingerprint: str = "views", size: in
     for name, shape in shapes.items():
         np.save(folder / f"{name}.npy", random.integers(0, 256, (*shape, size, size, 3), dtype=np.uint8))
     samples = pd.DataFrame({"id": range(len(SPLITS)), "split": SPLITS})
-    plain, augmented = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in shapes)
+    plain, augmented = (open_parts(folder / f"{name}.npy") for name in shapes)
     fields = {"samples": samples, "size": size, "count": count, "fingerprint": fingerprint, "plain": plain}
     return cast(Views, SimpleNamespace(**fields, augmented=augmented if count else None))
 
@@ -55,7 +58,7 @@ def build_grid() -> Backbone:
     return build(GRID)
 
 
-def live(backbone: Backbone, images: np.ndarray[Any, Any]) -> dict[str, torch.Tensor]:
+def live(backbone: Backbone, images: Any) -> dict[str, torch.Tensor]:
     """What a training that does not cache computes: the backbone as it is, all images at once."""
     with torch.no_grad():
         features: dict[str, torch.Tensor] = backbone.train()(backbone.prepare(torch.from_numpy(np.array(images))))
@@ -105,7 +108,7 @@ def test_grids_are_stored_as_float16(tmp_path: Path) -> None:
     assert (plain.shape, plain.dtype) == ((5, *shape), np.float16)
     assert (augmented.shape, augmented.dtype) == ((3, COUNT, *shape), np.float16)
     for given, wanted in ((plain, expected[0]), (augmented[1], expected[1])):
-        np.testing.assert_allclose(given.astype(np.float32), wanted, atol=1e-3 * float(wanted.abs().max()))
+        np.testing.assert_allclose(np.asarray(given, np.float32), wanted, atol=1e-3 * float(wanted.abs().max()))
     assert open_features(tmp_path / "features").specs == backbone.specs
 
 
@@ -119,7 +122,7 @@ def test_cached_grids_are_the_live_ones_of_every_family_at_any_size(family: Any,
     features = embed(backbone, views, Embed(batch=4, max_gb=1), tmp_path / "features")
     with torch.no_grad():  # in eval mode: some families drop paths in training
         expected = backbone(backbone.prepare(torch.from_numpy(np.array(views.plain))))["grid.-2.-1"]
-    found = features.plain(tap).astype(np.float32)
+    found = np.asarray(features.plain(tap), np.float32)
     np.testing.assert_allclose(found, expected, atol=1e-3 * max(1.0, float(expected.abs().max())))
 
 
@@ -256,3 +259,22 @@ def test_no_more_than_a_batch_is_read_at_once(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(module, "_read_batches", note)
     embed(build(), store(tmp_path / "views"), Embed(batch=2, max_gb=1), tmp_path / "features")
     assert read == [2, 2, 1, 2, 2, 2, 2, 1]
+
+
+def test_views_and_features_in_many_files_are_those_in_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, backbone = store(tmp_path / "views"), build(MAP, -1)
+    one = embed(backbone, whole, Embed(batch=2, max_gb=1), tmp_path / "one")
+    monkeypatch.setattr(parts, "PART_BYTES", 7_000)  # two views of 3 kB, or the maps of two images
+    (tmp_path / "cut").mkdir()
+    for name, own in (("plain", whole.plain), ("augmented", whole.augmented)):
+        assert own is not None
+        with write_parts(tmp_path / "cut" / f"{name}.npy", own.shape, "|u1") as writer:
+            writer.write(own[:].tobytes())
+    cut = {name: open_parts(tmp_path / "cut" / f"{name}.npy") for name in ("plain", "augmented")}
+    views = cast(Views, SimpleNamespace(**{**vars(whole), **cut}))
+    many = embed(backbone, views, Embed(batch=2, max_gb=1), tmp_path / "many")
+    assert many.fingerprint == one.fingerprint
+    assert [len(array.files) for array in (views.plain, many.augmented(MAP)) if array] == [3, 2]
+    for tap in (MAP, -1):
+        for asked in ("plain", "augmented"):
+            assert getattr(many, asked)(tap)[:].tobytes() == getattr(one, asked)(tap)[:].tobytes()

@@ -21,7 +21,8 @@ from meltpoint.params.read import Params
 from meltpoint.params.recipe import Recipe
 from meltpoint.params.training import Embed
 from meltpoint.train.checkpoint import Checkpoint
-from meltpoint.train.embed import Features, embed
+from meltpoint.train.embed import embed
+from meltpoint.train.features import Features
 from meltpoint.train.history_file import read_history
 from meltpoint.train.job import Job
 from meltpoint.train.probe import Fitted, probe, use_threads

@@ -12,6 +12,7 @@ from meltpoint.model.backbones import Backbone, build_backbone, tap_key
 from meltpoint.model.standardise import Standardise
 from meltpoint.params.model import MapTap, Reading
 from meltpoint.params.training import Embed
+from meltpoint.parts import open_parts
 from meltpoint.train import feature_source as module
 from meltpoint.train.batches import Store
 from meltpoint.train.embed import embed
@@ -87,7 +88,9 @@ def test_a_head_can_learn_from_what_the_backbone_gives(pair: tuple[FeatureSource
 
 def store(path: Path, values: "np.ndarray[tuple[int, ...], np.dtype[np.floating]]") -> Store:
     np.save(path, values)
-    return Store(path, None, 0, np.arange(0), np.arange(0))
+    plain = open_parts(path)
+    assert plain is not None
+    return Store(plain, None, 0, np.arange(0), np.arange(0))
 
 
 def measure(store: Store, rows: NDArray[np.int64], before: nn.Sequential | None = None) -> MeanStd:

@@ -2,11 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -22,6 +21,7 @@ from meltpoint.images.decode import decode
 from meltpoint.images.mask_files import decode_ids, resize_mask
 from meltpoint.images.resize import resize
 from meltpoint.params.data import Images, ViewRow
+from meltpoint.parts import Parts, Writer, files_of, open_parts, write_parts
 from meltpoint.prefetch import map_ahead
 from meltpoint.progress import track
 from meltpoint.tables import Classes, Palettes, mask_column, read_classes, read_samples, write_samples
@@ -38,7 +38,7 @@ class ViewsError(UserError, RuntimeError):
 
 @dataclass(frozen=True)
 class Views:
-    """An open store. Arrays are memory maps: reading a row reads that row only.
+    """An open store. Arrays stay on the disk: reading a row reads that row only.
 
     Attributes: `samples` the full table, sorted by id; `plain` uint8 (N, S, S, 3) in the order of samples; `augmented`
     uint8 (n_train, V, S, S, 3) in the order of the training rows, or None; `size` S in pixels; `count` V;
@@ -55,10 +55,10 @@ class Views:
     size: int
     count: int
     fingerprint: str
-    plain: Pixels
-    augmented: Pixels | None
-    masks: Mask | None = None
-    augmented_masks: Mask | None = None
+    plain: Parts
+    augmented: Parts | None
+    masks: Parts | None = None
+    augmented_masks: Parts | None = None
     palettes: Palettes = field(default_factory=dict)
     depths: Depths = field(default_factory=dict)
     read_file: Callable[[str], bytes] | None = None
@@ -122,11 +122,12 @@ def open_views(folder: Path) -> Views:
 
     Raises:
         ViewsError: there is none.
+        PartsError: an array is not whole.
     """
-    try:
-        facts = read_json(folder / FACTS)
-    except FileNotFoundError:
-        raise ViewsError(f"There are no views in {folder}. Make them: dvc repro augment") from None
+    plain = open_parts(folder / PLAIN)
+    if plain is None or not (folder / FACTS).exists():
+        raise ViewsError(f"There are no views in {folder}. Make them: dvc repro augment")
+    facts = read_json(folder / FACTS)
     classes = read_classes(folder / "classes.json")
     return Views(
         folder=folder,
@@ -135,10 +136,10 @@ def open_views(folder: Path) -> Views:
         size=facts["size"],
         count=facts["count"],
         fingerprint=facts["fingerprint"],
-        plain=np.load(folder / PLAIN, mmap_mode="r"),
-        augmented=_mapped_file(folder / AUGMENTED) if facts["count"] else None,
-        masks=_mapped_file(folder / MASKS),
-        augmented_masks=_mapped_file(folder / AUGMENTED_MASKS) if facts["count"] else None,
+        plain=plain,
+        augmented=open_parts(folder / AUGMENTED) if facts["count"] else None,
+        masks=open_parts(folder / MASKS),
+        augmented_masks=open_parts(folder / AUGMENTED_MASKS) if facts["count"] else None,
         palettes=facts.get("palettes", {}),
         depths=facts.get("depths", {}),
     )
@@ -168,39 +169,30 @@ def _write_arrays(
     """Write the arrays of a store; each image has a plain view, and an augmented one for each of its `seeds`."""
     square, views = (transform.size, transform.size), [len(numbers) for numbers in seeds if numbers]
     stored, made = (len(seeds), *square), (len(views), max(views, default=0), *square)
-    with (
-        _appended(folder / PLAIN, (*stored, 3)) as images,
-        _appended(folder / MASKS, stored) as masks,
-        _appended(folder / AUGMENTED, (*made, 3)) as augmented,
-        _appended(folder / AUGMENTED_MASKS, made) as augmented_masks,
-    ):
+    needed = {PLAIN: (*stored, 3)}
+    needed |= {MASKS: stored} if masked else {}
+    needed |= {AUGMENTED: (*made, 3)} if views else {}
+    needed |= {AUGMENTED_MASKS: made} if masked and views else {}
+    with ExitStack() as stack:
+        files = {name: stack.enter_context(write_parts(folder / name, shape, "|u1")) for name, shape in needed.items()}
         for pair, numbers in zip(plain, seeds, strict=True):
-            written = [(pair, images, masks)]
-            written += [(augment(transform, pair, number), augmented, augmented_masks) for number in numbers]
-            for (view, mask), view_file, mask_file in written:
-                view_file.write(view.tobytes())
-                mask_file.write(b"" if mask is None else mask.tobytes())
-    empty = {MASKS: not masked, AUGMENTED: not views, AUGMENTED_MASKS: not (masked and views)}
-    for name in [name for name, unneeded in empty.items() if unneeded]:
-        (folder / name).unlink()
+            _write(pair, files[PLAIN], files.get(MASKS))
+            for number in numbers:
+                _write(augment(transform, pair, number), files[AUGMENTED], files.get(AUGMENTED_MASKS))
 
 
-def _mapped_file(path: Path) -> Pixels | None:
-    return np.load(path, mmap_mode="r") if path.exists() else None
-
-
-@contextmanager
-def _appended(path: Path, shape: tuple[int, ...]) -> Iterator[BinaryIO]:
-    """A uint8 .npy file written row after row; a memory map would keep every page it wrote in memory."""
-    with path.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        yield file
+def _write(pair: MaskedView, views: Writer, masks: Writer | None) -> None:
+    view, mask = pair
+    views.write(view.tobytes())
+    if mask is not None:
+        assert masks is not None, "all images have masks, or none has one"
+        masks.write(mask.tobytes())
 
 
 def _fingerprint(folder: Path, settings: Mapping[str, object]) -> str:
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for name in ("samples.csv", "classes.json"):
         digest.update((folder / name).read_bytes())
-    if (folder / MASKS).exists():  # the table knows the bytes of images alone
-        digest.update(sha256_of(folder / MASKS).encode())
+    for file in files_of(folder / MASKS):  # the table knows the bytes of images alone
+        digest.update(sha256_of(file).encode())
     return digest.hexdigest()

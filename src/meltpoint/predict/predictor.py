@@ -9,7 +9,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -169,7 +169,7 @@ def tree_of(card: Card) -> Tree | None:
 def read_views(
     views: "Views", rows: NDArray[np.int64], batch: int, whole: bool = False
 ) -> Iterator[Pixels | Iterator[Pixels]]:
-    """Plain views (n, S, S, 3) in the order of `rows`; mapped again for each batch, or pages read count as memory.
+    """Plain views (n, S, S, 3) in the order of `rows`.
 
     Of `whole` ones the pictures that they were made of instead, (H, W, 3), one after the other, where there are some.
     """
@@ -179,13 +179,11 @@ def read_views(
         assert read is not None
         return decode(read(path), float("inf"), views.depths, path)
 
-    file = cast("np.memmap[Any, Any]", views.plain).filename
-    assert file is not None
     with track(range(0), "predict", total=len(rows)) as bar:
         for start in range(0, len(rows), batch):
             some = rows[start : start + batch]
             if read is not None:
                 yield map_ahead(decoded, views.samples["path"].iloc[some].tolist(), WAITING, None)
             else:
-                yield np.load(file, mmap_mode="r")[some]
+                yield views.plain.read(some)
             bar.update(len(some))

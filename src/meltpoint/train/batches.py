@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from meltpoint.arrays import Floats, Ints, Pixels
+from meltpoint.parts import Parts
 
 FAR = 2**32  # more epochs than anyone trains
 _STEP, _FIRST, _SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
@@ -112,66 +112,29 @@ def cut_batches(order: Ints, batch: int) -> list[Ints]:
 class Store:
     """Arrays on disk with a row an image: `plain` (N, ...) and, of the training images, `augmented` (n_train, V, ...).
 
-    Rows are read, not mapped: each touched row of a map can bring 2 MB of the file into this process's memory.
+    `augmented` has the training images in the order of `train`; of a part of them, where their `places` say.
     """
 
-    plain: Path
-    augmented: Path | None
+    plain: Parts
+    augmented: Parts | None
     count: int  # V
     train: Ints  # rows of the training images in `plain`
     places: Ints  # the same images in `augmented`
 
     def read_plain(self, rows: Ints) -> NDArray[Any]:
         """Rows (B,) of the plain array, in that order: (B, ...)."""
-        file = np.load(self.plain, mmap_mode="r")
-        result = np.empty((len(rows), *file.shape[1:]), file.dtype)
-        _read(file, rows, result, np.arange(len(rows)))
-        return result
+        return self.plain.read(rows)
 
     def read_train(self, numbers: Ints, views: Ints) -> NDArray[Any]:
         """Training images by number (B,), each in its view (B,): (B, ...)."""
-        file = np.load(self.plain, mmap_mode="r")
-        result = np.empty((len(numbers), *file.shape[1:]), file.dtype)
+        result = np.empty((len(numbers), *self.plain.shape[1:]), self.plain.dtype)
         plain, augmented = np.flatnonzero(views == 0), np.flatnonzero(views)
-        _read(file, self.train[numbers[plain]], result, plain)
+        self.plain.read_into(result, self.train[numbers[plain]], plain)
         if len(augmented):
             assert self.augmented is not None
             rows = self.places[numbers[augmented]] * self.count + views[augmented] - 1
-            _read(np.load(self.augmented, mmap_mode="r"), rows, result, augmented)
+            self.augmented.joined.read_into(result, rows, augmented)
         return result
-
-
-def open_store(
-    plain: NDArray[Any], augmented: NDArray[Any] | None, count: int, train: Ints, places: Ints | None = None
-) -> Store:
-    """A Store of arrays that are mapped from files, as those of views and features are.
-
-    `augmented` has the training images in the order of `train`; of a part of them, where their `places` say.
-    """
-
-    def file_of(array: NDArray[Any]) -> Path:
-        assert isinstance(array, np.memmap)
-        return Path(str(array.filename))
-
-    own = np.arange(len(train)) if places is None else places
-    return Store(file_of(plain), None if augmented is None else file_of(augmented), count, train, own)
-
-
-def _read(file: "np.memmap[Any, Any]", rows: Ints, result: NDArray[Any], places: Ints) -> None:
-    """Read rows (n,) of a file, each as large as one of `result`, into `result` at `places` (n,), in disk order."""
-    if not len(rows):
-        return
-    size = result[0].nbytes
-    target = result.data.cast("B")
-    descriptor = os.open(str(file.filename), os.O_RDONLY)
-    try:
-        for index in np.argsort(rows).tolist():
-            start = int(places[index]) * size
-            found = os.preadv(descriptor, [target[start : start + size]], file.offset + int(rows[index]) * size)
-            if found != size:
-                raise EOFError(f"{file.filename} ends within row {rows[index]}: it was cut after it was opened")
-    finally:
-        os.close(descriptor)
 
 
 @dataclass(frozen=True)

@@ -5,91 +5,28 @@ import json
 import math
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
 from torch import Tensor
 from tqdm import tqdm
 
-from meltpoint.errors import UserError
-from meltpoint.files import read_json, whole_folder, write_json
+from meltpoint.files import whole_folder, write_json
 from meltpoint.images.views import Views
-from meltpoint.model.backbones import Backbone, tap_key
+from meltpoint.model.backbones import Backbone
 from meltpoint.model.fuse import fuse
 from meltpoint.model.inference import infer, inference_device
-from meltpoint.model.taps import FeatureSpec
-from meltpoint.params.model import Reading
 from meltpoint.params.training import Embed
+from meltpoint.parts import Parts, write_parts
 from meltpoint.progress import track
 from meltpoint.terminal import say
+from meltpoint.train.features import INDEX, Features, FeaturesError, file_of, open_features
 
-INDEX = "features.json"  # written last: where it is, all is
 DTYPES = {"float32": "<f4", "float16": "<f2"}  # on disk
-
-Values = NDArray[np.float32] | NDArray[np.float16]
-
-
-class FeaturesError(UserError, RuntimeError):
-    """There are no features, none of that tap, none is stored, or the backbone gave some that are not numbers."""
-
-
-@dataclass(frozen=True)
-class Features:
-    """Stored features: of plain views in the order of the samples, of augmented ones in that of the training rows.
-
-    Where they are not `stored`, being larger than `embed.max_gb`, only what would have been stored is known.
-    """
-
-    folder: Path
-    specs: dict[str, FeatureSpec]  # by tap key
-    images: int  # N, of all splits
-    training: int  # of the training split
-    views: int  # V, augmented ones of each training image; 0: none is stored
-    stored: bool
-    fingerprint: str  # of all the features depend on
-
-    def plain(self, tap: Reading) -> Values:
-        """Features of the plain views, a read-only memmap of the spec's dtype (N, *spec.shape).
-
-        Raises:
-            FeaturesError: there is no such tap, or nothing is stored.
-        """
-        return self._open(tap, "plain")
-
-    def augmented(self, tap: Reading) -> Values | None:
-        """Those of augmented views, of the same dtype (training, V, *spec.shape); None if there are no such views.
-
-        Raises:
-            FeaturesError: there is no such tap, or nothing is stored.
-        """
-        return self._open(tap, "augmented") if self.views else None
-
-    @property
-    def sentence(self) -> str:
-        """What was made, in words."""
-        shapes = {key: " x ".join(map(str, spec.shape)) for key, spec in self.specs.items()}
-        sizes = ", ".join(f"{shape} numbers from tap {key}" for key, shape in shapes.items())
-        views = f" and {self.views} augmented views of {self.training:,} training images" if self.views else ""
-        return f"{self.images:,} images{views}: {sizes} for each{'' if self.stored else ', not stored'}"
-
-    def _open(self, tap: Reading, which: str) -> Values:
-        if tap_key(tap) not in self.specs:
-            raise FeaturesError(
-                f"{self.folder} holds no features of tap {tap_key(tap)}; it has {list(self.specs)}."
-                " Run `dvc repro embed` again."
-            )
-        if not self.stored:
-            raise FeaturesError(
-                f"The features in {self.folder} are not stored: they are larger than embed.max_gb. Let the backbone run"
-                " instead, or allow more and run `dvc repro embed`."
-            )
-        array: Values = np.load(_file(self.folder, tap_key(tap), which), mmap_mode="r")
-        return array
 
 
 def embed(backbone: Backbone, views: Views, settings: Embed, folder: Path) -> Features:
@@ -127,28 +64,10 @@ def embed(backbone: Backbone, views: Views, settings: Embed, folder: Path) -> Fe
             fast = fuse(backbone).to(device)
             with track(range(0), "embed", total=count) as bar:
                 for which, store in stores.items():
-                    paths = {key: _file(temporary, key, which) for key in specs}
+                    paths = {key: file_of(temporary, key, which) for key in specs}
                     _embed_store(fast, device, store, settings.batch, paths, bar)
         write_json(temporary / INDEX, index)
     return open_features(folder)
-
-
-def open_features(folder: Path) -> Features:
-    """Open what `embed` wrote.
-
-    Raises:
-        FeaturesError: it is not there.
-    """
-    try:
-        index = read_json(folder / INDEX)
-    except FileNotFoundError:
-        raise FeaturesError(f"There are no features in {folder}: {INDEX} is missing. Run `dvc repro embed`.") from None
-    specs = TypeAdapter(dict[str, FeatureSpec]).validate_python(index.pop("specs"))
-    return Features(folder=folder, specs=specs, **index)
-
-
-def _file(folder: Path, key: str, which: str) -> Path:
-    return folder / f"{key}.{which}.npy"
 
 
 def _fingerprint(backbone: Backbone, views: str, stored: bool) -> str:
@@ -174,25 +93,22 @@ def _fingerprint(backbone: Backbone, views: str, stored: bool) -> str:
 def _embed_store(
     backbone: Backbone,
     device: torch.device,
-    store: NDArray[np.uint8],
+    store: Parts,
     batch: int,
     paths: dict[str, Path],
     bar: "tqdm[int]",
 ) -> None:
-    """Features of one .npy of views (..., S, S, 3) into one .npy (..., *spec.shape) for each tap.
+    """Features of views (..., S, S, 3) as an array (..., *spec.shape) for each tap.
 
     An accelerator works on the next batch while the last one is fetched and written.
     """
+    specs = backbone.specs
+    dtypes = {key: DTYPES[spec.dtype] for key, spec in specs.items()}
     with ExitStack() as stack:
-        files = {key: stack.enter_context(path.open("wb")) for key, path in paths.items()}
-        dtypes = {key: DTYPES[spec.dtype] for key, spec in backbone.specs.items()}
-        for key, file in files.items():
-            header = {
-                "descr": dtypes[key],
-                "fortran_order": False,
-                "shape": store.shape[:-3] + backbone.specs[key].shape,
-            }
-            np.lib.format.write_array_header_1_0(file, header)
+        files = {
+            key: stack.enter_context(write_parts(path, store.shape[:-3] + specs[key].shape, dtypes[key]))
+            for key, path in paths.items()
+        }
         running: dict[str, Tensor] | None = None
         for images in chain(_read_batches(store, batch), [None]):
             started = None if images is None else infer(lambda part: backbone(backbone.prepare(part)), images, device)
@@ -203,16 +119,14 @@ def _embed_store(
             running = started
 
 
-def _read_batches(store: NDArray[np.uint8], batch: int) -> Iterator[Tensor]:
-    """The images (n, S, S, 3) of a mapped .npy in order; mapped anew each time, or pages seen would count as memory."""
-    assert isinstance(store, np.memmap)
-    assert store.filename is not None
-    for start in range(0, _count(store), batch):
-        images = np.load(store.filename, mmap_mode="r").reshape(-1, *store.shape[-3:])
-        yield torch.from_numpy(np.array(images[start : start + batch]))
+def _read_batches(store: Parts, batch: int) -> Iterator[Tensor]:
+    """The images (n, S, S, 3) of a store (..., S, S, 3) in order."""
+    images = store if len(store.shape) == 4 else store.joined
+    for start in range(0, len(images), batch):
+        yield torch.from_numpy(images[start : start + batch])
 
 
-def _count(store: NDArray[np.uint8]) -> int:
+def _count(store: Parts) -> int:
     """How many images there are in an array (..., S, S, 3)."""
     return math.prod(store.shape[:-3])
 

@@ -16,8 +16,8 @@ from meltpoint.model.standardise import Standardise
 from meltpoint.params.model import Reading
 from meltpoint.progress import track
 from meltpoint.terminal import say
-from meltpoint.train.batches import Store, cut, open_store
-from meltpoint.train.embed import Features
+from meltpoint.train.batches import Store, cut
+from meltpoint.train.features import Features
 from meltpoint.train.problem import Problem
 
 BLOCK_BYTES = 4_000_000  # of features read at once: few calls, and few pages of the files in memory
@@ -36,7 +36,7 @@ class StoredFeatures:
     @property
     def at_once(self) -> int:
         """How many images' features are best read at once: as many as fill a block."""
-        return max(1, BLOCK_BYTES // sum(map(_row_bytes, self.stores.values())))
+        return max(1, BLOCK_BYTES // sum(store.plain.row_bytes for store in self.stores.values()))
 
     def read_train(self, numbers: Ints, views: Ints) -> dict[str, Tensor]:
         """Features (B, *spec.shape) for each tap key, of training images by number (B,), each in its view (B,)."""
@@ -52,8 +52,8 @@ class StoredFeatures:
         It reads only this tap.
         """
         store = self.stores[tap]
-        pieces = list(cut(rows, max(1, BLOCK_BYTES // _row_bytes(store))))
-        is_long = len(before) > 0 or len(rows) * _row_bytes(store) > LONG
+        pieces = list(cut(rows, max(1, BLOCK_BYTES // store.plain.row_bytes)))
+        is_long = len(before) > 0 or len(rows) * store.plain.row_bytes > LONG
         with torch.no_grad():
             return join_statistics(
                 before(torch.from_numpy(store.read_plain(piece)))
@@ -100,7 +100,7 @@ def open_source(problem: Problem, taps: Mapping[str, Reading], features: Feature
     if features.stored:
         rows, places = problem.train.rows, problem.train.places
         stores = {
-            key: open_store(features.plain(tap), features.augmented(tap), features.views, rows, places)
+            key: Store(features.plain(tap), features.augmented(tap), features.views, rows, places)
             for key, tap in taps.items()
         }
         return StoredFeatures(stores)
@@ -131,8 +131,3 @@ def join_statistics(pieces: Iterable[Tensor]) -> MeanStd:
         squares = squares + np.square(values - own).sum(0) + np.square(own - mean) * (count * len(values) / total)
         mean, count = mean + (own - mean) * (len(values) / total), total
     return torch.from_numpy(mean).float(), torch.from_numpy(np.sqrt(squares / count)).float()
-
-
-def _row_bytes(store: Store) -> int:
-    """How much the features of one image are."""
-    return int(np.load(store.plain, mmap_mode="r")[0].nbytes)

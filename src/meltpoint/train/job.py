@@ -13,7 +13,7 @@ from meltpoint.params.base import Section
 from meltpoint.params.heads import Head
 from meltpoint.params.recipe import Recipe
 from meltpoint.train.checkpoint import Checkpoint
-from meltpoint.train.embed import Features
+from meltpoint.train.features import Features
 from meltpoint.train.problem import Problem
 
 Settings = TypeVar("Settings", bound=Section)

@@ -22,7 +22,7 @@ from meltpoint.progress import track
 from meltpoint.tables import labels_of
 from meltpoint.tasks.contract import Objective, load_objective
 from meltpoint.terminal import say
-from meltpoint.train.batches import Store, balance, draw_order, mix, open_store
+from meltpoint.train.batches import Store, balance, draw_order, mix
 from meltpoint.trees import build_tree, derive_parents
 
 MASKS = 64  # in memory at once
@@ -118,7 +118,8 @@ def build_problem(views: Views, recipe: Recipe) -> Problem:
                     f" {head.label!r}{condition}. Each head needs some in train and in val. Label more images, change"
                     f" `split` so that they fall into {split}, or correct heads.{name}."
                 )
-    masks = None if views.masks is None else open_store(views.masks, views.augmented_masks, views.count, trained)
+    everyone = np.arange(len(trained))
+    masks = None if views.masks is None else Store(views.masks, views.augmented_masks, views.count, trained, everyone)
     task, count = load_objective(recipe.task.kind), partial(_count_pixels, masks, trained)
     known, shots = {name: values.iloc[trained] for name, values in labels.items()}, recipe.settings.labelled
     if shots is not None:
@@ -133,7 +134,7 @@ def build_problem(views: Views, recipe: Recipe) -> Problem:
         return Part(rows[places], images["id"].to_numpy(np.int64), tuple(images["path"]), targets, places)
 
     val = views.rows("val")
-    used = np.arange(len(trained)) if shots is None else np.flatnonzero(pd.DataFrame(known).notna().any(axis=1))
+    used = everyone if shots is None else np.flatnonzero(pd.DataFrame(known).notna().any(axis=1))
     tree = recipe.task.tree
     if tree is not None:  # as params give it, or as all labelled images have it; checked before anything is trained
         parents = derive_parents(labels, tree.levels) if tree.parents is None else tree.parents
@@ -145,7 +146,7 @@ def build_problem(views: Views, recipe: Recipe) -> Problem:
         train=describe(trained, known, used),
         val=describe(val, {name: values.iloc[val] for name, values in labels.items()}, np.arange(len(val))),
         pictures=trained,
-        images=open_store(views.plain, views.augmented, views.count, trained[used], used),
+        images=Store(views.plain, views.augmented, views.count, trained[used], used),
         masks=masks,
         main=recipe.main_head,
         metric=INSTEAD.get(recipe.metric, recipe.metric),

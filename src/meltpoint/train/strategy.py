@@ -23,7 +23,7 @@ from meltpoint.terminal import say
 from meltpoint.train.batches import mix_one
 from meltpoint.train.calibration import Calibration, calibrate
 from meltpoint.train.checkpoint import STATE, Checkpoint, open_checkpoint
-from meltpoint.train.embed import Features, open_features
+from meltpoint.train.features import Features, open_features
 from meltpoint.train.history_file import HISTORY
 from meltpoint.train.job import Job, Outcome, Texts, count_parameters, load_strategy
 from meltpoint.train.problem import build_problem

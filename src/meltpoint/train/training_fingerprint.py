@@ -14,6 +14,7 @@ ROOMS = ("images", "model", "train")
 MODULES = (
     "bit_depth.py",
     "metrics.py",
+    "parts.py",
     "prefetch.py",
     "signatures.py",
     "tables.py",

@@ -19,7 +19,7 @@ from meltpoint.params.recipe import Recipe
 from meltpoint.terminal import say
 from meltpoint.train.checkpoint import Checkpoint
 from meltpoint.train.device import device_type
-from meltpoint.train.embed import open_features
+from meltpoint.train.features import open_features
 from meltpoint.train.job import Job, load_strategy
 from meltpoint.train.launch import USER_ERROR
 from meltpoint.train.problem import build_problem

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from meltpoint.images.views import Views
+    from meltpoint.parts import Parts
 
 MASKS = True  # whether answers are masks
 AT_ONCE = 2**20  # pixels through the model together: probabilities of all classes take a hundred bytes of each
@@ -160,7 +161,7 @@ def _read(predictor: Predictor, views: "Views", rows: NDArray[np.int64], batch: 
         yield predictor.likeliest(pixels)
 
 
-def _check_masks(predictor: Predictor, views: "Views") -> Mask:
+def _check_masks(predictor: Predictor, views: "Views") -> "Parts":
     """The masks (N, S, S) of the views, whose ids mean the same as the model's."""
     if views.masks is None:
         raise PredictError(
