@@ -102,11 +102,10 @@ class Writer:
         self.parts, self.place, self.left = parts, 0, len(parts) * parts.row_bytes
         self.open: tuple[int, BinaryIO] | None = None  # the number of a file, and it
 
-    def write(self, data: bytes, row: int | None = None) -> None:
-        """The bytes of the next values, which may end within a row; or of those from a row on."""
-        size, left = self.parts.row_bytes, memoryview(data)
-        self.place = self.place if row is None else row * size
-        whole = self.parts.rows * size
+    def write(self, data: bytes | memoryview, at: int | None = None) -> None:
+        """The bytes of the next values, or of those from byte `at` of the whole array on; they may end within a row."""
+        left, whole = memoryview(data), self.parts.rows * self.parts.row_bytes
+        self.place = self.place if at is None else at
         while len(left):
             number, start = divmod(self.place, whole)
             file = self._file(number)

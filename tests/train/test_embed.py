@@ -15,6 +15,7 @@ from meltpoint.params.model import Backbone as BackboneParams
 from meltpoint.params.model import GridTap, MapTap, RandomWeights, Reading
 from meltpoint.params.training import Embed
 from meltpoint.parts import open_parts, write_parts
+from meltpoint.predict.work import load_engine
 from meltpoint.train import embed as module
 from meltpoint.train.embed import embed
 from meltpoint.train.features import FeaturesError, open_features
@@ -41,8 +42,8 @@ def store(folder: Path, count: int = COUNT, fingerprint: str = "views", size: in
         np.save(folder / f"{name}.npy", random.integers(0, 256, (*shape, size, size, 3), dtype=np.uint8))
     samples = pd.DataFrame({"id": range(len(SPLITS)), "split": SPLITS})
     plain, augmented = (open_parts(folder / f"{name}.npy") for name in shapes)
-    fields = {"samples": samples, "size": size, "count": count, "fingerprint": fingerprint, "plain": plain}
-    return cast(Views, SimpleNamespace(**fields, augmented=augmented if count else None))
+    fields = {"folder": folder, "samples": samples, "size": size, "count": count, "fingerprint": fingerprint}
+    return cast(Views, SimpleNamespace(**fields, plain=plain, augmented=augmented if count else None))
 
 
 def build(*taps: Reading, **fields: Any) -> Backbone:
@@ -249,14 +250,14 @@ def test_features_that_are_no_numbers_are_refused_and_the_old_ones_stay(tmp_path
 
 def test_no_more_than_a_batch_is_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
-    real = module._read_batches
+    real = module.read_batches
 
-    def note(array: np.ndarray[Any, Any], batch: int) -> Iterator[torch.Tensor]:
-        for images in real(array, batch):
+    def note(*asked: Any) -> Iterator[torch.Tensor]:
+        for images in real(*asked):
             read.append(len(images))
             yield images
 
-    monkeypatch.setattr(module, "_read_batches", note)
+    monkeypatch.setattr(module, "read_batches", note)
     embed(build(), store(tmp_path / "views"), Embed(batch=2, max_gb=1), tmp_path / "features")
     assert read == [2, 2, 1, 2, 2, 2, 2, 1]
 
@@ -278,3 +279,27 @@ def test_views_and_features_in_many_files_are_those_in_one(tmp_path: Path, monke
     for tap in (MAP, -1):
         for asked in ("plain", "augmented"):
             assert getattr(many, asked)(tap)[:].tobytes() == getattr(one, asked)(tap)[:].tobytes()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_engine_gives_the_bits_of_this_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    torch.set_num_threads(threads)
+    views, backbone = store(tmp_path / "views", 31), build(MAP, "final")
+    here = embed(backbone, views, Embed(batch=3, max_gb=1), tmp_path / "here")
+    monkeypatch.setattr(module, "PIECE", 7)
+    monkeypatch.setattr(parts, "PART_BYTES", 20_000)
+    monkeypatch.setattr(module, "load_engine", lambda _: Backwards())
+    there = embed(backbone, views, Embed(batch=3, max_gb=1, engine="ray"), tmp_path / "there")
+    assert there.fingerprint == here.fingerprint
+    for tap in (MAP, "final"):
+        for asked in ("plain", "augmented"):
+            assert getattr(there, asked)(tap)[:].tobytes() == getattr(here, asked)(tap)[:].tobytes()
+
+
+class Backwards:
+    """The engine `local`, which gives the last piece first: a cluster may give them in any order."""
+
+    def run(self, work: Any, pieces: Any, where: Any, tell: Any) -> Any:
+        yield from reversed(list(load_engine("local").run(work, pieces, where, tell)))

@@ -169,7 +169,7 @@ def _write_arrays(
     """Write the arrays of a store; each image has a plain view, and an augmented one for each of its `seeds`."""
     square, views = (transform.size, transform.size), [len(numbers) for numbers in seeds if numbers]
     stored, made = (len(seeds), *square), (len(views), max(views, default=0), *square)
-    needed = {PLAIN: (*stored, 3)}
+    needed: dict[str, tuple[int, ...]] = {PLAIN: (*stored, 3)}
     needed |= {MASKS: stored} if masked else {}
     needed |= {AUGMENTED: (*made, 3)} if views else {}
     needed |= {AUGMENTED_MASKS: made} if masked and views else {}

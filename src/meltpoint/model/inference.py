@@ -18,6 +18,11 @@ def inference_device() -> torch.device:
     return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
 
+def fills_cache(images: Tensor) -> bool:
+    """Whether images (N, S, S, 3) are more than a CPU is given at once."""
+    return len(images) > _at_once(images)
+
+
 def infer(forward: Callable[[Tensor], Outputs], images: Tensor, device: torch.device) -> Outputs:
     """`forward` of images uint8 (N, S, S, 3), N >= 1, without gradients: each output (N, ...), on the device.
 
@@ -28,7 +33,7 @@ def infer(forward: Callable[[Tensor], Outputs], images: Tensor, device: torch.de
         with torch.inference_mode():
             return forward(part)
 
-    size = max(1, PIXELS // (images.shape[1] * images.shape[2]))
+    size = _at_once(images)
     if device.type != "cpu" or len(images) <= size:
         return run(images)
     threads = torch.get_num_threads()  # one part on each of as many threads as torch would use together
@@ -39,3 +44,7 @@ def infer(forward: Callable[[Tensor], Outputs], images: Tensor, device: torch.de
         torch.set_num_threads(threads)  # the workers' 1 is also what MKL and later threads would take
     with torch.inference_mode():
         return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+
+
+def _at_once(images: Tensor) -> int:
+    return max(1, PIXELS // (images.shape[1] * images.shape[2]))

@@ -12,6 +12,14 @@ class Embed(Section):
 
     batch: AtLeastOne
     max_gb: Positive  # larger features are not stored; the encoder then runs in each epoch
+    engine: Literal["ray"] | None = None  # where they run: on a Ray cluster; null: in this process
+    address: str | None = None  # of a running cluster, "auto" for this machine's; null: one that is started here
+
+    @model_validator(mode="after")
+    def _cluster(self) -> "Embed":
+        if self.address is not None and self.engine is None:
+            raise ValueError("`address` is that of a cluster, and `engine` is not set. Add `engine: ray`, or remove it")
+        return self
 
 
 class Train(Section):

@@ -3,15 +3,14 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterator
-from contextlib import ExitStack
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
@@ -20,13 +19,18 @@ from meltpoint.images.views import Views
 from meltpoint.model.backbones import Backbone
 from meltpoint.model.fuse import fuse
 from meltpoint.model.inference import infer, inference_device
+from meltpoint.model.taps import FeatureSpec
 from meltpoint.params.training import Embed
-from meltpoint.parts import Parts, write_parts
+from meltpoint.parts import Parts, Writer, write_parts
+from meltpoint.predict.work import Engine, Where, load_engine
 from meltpoint.progress import track
 from meltpoint.terminal import say
-from meltpoint.train.features import INDEX, Features, FeaturesError, file_of, open_features
+from meltpoint.train.embedding import Piece, bytes_of, pack_backbone, read_batches
+from meltpoint.train.features import DTYPES, INDEX, Features, as_stored, file_of, open_features
 
-DTYPES = {"float32": "<f4", "float16": "<f2"}  # on disk
+Files = dict[tuple[str, str], Writer]  # by plain or augmented, and tap key
+
+PIECE = 1024  # images, about, that an engine is given at once: whole batches
 
 
 def embed(backbone: Backbone, views: Views, settings: Embed, folder: Path) -> Features:
@@ -37,7 +41,7 @@ def embed(backbone: Backbone, views: Views, settings: Embed, folder: Path) -> Fe
     Raises:
         FeaturesError: the backbone gives NaN or infinity, or more than a stored number can be.
     """
-    stores = {"plain": views.plain} if views.augmented is None else {"plain": views.plain, "augmented": views.augmented}
+    stores = _stores(views)
     count, specs = sum(_count(store) for store in stores.values()), backbone.specs
     sizes = {key: np.dtype(spec.dtype).itemsize * count * math.prod(spec.shape) for key, spec in specs.items()}
     total, parts = sum(sizes.values()), ", ".join(f"{size / 1e6:,.1f} MB of tap {key}" for key, size in sizes.items())
@@ -60,12 +64,12 @@ def embed(backbone: Backbone, views: Views, settings: Embed, folder: Path) -> Fe
     }
     with whole_folder(folder) as temporary:
         if stored:
-            device = inference_device()
-            fast = fuse(backbone).to(device)
-            with track(range(0), "embed", total=count) as bar:
-                for which, store in stores.items():
-                    paths = {key: file_of(temporary, key, which) for key in specs}
-                    _embed_store(fast, device, store, settings.batch, paths, bar)
+            with track(range(0), "embed", total=count) as bar, _opened(temporary, stores, specs) as files:
+                if settings.engine is None:
+                    _embed_here(backbone, stores, settings.batch, files, bar)
+                else:
+                    where = Where(settings.address)
+                    embed_by(load_engine(settings.engine), where, backbone, views, settings.batch, files, bar)
         write_json(temporary / INDEX, index)
     return open_features(folder)
 
@@ -90,59 +94,62 @@ def _fingerprint(backbone: Backbone, views: str, stored: bool) -> str:
     return digest.hexdigest()
 
 
-def _embed_store(
-    backbone: Backbone,
-    device: torch.device,
-    store: Parts,
-    batch: int,
-    paths: dict[str, Path],
-    bar: "tqdm[int]",
-) -> None:
-    """Features of views (..., S, S, 3) as an array (..., *spec.shape) for each tap.
-
-    An accelerator works on the next batch while the last one is fetched and written.
-    """
-    specs = backbone.specs
-    dtypes = {key: DTYPES[spec.dtype] for key, spec in specs.items()}
+@contextmanager
+def _opened(folder: Path, stores: Mapping[str, Parts], specs: Mapping[str, FeatureSpec]) -> Iterator[Files]:
+    """An array (..., *spec.shape) to be written for each store (..., S, S, 3) and tap."""
     with ExitStack() as stack:
-        files = {
-            key: stack.enter_context(write_parts(path, store.shape[:-3] + specs[key].shape, dtypes[key]))
-            for key, path in paths.items()
+        yield {
+            (which, key): stack.enter_context(
+                write_parts(file_of(folder, key, which), store.shape[:-3] + spec.shape, DTYPES[spec.dtype])
+            )
+            for which, store in stores.items()
+            for key, spec in specs.items()
         }
+
+
+def _embed_here(backbone: Backbone, stores: Mapping[str, Parts], batch: int, files: Files, bar: "tqdm[int]") -> None:
+    """Batch after batch in this process. An accelerator works on the next one while the last is fetched and written."""
+    device = inference_device()
+    fast = fuse(backbone).to(device)
+    for which, store in stores.items():
         running: dict[str, Tensor] | None = None
-        for images in chain(_read_batches(store, batch), [None]):
-            started = None if images is None else infer(lambda part: backbone(backbone.prepare(part)), images, device)
+        for images in chain(read_batches(store, 0, _count(store), batch), [None]):
+            started = None if images is None else infer(lambda part: fast(fast.prepare(part)), images, device)
             for key, values in (running or {}).items():
                 numbers = values.float().cpu().numpy()
-                files[key].write(_checked(numbers, key, dtypes[key]).tobytes())
+                files[which, key].write(as_stored(numbers, key, DTYPES[backbone.specs[key].dtype]).tobytes())
             bar.update(len(next(iter(running.values()))) if running else 0)
             running = started
 
 
-def _read_batches(store: Parts, batch: int) -> Iterator[Tensor]:
-    """The images (n, S, S, 3) of a store (..., S, S, 3) in order."""
-    images = store if len(store.shape) == 4 else store.joined
-    for start in range(0, len(images), batch):
-        yield torch.from_numpy(images[start : start + batch])
+def embed_by(
+    engine: Engine, where: Where, backbone: Backbone, views: Views, batch: int, files: Files, bar: "tqdm[int]"
+) -> None:
+    """The same by an engine: pieces of whole batches, each written to its place whenever it is done.
+
+    Raises:
+        EngineError: the engine cannot be had, or its cluster is lost.
+    """
+    size = max(1, PIECE // batch) * batch
+    pieces = [
+        Piece(which, start, min(start + size, _count(store)))
+        for which, store in _stores(views).items()
+        for start in range(0, _count(store), size)
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        work = pack_backbone(backbone, Path(folder), views.folder, batch)
+        texts = {number: [piece.text] for number, piece in enumerate(pieces)}
+        for number, table in engine.run(work, texts, where, bar.update):
+            piece = pieces[number]
+            for key in table.column_names:
+                rows = bytes_of(table[key])
+                files[piece.which, key].write(rows, piece.start * len(rows) // (piece.stop - piece.start))
+
+
+def _stores(views: Views) -> dict[str, Parts]:
+    return {"plain": views.plain} if views.augmented is None else {"plain": views.plain, "augmented": views.augmented}
 
 
 def _count(store: Parts) -> int:
     """How many images there are in an array (..., S, S, 3)."""
     return math.prod(store.shape[:-3])
-
-
-def _checked(values: NDArray[np.float32], key: str, dtype: str) -> NDArray[np.floating]:
-    """The values in the dtype that they are stored with; refused if one is not a finite number."""
-    with np.errstate(over="ignore"):
-        stored: NDArray[np.floating] = values.astype(dtype, copy=False)
-    if np.isfinite(stored).all():
-        return stored
-    if np.isfinite(values).all():
-        raise FeaturesError(
-            f"The backbone gives a feature of size {np.abs(values).max():,.0f} at tap {key}, and those of grids are"
-            f" float16, {np.finfo(dtype).max:,.0f} at most. Take other heads.<name>.taps, or another backbone."
-        )
-    raise FeaturesError(
-        f"The backbone gives NaN or infinity at tap {key}. Features have to be numbers: look whether"
-        " the encoder's `weights` are whole and belong to its `name`, and whether `mean` and `std` are theirs."
-    )

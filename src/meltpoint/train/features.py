@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from meltpoint.errors import UserError
@@ -13,6 +15,7 @@ from meltpoint.params.model import Reading
 from meltpoint.parts import Parts, open_parts
 
 INDEX = "features.json"  # written last: where it is, all is
+DTYPES = {"float32": "<f4", "float16": "<f2"}  # on disk
 
 
 class FeaturesError(UserError, RuntimeError):
@@ -93,3 +96,24 @@ def open_features(folder: Path) -> Features:
 def file_of(folder: Path, key: str, which: str) -> Path:
     """Where the features of a tap by key are, of `which` views, plain or augmented."""
     return folder / f"{key}.{which}.npy"
+
+
+def as_stored(values: NDArray[np.float32], key: str, dtype: str) -> NDArray[np.floating]:
+    """Features of a tap by key in the dtype that they are stored with.
+
+    Raises:
+        FeaturesError: one is not a finite number, or too large for it.
+    """
+    with np.errstate(over="ignore"):
+        stored: NDArray[np.floating] = values.astype(dtype, copy=False)
+    if np.isfinite(stored).all():
+        return stored
+    if np.isfinite(values).all():
+        raise FeaturesError(
+            f"The backbone gives a feature of size {np.abs(values).max():,.0f} at tap {key}, and those of grids are"
+            f" float16, {np.finfo(dtype).max:,.0f} at most. Take other heads.<name>.taps, or another backbone."
+        )
+    raise FeaturesError(
+        f"The backbone gives NaN or infinity at tap {key}. Features have to be numbers: look whether"
+        " the encoder's `weights` are whole and belong to its `name`, and whether `mean` and `std` are theirs."
+    )
