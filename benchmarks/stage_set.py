@@ -10,6 +10,7 @@ import yaml
 from meltpoint.images.augment import build_transform
 from meltpoint.images.views import Views, open_views, write_views
 from meltpoint.params.read import Params, parse_params
+from meltpoint.parts import open_parts, write_parts
 from meltpoint.shards import open_shards
 from meltpoint.tables import read_classes, read_samples
 
@@ -45,9 +46,7 @@ def generated(count: int, size: int, folder: Path) -> Views:
     """`count` images of noise as a store of plain views, nine in ten for training; two classes told by brightness."""
     folder.mkdir(parents=True)
     rng, labels = np.random.default_rng(0), np.arange(count) % 2
-    with (folder / "plain.npy").open("wb") as file:
-        header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
-        np.lib.format.write_array_header_1_0(file, header)
+    with write_parts(folder / "plain.npy", (count, size, size, 3), "|u1") as file:
         for start in range(0, count, 1000):
             noise = rng.integers(0, 200, (min(1000, count - start), size, size, 3), dtype=np.uint8)
             file.write((noise + 20 * labels[start : start + 1000, None, None, None].astype(np.uint8)).tobytes())
@@ -55,5 +54,6 @@ def generated(count: int, size: int, folder: Path) -> Views:
     table["path"] = [f"{number:06d}.png" for number in range(count)]
     table["split"] = np.where(np.arange(count) % 10 < 9, "train", "val")
     classes = {"bright": ["no", "yes"]}
-    plain = np.load(folder / "plain.npy", mmap_mode="r")
+    plain = open_parts(folder / "plain.npy")
+    assert plain is not None
     return Views(folder, table, classes, size, 0, f"generated-{count}", plain, None)

@@ -21,6 +21,7 @@ from meltpoint.model.model import Model, build_heads, save_model
 from meltpoint.params.data import Images
 from meltpoint.params.heads import DenseLinearHead, Head, LinearHead
 from meltpoint.params.model import Backbone, RandomWeights
+from meltpoint.parts import open_parts
 from meltpoint.predict.predictor import Predictor
 from meltpoint.tables import IGNORED
 from meltpoint.tasks.answerer import Answerer, open_answerer
@@ -216,7 +217,7 @@ def make_views(folder: Path, size: int = SIZE, pixels: Any = None, masks: Any = 
         masks = rng.integers(0, 3, (7, size // 8, size // 8), dtype=np.uint8).repeat(8, 1).repeat(8, 2)
         masks[:, :3] = IGNORED
     return SimpleNamespace(
-        samples=samples, size=size, plain=np.load(folder / "plain.npy", mmap_mode="r"), masks=masks,
+        samples=samples, size=size, plain=open_parts(folder / "plain.npy"), masks=masks,
         rows=lambda name: np.flatnonzero(samples["split"] == name), classes={"scene": SCENE},
     )  # fmt: skip
 
