@@ -19,6 +19,7 @@ that is there is kept as params.yaml.bak.
   meltpoint init street/                       images/ and masks/: a class for each pixel
   meltpoint init photos.zip                    a zip or tar of class folders or of a table
   meltpoint init export/                       COCO (annotations/*.json) or PASCAL VOC (JPEGImages/, Annotations/)
+  meltpoint init shards/                       WebDataset's tar shards, or Parquet with pictures, as on Hugging Face
   meltpoint init photos/ --minutes 120         more time: larger images first, then fine-tuning
   meltpoint init photos/ --dry-run             print everything, write nothing
 """

@@ -1,5 +1,7 @@
 """The pictures themselves: sizes, formats, what cannot be read, exact copies; a sample where there are many."""
 
+import hashlib
+import io
 import random
 import time
 from collections import Counter
@@ -8,12 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 from PIL import ExifTags, Image
 
 from meltpoint.data.listing import Skipped
+from meltpoint.data.origins import Origin, parse_origin
 from meltpoint.files import sha256_of
 from meltpoint.images.decode import TRANSPOSED, ImageError, decode
 from meltpoint.images.dicom import read_size
@@ -81,17 +84,19 @@ def is_picture(path: Path) -> bool:
 
 def look_at(paths: Sequence[str], origins: Sequence[str], max_megapixels: float, seconds: float) -> Pictures:
     """Read headers and decode pictures for so many seconds, in an order that mixes classes; odd names come first."""
-    there = [Path(origin).is_file() for origin in origins]
+    places = [parse_origin(origin) for origin in origins]
+    files = {place.path: place.path.is_file() for place in places}
+    there = [files[place.path] for place in places]
     gone = [Skipped(path, "no such file") for path, is_there in zip(paths, there, strict=True) if not is_there]
     order = [number for number, is_there in enumerate(there) if is_there]
     random.Random(0).shuffle(order)  # noqa: S311 - an order, no secret
     order.sort(key=lambda number: is_picture(Path(paths[number])))
-    headers = [one for number in order[:HEADERS] if (one := read_header(Path(origins[number])))]
+    headers = [one for number in order[:HEADERS] if (one := _header_of(places[number]))]
     looked: list[_Look] = []
     with ThreadPoolExecutor() as pool:
         for start in until(track(range(0, len(order), CHUNK), "look at pictures", unit="chunk"), seconds):
             part = order[start : start + CHUNK]
-            looked += pool.map(lambda number: _decode(paths[number], origins[number], max_megapixels), part)
+            looked += pool.map(lambda number: _decode(paths[number], places[number], max_megapixels), part)
     refused = [Skipped(one.path, one.reason) for one in looked if one.reason]
     times = [one.seconds for one in looked if one.reason is None]
     return Pictures(
@@ -105,7 +110,7 @@ def look_at(paths: Sequence[str], origins: Sequence[str], max_megapixels: float,
         grey=bool(times) and all(one.grey for one in looked if one.reason is None),
         gone=len(gone),
         unusable=sorted([*gone, *refused], key=lambda skipped: skipped.path),
-        copies=_copies(paths, origins, seconds / 2),
+        copies=_copies([(paths[number], places[number]) for number in order], seconds / 2),
     )
 
 
@@ -127,10 +132,10 @@ class Header:
     turned: bool
 
 
-def read_header(path: Path) -> Header | None:
+def read_header(path: Path | BinaryIO) -> Header | None:
     """The header of a picture; None if it cannot be read, which the decoder explains."""
     try:
-        if path.suffix.lower() in DICOM_SUFFIXES and has_dicom():
+        if isinstance(path, Path) and path.suffix.lower() in DICOM_SUFFIXES and has_dicom():
             return Header(*read_size(path), "DICOM", turned=False)
         with Image.open(path) as image:
             orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
@@ -140,26 +145,35 @@ def read_header(path: Path) -> Header | None:
         return None
 
 
-def _decode(path: str, origin: str, max_megapixels: float) -> _Look:
+def _header_of(place: Origin) -> Header | None:
+    return read_header(io.BytesIO(place.read()) if place.is_piece else place.path)
+
+
+def _decode(path: str, place: Origin, max_megapixels: float) -> _Look:
     start = time.thread_time()
     try:
-        pixels = decode(Path(origin), max_megapixels)
+        pixels = decode(place.read() if place.is_piece else place.path, max_megapixels)
     except ImageError as error:
         return _Look(path, error.reason, 0.0, grey=False)
     spread = pixels[::8, ::8].max(axis=2).astype(int) - pixels[::8, ::8].min(axis=2)
     return _Look(path, None, time.thread_time() - start, bool((spread < 8).all()))
 
 
-def _copies(paths: Sequence[str], origins: Sequence[str], seconds: float) -> list[list[str]]:
-    """Groups of files of one size and one sha256, as far as the time allows."""
-    files = ((path, Path(origin)) for path, origin in zip(paths, origins, strict=True))
-    sized = sorted((file.stat().st_size, path, file) for path, file in files if file.is_file() and file.stat().st_size)
-    found: dict[str, list[str]] = {}
-    for _, members in until(groupby(sized, key=lambda one: one[0]), seconds):
+def _copies(named: Iterable[tuple[str, Origin]], seconds: float) -> list[list[str]]:
+    """Groups of pictures of one size and one sha256, as far as the time allows."""
+    sized = sorted(((place.size, path, place) for path, place in named), key=lambda one: one[:2])
+    found: dict[bytes, list[str]] = {}
+    for size, members in until(groupby(sized, key=lambda one: one[0]), seconds):
         equal = list(members)
-        for _, path, file in equal if len(equal) > 1 else []:
-            found.setdefault(sha256_of(file), []).append(path)
+        for _, path, place in equal if len(equal) > 1 and size else []:
+            found.setdefault(_digest(place), []).append(path)
     return [group for group in found.values() if len(group) > 1]
+
+
+def _digest(place: Origin) -> bytes:
+    if place.is_piece:
+        return hashlib.sha256(place.read()).digest()
+    return bytes.fromhex(sha256_of(place.path))
 
 
 def until(items: Iterable[Item], seconds: float) -> Iterable[Item]:

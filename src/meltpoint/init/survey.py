@@ -13,12 +13,12 @@ from meltpoint.init.pictures import is_picture
 from meltpoint.signatures import is_image
 
 # In this order: each knows more of what it looks for than the next.
-LAYOUTS = ("archive", "coco", "voc", "masks", "table", "folder")
+LAYOUTS = ("shards", "archive", "coco", "voc", "masks", "table", "folder")
 LOOKED = 200  # files whose first bytes are looked at
 ALLOWED = (
     "Allowed are a folder of class folders, with or without train, val and test above them; a table (csv, tsv) with a"
     " column of image paths; folders of images and of masks; COCO and PASCAL VOC layouts; a zip or tar of class"
-    " folders or of a table."
+    " folders or of a table; tar shards as WebDataset writes them; Parquet with pictures in it."
 )
 
 
