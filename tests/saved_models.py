@@ -217,7 +217,7 @@ def make_views(folder: Path, size: int = SIZE, pixels: Any = None, masks: Any = 
         masks = rng.integers(0, 3, (7, size // 8, size // 8), dtype=np.uint8).repeat(8, 1).repeat(8, 2)
         masks[:, :3] = IGNORED
     return SimpleNamespace(
-        samples=samples, size=size, plain=open_parts(folder / "plain.npy"), masks=masks,
+        samples=samples, size=size, plain=open_parts(folder / "plain.npy"), masks=masks, read_file=None,
         rows=lambda name: np.flatnonzero(samples["split"] == name), classes={"scene": SCENE},
     )  # fmt: skip
 
