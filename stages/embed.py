@@ -6,6 +6,7 @@ from pathlib import Path
 from meltpoint.errors import asked_row, guarded
 from meltpoint.files import write_json
 from meltpoint.images.views import open_views
+from meltpoint.memory import keep_freed_memory
 from meltpoint.model.backbones import build_backbone
 from meltpoint.params.read import read_params
 from meltpoint.progress import Stopwatch
@@ -15,6 +16,7 @@ from meltpoint.train.embed import embed
 
 def main() -> None:
     """Run the encoder over its views and keep what its taps give."""
+    keep_freed_memory()
     params = read_params()
     name = asked_row(sys.argv, params.encoders)
     watch, folder = Stopwatch(f"embed@{name}"), Path("data/features") / name

@@ -8,6 +8,7 @@ from meltpoint.errors import asked_row, guarded
 from meltpoint.evaluate.repeat_scores import write_repeats
 from meltpoint.files import write_json
 from meltpoint.images.views import open_views
+from meltpoint.memory import keep_freed_memory
 from meltpoint.model.card import views_of
 from meltpoint.params.read import read_params
 from meltpoint.predict.speed import measure_weight
@@ -18,6 +19,7 @@ from meltpoint.tasks.contract import load_metrics, load_report
 
 def main() -> None:
     """Predict once, judge the predictions, draw what they show, weigh what made them."""
+    keep_freed_memory()
     name = asked_row(sys.argv)
     watch, params = Stopwatch(f"evaluate@{name}"), read_params()
     answerer = open_answerer(Path("models") / name)

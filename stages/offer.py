@@ -6,6 +6,7 @@ from meltpoint.compare.export_files import write_report
 from meltpoint.errors import guarded
 from meltpoint.export.winner import read_winner
 from meltpoint.files import read_json
+from meltpoint.memory import keep_freed_memory
 from meltpoint.params.read import read_params
 from meltpoint.progress import Stopwatch
 from meltpoint.tasks.offer import offer
@@ -15,6 +16,7 @@ EXPORTS, REPORTS = Path("exports"), Path("reports")
 
 def main() -> None:
     """Ask all of them for the images of val and test, and say in three formats which hold."""
+    keep_freed_memory()
     watch, params = Stopwatch("offer"), read_params()
     winner, formats = read_winner(EXPORTS / "winner.json"), read_json(Path("data/formats.json"))
     folders = (Path("models"), EXPORTS, REPORTS / "exports")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from meltpoint.errors import guarded
 from meltpoint.files import write_json
+from meltpoint.memory import keep_freed_memory
 from meltpoint.params.read import read_params
 from meltpoint.predict.speed import measure_speeds
 from meltpoint.progress import Stopwatch
@@ -12,6 +13,7 @@ from meltpoint.tasks.answerer import open_answerer
 
 def main() -> None:
     """Open every model, measure them round by round, write what was found."""
+    keep_freed_memory()
     watch, params = Stopwatch("speed"), read_params()
     models = {name: open_answerer(Path("models") / name) for name in params.strategies}
     speeds = measure_speeds(models, params.evaluate)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from meltpoint.errors import asked_row, guarded
 from meltpoint.files import write_json
+from meltpoint.memory import keep_freed_memory
 from meltpoint.params.read import read_params
 from meltpoint.progress import Stopwatch
 from meltpoint.train.history_file import HISTORY, write_curves
@@ -13,6 +14,7 @@ from meltpoint.train.strategy import Inputs, train_strategy
 
 def main() -> None:
     """Train, or continue where a killed training stopped."""
+    keep_freed_memory()
     name = asked_row(sys.argv)
     watch, recipe, folder = Stopwatch(f"train@{name}"), read_params().recipe(name), Path("models") / name
     trained = train_strategy(recipe, Inputs.below(Path("data"), recipe), folder, Path("repeats") / name)

@@ -62,7 +62,7 @@ OWNERS = {
 }
 TORCHLESS = {"data", "compare", "evaluate", "params", "tables", "metrics", "trees", "images"}
 # Values are what `params:` tracks, and words on a screen or the way to the disk change no result.
-UNTRACKED = {PACKAGE / f"{name}.py" for name in ("arrays", "errors", "progress", "terminal", "files")} | set(
+UNTRACKED = {PACKAGE / f"{name}.py" for name in ("arrays", "errors", "progress", "terminal", "files", "memory")} | set(
     (PACKAGE / "params").glob("*.py")
 )
 

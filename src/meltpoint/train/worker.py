@@ -15,6 +15,7 @@ from torch.distributed.elastic.multiprocessing.errors import record
 from meltpoint.errors import UserError, guarded
 from meltpoint.files import read_json
 from meltpoint.images.views import open_views
+from meltpoint.memory import keep_freed_memory
 from meltpoint.params.recipe import Recipe
 from meltpoint.terminal import say
 from meltpoint.train.checkpoint import Checkpoint
@@ -70,6 +71,7 @@ def end_with_parent(parent: int) -> None:
 
 def main() -> None:
     """Work on the job that the command line names."""
+    keep_freed_memory()
     path = Path(sys.argv[1])
     facts = read_json(path)
     parent = os.getppid() if facts["parent"] is None else facts["parent"]  # on another machine it is torchrun
