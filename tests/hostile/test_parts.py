@@ -115,6 +115,12 @@ MAKERS: dict[str, Callable[[Room], tuple[int, str]]] = {
     "in parts: parts of another question": lambda room: again(room, "--resume", "--top", "2"),
     "in parts: parts of other pictures": lambda room: again(room, "--resume", source=str(room.folder / "b.png")),
     "in parts: two that write into one folder": locked,
+    "in parts: an address of a cluster where nothing answers": lambda room: room.predict(
+        room.photo, "--engine", "ray", "--address", "127.0.0.1:9"
+    ),
+    "in parts: an address of a cluster that is none": lambda room: room.predict(
+        room.photo, "--engine", "ray", "--address", "cluster"
+    ),
     "in parts: a cluster for the engine that needs none": lambda room: room.predict(room.photo, "--address", "auto"),
 }  # fmt: skip
 

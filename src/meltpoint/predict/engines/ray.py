@@ -6,6 +6,7 @@ Ray's processes talk to each other in pickles: see docs/ray.md on who may reach 
 
 import logging
 import os
+import socket
 import sys
 import tempfile
 from collections import defaultdict
@@ -167,6 +168,8 @@ def _first_line(error: Exception) -> str:
 @contextmanager
 def _cluster(address: str | None) -> Iterator[None]:
     """Join the cluster at an address, or start one on this machine's loopback for the time being."""
+    if address and address != "auto":
+        _reach(address)
     given = {**QUIET, **({} if address else ALONE)}
     os.environ |= {name: os.environ.get(name, value) for name, value in given.items()}  # read when ray is imported
     try:
@@ -188,11 +191,7 @@ def _cluster(address: str | None) -> Iterator[None]:
             raise EngineError(
                 f"Ray cannot be started on this machine: {_first_line(error)} Try again, or use --engine local."
             ) from error
-        raise EngineError(
-            f"There is no Ray cluster at {address!r} that this machine is a node of ({_first_line(error)}). Make it"
-            " one: ray start --address HOST:PORT; or the first one: ray start --head. Without --address Ray is started"
-            " on this machine alone."
-        ) from None
+        raise _none_at(address, error) from None
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars, context.target_max_block_size = False, BLOCK
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
@@ -200,6 +199,27 @@ def _cluster(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Refuse at once what does not answer: Ray would ask it for minutes.
+
+    Raises:
+        EngineError: nothing does at this HOST:PORT.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, ValueError, OverflowError) as error:  # of a host, of a text, of a number
+        raise _none_at(address, error) from None
+
+
+def _none_at(address: str, error: Exception) -> EngineError:
+    return EngineError(
+        f"There is no Ray cluster at {address!r} that this machine is a node of ({_first_line(error)}). Make it"
+        " one: ray start --address HOST:PORT; or the first one: ray start --head. Without --address Ray is started"
+        " on this machine alone."
+    )
 
 
 @contextmanager
