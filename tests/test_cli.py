@@ -19,6 +19,7 @@ from meltpoint.errors import CommandError
 from meltpoint.predict import batch
 from meltpoint.registry.ledger import AliasChange, VersionFacts, append
 from meltpoint.registry.version_files import VersionError
+from meltpoint.tasks import opening
 from meltpoint.tracking import store as registry_store
 
 ROOT = Path(__file__).parents[1]
@@ -135,10 +136,10 @@ class Asked(Exception):  # noqa: N818 - ends a command where it would open a mod
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(where: str) -> None:
+    def find(where: str) -> None:
         raise Asked(where)
 
-    monkeypatch.setattr(api, "load", load)
+    monkeypatch.setattr(api, "find", find)
 
 
 def test_the_champion_answers_unless_another_model_is_named(house: Path, opened: None) -> None:
@@ -155,10 +156,10 @@ def test_without_params_a_model_has_to_be_named(house: Path, opened: None) -> No
 
 
 def test_without_a_champion_the_way_is_told(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(where: str) -> None:
+    def find(where: str) -> None:
         raise VersionError(f"{where} cannot be loaded.")
 
-    monkeypatch.setattr(api, "load", load)
+    monkeypatch.setattr(api, "find", find)
     with pytest.raises(CommandError, match="no champion yet. models:/elpv-cells@champion cannot be loaded"):
         run(["predict", "a.jpg"])
 
@@ -183,7 +184,8 @@ def test_words_become_a_batch(
     asked: list[batch.Batch] = []
     tally = batch.Summary(1, 0, Counter(), Counter(), None, 0)
     loaded = SimpleNamespace(card=SimpleNamespace(task="classification"))
-    monkeypatch.setattr(api, "load", lambda where: loaded)
+    monkeypatch.setattr(api, "find", Path)
+    monkeypatch.setattr(opening, "open_any", lambda folder: loaded)
     monkeypatch.setattr(batch, "run_batch", lambda answerer, display, own, out: asked.append(own) or tally)
     run(["predict", "a", "b", "--language", "zh", "--top", "3", *words])
     assert asked == [batch.Batch(["a", "b"], 3, "zh", form, draw, None, masks, window)]  # type: ignore[arg-type]

@@ -39,7 +39,7 @@ cannot be used the reason is printed, and the others go on; the exit code is 1 i
                                                       name` or `name||0.7`, the threshold
 
 Of very many pictures the answers go into a folder of parquet parts, a row for each picture. PATHS may then also be
-lists (.txt, a path or address a line), shards (.tar of WebDataset, .parquet), and addresses such as s3://, gs://, hf://.
+lists (.txt, an address a line), shards (.tar of WebDataset, .parquet), addresses such as s3://, gs://, hf://.
 
   meltpoint predict photos/ --out answers/            10,000 pictures a part, in this process
   meltpoint predict 'photos-*.tar' --out answers/ --resume
