@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -59,11 +59,12 @@ def node(environment: dict[str, str], *words: str) -> Iterator[str]:
             assert process.poll() is None, told
             yield told
         finally:
-            family = [*psutil.Process(process.pid).children(recursive=True)] if process.poll() is None else []
-            process.terminate()
-            _, left = psutil.wait_procs(family, timeout=30)
-            for one in left:
-                one.kill()
+            family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+            process.kill()
+            for one in family:
+                with suppress(psutil.NoSuchProcess):
+                    one.kill()
+            psutil.wait_procs(family)
 
 
 @pytest.fixture(scope="module")
