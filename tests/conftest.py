@@ -1,3 +1,4 @@
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from hypothesis import settings
 
 settings.register_profile("untimed", deadline=None)  # no timing in a test: a busy machine is no fault
 settings.load_profile("untimed")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: each worker of pytest has a core already
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def no_exports(strategy: str, fingerprint: str, head: str, settings: Compare) ->
     return Offers(
         strategy=strategy, winner=fingerprint, head=head, metric=settings.metric, margin=settings.margin,
         confidence=settings.confidence, images=0,
-        sentence=f"{strategy} is not exported: params.yaml has no row under export.",
+        sentence=f"{strategy} is not exported: params.yaml has no row under export. Add one: `export: {{onnx: {{}}}}`.",
     )  # fmt: skip
 
 

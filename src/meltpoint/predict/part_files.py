@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meltpoint.files import read_json, sha256_of, whole_file, write_json
-from meltpoint.predict.part_inputs import PartsError
+from meltpoint.predict.part_inputs import ScoringError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,22 +56,22 @@ class PartFolder:
 
 
 @contextmanager
-def open_parts(
+def open_part_folder(
     folder: Path, model: str, question: Mapping[str, Any], parts: Sequence[Sequence[str]], resume: bool
 ) -> Iterator[PartFolder]:
     """A folder for parts of the answers that `model`, a fingerprint, gives to a question; nobody else writes there.
 
     Raises:
-        PartsError: it is not empty and nothing is to be resumed, it is of another model, question or inputs, or
+        ScoringError: it is not empty and nothing is to be resumed, it is of another model, question or inputs, or
             another process writes there.
     """
     from filelock import FileLock, Timeout
 
     there = sorted(one.name for one in folder.iterdir() if one.name != LOCK) if folder.is_dir() else []
     if folder.exists() and not folder.is_dir():
-        raise PartsError(f"{folder} is a file. Give a folder to --out, which may be new.")
+        raise ScoringError(f"{folder} is a file. Give a folder to --out, which may be new.")
     if there and not resume:
-        raise PartsError(
+        raise ScoringError(
             f"{folder} is not empty: it holds {', '.join(there[:3])}{' and more' if len(there) > 3 else ''}. Give a new"
             " folder to --out. If these are parts of the same job, go on with it: add --resume."
         )
@@ -85,11 +85,11 @@ def open_parts(
             for left in folder.glob(".part-*"):  # by a process that was killed
                 left.unlink()
             if strange := sorted({one.name for one in folder.glob("part-*")} - set(names)):
-                raise PartsError(f"{folder} holds {strange[0]}, which is no part of this. Move it away. {ANEW}")
+                raise ScoringError(f"{folder} holds {strange[0]}, which is no part of this. Move it away. {ANEW}")
             write_json(folder / PLAN, plan)
             yield PartFolder(folder, tuple(names))
     except Timeout:
-        raise PartsError(f"Another process writes into {folder} now. Wait for it, or give another --out.") from None
+        raise ScoringError(f"Another process writes into {folder} now. Wait for it, or give another --out.") from None
 
 
 def fingerprint(folder: Path) -> str:
@@ -104,18 +104,18 @@ def _check(folder: Path, plan: Mapping[str, Any]) -> None:
     except (OSError, ValueError):
         begun = None
     if not isinstance(begun, dict) or begun.get("format") != FORMAT:
-        raise PartsError(f"{folder} holds no parts to go on with: its {PLAN} is missing or is none. {ANEW}")
+        raise ScoringError(f"{folder} holds no parts to go on with: its {PLAN} is missing or is none. {ANEW}")
     if begun.get("model") != plan["model"]:
-        raise PartsError(
+        raise ScoringError(
             f"The parts in {folder} are of another model: {str(begun.get('model'))[:12]}, and this is"
             f" {plan['model'][:12]}. {ANEW}"
         )
     old, new = begun.get("question") or {}, plan["question"]
     if changed := [name for name in new if old.get(name) != new[name]]:
         told = ", ".join(f"{name} was {old.get(name)!r} and is {new[name]!r}" for name in changed)
-        raise PartsError(f"The parts in {folder} answer another question: {told}. {ANEW}")
+        raise ScoringError(f"The parts in {folder} answer another question: {told}. {ANEW}")
     if begun.get("inputs") != plan["inputs"]:
-        raise PartsError(
+        raise ScoringError(
             f"The parts in {folder} are of other pictures: {begun.get('parts')} parts were planned, and now"
             f" {plan['parts']}. Files were added, removed or changed, or --part is another. {ANEW}"
         )

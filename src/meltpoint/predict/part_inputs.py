@@ -22,7 +22,7 @@ SHARD = re.compile(r"\.(tar|tar\.gz|tgz|parquet)$", re.IGNORECASE)
 LIST = ".txt"
 
 
-class PartsError(UserError, RuntimeError):
+class ScoringError(UserError, RuntimeError):
     """There is nothing to answer in parts, or no place for them."""
 
 
@@ -30,7 +30,7 @@ def plan_parts(given: Sequence[str], size: int, ignored: Counter[str]) -> list[l
     """The parts of what is given: first pictures, `size` a part, then shards. Other files are counted in `ignored`.
 
     Raises:
-        PartsError: there is nothing, or a video.
+        ScoringError: there is nothing, or a video.
         SourceError: a shard is not there, or an address cannot be reached.
     """
     pictures: list[str] = []
@@ -41,7 +41,7 @@ def plan_parts(given: Sequence[str], size: int, ignored: Counter[str]) -> list[l
         else:
             pictures.append(found)
     if not pictures and not shards:
-        raise PartsError(
+        raise ScoringError(
             f"There are no pictures in {', '.join(given)}{': only ' if ignored else ''}{say_ignored(ignored)}. Name"
             " pictures, folders of them, lists (.txt), shards by their own names ('shards/*.tar', 'data/*.parquet'), or"
             " addresses of these."
@@ -71,7 +71,7 @@ def _expand(given: Sequence[str], ignored: Counter[str], listed: bool) -> Iterat
         elif Path(one).is_dir():
             yield from map(str, walk(Path(one), ignored))
         elif is_video(one):
-            raise PartsError(f"{one} is a video, and parts have a row for each picture. Leave out --out for videos.")
+            raise ScoringError(f"{one} is a video, and parts have a row for each picture. Leave out --out for videos.")
         elif one.lower().endswith(LIST) and not listed:
             yield from _expand(_read_list(Path(one)), ignored, listed=True)
         elif WILD.search(one) and not Path(one).exists():
@@ -84,7 +84,7 @@ def _read_list(path: Path) -> list[str]:
     try:
         return [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise PartsError(
+        raise ScoringError(
             f"The list {path} cannot be read: {error}. It has a path or an address in each line, in UTF-8. Correct it."
         ) from None
 

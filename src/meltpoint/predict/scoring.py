@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from meltpoint.model.card import Card
 from meltpoint.predict.batch import Summary
-from meltpoint.predict.part_files import fingerprint, open_parts
-from meltpoint.predict.part_inputs import PartsError, count_listed, plan_parts
+from meltpoint.predict.part_files import fingerprint, open_part_folder
+from meltpoint.predict.part_inputs import ScoringError, count_listed, plan_parts
 from meltpoint.predict.part_pictures import pictures_of, read_units
 from meltpoint.predict.predictor import BATCH
 from meltpoint.predict.records import Answering, DisplayPart, Question, check_question
@@ -76,11 +76,11 @@ class Scoring:
         schema = pa.schema({"source": pa.string(), "error": pa.string(), **answered})
 
         def answer(unit: pa.Table) -> pa.Table:
-            pictures, side = pictures_of(unit, model.card.images.side), None
+            pictures = pictures_of(unit, model.card.images.side)
             rows = [
                 {"source": source, "error": said.error, **display.cells(said)}
                 for source, (said, _) in zip(
-                    unit["source"].to_pylist(), model.look(pictures, self.question, BATCH, side), strict=True
+                    unit["source"].to_pylist(), model.look(pictures, self.question, BATCH, None), strict=True
                 )
             ]
             return pa.Table.from_pylist(rows, schema)
@@ -92,7 +92,7 @@ def score(folder: Path, opening: Opening, asked: Asked) -> Summary:
     """Answer for all pictures with the model in `folder`; each part is written once all its rows are there.
 
     Raises:
-        PartsError: there are no pictures, or the folder for the parts cannot be used.
+        ScoringError: there are no pictures, or the folder for the parts cannot be used.
         PredictError: the model cannot answer so.
         SourceError: a shard is not there, or cannot be fetched.
         EngineError: the engine cannot be had, or its cluster is lost.
@@ -104,10 +104,12 @@ def score(folder: Path, opening: Opening, asked: Asked) -> Summary:
     del model  # the engine opens its own
     ignored: Counter[str] = Counter()
     if asked.engine != "local" and (own := [one for one in asked.given if one.startswith("memory://")]):
-        raise PartsError(f"{own[0]} is in the memory of one process, where the engine {asked.engine} does not see it.")
+        raise ScoringError(
+            f"{own[0]} is in the memory of one process, where the engine {asked.engine} does not see it."
+        )
     parts = plan_parts(asked.given, asked.part, ignored)
     question = {**asdict(asked.question), **opening.describe(), "column": asked.column}
-    with open_parts(asked.out, fingerprint(folder), question, parts, asked.resume) as made:
+    with open_part_folder(asked.out, fingerprint(folder), question, parts, asked.resume) as made:
         todo = {number: parts[number] for number in made.missing}
         work = Scoring(folder, opening, asked.question, card, str(Path.cwd()), asked.column)
         with track(range(0), "predict", total=count_listed(list(todo.values()))) as bar:
