@@ -37,8 +37,8 @@ def test_an_image_is_the_mean_of_its_likeliest_classes_by_their_probability(fold
         params(folder).model_copy(update={"library": None, "text": None, "top": None}), {"final"}, 64
     )
     images = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    names = [ImageNetInfo().index_to_description(number) for number in range(1000)]
-    vectors = embed_texts(open_text(params(folder)), names)
+    told = ImageNetInfo()
+    vectors = embed_texts(open_text(params(folder)), [told.index_to_description(number) for number in range(1000)])
     with torch.no_grad():
         given = backbone(backbone.prepare(images))
         seen = plain(plain.prepare(images))["final"]
