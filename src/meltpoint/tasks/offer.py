@@ -94,7 +94,8 @@ def _look(
 
     And how far the probabilities of all heads are from its own at most.
     """
-    parts: dict[str, list[Floats]] = {name: [] for name in answerers}
+    shares = {name: np.empty(len(rows)) for name in answerers}
+    done = 0
     apart = dict.fromkeys(answerers, 0.0)
     size = min(answerer.fit_batch(batch) for answerer in answerers.values())
     resizing = [name for name, answerer in answerers.items() if answerer.predictor.resizes]
@@ -105,7 +106,8 @@ def _look(
         said = {name: answerer.decide(found[name])[head] for name, answerer in answerers.items()}
         first = next(iter(answerers))
         for name, own in said.items():
-            parts[name].append((own == said[first]).reshape(len(own), -1).mean(1))
+            shares[name][done : done + len(own)] = (own == said[first]).reshape(len(own), -1).mean(1)
             gaps = [float(np.abs(found[name][key] - wanted).max()) for key, wanted in found[first].items()]
             apart[name] = max(apart[name], *gaps)
-    return {name: np.concatenate([np.empty(0), *own]) for name, own in parts.items()}, apart
+        done += len(pixels)
+    return shares, apart

@@ -13,6 +13,7 @@ from meltpoint.params.heads import Head
 from meltpoint.predict.inputs import Picture, Source, stack_pixels
 from meltpoint.predict.predictor import Predictor
 from meltpoint.predict.records import Choice
+from meltpoint.tables import Classes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,27 +36,35 @@ def read_pictures(
     """The columns `source` and `error` of all sources, and their probabilities, NaN where a picture is an error."""
     names: list[str | None] = []
     errors: list[str | None] = []
-    parts: list[Probabilities] = []
-    for pictures, found in run_pictures(predictor, sources, batch, None, decode):
-        names += [picture.source for picture in pictures]
-        errors += [picture.error for picture in pictures]
-        good = np.array([picture.error is None for picture in pictures])
-        parts.append({})
-        for head, classes in predictor.card.classes.items():
-            parts[-1][head] = np.full((len(good), len(classes)), np.nan, np.float32)
-            if found:
-                parts[-1][head][good] = found[head]
-    read = pd.DataFrame({"source": pd.array(names, dtype="string"), "error": pd.array(errors, dtype="string")})
-    return read, join_parts(predictor, parts)
+
+    def read() -> Iterator[Probabilities]:
+        for pictures, found in run_pictures(predictor, sources, batch, None, decode):
+            names.extend(picture.source for picture in pictures)
+            errors.extend(picture.error for picture in pictures)
+            good = np.array([picture.error is None for picture in pictures])
+            part = {}
+            for head, classes in predictor.card.classes.items():
+                part[head] = np.full((len(good), len(classes)), np.nan, np.float32)
+                if found:
+                    part[head][good] = found[head]
+            yield part
+
+    probabilities = join_parts(predictor.card.classes, read())
+    said = {"source": pd.array(names, dtype="string"), "error": pd.array(errors, dtype="string")}
+    return pd.DataFrame(said), probabilities
 
 
-def join_parts(predictor: Predictor, parts: Iterable[Probabilities]) -> Probabilities:
-    """The probabilities of batches, which may be none, one below the other."""
-    parts = list(parts)
-    return {
-        head: np.concatenate([np.empty((0, len(classes)), np.float32), *(part[head] for part in parts)])
-        for head, classes in predictor.card.classes.items()
-    }
+def join_parts(classes: Classes, parts: Iterable[Probabilities]) -> Probabilities:
+    """The probabilities float32 (N, C) of the heads of `classes`, batch below batch; there may be none.
+
+    They are copied as they come. Small arrays that stay would keep large ones from being used again: each lies behind
+    the large ones of its batch, and what those leave is in pieces (10 kB an image at 64 px).
+    """
+    rows = {head: bytearray() for head in classes}
+    for part in parts:
+        for head, own in rows.items():
+            own += part[head].astype(np.float32, copy=False).tobytes()
+    return {head: np.frombuffer(own, np.float32).reshape(-1, len(classes[head])) for head, own in rows.items()}
 
 
 def name_choices(head: HeadCard, ids: Ints, shares: NDArray[np.floating], language: str | None) -> list[Choice]:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from meltpoint.arrays import Ints, Mask, Pixels, Probabilities
+from meltpoint.arrays import Mask, Pixels, Probabilities
 from meltpoint.model.card import HeadCard
 from meltpoint.params.heads import Head
 from meltpoint.predict.inputs import Picture, Source, stack_pixels
@@ -74,30 +74,31 @@ def predict_views(predictor: Predictor, views: "Views", rows: NDArray[np.int64],
     from meltpoint.tasks.segmentation.objective import count_ids
 
     truth = _check_masks(predictor, views)
-    parts: dict[str, list[tuple[Ints, Ints]]] = {head: [] for head in predictor.card.classes}
+    sizes = {head: len(names) for head, names in predictor.card.classes.items()}
+    pairs = {head: np.empty((len(rows), size, size), np.int64) for head, size in sizes.items()}
+    borders = {head: np.empty((len(rows), len(BORDERS), size), np.int64) for head, size in sizes.items()}
     done = 0
     with ThreadPoolExecutor() as pool:
         for ids in _read(predictor, views, rows, batch):
-            some = rows[done : done + len(next(iter(ids.values())))]
-            done += len(some)
-            true = np.asarray(truth[some])
+            some = slice(done, done + len(next(iter(ids.values()))))
+            done = some.stop
+            true = np.asarray(truth[rows[some]])
             for head, own in ids.items():
-                n_classes = len(predictor.card.classes[head])
-                near = pool.map(partial(count_borders, n_classes=n_classes), own, true)
-                counted = count_ids(torch.from_numpy(own).long(), torch.from_numpy(true), n_classes)
-                parts[head].append((counted.numpy(), np.stack(list(near))))  # (n, C, C) and (n, 4, C)
+                near = pool.map(partial(count_borders, n_classes=sizes[head]), own, true)
+                counted = count_ids(torch.from_numpy(own).long(), torch.from_numpy(true), sizes[head])
+                pairs[head][some], borders[head][some] = counted.numpy(), np.stack(list(near))
     table = views.samples.iloc[rows].reset_index(drop=True)[IDENTITY]
     columns: dict[str, Any] = {}
     for head, names in predictor.card.classes.items():
-        n_classes = len(names)
-        pairs = np.concatenate([np.empty((0, n_classes, n_classes), np.int64), *(part[0] for part in parts[head])])
-        borders = np.concatenate([np.empty((0, len(BORDERS), n_classes), np.int64), *(part[1] for part in parts[head])])
-        hits = np.diagonal(pairs, axis1=1, axis2=2)
-        for count, pixels in zip(PIXELS, (hits, pairs.sum(1) - hits, pairs.sum(2) - hits), strict=True):
+        own = pairs[head]
+        hits = np.diagonal(own, axis1=1, axis2=2)
+        for count, pixels in zip(PIXELS, (hits, own.sum(1) - hits, own.sum(2) - hits), strict=True):
             columns |= {pixel_column(head, count, name): pixels[:, place] for place, name in enumerate(names)}
         for row, count in enumerate(BORDERS):
-            columns |= {border_column(head, count, name): borders[:, row, place] for place, name in enumerate(names)}
-        columns[confusion_column(head)] = list(pairs.reshape(-1, n_classes**2))
+            columns |= {
+                border_column(head, count, name): borders[head][:, row, place] for place, name in enumerate(names)
+            }
+        columns[confusion_column(head)] = list(own.reshape(-1, sizes[head] ** 2))
     return check_counts(table.join(pd.DataFrame(columns)), predictor.card.classes)
 
 

@@ -65,12 +65,13 @@ def decide_all(predictor: Predictor, probabilities: Probabilities) -> dict[str, 
 def predict_views(predictor: Predictor, views: "Views", rows: NDArray[np.int64], batch: int) -> pd.DataFrame:
     """The table of `tables.check_predictions` for some plain views; labels and answers are those of `say_tags`."""
     samples = views.samples.iloc[rows].reset_index(drop=True)
-    parts = [predictor.probabilities(pixels, decode) for pixels in read_views(views, rows, batch, predictor.resizes)]
+    read = read_views(views, rows, batch, predictor.resizes)
+    found = join_parts(predictor.card.classes, (predictor.probabilities(pixels, decode) for pixels in read))
     table = samples[IDENTITY].copy()
     for name, own in predictor.card.heads.items():
         missing = pd.Series(pd.NA, samples.index, dtype="string")
         table[label_column(name)] = samples.get(own.head.label, missing)
-    return check_predictions(table.join(_tabulate(predictor, join_parts(predictor, parts))), predictor.card.classes)
+    return check_predictions(table.join(_tabulate(predictor, found)), predictor.card.classes)
 
 
 def predict_images(predictor: Predictor, sources: Iterable[Source], batch: int) -> pd.DataFrame:
