@@ -1,4 +1,4 @@
-"""Where the time of the stage `evaluate` goes, and whether two equal networks get equal latencies.
+"""Where the time of the stage `evaluate` goes.
 
 On the model and the views of `make repro` in this folder, whose files stay as they are: what it writes goes elsewhere.
 
@@ -23,12 +23,11 @@ NETWORK = "import meltpoint.model.fuse, meltpoint.model.model"
 
 
 def measure(folder: Path) -> list[Row]:
-    """Seconds of the processor and of the clock of each part; latencies of a model and its copy, by turns."""
+    """Seconds of the processor and of the clock of each part."""
     import meltpoint.model.fuse  # noqa: F401 - its imports are counted in a process of their own
     from meltpoint.images.views import open_views
     from meltpoint.model.card import views_of
     from meltpoint.params.read import read_params
-    from meltpoint.predict.speed import measure_speeds
     from meltpoint.tasks.answerer import open_answerer
     from meltpoint.tasks.contract import load_metrics, load_report
 
@@ -47,14 +46,7 @@ def measure(folder: Path) -> list[Row]:
     clock.take("draw and write", lambda: report(predictions, judgement, views, answerer, settings, folder / "report"))
     parts = ", ".join(f"{name} {spent:.1f} ({seconds:.1f})" for name, spent, seconds in clock.parts)
     note = f"{len(predictions):,} images of val and test; CPU seconds, on the clock in brackets: {parts}"
-    speeds = measure_speeds({"one": answerer, "the same again": open_answerer(MODEL)}, settings)
-    one, other = (found["latency_p50_ms"] for found in speeds["strategies"].values())
-    tied = {found["latency_tied_ms"] for found in speeds["strategies"].values()}
-    told = f"in reports {' and '.join(f'{value:g}' for value in sorted(tied))}; rounds spread by {speeds['unrest']:.0%}"
-    return [
-        Row("evaluate, CPU seconds", sum(spent for _, spent, _ in clock.parts), None, "", note),
-        Row("latency of a model, milliseconds", one, other, "of its copy", told),
-    ]
+    return [Row("evaluate, CPU seconds", sum(spent for _, spent, _ in clock.parts), None, "", note)]
 
 
 class Clock:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 ALL = (
     "starting", "embedding", "probing", "closed_form", "stepping", "adapting", "idling", "growing", "streaming",
-    "predicting", "evaluating", "serving", "backbones",
+    "predicting", "evaluating", "equal", "serving", "backbones",
 )  # fmt: skip
 LONG = ("team", "clip_models")  # of an hour or some minutes, and of no photographs: only where they are named
 

@@ -109,5 +109,5 @@ def _look(
             shares[name][done : done + len(own)] = (own == said[first]).reshape(len(own), -1).mean(1)
             gaps = [float(np.abs(found[name][key] - wanted).max()) for key, wanted in found[first].items()]
             apart[name] = max(apart[name], *gaps)
-        done += len(pixels)
+        done += len(said[first])
     return shares, apart

@@ -85,20 +85,19 @@ def predict_views(predictor: Predictor, views: "Views", rows: NDArray[np.int64],
             true = np.asarray(truth[rows[some]])
             for head, own in ids.items():
                 near = pool.map(partial(count_borders, n_classes=sizes[head]), own, true)
-                counted = count_ids(torch.from_numpy(own).long(), torch.from_numpy(true), sizes[head])
-                pairs[head][some], borders[head][some] = counted.numpy(), np.stack(list(near))
+                pairs[head][some] = count_ids(torch.from_numpy(own).long(), torch.from_numpy(true), sizes[head]).numpy()
+                borders[head][some] = np.stack(list(near))
     table = views.samples.iloc[rows].reset_index(drop=True)[IDENTITY]
     columns: dict[str, Any] = {}
     for head, names in predictor.card.classes.items():
-        own = pairs[head]
-        hits = np.diagonal(own, axis1=1, axis2=2)
-        for count, pixels in zip(PIXELS, (hits, own.sum(1) - hits, own.sum(2) - hits), strict=True):
+        counted = pairs[head]
+        hits = np.diagonal(counted, axis1=1, axis2=2)
+        for count, pixels in zip(PIXELS, (hits, counted.sum(1) - hits, counted.sum(2) - hits), strict=True):
             columns |= {pixel_column(head, count, name): pixels[:, place] for place, name in enumerate(names)}
         for row, count in enumerate(BORDERS):
-            columns |= {
-                border_column(head, count, name): borders[head][:, row, place] for place, name in enumerate(names)
-            }
-        columns[confusion_column(head)] = list(own.reshape(-1, sizes[head] ** 2))
+            found = borders[head][:, row]
+            columns |= {border_column(head, count, name): found[:, place] for place, name in enumerate(names)}
+        columns[confusion_column(head)] = list(counted.reshape(-1, sizes[head] ** 2))
     return check_counts(table.join(pd.DataFrame(columns)), predictor.card.classes)
 
 
