@@ -150,6 +150,52 @@ def many_scans() -> bytes:
     return content[:last] + content[last:-2] * 1000 + content[-2:]
 
 
+def with_parts(*parts: bytes) -> bytes:
+    """A PNG with parts before its pixels."""
+    whole = save(NOISE)
+    return whole[:33] + b"".join(parts) + whole[33:]
+
+
+def with_segments(*bodies: bytes) -> bytes:
+    """A JPEG with APP1 segments and no others."""
+    whole = save(NOISE, "JPEG")
+    segments = [b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body for body in bodies]
+    return whole[:2] + b"".join(segments) + whole[20:]
+
+
+def tags_of_one_value(size: int = 100_000, count: int = 50) -> bytes:
+    """Tags of TIFF, as in EXIF, each of which has the same bytes for its value."""
+    tags = [
+        (256, 3, 1, 8),
+        (257, 3, 1, 8),
+        (258, 3, 1, 8),
+        (259, 3, 1, 1),
+        (262, 3, 1, 1),
+        (273, 4, 1, 8),
+        (278, 3, 1, 8),
+    ]
+    tags += [(40_000 + number, 7, size, 8) for number in range(count)]
+    table = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)
+    return b"II*\0" + struct.pack("<I", size + 8) + bytes(size) + table
+
+
+def gif_of_comments(blocks: int) -> bytes:
+    whole = save(Image.new("P", (8, 8)), "GIF")
+    frame = whole.index(b",")
+    return whole[:frame] + b"!\xfe" + b"\x01c" * blocks + b"\0" + whole[frame:]
+
+
+def overlapping() -> list[File]:
+    tags = tags_of_one_value()
+    segments = [b"Exif\0\0" + tags[start : start + 65_000] for start in range(0, len(tags), 65_000)]
+    return [
+        ("tags.tif", tags, None),
+        ("tags.png", with_parts(chunk(b"eXIf", tags)), None),
+        ("tags.webp", save(NOISE, "WEBP", exif=b"Exif\0\0" + tags), None),
+        ("tags.jpg", with_segments(*segments), None),
+    ]
+
+
 def bad_profile() -> list[File]:
     return [("profile.png", save(NOISE, icc_profile=b"\0" * 500), NOISE)]
 
@@ -162,6 +208,17 @@ MAKERS: dict[str, Callable[[], list[File]]] = {
         "text.png", png(1, 1, 8, 0, b"\0\0", chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(100_000_000))))
     ),
     "a JPEG of 1,000 scans, each over all pixels": lambda: [("scans.jpg", many_scans(), None)],
+    "a PNG of 10,001 parts without pixels": only("parts.png", with_parts(chunk(b"teXt", b"") * 10_000)),
+    "a PNG of 100,000 parts that have no bytes": only("idat.png", with_parts(chunk(b"IDAT", b"") * 100_000)),
+    "a PNG of 101 colour profiles": only("profiles.png", with_parts(chunk(b"iCCP", b"a\0\0") * 101)),
+    "a JPEG of 5,000 segments, or of bytes between them": lambda: [
+        ("parts.jpg", with_segments(*[b""] * 5000), None),
+        ("junk.jpg", save(NOISE, "JPEG")[:2] + b"\xff\xfe\0\2" + bytes(20_000) + save(NOISE, "JPEG")[2:], None),
+    ],
+    "a JPEG of 101 parts of EXIF": lambda: [("exif.jpg", with_segments(*[b"Exif\0\0MM"] * 101), None)],
+    "a GIF whose comment has 10,000 blocks": lambda: [("comment.gif", gif_of_comments(10_000), None)],
+    "a PPM in letters with 10,001 comments": only("notes.ppm", b"P3 1 1 255\n" + b"#\n" * 10_001 + b"1 2 3\n"),
+    "values of EXIF, or tags of TIFF, that are all the same bytes": overlapping,
     "a JPEG with a video behind it": lambda: [
         (
             "motion.jpg",

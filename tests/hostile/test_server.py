@@ -57,13 +57,26 @@ def for_addresses(text: str) -> str:
 
 Request = tuple[dict[str, str], bytes]
 MAKERS: dict[str, Callable[[], Request]] = {
+    "JSON nested 1,000 deep": lambda: (JSON, b"[" * 1_000),
     "JSON nested 100,000 deep": lambda: (JSON, b"[" * 100_000),
     "an integer of 100,000 digits": lambda: (JSON, b'{"instances": [' + b"7" * 100_000 + b"]}"),
+    "a million rows in 3 MB, each of which would get an answer": lambda: (
+        JSON,
+        b'{"instances": [' + b'"",' * 1_000_000 + b'""]}',
+    ),
+    "images in two forms at once": lambda: (JSON, b'{"instances": ["a"], "dataframe_records": [{"image": "b"}]}'),
+    "a key that comes twice": lambda: (JSON, b'{"instances": ["a"], "instances": ["b"]}'),
     "no content type": lambda: ({**JSON, "Content-Type": ""}, b'{"instances": ["a"]}'),
     "a form instead of JSON": lambda: ({**JSON, "Content-Type": "application/x-www-form-urlencoded"}, b"a=b"),
     "a host that is not this machine's (DNS rebinding)": lambda: ({**JSON, "Host": "evil.example"}, b"{}"),
     "a wrong token, where one is asked for": lambda: ({**JSON, "Authorization": "Bearer x"}, b"{}"),
     "a length that is no number": lambda: ({**JSON, "Content-Length": "many"}, b"{}"),
+    "two lengths": lambda: ({**JSON, "Content-Length": "2", "content-length": "3"}, b"{} "),
+    "a length and chunks (request smuggling)": lambda: (
+        {**JSON, "Content-Length": "5", "Transfer-Encoding": "chunked"},
+        b"0\r\n\r\n",
+    ),
+    "a host that only begins like this machine's": lambda: ({**JSON, "Host": "[::1].evil.example"}, b"{}"),
     "256 images of 8 kB that unpack to 49 million pixels each": lambda: (JSON, bombs(str)),
     "the same, with spaces between the letters or in the alphabet for addresses": lambda: (
         JSON,
@@ -81,6 +94,8 @@ def test_a_server(row: Any) -> None:
         assert [one["error"] is None for one in rows] == [True] * 5 + [False] * 251
         assert len(model.given) == 5
         text = rows[-1]["error"]
+    elif row.fate == "read":
+        assert (status, model.given) == (200, ["b"])
     else:
         assert row.fate == "refused"
         assert 400 <= status < 500
@@ -92,9 +107,7 @@ async def send(headers: dict[str, str], body: bytes) -> tuple[Model, int, str]:
     """The model, and the status and the body of the answer of a real server."""
     service, model = Service(Path(), read_limits({})), Model()
     service.backend = model  # type: ignore[assignment]
-    config = uvicorn.Config(
-        service.build_app(ADDRESS), host="127.0.0.1", port=0, http=guard.TimedProtocol, log_level="critical"
-    )
+    config = guard.configure(service.build_app(ADDRESS), "127.0.0.1", 0)
     server = uvicorn.Server(config)
     config.load()
     server.lifespan = config.lifespan_class(config)

@@ -10,7 +10,7 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 
 from meltpoint.serving import guard
-from meltpoint.serving.guard import PASSED, Door, Message, SizeLimit, TimedProtocol, allowed_hosts
+from meltpoint.serving.guard import PASSED, Door, Message, SizeLimit, allowed_hosts
 
 Parts = list[bytes]
 
@@ -129,6 +129,8 @@ def test_a_body_that_does_not_end_is_refused() -> None:
         ("127.0.0.1", None, "127.0.0.1:5001", True),
         ("127.0.0.1", None, "LOCALHOST", True),
         ("127.0.0.1", None, "[::1]:5001", True),
+        ("127.0.0.1", None, "[::1].evil.example", False),
+        ("127.0.0.1", None, "localhost:evil.example", False),
         ("127.0.0.1", None, "evil.example:5001", False),
         ("127.0.0.1", None, "", False),
         ("localhost", None, "evil.example", False),
@@ -242,6 +244,22 @@ def test_one_address_has_so_many_connections(monkeypatch: pytest.MonkeyPatch) ->
     listen(story)
 
 
+def test_one_that_asks_to_become_a_websocket_is_counted_like_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be forgotten, and its place never be free again."""
+    monkeypatch.setattr(guard, "OF_ONE", 2)
+    upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: YQ==\r\n"
+
+    async def story(port: int) -> None:
+        for _ in range(4):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n" + upgrade + b"\r\n")
+            assert b"200" in await reader.readline()
+            writer.close()
+            await writer.wait_closed()
+
+    listen(story)
+
+
 async def ended(reader: asyncio.StreamReader) -> None:
     try:
         async with asyncio.timeout(30):
@@ -254,7 +272,7 @@ def listen(story: Callable[[int], Awaitable[None]]) -> None:
     """The story with the port of a real server whose application echoes."""
 
     async def run() -> None:
-        config = uvicorn.Config(Echo(), host="127.0.0.1", port=0, http=TimedProtocol, log_level="error", lifespan="off")
+        config = guard.configure(Echo(), "127.0.0.1", 0, lifespan="off")
         server = uvicorn.Server(config)
         config.load()
         server.lifespan = config.lifespan_class(config)

@@ -37,7 +37,7 @@ def for_addresses(image: str) -> str:
     ],
 )
 def test_forms_that_are_taken(content: object) -> None:
-    assert read_images(json.dumps(content).encode(), f"{JSON}; charset=utf-8") == ["a", None]
+    assert read_images(json.dumps(content).encode(), f"{JSON}; charset=utf-8", 4) == ["a", None]
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,11 @@ def test_forms_that_are_taken(content: object) -> None:
     [
         (b"{}", "", "says no type"),
         (b"image\na\n", "text/csv", "says the type 'text/csv'"),
-        (b"[" * 100_000, JSON, "not JSON: recursion limit exceeded"),
+        (b"[" * 10_000, JSON, "not JSON: recursion limit exceeded"),
+        (b"[" * 100_000, JSON, "has about 100,000 values, 10,400 are allowed"),
+        (b'{"inputs": [' + b'"",' * 10_400 + b'""]}', JSON, "has about 10,402 values"),
+        (b'{"inputs": ["a"], "instances": ["a"]}', JSON, "has inputs and instances, and one is allowed"),
+        (b'{"dataframe_split": {"columns": ["image", "image"], "data": [["a", "b"]]}}', JSON, "has 2 columns 'image'"),
         (b'{"inputs": [' + b"9" * 100_000 + b"]}", JSON, "not JSON: number out of range"),
         (b"\xff\xfe", JSON, "is not JSON"),
         (b"", JSON, "is not JSON"),
@@ -59,7 +63,7 @@ def test_forms_that_are_taken(content: object) -> None:
 )
 def test_what_is_refused(body: bytes, kind: str, reason: str) -> None:
     with pytest.raises(RequestError, match=reason) as refused:
-        read_images(body, kind)
+        read_images(body, kind, 4)
     assert len(str(refused.value)) < 500
 
 
@@ -83,7 +87,7 @@ def test_a_header_tells_the_pixels_also_in_a_url_and_in_lines(kind: str) -> None
     image = text(300, 200, kind)
     lines = "\n".join(image[start : start + 76] for start in range(0, len(image), 76))
     ways = image, f"data:image/x;base64,{image}", lines, f"{image[:2]} {image[2:]}", for_addresses(image)
-    assert [header_megapixels(one, 50) for one in ways] == [0.06] * len(ways)
+    assert [header_megapixels(one, 50) for one in ways] == [(0.06, 0.06)] * len(ways)
     assert len({read_image(one, 10**6) for one in ways}) == 1, "what the model reads is what was counted"
 
 
@@ -92,4 +96,22 @@ def test_a_header_tells_the_pixels_also_in_a_url_and_in_lines(kind: str) -> None
     [(b"<html>", 0), (b"\0\0\0\x18ftypheic" + bytes(40), 50), (bytes(128) + b"DICM" + bytes(40), 50), (b"", 0)],
 )
 def test_what_tells_nothing_counts_as_the_most_if_it_may_be_an_image(content: bytes, megapixels: float) -> None:
-    assert header_megapixels(base64.b64encode(content).decode(), 50) == megapixels
+    assert header_megapixels(base64.b64encode(content).decode(), 50) == (megapixels, megapixels)
+
+
+@pytest.mark.parametrize("head", [b"P3 2000 9 255\n", b"P5 2000 9 254\n"])
+def test_what_is_slow_to_decode_counts_by_its_bytes(head: bytes) -> None:
+    """Pillow reads them number by number, a hundred times as slowly as a JPEG."""
+    image = base64.b64encode(head + b"1 " * 27_000).decode()
+    rows, errors = admit([image, image], LIMITS)
+    assert (rows, errors.keys()) == ([], {0, 1})
+    assert errors[0]["error"].startswith("too slow to decode: it takes as long as ")
+    rows, _ = admit([image, image], read_limits({}))
+    assert all(row.megapixels > 1 for row in rows)
+
+
+@pytest.mark.parametrize("image", ["\u0100 " * 9, "A" * 99_999_999])
+def test_what_the_model_does_not_decode_is_not_looked_at(image: str) -> None:
+    """However many letters it has: nothing of it is kept, and nothing decoded."""
+    (row,), errors = admit([image], read_limits({}))
+    assert (row.megapixels, errors) == (0.0, {})

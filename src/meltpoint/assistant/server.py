@@ -81,10 +81,7 @@ def serve_http(server: "MCPServer[Any]", port: int, token: str | None) -> None:
     )
     limited = guard.SizeLimit(app, guard.REQUEST, guard.HELD, guard.BODY)
     door = guard.Door(limited, guard.allowed_hosts(HOST, None), token, CollectorRegistry())
-    uvicorn.run(
-        door, host=HOST, port=port, http=guard.TimedProtocol, log_level="warning", access_log=False,
-        limit_concurrency=guard.CONNECTIONS, timeout_keep_alive=guard.IDLE, server_header=False,
-    )  # fmt: skip
+    uvicorn.Server(guard.configure(door, HOST, port)).run()
 
 
 def _told(tool: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,13 +1,11 @@
 """One decoder for training, serving and masks: a picture becomes 8-bit RGB as a person sees it, or an ImageError."""
 
 import io
-import zlib
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
@@ -27,19 +25,19 @@ from meltpoint.images.dicom import read_dicom
 from meltpoint.images.formats import (
     FORMATS,
     JPEG,
+    LETTERS,
     START,
     RefusedError,
+    check_letters,
     check_raw,
     check_scans,
     check_start,
     is_dicom,
-    readable,
 )
+from meltpoint.images.opening import check_exif, open_picture
 
 Size = tuple[int, int]  # width, height
 
-PNG = b"\x89PNG\r\n\x1a\n"
-CHUNK = 1_000_000  # bytes
 PLAIN_COLOURS = ("1", "L", "P", "RGB", "RGBA", "LA", "PA", "RGBX")  # modes whose colours are stored in 8 bits
 TRANSPOSED = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -170,12 +168,14 @@ def _opened(
             if start.startswith(JPEG):
                 check_scans(file.read())
                 file.seek(0)
+            if start.startswith(LETTERS):
+                check_letters(file.read())
+                file.seek(0)
             if is_dicom(start):
                 image = read_dicom(file, check)
                 yield _Loaded(image, False, deep_grey(image))
                 return
-            _check_sums(file)
-            with Image.open(file, formats=readable()) as image:
+            with open_picture(file, sums=True) as image:
                 check(image.size)
                 check_raw(image)
                 # Some libraries switch it on for the whole process, and then half of a picture passes.
@@ -209,25 +209,6 @@ def _explain(error: Exception) -> tuple[str, str]:
             return "truncated" if truncated else "damaged", f"{type(error).__name__}: {error}"
 
 
-def _check_sums(file: BinaryIO) -> None:
-    """Compare each part of a PNG with its CRC (ISO/IEC 15948, 5.3): Pillow leaves those of the pixels unread."""
-    if file.read(8) == PNG:
-        name = b""
-        while name != b"IEND" and (start := file.read(8)):
-            length, name = int.from_bytes(start[:4]), start[4:]
-            found, left = zlib.crc32(name), length
-            while left and (part := file.read(min(left, CHUNK))):
-                found, left = zlib.crc32(part, found), left - len(part)
-            stated = file.read(4)
-            if len(stated) < 4:
-                raise RefusedError("truncated", f"it ends in its part {name!r}")
-            if found != int.from_bytes(stated):
-                raise RefusedError("damaged", f"the checksum of its part {name!r} is wrong")
-        if name != b"IEND":
-            raise RefusedError("truncated", "its end is missing")
-    file.seek(0)
-
-
 def _check_size(size: Size, max_megapixels: float) -> None:
     width, height = size
     megapixels = width * height / 1e6
@@ -245,6 +226,9 @@ def _check_shape(size: Size, allowed: Collection[Size]) -> None:
 
 def _orientation(image: Image.Image) -> int:
     """1 to 8, as EXIF 2.32, section 4.6.5.1 numbers them; 1 is upright."""
+    if image.format == "PNG":
+        image.load()  # its EXIF may stand behind its pixels
+    check_exif(image.info)
     found = image.getexif().get(ExifTags.Base.Orientation, 1)
     return found if found in TRANSPOSED else 1
 

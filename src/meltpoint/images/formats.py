@@ -15,6 +15,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "PPM", "JPEG2000"
 DICOM = "pydicom"  # the package of the extra `dicom`
 START = 512  # bytes of a file that are looked at
 SCANS, PARTS = 100, 10_000  # of a JPEG at most; libtiff allows as many scans
+LETTERS = (b"P1", b"P2", b"P3")  # what a PPM begins with whose pixels are numbers in letters
 JPEG, SCAN, END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")  # no stuffed byte, nor one of those that have no length
 AS_PNG = "convert it to PNG"
@@ -135,6 +136,16 @@ def check_scans(content: bytes) -> None:
             place = marker.end() + int.from_bytes(content[marker.end() : marker.end() + 2])
         detail = f"more than {SCANS} scans or {PARTS:,} parts; a camera writes one scan, a progressive JPEG about 10"
         raise RefusedError("too many scans", detail)
+
+
+def check_letters(content: bytes) -> None:
+    """Refuse a PPM in letters of more comments than any program writes: what follows one is moved.
+
+    Raises:
+        RefusedError: there are more than PARTS.
+    """
+    if (comments := content.count(b"#")) > PARTS:
+        raise RefusedError("too many parts", f"{comments:,} comments; programs write one")
 
 
 def _by_content(start: bytes) -> Format | None:

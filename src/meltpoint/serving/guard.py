@@ -4,12 +4,14 @@ import asyncio
 import hmac
 import ipaddress
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 
 import h11
+import uvicorn
 from prometheus_client import CollectorRegistry, Histogram
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -27,6 +29,7 @@ CONNECTIONS, OF_ONE = 512, 256  # at once, and of one address; more are refused
 HEADER, BODY, IDLE = 10.0, 60.0, 30  # seconds for a request's header, for its body, and between two of a connection
 LOCAL = ("localhost", "127.0.0.1", "::1")
 OPEN = ("/health", "/ready", "/ping")  # asked by what watches the server, without a token
+NAME = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]]*)(:\d*)?")  # of a host, and its port
 PATHS = (*OPEN, "/metrics", "/invocations")
 
 
@@ -51,6 +54,12 @@ class TimedProtocol(H11Protocol):
         if self.conn.their_state is not h11.IDLE:
             self._stop_waiting()
         elif self._patience is None:
+            self._wait()
+
+    def on_response_complete(self) -> None:
+        """Wait for the rest of a header that has begun to come meanwhile."""
+        super().on_response_complete()
+        if self.conn.their_state is h11.IDLE and self.conn.trailing_data[0] and self._patience is None:
             self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -108,7 +117,7 @@ class Door:
             client = scope["client"][0] if scope.get("client") else None
             line = {
                 "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "client": client,
-                "method": scope["method"], "path": scope["path"][:200], "status": status or "gone",
+                "method": scope["method"][:20], "path": scope["path"][:200], "status": status or "gone",
                 "seconds": round(spent, 4), **scope.get("counts", {}),
             }  # fmt: skip
             watched = path in OPEN and status in (200, 503)
@@ -119,7 +128,13 @@ class Door:
 
     def _judge(self, scope: Message) -> tuple[int, str] | None:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        if self.hosts is not None and (host := _name_of(headers.get(b"host", ""))) not in self.hosts:
+        if b"content-length" in headers and b"transfer-encoding" in headers:  # RFC 9112, 6.1
+            return (
+                400,
+                "The request says twice how long it is, and a proxy may have read it otherwise. Send one header.",
+            )
+        host = headers.get(b"host", "")
+        if self.hosts is not None and _name_of(host) not in self.hosts:
             return 421, (
                 f"This server does not answer for the host {host[:100]!r}, but for {', '.join(sorted(self.hosts))}. Ask"
                 " it under one of these names, or start it with MELTPOINT_SERVE_HOSTS=NAME,NAME."
@@ -190,6 +205,14 @@ class SizeLimit:
         return None
 
 
+def configure(app: App, host: str, port: int, **further: Any) -> uvicorn.Config:
+    """A server of HTTP alone, whose connections are counted and timed: what becomes a WebSocket is lost to that."""
+    return uvicorn.Config(
+        app, host=host, port=port, http=TimedProtocol, ws="none", limit_concurrency=CONNECTIONS, log_level="warning",
+        timeout_keep_alive=IDLE, access_log=False, server_header=False, **further,
+    )  # fmt: skip
+
+
 async def refuse(send: Send, status: int, why: str) -> None:
     """Answer with a status and a sentence."""
     code = "RESOURCE_EXHAUSTED" if status in (413, 503) else "BAD_REQUEST"
@@ -214,6 +237,6 @@ def allowed_hosts(host: str, named: str | None) -> Collection[str] | None:
 
 
 def _name_of(host: str) -> str:
-    """`name:80`, `[::1]:80` and `name` without the port."""
-    name = host.strip().lower()
-    return name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
+    """`name:80`, `[::1]:80` and `name` without the port; nothing, if it is none of these."""
+    found = NAME.fullmatch(host.strip().lower())
+    return found[1].strip("[]") if found else ""

@@ -79,7 +79,8 @@ class Service:
             return _say(503, "The model is not loaded yet. Ask /ready, and send it again.")
         body = await request.body()
         try:
-            images = await asyncio.to_thread(read_images, body, request.headers.get("content-type", ""))
+            content_type = request.headers.get("content-type", "")
+            images = await asyncio.to_thread(read_images, body, content_type, self.limits.rows)
         except RequestError as error:
             return _say(400, str(error))
         rows, answers = await asyncio.to_thread(admit, images, self.limits)
@@ -151,12 +152,8 @@ def serve(package: Path, address: Address, limits: Limits) -> None:
     """
     keep_freed_memory()
     service = Service(package, limits)
-    config = uvicorn.Config(
-        service.build_app(address), host=address.host, port=address.port, http=guard.TimedProtocol, log_level="warning",
-        limit_concurrency=guard.CONNECTIONS, timeout_keep_alive=guard.IDLE, timeout_graceful_shutdown=GRACE,
-        access_log=False, server_header=False,
-    )  # fmt: skip
-    server = uvicorn.Server(config)
+    app = service.build_app(address)
+    server = uvicorn.Server(guard.configure(app, address.host, address.port, timeout_graceful_shutdown=GRACE))
     service.give_up = lambda: setattr(server, "should_exit", True)
     server.run()
     if service.failed is not None:
