@@ -8,7 +8,7 @@ import io
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import IO, Any, cast
+from typing import IO, Any, Literal, cast
 
 import numpy as np
 from PIL import Image
@@ -92,7 +92,7 @@ def check_exif(known: Mapping[str | tuple[int, int], Any]) -> None:
     if not isinstance(content, bytes):
         return
     content = content.removeprefix(EXIF)
-    order = "<" if content.startswith(b"II") else ">"
+    order: Literal["<", ">"] = "<" if content.startswith(b"II") else ">"
     if len(content) < 10:
         return
     start = int(np.frombuffer(content, f"{order}u4", 1, 4)[0])

@@ -131,7 +131,7 @@ class Door:
         if b"content-length" in headers and b"transfer-encoding" in headers:  # RFC 9112, 6.1
             return (
                 400,
-                "The request says twice how long it is, and a proxy may have read it otherwise. Send one header.",
+                "The request says in two ways how long it is, and a proxy may have read the other. Send one.",
             )
         host = headers.get(b"host", "")
         if self.hosts is not None and _name_of(host) not in self.hosts:

@@ -115,7 +115,8 @@ def header_megapixels(image: str, unknown: float) -> tuple[float, float]:
         try:
             with open_picture(io.BytesIO(content)) as opened:
                 megapixels = opened.width * opened.height / 1e6
-                slow = SLOW.get(opened.tile[0].codec_name, 0.0) if opened.tile else 0.0
+                tiles = getattr(opened, "tile", ())  # a file's, with the name of what decodes it
+                slow = SLOW.get(tiles[0].codec_name, 0.0) if tiles else 0.0
                 return megapixels, max(megapixels, slow * len(text) * 3 / 4e6)
         except Image.DecompressionBombError:
             return unknown, unknown
