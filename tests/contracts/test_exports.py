@@ -1,6 +1,8 @@
 """Every format in export/ is written, opened and answers as the model that it was made of, for any number of images."""
 
+import csv
 import inspect
+import io
 import json
 import subprocess
 import sys
@@ -11,16 +13,19 @@ from typing import TYPE_CHECKING, Any, cast
 
 import cv2
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from saved_models import SIZE, make_card, make_head, plain_card, save, scene_card, tree_card
 
 import meltpoint
+from meltpoint.cli import run
 from meltpoint.container.build import RUNTIMES
 from meltpoint.errors import UserError
 from meltpoint.export.folder import write_export
 from meltpoint.images.resize import resize
 from meltpoint.model.card import CARD, Card
 from meltpoint.model.manifest import check_manifest
+from meltpoint.params.data import Images
 from meltpoint.params.exports import Exports
 from meltpoint.tasks.answerer import open_answerer
 from meltpoint.tasks.contract import load_objective
@@ -39,12 +44,13 @@ KINDS = {  # others: two
     "onnx_int8": {"scene"}, "onnx_qat": {"plain"}, "torch_export": {"scene", "tags"}, "litert": {"plain"},
     "executorch": {"scene"}, "openvino": {"scene"},
 }  # fmt: skip
-RESIZING = {("onnx", "scene"), ("onnx_int8", "scene"), ("onnx_qat", "plain"), ("torch_export", "scene"),
+RESIZING = {("onnx", "plain"), ("onnx_int8", "scene"), ("onnx_qat", "plain"), ("torch_export", "scene"),
             ("openvino", "scene")}  # fmt: skip
 TAGS = make_card(
     {"seen": make_head("seen", main=True)}, {"seen": ["dog", "lead", "ball"]}, task="tagging", metric="map"
 )
-CARDS = {"plain": plain_card(), "tree": tree_card(), "scene": scene_card(), "tags": TAGS}
+BILINEAR = Images(side=SIZE, resize="squash", interpolation="bilinear")  # a file that resizes does it otherwise
+CARDS = {"plain": plain_card(images=BILINEAR), "tree": tree_card(), "scene": scene_card(), "tags": TAGS}
 
 
 def noise(count: int) -> "np.ndarray[Any, np.dtype[np.uint8]]":
@@ -61,10 +67,27 @@ def export(card: Card, name: str, folder: Path, **more: Any) -> tuple[Path, Path
     """A model of this card, and its export."""
     settings = Exports.model_validate({name: SETTINGS.get(name, {}) | more})
     model, images = save(card, folder / "models" / "s"), noise(48)
-    views = cast("Views", SimpleNamespace(plain=images, rows=lambda split: np.arange(len(images))))
+    views = cast("Views", SimpleNamespace(plain=images, size=SIZE, rows=lambda split: np.arange(len(images))))
     decode = load_objective(card.task).decode
     write_export(model, "f" * 64, name, settings.asked[name], decode, views, folder / "exports" / name)
     return model, folder / "exports" / name
+
+
+def check_parts(folder: Path, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Answers in parts are those on the screen, whoever resizes."""
+    (place / "photos").mkdir()
+    for number in range(3):
+        cv2.imwrite(str(place / "photos" / f"{number}.png"), photo(70 + number, 90))
+    (place / "photos" / "bad.png").write_bytes(b"no picture")
+    words = ["predict", str(place / "photos"), "--model", str(folder)]
+    capsys.readouterr()
+    run([*words, "--csv"])
+    wanted = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    run([*words, "--out", str(place / "out")])
+    (part,) = (place / "out").glob("part-*")
+    rows = pq.read_table(part).to_pylist()
+    assert [{name: "" if cell is None else str(cell) for name, cell in row.items()} for row in rows] == wanted
+    assert [row["error"] for row in rows] == [None, None, None, "not an image"]
 
 
 def test_formats_are_the_files_of_the_folder() -> None:
@@ -89,7 +112,9 @@ def test_formats_are_the_files_of_the_folder() -> None:
     ("name", "kind"),
     [(name, kind) for name in Exports.model_fields for kind in sorted(KINDS.get(name, {"plain", "scene"}))],
 )
-def test_an_export_answers_as_its_model(name: str, kind: str, tmp_path: Path) -> None:
+def test_an_export_answers_as_its_model(
+    name: str, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     try:
         model, folder = export(CARDS[kind], name, tmp_path, resize=(name, kind) in RESIZING)
     except UserError as error:
@@ -114,6 +139,8 @@ def test_an_export_answers_as_its_model(name: str, kind: str, tmp_path: Path) ->
         wanted = open_answerer(model).probabilities(np.stack([resize(one, CARDS[kind].images) for one in pictures]))
         for head, own in answerer.probabilities(pictures).items():
             np.testing.assert_allclose(own, wanted[head], atol=max(settings.tolerance, 0.01))
+        if kind == "plain":
+            check_parts(folder, tmp_path, capsys)
 
 
 WITHOUT_TORCH = """

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from meltpoint.recovery.snapshots import Cache, SnapshotError, find_snapshots, link_files
+from meltpoint.recovery.snapshots import Cache, SnapshotError, exports_are_linked, find_snapshots, link_files
 
 STAGES = ("download", "split", "augment", "embed", "train@a", "evaluate@a", "compare")
 PARAMS = {"seed": 1, "strategies": {"a": {"lr": 0.1}}}
@@ -61,6 +61,33 @@ def test_finished_pipelines_of_every_branch_are_found_once(repository: Path) -> 
     (working,) = [snapshot for snapshot in found if snapshot.when is None]
     assert working.params["seed"] == 1, "the working tree stands for its commit"
     assert working.outs == {"data/views": FOLDER, "models/a": FILE}
+
+
+def test_exports_are_of_the_same_run_and_all_there_or_none(repository: Path) -> None:
+    params, lock, more = {**PARAMS, "export": {"onnx": {}}}, stages(), "d" * 32
+    lock["export@onnx"] = {
+        "deps": [{"path": "models/a", "md5": FILE}],
+        "params": {"params.yaml": {"export.onnx": {}}},
+        "outs": [{"path": "exports/onnx", "md5": more}],
+    }
+    lock["export@litert"] = {"outs": [{"path": "exports/litert", "md5": more}]}  # asked for no more
+    lock["offer"] = {"outs": [{"path": "reports/exports.json", "md5": FILE}]}
+    write(repository, params, lock)
+    (snapshot,) = find_snapshots(repository)
+    assert snapshot.exports == {"exports/onnx": more, "reports/exports.json": FILE}
+    cache, laid = Cache(repository / "cache"), repository / "laid"
+    for md5, content in ((FILE, "x"), (FOLDER, "[]"), (more, "y")):
+        assert not exports_are_linked(snapshot, laid)
+        (cache.folder / md5[:2]).mkdir(parents=True)
+        (cache.folder / md5[:2] / md5[2:]).write_text(content)
+        if md5 != FILE:
+            laid = repository / md5
+            laid.mkdir()
+            link_files(snapshot, cache, laid)
+    assert exports_are_linked(snapshot, laid)
+    lock["export@onnx"]["deps"][0]["md5"] = "9" * 32
+    write(repository, params, lock)
+    assert [one.exports for one in find_snapshots(repository)] == [{}]
 
 
 @pytest.mark.parametrize("what", ["params", "strategy", "input", "absent", "nothing"])

@@ -16,15 +16,16 @@ from meltpoint.container.build import find_export
 from meltpoint.errors import CommandError, UserError
 from meltpoint.export.folder import ExportError, write_export
 from meltpoint.export.winner import read_winner, write_winner
+from meltpoint.files import write_json
 from meltpoint.images.views import open_views
 from meltpoint.model.card import read_card
-from meltpoint.model.manifest import ManifestError
-from meltpoint.offers import OfferError, Offers, read_offers, write_offers
+from meltpoint.model.manifest import ManifestError, write_manifest
+from meltpoint.offers import OfferError, Offers, read_offers
 from meltpoint.params.exports import Exports
 from meltpoint.recovery.archive import Archive, ArchivedPipeline
-from meltpoint.recovery.restore import restore_files
+from meltpoint.recovery.restore import restore_files, restore_versions
 from meltpoint.recovery.snapshots import Snapshot
-from meltpoint.registry.exports import EXPORTS, check_offered, fetch_export
+from meltpoint.registry.exports import EXPORTS, check_offered, fetch_export, has_exports
 from meltpoint.registry.version_files import VersionError, fingerprint
 from meltpoint.registry.versions import versions_of
 from meltpoint.shards import ShardError
@@ -32,8 +33,8 @@ from meltpoint.tasks.contract import load_objective
 from meltpoint.tasks.offer import offer
 from meltpoint.tracking.store import open_store
 
-Judge = Callable[[], Offers]
-RAW = Path("data/raw")
+Judge = Callable[..., Offers]
+RAW, LITERT = Path("data/raw"), Path(__file__).parents[1] / "export" / "litert"
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +54,10 @@ def judge(house: Any, exported: Path) -> Judge:
     params, folders = house.params, (Path("models"), Path("exports"), Path("reports/exports"))
     shutil.copytree(exported, "exports")
 
-    def run() -> Offers:
-        offers = offer(
-            read_winner(Path("exports/winner.json")), ["onnx"], folders, RAW, params.evaluate, params.compare
-        )
+    def run(*others: str, margin: float = params.compare.margin) -> Offers:
+        compare = params.compare.model_copy(update={"margin": margin})
+        winner = read_winner(Path("exports/winner.json"))
+        offers = offer(winner, ["onnx", *others], folders, RAW, params.evaluate, compare)
         write_report(offers, Path("reports"))
         return offers
 
@@ -101,15 +102,31 @@ def json_like(offers: Offers) -> Offers:
 
 
 def test_what_is_refused_is_marked_and_never_served(house: Any, judge: Judge) -> None:
-    offers = judge()
-    refused = replace(offers.exports[0], offered=False, reason="test does not rule out a loss")
-    write_offers(replace(offers, exports=[refused]), Path("reports/exports.json"))
+    pytest.importorskip("ai_edge_litert")
+    shutil.copytree(LITERT, "exports/litert")  # of another network with such heads
+    for name in ("card.json", "export.json"):
+        shutil.copy(Path("exports/onnx") / name, "exports/litert")
+    record = json.loads(Path("exports/litert/export.json").read_text())
+    write_json(
+        Path("exports/litert/export.json"),
+        record | {"format": "litert", "settings": {"precision": "int8", "images": 48}},
+    )
+    write_manifest(Path("exports/litert"))
+    wide = judge("litert")
+    assert [(one.format, one.offered) for one in wide.exports] == [("onnx", True), ("litert", True)]
+    offers = judge("litert", margin=0.01)
+    assert [(one.format, one.offered) for one in offers.exports] == [("onnx", True), ("litert", False)]
+    said = offers.exports[1]
+    assert said.agreement < 1
+    assert said.apart > 0.1
+    assert 0 < said.costs.megabytes < 0.3
     house.register()
+    assert fetch_export("models:/shapes@champion", "onnx").is_dir()
     for ask in (
-        lambda: fetch_export("models:/shapes@champion", "onnx"),
-        lambda: check_offered(Path("exports/onnx")),
+        lambda: fetch_export("models:/shapes@champion", "litert"),
+        lambda: check_offered(Path("exports/litert")),
     ):
-        with pytest.raises(OfferError, match="was refused, and is not served: test does not rule out a loss"):
+        with pytest.raises(OfferError, match="was refused, and is not served: test does not rule out that it loses"):
             ask()
     check_offered(Path("models/frozen"))
 
@@ -134,17 +151,26 @@ def test_a_kill_before_the_tag_leaves_none(house: Any, judge: Judge) -> None:
 def test_exports_are_restored_with_the_files_of_their_version(house: Any, judge: Judge) -> None:
     judge()
     house.register()
-    store = open_store("shapes")
-    shutil.rmtree(fetch_export("models:/shapes/1", "onnx").parents[1])
-    with pytest.raises(VersionError):
-        fetch_export("models:/shapes/1", "onnx")
-    version, key = versions_of(store)[1], fingerprint(Path("models/frozen"))
-    snapshot = Snapshot("0" * 40, None, "", {}, {"models/frozen": "0" * 32})
+    store, key = open_store("shapes"), fingerprint(Path("models/frozen"))
+    snapshot = Snapshot("0" * 40, None, "", {}, {"models/frozen": "0" * 32}, {"reports/exports.json": "1" * 32})
     decision = read_comparison(Path("reports/compare.json"))
     pipeline = ArchivedPipeline(snapshot, house.state, decision, {"frozen": read_card(Path("models/frozen")).key}, True)
     archive = Archive([pipeline])
     assert archive.find("shapes", key)
-    assert restore_files(store, version, archive) == []
+    folder = fetch_export("models:/shapes/1", "onnx")
+    shutil.rmtree(folder.parents[1])
+    with pytest.raises(VersionError):
+        fetch_export("models:/shapes/1", "onnx")
+    (trouble,) = restore_versions(store, Archive([]))
+    assert "exports of shapes version 1 cannot be restored: no commit has them" in trouble
+    assert restore_versions(store, archive) == []
+    assert folder.is_dir()
+    (folder / "model.onnx").write_bytes(b"other")
+    store.client.delete_model_version_tag("shapes", "1", EXPORTS)  # as if killed before it was set
+    assert restore_versions(store, archive) == []
+    assert has_exports(store, versions_of(store)[1])
+    shutil.rmtree(folder.parents[1])
+    assert restore_files(store, versions_of(store)[1], archive) == []
     assert find_export("onnx", Path("models/finetune"), Path(), "models:/shapes/1") == fetch_export(
         "models:/shapes/1", "onnx"
     ), "the repository's own export is of another model than is packed"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from meltpoint.images.views import Views
 
 EXPORT = "export.json"
-BATCH = 32  # training views that a format sees at once
+BATCH, AT_ONCE = 32, 2**19  # training views that a format sees at once, and pixels: learning ranges takes 4 kB of each
 
 Calibration = Callable[[], Iterator[Pixels]]
 
@@ -121,5 +121,6 @@ def _load(name: str) -> Any:
 def _training_views(views: "Views") -> Iterator[Pixels]:
     """Plain views of training images, uint8 (n, S, S, 3), in a fixed random order."""
     rows = np.random.default_rng(0).permutation(views.rows("train"))
-    for start in range(0, len(rows), BATCH):
-        yield np.asarray(views.plain[rows[start : start + BATCH]])
+    batch = max(1, min(BATCH, AT_ONCE // views.size**2))
+    for start in range(0, len(rows), batch):
+        yield np.asarray(views.plain[rows[start : start + batch]])

@@ -1,6 +1,7 @@
 """What formats for other runtimes share: packages that are extras, and programs for one image at a time."""
 
 import copy
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -40,13 +41,30 @@ def reason_of(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
-def trace_one(graph: "nn.Module", card: Card) -> "ExportedProgram":
-    """The program of a graph for one image (1, S, S, 3). Its weights are contiguous: other runtimes take no others."""
+def separate(graph: "nn.Module") -> "nn.Module":
+    """The same graph, each of its tensors contiguous in memory of its own: of parts of others torch warns."""
     import torch
 
-    plain = copy.deepcopy(graph).to(memory_format=torch.contiguous_format)
-    side = card.images.side
-    return torch.export.export(plain, (torch.zeros(1, side, side, 3, dtype=torch.uint8),))
+    for tensor in (*graph.parameters(), *graph.buffers()):
+        tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
+    return graph
+
+
+def trace_one(graph: "nn.Module", card: Card) -> "ExportedProgram":
+    """The program of a graph for one image (1, S, S, 3). Its weights are contiguous: other runtimes take no others.
+
+    What depends on no image, as the weights that scale maps up, is calculated here: LiteRT has no step to make it.
+    """
+    import torch
+    from torch.fx.experimental.const_fold import split_const_subgraphs
+
+    plain, side = separate(copy.deepcopy(graph)), card.images.side
+    example = (torch.zeros(1, side, side, 3, dtype=torch.uint8),)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Attempted to insert a get_attr Node|Failed to fetch module")  # and does both
+        folded = split_const_subgraphs(torch.export.export(plain, example).module())
+        folded.run_folding()
+        return torch.export.export(separate(folded), example)
 
 
 def free_sizes(card: Card, resize: bool) -> tuple[tuple["Tensor"], tuple[dict[int, Any]]]:

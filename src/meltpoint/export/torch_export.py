@@ -15,7 +15,7 @@ import numpy as np
 
 from meltpoint.arrays import Forward, Pixels, Probabilities
 from meltpoint.export.folder import ExportError
-from meltpoint.export.runtimes import free_sizes, reason_of
+from meltpoint.export.runtimes import free_sizes, reason_of, separate
 from meltpoint.model.card import Card
 from meltpoint.params.exports import TorchExport
 
@@ -43,10 +43,7 @@ def write(
 
     from meltpoint.export.resizing import Resized
 
-    for tensor in (*graph.parameters(), *graph.buffers()):  # none is a part of another: torch warns of those
-        tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
-    if settings.resize:
-        graph = Resized(graph, card.images)
+    graph = Resized(separate(graph), card.images) if settings.resize else separate(graph)
     example, shapes = free_sizes(card, settings.resize)
     try:
         program = torch.export.export(graph, example, dynamic_shapes=shapes)

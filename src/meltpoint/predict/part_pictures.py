@@ -34,7 +34,7 @@ def read_units(piece: str, card: Card, base: str, column: str | None, whole: boo
     """The pictures of a piece, `BATCH` a unit: `source`, and `error` or what a model takes of it (see `pictures_of`).
 
     `base` is the folder that paths are relative to, `column` that of the pictures in parquet, None: it is found.
-    `whole`: pictures stay as they are, for a model that looks at them part by part.
+    `whole`: pictures stay as they are, for a model that looks at them part by part, or resizes them by itself.
 
     Raises:
         SourceError: a shard cannot be fetched.

@@ -147,6 +147,10 @@ class Answering(Protocol):
     def predicts_masks(self) -> bool:
         """Whether its answers are masks."""
 
+    @property
+    def takes_any_size(self) -> bool:
+        """Whether it takes pictures as they were decoded, and resizes them by itself."""
+
     def look(
         self, sources: "Source | Iterable[Source]", question: Question, batch: int, side: int | None
     ) -> Iterator[tuple[Answer, Pixels | None]]:

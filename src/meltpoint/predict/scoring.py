@@ -59,10 +59,11 @@ class Scoring:
     card: Card
     base: str
     column: str | None
+    whole: bool  # the model is given pictures as they are
 
     def read(self, piece: str) -> "Iterator[pa.Table]":
         """See `Work`."""
-        return read_units(piece, self.card, self.base, self.column, self.question.window)
+        return read_units(piece, self.card, self.base, self.column, self.whole)
 
     def open(self, folder: Path | None) -> "Made":
         """See `Work`: what makes rows of `source`, `error` and the columns of the answer."""
@@ -100,7 +101,7 @@ def score(folder: Path, opening: Opening, asked: Asked) -> Summary:
     engine = load_engine(asked.engine)
     model = opening(folder)
     check_question(model.card, asked.question, model.predicts_masks)
-    card = model.card
+    card, whole = model.card, asked.question.window or model.takes_any_size
     del model  # the engine opens its own
     ignored: Counter[str] = Counter()
     if asked.engine != "local" and (own := [one for one in asked.given if one.startswith("memory://")]):
@@ -111,7 +112,7 @@ def score(folder: Path, opening: Opening, asked: Asked) -> Summary:
     question = {**asdict(asked.question), **opening.describe(), "column": asked.column}
     with open_part_folder(asked.out, fingerprint(folder), question, parts, asked.resume) as made:
         todo = {number: parts[number] for number in made.missing}
-        work = Scoring(folder, opening, asked.question, card, str(Path.cwd()), asked.column)
+        work = Scoring(folder, opening, asked.question, card, str(Path.cwd()), asked.column, whole)
         with track(range(0), "predict", total=count_listed(list(todo.values()))) as bar:
             for number, table in engine.run(work, todo, asked.where, bar.update) if todo else ():
                 made.write(number, table)

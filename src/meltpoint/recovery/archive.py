@@ -52,6 +52,19 @@ class Archive:
 
     def find(self, name: str, key: str) -> ArchivedModel | None:
         """The model of the registered model `name` with this fingerprint; preferably from where it won."""
+        found = self._find_all(name, key)
+        return min(found, key=lambda model: model.pipeline.decision.winner != model.strategy, default=None)
+
+    def find_exported(self, name: str, key: str) -> ArchivedModel | None:
+        """The same from where it won and was exported, the last time."""
+        found = [
+            model
+            for model in self._find_all(name, key)
+            if model.pipeline.snapshot.exports and model.pipeline.decision.winner == model.strategy
+        ]
+        return found[-1] if found else None
+
+    def _find_all(self, name: str, key: str) -> list[ArchivedModel]:
         found = []
         for pipeline in (one for one in self.pipelines if one.state.name == name):
             for model in (ArchivedModel(pipeline, strategy) for strategy in pipeline.keys):
@@ -60,7 +73,7 @@ class Archive:
                     self.fingerprints[md5] = fingerprint(model.folder)
                 if self.fingerprints[md5] == key:
                     found.append(model)
-        return min(found, key=lambda model: model.pipeline.decision.winner != model.strategy, default=None)
+        return found
 
 
 @contextmanager

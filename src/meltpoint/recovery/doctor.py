@@ -12,6 +12,7 @@ from meltpoint.recovery.archive import open_archive
 from meltpoint.recovery.rebuild import losses, rebuild, stale_addresses
 from meltpoint.recovery.restore import ledger_versions, restore_aliases, restore_versions
 from meltpoint.recovery.snapshots import find_snapshots
+from meltpoint.registry.exports import has_exports
 from meltpoint.registry.histories import JOIN, tell_strays
 from meltpoint.registry.ledger import LEDGER, changes_of, is_fresh, models_of, place, read_ledger
 from meltpoint.registry.plan import PLAN_FILE, unfinished
@@ -178,6 +179,9 @@ def _versions(repository: Repository) -> Iterator[Finding]:
             yield Finding(what, REPAIR, partial(_restore, store))
         if gone := [number for number, version in sorted(there.items()) if not is_whole(store, version)]:
             what = f"files of versions of {store.name} are gone or changed: {_list(gone)}"
+            yield Finding(what, REPAIR, partial(_restore, store))
+        if bare := [number for number, version in sorted(there.items()) if not has_exports(store, version)]:
+            what = f"exports of versions of {store.name} are gone or changed: {_list(bare)}"
             yield Finding(what, REPAIR, partial(_restore, store))
 
 

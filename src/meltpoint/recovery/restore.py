@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from meltpoint.model.card import read_card
 from meltpoint.recovery.archive import UNREADABLE, Archive, ArchivedModel, first_line
-from meltpoint.registry.exports import log_exports
+from meltpoint.recovery.snapshots import exports_are_linked
+from meltpoint.registry.exports import EXPORTS, has_exports, log_exports
 from meltpoint.registry.histories import is_of_another, owners
 from meltpoint.registry.holdout_reuse import reuse_of
 from meltpoint.registry.ledger import AliasChange, changes_of, place
@@ -75,6 +76,8 @@ def restore_versions(store: Store, archive: Archive) -> list[str]:
             )
         elif not is_whole(store, version):
             problems += restore_files(store, version, archive)
+        else:
+            problems += restore_exports(store, version, archive)
     return problems
 
 
@@ -94,7 +97,7 @@ def restore_files(store: Store, version: "ModelVersion", archive: Archive) -> li
         raise
     except UNREADABLE as error:
         return [_unfit(store, int(version.version), error)]
-    return _restore_exports(store, version, kept)
+    return restore_exports(store, version, archive)
 
 
 def restore_aliases(store: Store) -> list[str]:
@@ -128,26 +131,36 @@ def _create(store: Store, number: int, entry: AliasChange | None, archive: Archi
         except UNREADABLE as error:
             problems = [_unfit(store, number, error)]
         else:
-            return _restore_exports(store, version, kept)
+            return restore_exports(store, version, archive)
     create_placeholder(store, entry.facts.key if entry else "unknown", _ledger_tags(entry))
     return problems
 
 
-def _restore_exports(store: Store, version: "ModelVersion", kept: ArchivedModel) -> list[str]:
-    """Log the exports of a version again, where its state has some; why not, if that fails."""
-    if kept.strategy != kept.pipeline.decision.winner:
-        return []  # only winners are exported
-    try:
-        log_exports(store, kept.pipeline.state, version, lost=True)
-    except StoreError:
-        raise
-    except UNREADABLE as error:
-        return [
-            f"The exports of {store.name} version {version.version} cannot be restored: {type(error).__name__}:"
-            f" {first_line(error)} The version itself is there. To export it again, run `dvc repro` in a checkout of"
-            " its own revision"
-        ]
-    return []
+def restore_exports(store: Store, version: "ModelVersion", archive: Archive) -> list[str]:
+    """Log the exports of a version that lacks them or some of them; why not, if that fails."""
+    if EXPORTS in version.tags and has_exports(store, version):
+        return []
+    kept, reason = archive.find_exported(store.name, key_of(version)), ""
+    if kept is None and EXPORTS not in version.tags:
+        return []
+    if kept is None:
+        reason = "no commit has them."
+    elif not exports_are_linked(kept.pipeline.snapshot, kept.pipeline.state.folder):
+        reason = "DVC's cache lacks some of their files."
+    else:
+        try:
+            log_exports(store, kept.pipeline.state, version, lost=True)
+        except StoreError:
+            raise
+        except UNREADABLE as error:
+            reason = f"{type(error).__name__}: {first_line(error)}"
+    if not reason:
+        return []
+    return [
+        f"The exports of {store.name} version {version.version} cannot be restored: {reason} The version itself is"
+        " there. Bring the folders of all commits and try again: dvc pull --all-commits. To export it again, run `dvc"
+        " repro` in a checkout of its own revision"
+    ]
 
 
 def _run_of(store: Store, kept: ArchivedModel) -> str:

@@ -4,8 +4,8 @@ Nothing is copied: the folder holds links to DVC's cache, which is enough to rea
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from meltpoint.params.yaml12 import QuickLoader, load
 from meltpoint.tracking.pipeline_state import git, git_revision
 
 LOCK, PARAMS = "dvc.lock", "params.yaml"
-STAGES = ("download", "split", "compare")
+STAGES, OFFER = ("download", "split", "compare"), "offer"
 LOOPS = {"views": ("augment",), "encoders": ("embed",), "strategies": ("train", "evaluate")}  # by section of rows
 UNREAD = tuple(f"data/{name}" for name in ("raw", "contents.json", "splits", "samples.csv"))  # not shown
 UNREAD_BELOW = ("data/features", "repeats/")  # of these neither: what they reach stands in the reports
@@ -28,13 +28,17 @@ class SnapshotError(UserError, RuntimeError):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A pipeline that was run to its decision: its params, and the MD5 of everything that it wrote."""
+    """A pipeline that was run to its decision: its params, and the MD5 of everything that it wrote.
+
+    `exports` are the same of its exports and what was judged of them; none, where they are of another run.
+    """
 
     revision: str  # the commit that holds it, `+` behind it in a working tree that differs
     when: int | None  # ms since 1970, of that commit; None for the working tree
     text: str  # of params.yaml
     params: Mapping[str, Any]
     outs: Mapping[str, str]  # path to MD5, which ends in `.dir` for a folder
+    exports: Mapping[str, str] = field(default_factory=dict)
 
 
 def find_snapshots(root: Path) -> list[Snapshot]:
@@ -55,25 +59,39 @@ def find_snapshots(root: Path) -> list[Snapshot]:
 def link_files(snapshot: Snapshot, cache: "Cache", folder: Path) -> None:
     """Fill `folder` with params.yaml and links to what the pipeline wrote, as far as anything shows it.
 
+    Exports are there if the cache has all of them; `exports_are_linked` tells.
+
     Raises:
-        SnapshotError: the cache lacks something; the message says how to bring it.
+        SnapshotError: the cache lacks something else; the message says how to bring it.
     """
-    missing = []
-    for path, md5 in snapshot.outs.items():
-        if path in UNREAD or path.startswith(UNREAD_BELOW):
-            continue
-        for place, content in cache.files(Path(path), md5):
-            if content is None or not content.exists():
-                missing.append(place)
-                continue
-            (folder / place).parent.mkdir(parents=True, exist_ok=True)
-            (folder / place).symlink_to(content)
-    if missing:
+    if missing := _link(snapshot.outs, cache, folder):
         raise SnapshotError(
             f"DVC's cache lacks {len(missing):,} files of {snapshot.revision[:12]}, such as {missing[0]}. All that "
             f"{LOCK} names have to be there. Bring them: dvc pull --all-commits"
         )
     (folder / PARAMS).write_text(snapshot.text, encoding="utf-8")
+    _link(snapshot.exports, cache, folder)
+
+
+def exports_are_linked(snapshot: Snapshot, folder: Path) -> bool:
+    """Whether `link_files` found all exports of a snapshot that has some."""
+    return bool(snapshot.exports) and all((folder / path).exists() for path in snapshot.exports)
+
+
+def _link(outs: Mapping[str, str], cache: "Cache", folder: Path) -> list[Path]:
+    """Link contents to their places below `folder`; none of them if some are missing, which are returned."""
+    wanted = [
+        found
+        for path, md5 in outs.items()
+        if path not in UNREAD and not path.startswith(UNREAD_BELOW)
+        for found in cache.files(Path(path), md5)
+    ]
+    if missing := [place for place, content in wanted if content is None or not content.exists()]:
+        return missing
+    for place, content in wanted:
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        (folder / place).symlink_to(content or "")
+    return []
 
 
 @dataclass(frozen=True)
@@ -136,13 +154,28 @@ def _read(revision: str, when: int | None, text: str, lock: str) -> Snapshot | N
     if not params.get("strategies") or not isinstance(known, dict) or any(name not in known for name in names):
         return None
     stages = [known[name] for name in names]
-    outs = {out["path"]: str(out.get("md5")) for stage in stages for out in stage.get("outs", [])}
-    for stage in stages:
-        if any(_value(params, name) != value for name, value in stage.get("params", {}).get(PARAMS, {}).items()):
-            return None  # it was run with other params
-        if any(outs.get(dep["path"], dep.get("md5")) != dep.get("md5") for dep in stage.get("deps", [])):
-            return None  # it read other files than the stages before it have written
-    return Snapshot(revision, when, text, params, outs)
+    outs = _outs(stages)
+    if not _belong(stages, params, outs):
+        return None
+    rows = [known.get(f"export@{row}") for row in params.get("export") or ()]
+    exporting = [*rows, known.get(OFFER)] if rows else []
+    if None in exporting or not _belong(exporting, params, outs | _outs(exporting)):
+        return Snapshot(revision, when, text, params, outs)
+    return Snapshot(revision, when, text, params, outs, _outs(exporting))
+
+
+def _outs(stages: Sequence[Any]) -> dict[str, str]:
+    """What stages wrote: path to MD5."""
+    return {out["path"]: str(out.get("md5")) for stage in stages if stage for out in stage.get("outs", [])}
+
+
+def _belong(stages: Sequence[Any], params: Mapping[str, Any], outs: Mapping[str, str]) -> bool:
+    """Whether stages were run with these params, and read the files that the stages before them have written."""
+    return all(
+        all(_value(params, name) == value for name, value in stage.get("params", {}).get(PARAMS, {}).items())
+        and all(outs.get(dep["path"], dep.get("md5")) == dep.get("md5") for dep in stage.get("deps", []))
+        for stage in stages
+    )
 
 
 def _parse(text: str) -> dict[str, Any]:

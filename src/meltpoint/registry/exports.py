@@ -6,10 +6,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from meltpoint.errors import UserError
 from meltpoint.export.winner import WinnerError, fingerprint_of
-from meltpoint.model.manifest import MANIFEST
+from meltpoint.model.manifest import MANIFEST, check_manifest
 from meltpoint.offers import OfferError, read_offers
-from meltpoint.registry.version_files import VersionError, fetch_artifacts, fetch_version
+from meltpoint.registry.version_files import VersionError, fetch_artifacts, fetch_version, files_folder
 from meltpoint.terminal import say
 from meltpoint.tracking.descriptions import LONGEST
 from meltpoint.tracking.pipeline_state import PipelineState
@@ -37,6 +38,11 @@ def log_exports(store: Store, state: PipelineState, version: "ModelVersion", los
     if offers.winner != fingerprint_of(state.folder / "models" / offers.strategy):
         say(f"note: the exports are not of today's {offers.strategy}, and are left out. Make them again: dvc repro")
         return
+    if other := [one.format for one in offers.exports
+                 if fingerprint_of(state.folder / "exports" / one.format) != one.fingerprint]:  # fmt: skip
+        say(f"note: of the exports {', '.join(other)} was made again and not judged since; all are left out. Judge"
+            " them: dvc repro")  # fmt: skip
+        return
     listed = {one.format: {"fingerprint": one.fingerprint, "refused": None if one.offered else one.reason}
               for one in offers.exports}  # fmt: skip
     tag = json.dumps(listed)
@@ -53,6 +59,24 @@ def log_exports(store: Store, state: PipelineState, version: "ModelVersion", los
     before = str(version.description or "").split(f"{HEADING}Exports of ", maxsplit=1)[0]
     store.client.update_model_version(store.name, version.version, f"{before}\n\n#{told}"[:LONGEST])
     store.client.set_model_version_tag(store.name, version.version, EXPORTS, tag)
+
+
+def has_exports(store: Store, version: "ModelVersion") -> bool:
+    """Whether the exports that a version lists are there; those on this machine are compared with their manifests."""
+    for name, one in json.loads(version.tags.get(EXPORTS, "{}")).items():
+        path = f"{FOLDER}/{name}/{one['fingerprint'][:DIGITS]}"
+        if files_folder(store, version) is None:
+            if not store.client.list_artifacts(str(version.run_id), path):
+                return False
+            continue
+        try:
+            folder = fetch_artifacts(version, path, store.uri)
+            check_manifest(folder)
+            if fingerprint_of(folder) != one["fingerprint"]:
+                return False
+        except UserError:
+            return False
+    return True
 
 
 def fetch_export(where: str, name: str, uri: str | None = None) -> Path:

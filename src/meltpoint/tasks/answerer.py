@@ -43,6 +43,11 @@ class Answerer:
         """Whether its answers are masks."""
         return self.task.MASKS
 
+    @property
+    def takes_any_size(self) -> bool:
+        """Whether it is an export that takes pictures as they were decoded, and resizes them by itself."""
+        return self.predictor.resizes
+
     def with_words(
         self,
         words: Sequence[Word | str],
