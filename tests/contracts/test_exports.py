@@ -41,8 +41,8 @@ SETTINGS: dict[str, dict[str, Any]] = {  # of those that have some
     "openvino": {"half": False},
 }
 KINDS = {  # others: two
-    "onnx_int8": {"scene"}, "onnx_qat": {"plain"}, "torch_export": {"scene", "tags"}, "litert": {"plain"},
-    "executorch": {"scene"}, "openvino": {"scene"},
+    "onnx_int8": {"scene"}, "onnx_qat": {"plain"}, "torch_export": {"scene", "tags"}, "litert": {"plain", "maps"},
+    "executorch": {"maps"}, "openvino": {"scene"},
 }  # fmt: skip
 RESIZING = {("onnx", "plain"), ("onnx_int8", "scene"), ("onnx_qat", "plain"), ("torch_export", "scene"),
             ("openvino", "scene")}  # fmt: skip
@@ -50,7 +50,15 @@ TAGS = make_card(
     {"seen": make_head("seen", main=True)}, {"seen": ["dog", "lead", "ball"]}, task="tagging", metric="map"
 )
 BILINEAR = Images(side=SIZE, resize="squash", interpolation="bilinear")  # a file that resizes does it otherwise
-CARDS = {"plain": plain_card(images=BILINEAR), "tree": tree_card(), "scene": scene_card(), "tags": TAGS}
+MAPS = scene_card().heads["scene"]  # of two grids, one of which is scaled up
+MAPS = MAPS.model_copy(update={"head": MAPS.head.model_copy(update={"taps": [1, -1]})})
+CARDS = {
+    "maps": scene_card(heads={"scene": MAPS}),
+    "plain": plain_card(images=BILINEAR),
+    "tree": tree_card(),
+    "scene": scene_card(),
+    "tags": TAGS,
+}
 
 
 def noise(count: int) -> "np.ndarray[Any, np.dtype[np.uint8]]":

@@ -6,22 +6,31 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
 import torch
-from saved_models import SIZE, plain_card
+from saved_models import SIZE, plain_card, save, scene_card
 from torch import nn
 
 import meltpoint
 from meltpoint.errors import UserError
 from meltpoint.export import litert
+from meltpoint.export.folder import training_views
+from meltpoint.export.graph import build_graph
 from meltpoint.export.onnx_qat import divergence
+from meltpoint.export.runtimes import trace_one
 from meltpoint.model.manifest import ManifestError
 from meltpoint.params.exports import Exports
+from meltpoint.params.heads import DenseLinearHead
 from meltpoint.params.read import ParamsError, parse_params
 from meltpoint.params.yaml12 import load
+from meltpoint.tasks.contract import load_objective
+
+if TYPE_CHECKING:
+    from meltpoint.images.views import Views
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -106,6 +115,42 @@ def test_a_network_that_a_format_cannot_express_is_told(name: str, said: str, tm
     with pytest.raises(UserError, match=rf"'s' cannot be written {said}: Could not guard on .*Remove export\.{name}"):
         module.write(Chooser().eval(), plain_card(), tmp_path, settings.asked[name], nothing)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ({"onyx": {}}, r"export\.onyx: unknown key\. Did you mean 'onnx'\?"),
+        ({"onnx": None}, r"export\.onnx: nothing is written there; write \{\}"),
+        ({"onnx": True}, r"export\.onnx: True is written there; write \{\}"),
+        (["onnx"], r"export: formats with their settings are wanted, as \{onnx: \{\}\}, and got \['onnx'\]"),
+        ({"onnx": {"resize": "maybe"}}, r"export\.onnx\.resize: .*boolean.*got 'maybe'"),
+    ],
+)
+def test_rows_that_are_none_are_told(rows: Any, said: str) -> None:
+    raw = load((ROOT / "presets" / "elpv.yaml").read_text())
+    with pytest.raises(ParamsError, match=said):
+        parse_params(raw | {"export": rows}, "params.yaml")
+
+
+def test_what_depends_on_no_image_is_calculated_before_it_is_traced(tmp_path: Path) -> None:
+    facts = {"kind": "dense_linear", "label": "scene", "taps": [1, -1], "weight": 1.0, "class_weights": "none",
+             "dice": 0.0, "main": True}  # fmt: skip
+    head = scene_card().heads["scene"].model_copy(update={"head": DenseLinearHead.model_validate(facts)})
+    graph, card = build_graph(
+        save(scene_card(heads={"scene": head}), tmp_path / "s"), load_objective("segmentation").decode
+    )
+    program, images = trace_one(graph, card), torch.randint(0, 256, (1, SIZE, SIZE, 3), dtype=torch.uint8)
+    bare = [one.name for one in program.graph.nodes if one.op == "call_function" and not one.all_input_nodes]
+    assert bare == [], "LiteRT cannot make the weights that scale maps up"
+    assert torch.equal(program.module()(images)[0], graph(images)[0])
+
+
+def test_large_views_come_few_at_once() -> None:
+    for side, batches in ((32, [3]), (600, [1, 1, 1])):
+        plain = np.zeros((3, side, side, 3), np.uint8)
+        views = cast("Views", SimpleNamespace(plain=plain, size=side, rows=lambda _: np.arange(3)))
+        assert [len(batch) for batch in training_views(views)] == batches
 
 
 def test_a_format_of_one_size_does_not_resize() -> None:

@@ -53,7 +53,7 @@ def write_export(
 
     graph, card = build_graph(model, decode)
     with whole_folder(folder) as new:
-        _load(name).write(graph, card, new, settings, lambda: _training_views(views))
+        _load(name).write(graph, card, new, settings, lambda: training_views(views))
         (new / CARD).write_bytes((model / CARD).read_bytes())
         record = ExportRecord(format=name, settings=settings.model_dump(mode="json"), strategy=model.name,
                               winner=fingerprint)  # fmt: skip
@@ -118,7 +118,7 @@ def _load(name: str) -> Any:
     return import_module(f"meltpoint.export.{name}")
 
 
-def _training_views(views: "Views") -> Iterator[Pixels]:
+def training_views(views: "Views") -> Iterator[Pixels]:
     """Plain views of training images, uint8 (n, S, S, 3), in a fixed random order."""
     rows = np.random.default_rng(0).permutation(views.rows("train"))
     batch = max(1, min(BATCH, AT_ONCE // views.size**2))

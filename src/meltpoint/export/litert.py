@@ -4,6 +4,7 @@ Of an 8-bit network only convolutions, additions and matrix products are rounded
 a thousandth of the work, and rounding those makes whole heads give one answer to all images.
 """
 
+import errno
 import os
 import subprocess
 import sys
@@ -96,6 +97,9 @@ def _convert(graph: "nn.Module", card: Card, path: Path) -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr.strip() or "no reason given").splitlines()[-1]
+        for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            if f"[Errno {number}]" in reason:
+                raise OSError(number, os.strerror(number), str(path))
         raise ExportError(
             f"The model {card.strategy!r} cannot be written as LiteRT: {reason}. Remove export.litert, or compare"
             " strategies with another encoder or head."

@@ -32,14 +32,20 @@ def write(
     """Write model.xml and model.bin.
 
     Raises:
-        ExportError: the extra `openvino` is not installed, or ONNX cannot express the model.
+        ExportError: the extra `openvino` is not installed, ONNX cannot express the model, or there is no room for it.
     """
     with extra("openvino", "An export for OpenVINO"):
         import openvino
     with tempfile.TemporaryDirectory(dir=folder) as work:
         write_onnx(graph, card, Path(work) / ONNX, settings.resize)
         model = openvino.convert_model(Path(work) / ONNX)
-        openvino.save_model(model, folder / FILE, compress_to_fp16=settings.half)
+        try:
+            openvino.save_model(model, folder / FILE, compress_to_fp16=settings.half)
+        except RuntimeError as error:  # its streams do not say why
+            raise ExportError(
+                f"{folder / FILE} cannot be written by OpenVINO: {str(error).splitlines()[0]}. No file is half written."
+                " Make room, or raise the limit, and run the same command."
+            ) from error
 
 
 def open_forward(folder: Path, card: Card, settings: OpenvinoExport) -> Forward:  # noqa: ARG001

@@ -124,7 +124,8 @@ def read_card(folder: Path) -> Card:
         raw = read_json(path)
     except FileNotFoundError:
         raise ModelError(
-            f"{folder} holds no model: there is no {CARD} in it. Give a folder that training wrote, as models/frozen."
+            f"{folder} holds no model: there is no {CARD} in it. Give a folder that training wrote, as"
+            " models/frozen, or that of an export, as exports/onnx."
         ) from None
     except ValueError as error:
         raise ModelError(

@@ -1,5 +1,6 @@
 """The formats that the winner is written in: a class for each; its key is the name of its file in export/."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import field_validator, model_validator
@@ -128,11 +129,21 @@ class Exports(Section):
     executorch: ExecutorchExport | None = None
     openvino: OpenvinoExport | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _are_rows(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping | Exports):
+            raise ValueError(
+                f"formats with their settings are wanted, as {{onnx: {{}}}}, and got {value!r}. Write some"
+            )
+        return value
+
     @field_validator("*", mode="before")
     @classmethod
     def _is_there(cls, value: Any) -> Any:
-        if value is None:
-            raise ValueError("nothing is written there; write {} for a format without settings, or remove the key")
+        if not isinstance(value, Mapping | Export):
+            what = "nothing is" if value is None else f"{value!r} is"
+            raise ValueError(f"{what} written there; write {{}} for a format without settings, or remove the key")
         return value
 
     @property
