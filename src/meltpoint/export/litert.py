@@ -98,7 +98,7 @@ def _convert(graph: "nn.Module", card: Card, path: Path) -> None:
     if done.returncode:
         reason = (done.stderr.strip() or "no reason given").splitlines()[-1]
         for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            if f"[Errno {number}]" in reason:
+            if os.strerror(number) in reason:  # as Python says it, or LLVM
                 raise OSError(number, os.strerror(number), str(path))
         raise ExportError(
             f"The model {card.strategy!r} cannot be written as LiteRT: {reason}. Remove export.litert, or compare"
