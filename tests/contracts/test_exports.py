@@ -51,7 +51,7 @@ TAGS = make_card(
 )
 BILINEAR = Images(side=SIZE, resize="squash", interpolation="bilinear")  # a file that resizes does it otherwise
 MAPS = scene_card().heads["scene"]  # of two grids, one of which is scaled up
-MAPS = MAPS.model_copy(update={"head": MAPS.head.model_copy(update={"taps": [1, -1]})})
+MAPS = MAPS.model_copy(update={"head": MAPS.head.model_copy(update={"taps": (1, -1)})})
 CARDS = {
     "maps": scene_card(heads={"scene": MAPS}),
     "plain": plain_card(images=BILINEAR),
