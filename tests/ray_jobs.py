@@ -8,15 +8,23 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from train.test_embed import build, store
+
+from meltpoint import parts
+from meltpoint.params.training import Embed
 from meltpoint.predict import part_files, scoring
 from meltpoint.predict.records import Question
 from meltpoint.predict.work import Where
 from meltpoint.tasks.opening import ModelOpening
+from meltpoint.train import embed
+from meltpoint.train.embedding import Embedding
+
+PART_BYTES, VIEWS = 10_000, 31  # of a file of features; augmented ones of each image
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,23 @@ class FatalOpening(ModelOpening):
         return ModelOpening().describe()
 
 
+@dataclass(frozen=True)
+class FatalEmbedding(Embedding):
+    """The same for an encoder."""
+
+    marker: str = ""
+
+    def open(self, folder: Path | None) -> Callable[[Any], Any]:
+        make = super().open(folder)
+
+        def make_or_die(unit: Any) -> Any:
+            made = make(unit)
+            die_once(self.marker)
+            return made
+
+        return make_or_die
+
+
 class Mortal:
     """A model that kills its process once, and answers afterwards in another one."""
 
@@ -42,12 +67,17 @@ class Mortal:
 
     def look(self, *asked: Any) -> Iterator[Any]:
         for seen in self.model.look(*asked):
-            try:
-                os.close(os.open(self.marker, os.O_CREAT | os.O_EXCL))
-            except FileExistsError:
-                yield seen
-            else:
-                os.kill(os.getpid(), signal.SIGKILL)
+            die_once(self.marker)
+            yield seen
+
+
+def die_once(marker: str) -> None:
+    """Kill this process, if none was before; the file says so."""
+    try:
+        os.close(os.open(marker, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def start_node(words: list[str]) -> None:
@@ -62,7 +92,10 @@ def start_node(words: list[str]) -> None:
 
 
 def run_job(way: str, model: str, out: str, address: str, marker: str, given: list[str]) -> None:
-    """A job in parts of three pictures; `way`: a worker is killed, or this process is, after its first part."""
+    """A job in parts of three pictures; `way`: a worker is killed, or this process is, after its first part.
+
+    Where a worker is killed, views are embedded, too: a process less for the tests.
+    """
     opening = FatalOpening(marker=marker) if way == "worker" else ModelOpening()
     asked = scoring.Asked(
         given, Question(5, None, window=False), Path(out), 3, False, None, "ray", Where(address=address)
@@ -76,6 +109,16 @@ def run_job(way: str, model: str, out: str, address: str, marker: str, given: li
 
         part_files.PartFolder.write = write_and_die  # type: ignore[method-assign]
     print(scoring.score(Path(model), opening, asked).sentence)
+    run_embedding(Path(out).parent / "embedding", address)
+
+
+def run_embedding(folder: Path, address: str) -> None:
+    """Embed views in small pieces, into files of `PART_BYTES`; a worker is killed."""
+    pack = embed.pack_backbone
+    embed.pack_backbone = lambda *asked: FatalEmbedding(**vars(pack(*asked)), marker=str(folder / "killed"))
+    parts.PART_BYTES, embed.PIECE = PART_BYTES, 7
+    asked = Embed(batch=3, max_gb=1, engine="ray", address=address)
+    embed.embed(build(), store(folder / "views", VIEWS), asked, folder / "features")
 
 
 if __name__ == "__main__":

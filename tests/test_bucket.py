@@ -21,6 +21,7 @@ from meltpoint import parts
 from meltpoint.data.download import Dataset, download_dataset
 from meltpoint.data.fingerprint import fingerprint_sources
 from meltpoint.data.listing import SourceError
+from meltpoint.data.shard_files import find_files
 from meltpoint.images.decode import inspect
 from meltpoint.images.mask_files import normalise
 from meltpoint.params.data import Data
@@ -160,6 +161,17 @@ def test_sources_read_their_shards_from_the_bucket(bucket: Any) -> None:
     assert fingerprint_sources(tars, {}, {}).parts["source"]["sha256"] == before
     bucket.put_object(Key="pets/train-000.tar", Body=tar(range(5)))
     assert fingerprint_sources(tars, {}, {}).parts["source"]["sha256"] != before
+
+
+def test_a_shard_is_the_same_however_it_is_asked_for(bucket: Any) -> None:
+    bucket.put_object(Key="pets/train-000.tar", Body=tar(range(2)))
+    (listed,) = find_files("s3://house/pets/*.tar")
+    s3fs.S3FileSystem.clear_instance_cache()  # as in another process
+    (asked,) = find_files("s3://house/pets/train-000.tar")
+    assert asked.state == listed.state
+    bucket.put_object(Key="pets/train-000.tar", Body=tar(range(3)))
+    s3fs.S3FileSystem.clear_instance_cache()
+    assert find_files("s3://house/pets/train-000.tar")[0].state != asked.state
 
 
 def test_a_bucket_that_is_not_there_says_so(bucket: Any) -> None:

@@ -104,6 +104,13 @@ def is_terminal(stream: TextIO) -> bool:
     return original(stream).isatty()
 
 
+@contextmanager
+def answers_alone() -> Iterator[None]:
+    """What libraries print to standard output goes to standard error instead."""
+    with redirect_stdout(sys.stderr):
+        yield
+
+
 def answers_stream(for_program: bool) -> TextIO:
     """Standard output in UTF-8, for the answers of a model; what a program reads is as it is, except on a terminal."""
     stream = original(sys.stdout)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -95,6 +96,21 @@ def listed(room: Room) -> tuple[int, str]:
     return room.predict(str(room.folder / "list.txt"))
 
 
+def changed(room: Room, change: Callable[[Path], object]) -> tuple[int, str]:
+    """A job that was done, a change of its part, and the same job again."""
+    photo = room.photo
+    assert room.predict(photo)[0] == 0
+    (part,) = room.out.glob("part-*")
+    change(part)
+    return room.predict(photo, "--resume")
+
+
+def spoil(part: Path) -> None:
+    """Write over all pages of a part; what stands at its end stays."""
+    end = 8 + int.from_bytes(part.read_bytes()[-8:-4], "little")
+    part.write_bytes(b"PAR1".ljust(part.stat().st_size - end, b"x") + part.read_bytes()[-end:])
+
+
 MAKERS: dict[str, Callable[[Room], tuple[int, str]]] = {
     "in parts: a broken picture in a shard": lambda room: room.predict(room.tar(**{"bad.jpg": b"\xff\xd8\xff\xe0"})),
     "in parts: a shard that ends too early": lambda room: room.predict(room.photo, room.tar(900)),
@@ -111,6 +127,17 @@ MAKERS: dict[str, Callable[[Room], tuple[int, str]]] = {
     "in parts: a video": lambda room: room.predict(str(room.folder / "clip.mp4")),
     "in parts: a folder that is not empty": again,
     "in parts: a folder of something else, to be resumed": strange,
+    "in parts: a part that has lost its end, to be resumed": lambda room: changed(
+        room, lambda part: os.truncate(part, 300)
+    ),
+    "in parts: a damaged part": lambda room: changed(room, spoil),
+    "in parts: a part under another name": lambda room: changed(
+        room, lambda part: part.rename(part.with_name("mine.parquet"))
+    ),
+    "in parts: an address to write to": lambda room: run_told(
+        lambda: run(["predict", room.photo, "--model", str(room.models / "tree"), "--out", "s3://house/answers"])
+    ),
+    "in parts: an address whose package is missing": lambda room: room.predict("gs://house/photo.png"),
     "in parts: parts of another model": lambda room: again(room, "--resume", model="plain"),
     "in parts: parts of another question": lambda room: again(room, "--resume", "--top", "2"),
     "in parts: parts of other pictures": lambda room: again(room, "--resume", source=str(room.folder / "b.png")),

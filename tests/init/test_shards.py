@@ -15,7 +15,6 @@ import pytest
 from PIL import Image
 
 from meltpoint.data.download import download_dataset
-from meltpoint.errors import UserError
 from meltpoint.images.decode import inspect
 from meltpoint.images.mask_files import normalise
 
@@ -131,23 +130,6 @@ def test_parquet_as_on_hugging_face(place: Path, init: Init, how: str) -> None:
     assert "cat 8, dog 8, emu 8" in ran.out
     samples = downloaded(ran)
     assert samples["split"].value_counts().to_dict() == {"train": 16, "test": 8}
-
-
-def test_what_cannot_be_read_from_shards_as_it_stands_says_what_to_do(place: Path, init: Init) -> None:
-    def one_hot(number: int) -> dict[str, bytes]:
-        return {"json": json.dumps({kind: int(number % 3 == place) for place, kind in enumerate(KINDS)}).encode()}
-
-    write_tar(place / "pets/all.tar", range(24), one_hot)
-    with pytest.raises(UserError, match=r"cannot be read from the shards.*3 columns of 0 and 1.*Name another column"):
-        init("pets")
-
-
-def test_shards_whose_names_no_pattern_tells_apart_are_refused(place: Path, init: Init) -> None:
-    for name in ("train-a", "train-b", "b-training"):
-        write_tar(place / f"pets/{name}.tar", range(6), cls)
-    write_tar(place / "pets/test.tar", range(6), cls)
-    with pytest.raises(UserError, match=r"no pattern stands for them alone.*train/, val/, test/"):
-        init("pets")
 
 
 def test_a_tar_without_samples_is_an_archive(place: Path, init: Init) -> None:

@@ -1,6 +1,7 @@
 """The engine ray on a real cluster of two nodes on this machine: processes are killed, and no row is lost or twice."""
 
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -15,11 +16,16 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+import ray_jobs
 from predict.test_scoring import make_sources, read_rows
+from train.test_embed import build, store
 
+from meltpoint import parts
 from meltpoint.cli import run
+from meltpoint.params.training import Embed
 from meltpoint.predict.engines import ray as engine
 from meltpoint.predict.work import EngineError, Where
+from meltpoint.train.embed import embed
 
 if TYPE_CHECKING:
     from saved_models import Kit
@@ -90,12 +96,12 @@ def photos(tmp_path: Path, kit: "Kit") -> list[str]:
     return make_sources(tmp_path, kit)
 
 
-def read_bytes(out: Path) -> dict[str, bytes]:
-    return {part.name: part.read_bytes() for part in out.glob("part-*")}
+def read_bytes(out: Path, names: str = "part-*") -> dict[str, bytes]:
+    return {part.name: part.read_bytes() for part in out.glob(names)}
 
 
 def test_what_lost_processes_had_in_hand_is_done_again(
-    cluster: Cluster, tree_folder: Path, tmp_path: Path, photos: list[str]
+    cluster: Cluster, tree_folder: Path, tmp_path: Path, photos: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["predict", *photos, "--model", str(tree_folder), "--part", "3"]
     run([*words, "--out", str(tmp_path / "local")])
@@ -108,17 +114,29 @@ def test_what_lost_processes_had_in_hand_is_done_again(
 
     done = do("worker")
     assert (tmp_path / "marker").exists(), "a worker was killed"
-    assert done.stdout.splitlines()[-1].startswith("18 pictures answered, 3 cannot be used"), done.stderr
+    printed = r"18 pictures answered, 3 cannot be used .*\nembed: writing .*\n"
+    assert re.fullmatch(printed, done.stdout), done.stdout + done.stderr
     assert read_bytes(tmp_path / "worker") == local
+    check_features(tmp_path / "embedding", monkeypatch)
 
     assert do("driver").returncode == -signal.SIGKILL
     out = tmp_path / "driver"
     (finished,) = out.glob("part-*")
-    assert not (out / "summary.json").exists()
+    assert not (out / "_summary.json").exists()
     stamp = finished.stat().st_mtime_ns
     run([*words, "--out", str(out), "--resume"])  # with either engine
     assert read_bytes(out) == local
     assert finished.stat().st_mtime_ns == stamp
+
+
+def check_features(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that came of a cluster, in files of a fixed size, are those of this process, to the bit."""
+    assert (folder / "killed").exists(), "a worker was killed"
+    monkeypatch.setattr(parts, "PART_BYTES", ray_jobs.PART_BYTES)
+    embed(build(), store(folder / "views", ray_jobs.VIEWS), Embed(batch=3, max_gb=1), folder / "here")
+    features = read_bytes(folder / "features", "*")
+    assert len([name for name in features if re.search("augmented-.*-of-", name)]) > 2
+    assert features == read_bytes(folder / "here", "*")
 
 
 def test_nothing_listens_for_others(cluster: Cluster) -> None:
@@ -140,5 +158,8 @@ def test_without_the_extra_the_message_says_what_to_do(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "ray", None)
     for name in {**engine.QUIET, **engine.ALONE}:  # which the engine sets, and other tests go without
         monkeypatch.setenv(name, "")
-    with pytest.raises(EngineError, match=r"pip install -e '.\[ray\]'.*--engine local does the same"):
+    with pytest.raises(
+        EngineError,
+        match=r"pip install -e '.\[ray\]'.*--engine local does the same in this process, as embedding does without",
+    ):
         next(iter(engine.run(None, {}, Where(), print)))  # type: ignore[arg-type]

@@ -4,14 +4,18 @@ import csv
 import io
 import json
 import tarfile
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import fsspec
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from meltpoint.cli import run
+from meltpoint.predict.part_inputs import plan_parts
 
 if TYPE_CHECKING:
     from saved_models import Kit
@@ -51,10 +55,11 @@ def test_parts_have_a_row_for_each_picture_of_every_source(
     run([*words, "--out", str(out), "--part", "3"])
     told = capsys.readouterr().err.splitlines()[-1]
     assert told == f"18 pictures answered, 3 cannot be used (2 truncated, 1 unreadable file), in {out}"
-    summary = json.loads((out / "summary.json").read_text())
+    summary = json.loads((out / "_summary.json").read_text())
     assert list(summary["parts"].values()) == [3, 3, 2, 3, 3, 4, 3]
     assert (summary["rows"], summary["answered"], summary["errors"]) == (21, 18, {"truncated": 2, "unreadable file": 1})
     rows = read_rows(out)
+    assert pd.read_parquet(out)["source"].tolist() == [row["source"] for row in rows]
     assert len({row["source"] for row in rows}) == 20  # one of the list is in the folder, too
     by_name = {str(row["source"]): row for row in rows}
     assert by_name[f"{tmp_path}/s-1.tar/a/1.png"]["pose"] is not None
@@ -63,6 +68,16 @@ def test_parts_have_a_row_for_each_picture_of_every_source(
     run([*words[:2], "--csv", *words[-2:]])
     lines = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [{name: "" if cell is None else str(cell) for name, cell in row.items()} for row in rows[:5]] == lines
+
+
+def test_pictures_below_an_address() -> None:
+    system, ignored = fsspec.filesystem("memory"), Counter[str]()
+    for name in ("b/2.png", "a.jpg", ".thumbs/a.jpg", "notes.txt"):
+        system.pipe(f"/album/{name}", b"")
+    (piece,) = plan_parts(["memory://album", "memory://gone/3.jpg"], 10, ignored)[0]
+    system.rm("/album", recursive=True)
+    assert json.loads(piece)["pictures"] == ["memory:///album/a.jpg", "memory:///album/b/2.png", "memory://gone/3.jpg"]
+    assert ignored == {"hidden": 1, ".txt": 1}
 
 
 def test_what_is_finished_is_not_made_again(

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 Opened = TypeVar("Opened")
 ENGINES = ("local", "ray")
+ADDRESS = re.compile(r"[a-z][a-z0-9+]+:/")  # s3://house as a Path
 
 HELP = "say what is on pictures, by the champion or another model"
 ABOUT = """\
@@ -179,6 +181,11 @@ def check_parts(asked: argparse.Namespace) -> None:
     }
     if lone := [name for name, value in others.items() if value]:
         raise CommandError(f"{' and '.join(lone)} do not go with --out, which writes parquet. Leave one of them out.")
+    if ADDRESS.match(str(asked.out)):
+        raise CommandError(
+            f"--out is {str(asked.out)!r}, an address. Parts are written into a folder of this machine: give one, and"
+            " copy it there when all are finished."
+        )
     if asked.part < 1 or (asked.workers is not None and asked.workers < 1):
         raise CommandError(
             f"--part is {asked.part} and --workers {asked.workers}. Both are numbers from 1 on; correct them."

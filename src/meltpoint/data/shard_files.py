@@ -21,6 +21,7 @@ WILD = re.compile(r"[*?\[]")
 NUMBERS = re.compile(r"\{(\d+)\.\.(\d+)\}")  # {000..127}, as WebDataset writes a row of shards
 MOST = 1_000_000  # shards that one name may stand for
 ALL = "all"
+VERSIONS = ("ETag", "etag", "generation", "blob_id", "mtime", "last_modified", "created")  # as file systems call them
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,15 @@ def _at_address(address: str) -> list[ShardFile]:
         files = sorted(system.glob(wanted)) if WILD.search(wanted) else [wanted] if system.isfile(wanted) else []
         names = [str(system.unstrip_protocol(file)) for file in files]
         return [
-            ShardFile(None, name, file, system, str(system.ukey(file))) for name, file in zip(names, files, strict=True)
+            ShardFile(None, name, file, system, _state(system, file)) for name, file in zip(names, files, strict=True)
         ]
+
+
+def _state(system: "AbstractFileSystem", file: str) -> str:
+    """The size and version of a file, the same whether a list of files says them or the file itself does."""
+    facts = system.info(file)
+    version = next((facts[name] for name in VERSIONS if facts.get(name) is not None), None)
+    return str(system.ukey(file)) if version is None else f"{facts['size']} {version}"
 
 
 def local_copy(shard: ShardFile, work: Path) -> Path:
@@ -154,7 +162,7 @@ def _remote(path: str, pattern: str, key: str) -> Iterator[tuple[str, str, "Abst
         system, root = fsspec.url_to_fs(path)
         wanted = f"{root.rstrip('/')}/{pattern}"
         files = sorted(system.glob(wanted)) if WILD.search(pattern) else [wanted] if system.isfile(wanted) else []
-        states = [str(system.ukey(file)) for file in files]
+        states = [_state(system, file) for file in files]
     if not files:
         raise SourceError(_none(pattern, key, path))
     for file, state in zip(files, states, strict=True):

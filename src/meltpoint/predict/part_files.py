@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from meltpoint.files import read_json, sha256_of, whole_file, write_json
 from meltpoint.predict.part_inputs import ScoringError
+from meltpoint.terminal import complain
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PLAN, SUMMARY, LOCK = "plan.json", "summary.json", ".lock"
+PLAN, SUMMARY, LOCK = "_plan.json", "_summary.json", ".lock"  # whoever reads a folder of parquet passes these over
 FORMAT = 1
 ANEW = "Give another folder to --out, or ask as before."
 
@@ -40,13 +41,23 @@ class PartFolder:
             pq.write_table(table.combine_chunks(), temporary, compression="zstd")
 
     def summarise(self, ignored: Mapping[str, int]) -> tuple[int, Counter[str]]:
-        """Count the rows of all parts as they lie there, write that down, and give how many are answers, and errors."""
+        """Count the rows of all parts as they lie there, write that down, and give how many are answers, and errors.
+
+        Raises:
+            ScoringError: a part is damaged.
+        """
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
         rows: dict[str, int] = {}
         reasons: Counter[str] = Counter()
         for name in self.names:
-            column = pq.read_table(self.folder / name, columns=["error"])["error"]
+            try:
+                column = pq.read_table(self.folder / name, columns=["error"])["error"]
+            except (pa.ArrowException, OSError):
+                raise ScoringError(
+                    f"{self.folder / name} is damaged. Remove it, and run the same command with --resume."
+                ) from None
             rows[name] = len(column)
             reasons.update({one["values"]: one["counts"] for one in column.drop_null().value_counts().to_pylist()})
         total = sum(rows.values())
@@ -84,8 +95,12 @@ def open_part_folder(
         with FileLock(folder / LOCK, timeout=0):
             for left in folder.glob(".part-*"):  # by a process that was killed
                 left.unlink()
-            if strange := sorted({one.name for one in folder.glob("part-*")} - set(names)):
+            if strange := sorted({one.name for one in folder.glob("[!._]*.parquet")} - set(names)):
                 raise ScoringError(f"{folder} holds {strange[0]}, which is no part of this. Move it away. {ANEW}")
+            for name in names:
+                if _is_cut(folder / name):
+                    complain(f"{folder / name} is no whole file of parquet any more, and is made again.")
+                    (folder / name).unlink()
             write_json(folder / PLAN, plan)
             yield PartFolder(folder, tuple(names))
     except Timeout:
@@ -96,6 +111,21 @@ def fingerprint(folder: Path) -> str:
     """What changes when a file of a model's folder does."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return _hash([[path.relative_to(folder).as_posix(), sha256_of(path)] for path in files])
+
+
+def _is_cut(part: Path) -> bool:
+    """Whether a part is there and has lost its end, as one that was copied to a full disk."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        if part.exists():
+            pq.read_metadata(part)
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the disk, not of what is on it
+            raise
+        return True
+    return False
 
 
 def _check(folder: Path, plan: Mapping[str, Any]) -> None:
@@ -115,9 +145,14 @@ def _check(folder: Path, plan: Mapping[str, Any]) -> None:
         told = ", ".join(f"{name} was {old.get(name)!r} and is {new[name]!r}" for name in changed)
         raise ScoringError(f"The parts in {folder} answer another question: {told}. {ANEW}")
     if begun.get("inputs") != plan["inputs"]:
+        counts = (
+            ""
+            if begun.get("parts") == plan["parts"]
+            else f" {begun.get('parts')} parts were planned, not {plan['parts']}."
+        )
         raise ScoringError(
-            f"The parts in {folder} are of other pictures: {begun.get('parts')} parts were planned, and now"
-            f" {plan['parts']}. Files were added, removed or changed, or --part is another. {ANEW}"
+            f"The parts in {folder} are of other pictures.{counts} Since then files were added, removed or changed, or"
+            f" are named in another order, or --part is another. {ANEW}"
         )
 
 

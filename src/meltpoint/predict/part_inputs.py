@@ -13,7 +13,7 @@ from pathlib import Path
 from meltpoint.data.listing import printable
 from meltpoint.data.shard_files import WILD, ShardFile, find_files, reaching
 from meltpoint.errors import UserError
-from meltpoint.predict.folders import NO_SUFFIX, picture_suffixes, say_ignored, walk
+from meltpoint.predict.folders import HIDDEN, NO_SUFFIX, picture_suffixes, say_ignored, walk
 from meltpoint.predict.inputs import is_address
 from meltpoint.predict.video import is_video
 
@@ -98,13 +98,16 @@ def _at_address(address: str, ignored: Counter[str]) -> Iterator[str | ShardFile
         import fsspec
 
         system, root = fsspec.url_to_fs(address)
-        files = sorted(system.find(root)) if system.isdir(root) else None
+        single = Path(address).suffix.lower() in picture_suffixes()  # a long list is not asked line by line
+        files = sorted(system.find(root)) if not single and system.isdir(root) else None
     if files is None:
         yield address
         return
     for file in files:
         suffix = os.path.splitext(file)[1].lower()  # noqa: PTH122 - a Path for each of a million files is slow
-        if suffix in picture_suffixes():
+        if "/." in file[len(root) :]:
+            ignored[HIDDEN] += 1
+        elif suffix in picture_suffixes():
             yield str(system.unstrip_protocol(file))
         else:
             ignored[printable(suffix) or NO_SUFFIX] += 1

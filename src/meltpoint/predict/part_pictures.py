@@ -13,7 +13,7 @@ import numpy as np
 
 from meltpoint.data.listing import PathError, Skipped, SourceError, plain_path, printable
 from meltpoint.data.origins import parse_origin
-from meltpoint.data.shard_files import ShardFile, find_files, local_copy
+from meltpoint.data.shard_files import ShardFile, find_files, local_copy, reaching
 from meltpoint.data.sources.webdataset import read_samples
 from meltpoint.images.decode import ImageError
 from meltpoint.model.card import Card
@@ -112,8 +112,11 @@ def _fetch(address: str) -> bytes:
             return bytes(file.read())
     except FileNotFoundError as error:
         raise ImageError(address, MISSING, str(error)) from error
+    except ImportError:  # no fault of the picture
+        with reaching(address):
+            raise
     except Exception as error:
-        raise ImageError(address, "cannot be fetched", f"{type(error).__name__}: {error}") from error
+        raise ImageError(address, f"cannot be fetched: {type(error).__name__}", str(error)) from error
 
 
 def _shard(asked: dict[str, str], base: str, column: str | None, work: Path) -> Iterator[Item]:

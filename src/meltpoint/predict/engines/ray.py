@@ -19,6 +19,7 @@ import numpy as np
 
 from meltpoint.errors import UserError
 from meltpoint.predict.work import EngineError, Where, Work
+from meltpoint.terminal import answers_alone
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -180,7 +181,7 @@ def _cluster(address: str | None) -> Iterator[None]:
         raise EngineError(
             f"The engine ray needs the package ray, which is not installed ({error}). Install the extra: pip install"
             f" -e '.[ray]'. If pip finds none, Ray has no build for Python {version} yet. Without it, --engine local"
-            " does the same in this process."
+            " does the same in this process, as embedding does without `engine`."
         ) from None
     try:
         with _mute():
@@ -195,10 +196,11 @@ def _cluster(address: str | None) -> Iterator[None]:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars, context.target_max_block_size = False, BLOCK
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    with answers_alone():  # what Ray says of lost processes is no answer
+        try:
+            yield
+        finally:
+            ray.shutdown()
 
 
 def _reach(address: str) -> None:
