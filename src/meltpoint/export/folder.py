@@ -119,7 +119,7 @@ def _load(name: str) -> Any:
 
 
 def training_views(views: "Views") -> Iterator[Pixels]:
-    """Plain views of training images, uint8 (n, S, S, 3), in a fixed random order."""
+    """Plain views of training images, uint8 (n, S, S, 3), in a fixed random order; of large ones few at once."""
     rows = np.random.default_rng(0).permutation(views.rows("train"))
     batch = max(1, min(BATCH, AT_ONCE // views.size**2))
     for start in range(0, len(rows), batch):

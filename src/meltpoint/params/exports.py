@@ -13,7 +13,7 @@ class Export(Section):
 
     tolerance: ClassVar[float]  # how far a probability may be from the winner's, where nothing is rounded to few bits
     any_size: ClassVar[bool] = True  # whether its files can take pictures of any size
-    seconds: ClassVar[float]  # that writing one takes on two usual cores, beside what `looks` says
+    seconds: ClassVar[float]  # of the processor that writing one takes (benchmarks/exporting.py), beside `looks`
 
     resize: bool = False  # pictures of any size in: the file resizes them by itself
 
@@ -36,14 +36,14 @@ class OnnxExport(Export):
     """One .onnx file, float32."""
 
     tolerance: ClassVar[float] = 1e-4
-    seconds: ClassVar[float] = 12
+    seconds: ClassVar[float] = 9
 
 
 class OnnxInt8Export(Export):
     """One .onnx file, weights and activations in 8 bits."""
 
     tolerance: ClassVar[float] = 0.2
-    seconds: ClassVar[float] = 18
+    seconds: ClassVar[float] = 10
 
     images: AtLeastOne  # training views that the range of each activation is learnt from
 
@@ -56,7 +56,7 @@ class OnnxQatExport(Export):
     """One .onnx file in 8 bits, trained with its rounding to give the winner's answers on training views."""
 
     tolerance: ClassVar[float] = 0.2
-    seconds: ClassVar[float] = 30
+    seconds: ClassVar[float] = 16
 
     epochs: AtLeastOne
     lr: Positive  # of Adam, at the start
@@ -70,7 +70,7 @@ class TorchExport(Export):
     """One .pt2 archive of torch.export, float32."""
 
     tolerance: ClassVar[float] = 1e-4
-    seconds: ClassVar[float] = 6
+    seconds: ClassVar[float] = 3
 
 
 class LitertExport(Export):
@@ -105,7 +105,7 @@ class ExecutorchExport(Export):
     """One .pte file, float32."""
 
     tolerance: ClassVar[float] = 1e-4
-    seconds: ClassVar[float] = 20
+    seconds: ClassVar[float] = 17
     any_size: ClassVar[bool] = False
 
 
@@ -113,7 +113,7 @@ class OpenvinoExport(Export):
     """An .xml file with its weights in a .bin file; it calculates in float32."""
 
     tolerance: ClassVar[float] = 1e-4
-    seconds: ClassVar[float] = 15
+    seconds: ClassVar[float] = 11
 
     half: bool = False  # weights in 16 bits
 
