@@ -12,6 +12,8 @@ import requests
 from mcp import Client, StdioServerParameters
 from servers import OURS, started
 
+from meltpoint.assistant import session
+from meltpoint.assistant.server import McpError
 from meltpoint.cli import run
 
 pytestmark = pytest.mark.slow
@@ -71,3 +73,9 @@ def test_a_session_is_printed(tree_folder: Path, album: Path, capsys: pytest.Cap
     assert "> classify {path: 2.PNG, language: zh}" in told
     assert "> may_be_confused {name:" in told
     assert "known: false" in told
+
+
+def test_a_process_that_ends_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "PROGRAM", "raise SystemExit(1)")
+    with pytest.raises(McpError, match="no answer from `meltpoint mcp --language=xx`. Its reason is above"):
+        session.show_session(["--language=xx"], "a.png", None)

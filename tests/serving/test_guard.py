@@ -260,6 +260,23 @@ def test_one_that_asks_to_become_a_websocket_is_counted_like_others(monkeypatch:
     listen(story)
 
 
+def test_a_body_comes_in_parts_of_some_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of a million chunks of one byte costs as much as a kilobyte, and others wait meanwhile."""
+    monkeypatch.setattr(guard, "PARTS", 50)
+    start = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    echo = Echo()
+
+    async def story(port: int) -> None:
+        for body, status in ((b"1\r\na\r\n" * 51, b"400"), (b"64\r\n" + b"a" * 100 + b"\r\n", b"200")):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(start + body * 60 + b"0\r\n\r\n")
+            assert status in await reader.readline()
+            writer.close()
+
+    listen(story, SizeLimit(echo, 100_000, 100_000, 60))
+    assert echo.sizes == [6000]
+
+
 async def ended(reader: asyncio.StreamReader) -> None:
     try:
         async with asyncio.timeout(30):
@@ -268,11 +285,11 @@ async def ended(reader: asyncio.StreamReader) -> None:
         pass
 
 
-def listen(story: Callable[[int], Awaitable[None]]) -> None:
-    """The story with the port of a real server whose application echoes."""
+def listen(story: Callable[[int], Awaitable[None]], app: guard.App | None = None) -> None:
+    """The story with the port of a real server whose application echoes, or is another one."""
 
     async def run() -> None:
-        config = guard.configure(Echo(), "127.0.0.1", 0, lifespan="off")
+        config = guard.configure(app or Echo(), "127.0.0.1", 0, lifespan="off")
         server = uvicorn.Server(config)
         config.load()
         server.lifespan = config.lifespan_class(config)

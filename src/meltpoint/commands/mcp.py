@@ -37,6 +37,9 @@ def describe(mcp: argparse.ArgumentParser) -> None:
     )
     mcp.add_argument("--language", help="of names where the assistant asks for none, as en or zh")
     mcp.add_argument("--port", type=int, help="listen on this port of 127.0.0.1, not on standard input")
+    mcp.add_argument(
+        "--tag", action="append", default=[], metavar="WORD", help="with --try: a word to tag it with, as 'a lake|湖'"
+    )
     mcp.add_argument("--try", dest="tried", metavar="PICTURE", help="print a session about this file of --pictures")
 
 
@@ -56,7 +59,8 @@ def run(asked: argparse.Namespace) -> None:
         from meltpoint.assistant.session import show_session
 
         given = (("--model", asked.model), ("--pictures", asked.pictures), ("--language", asked.language))
-        show_session([f"{name}={value}" for name, value in given if value is not None], asked.tried, asked.language)
+        words = [f"{name}={value}" for name, value in given if value is not None]
+        show_session(words, asked.tried, asked.language, asked.tag)
         return
     from meltpoint.assistant.server import build_server, serve_http
 

@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 from meltpoint.errors import UserError
 
 LOCKS = ("requirements.lock", "requirements-dev.lock")  # the second holds the extras
-START = re.compile(r"^([A-Za-z0-9._-]+)==")
+START = re.compile(r"^([A-Za-z0-9._-]+)(\[[^]]*\])?==")  # the second part: with extras, which pip would want, too
 
 
 class LockError(UserError, RuntimeError):
@@ -38,12 +38,14 @@ def take(names: Iterable[str], without: Sequence[str], folder: Path) -> str:
 
 
 def _read(path: Path) -> dict[str, list[str]]:
-    """By package the lines of a lock, without its remarks; nothing without the file."""
+    """By package the lines of a lock, without its remarks and without extras; nothing without the file."""
     blocks: dict[str, list[str]] = {}
     own: list[str] = []
     for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []:
         if found := START.match(line):
-            own = blocks.setdefault(_normal(found[1]), [])
+            line = line.replace(found[2] or "", "", 1)
+            all_of_it = blocks.setdefault(_normal(found[1]), [])
+            own = [] if line in all_of_it else all_of_it
         if not line.lstrip().startswith("#"):
             own.append(line)
     return blocks

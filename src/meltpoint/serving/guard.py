@@ -26,11 +26,33 @@ REQUEST = 128_000_000  # bytes of one request's body
 HELD = 4 * REQUEST  # bytes of all bodies that wait for their answer
 PASSED = 8  # times REQUEST: how much of a body that is refused is read away, so that its sender reads the answer
 CONNECTIONS, OF_ONE = 512, 256  # at once, and of one address; more are refused
+PARTS, PART = 10_000, 100  # of a body: so many parts, and one more for each so many bytes; each costs as much as a kB
 HEADER, BODY, IDLE = 10.0, 60.0, 30  # seconds for a request's header, for its body, and between two of a connection
 LOCAL = ("localhost", "127.0.0.1", "::1")
 OPEN = ("/health", "/ready", "/ping")  # asked by what watches the server, without a token
 NAME = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]]*)(:\d*)?")  # of a host, and its port
 PATHS = (*OPEN, "/metrics", "/invocations")
+
+
+class _Counted(h11.Connection):
+    """HTTP whose bodies come in parts of some size: a million chunks of a byte would hold up everybody else."""
+
+    _parts = _bytes = 0
+
+    def next_event(self) -> Any:
+        """As h11 has it.
+
+        Raises:
+            h11.RemoteProtocolError: also for a body in too many parts.
+        """
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self._parts = self._bytes = 0
+        elif isinstance(event, h11.Data):
+            self._parts, self._bytes = self._parts + 1, self._bytes + len(event.data)
+            if self._parts > PARTS + self._bytes // PART:
+                raise h11.RemoteProtocolError("too many parts")
+        return event
 
 
 class TimedProtocol(H11Protocol):
@@ -42,6 +64,7 @@ class TimedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a header."""
         super().connection_made(transport)
+        self.conn = _Counted(h11.SERVER)
         self._address = self.client[0] if self.client else ""
         self._counts[self._address] += 1
         if self._counts[self._address] > OF_ONE:
@@ -218,6 +241,8 @@ async def refuse(send: Send, status: int, why: str) -> None:
     code = "RESOURCE_EXHAUSTED" if status in (413, 503) else "BAD_REQUEST"
     content = json.dumps({"error_code": code, "message": why}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
+    if status == 400:  # what else the connection holds may be anything
+        headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": content})
 
