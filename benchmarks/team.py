@@ -53,10 +53,8 @@ def _measure_on(store: str, uri: str, folder: Path, rounds: int) -> tuple[list[s
     place = folder / store
     place.mkdir()
     words = ["--backend-store-uri", uri, "--artifacts-destination", str(place / "kept"), "--workers", "2"]
-    with (
-        import_module("servers").started(place, "/health", "server", *words) as address,
-        import_module("rounds").team(folder / "finished", place, address, seed=0) as team,
-    ):
+    with import_module("servers").started(place, "/health", "server", *words) as address:
+        team = import_module("rounds").team(folder / "finished", place, address, seed=0)
         for number in track(range(rounds), f"two clones, {store}", unit="round"):
             with redirect_stderr(io.StringIO()):  # bars of the clones
                 team.round(f"shapes-{number}", kill=number % 2 == 1)

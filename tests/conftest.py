@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from warm_process import warm_python  # noqa: F401 - a fixture
 
 settings.register_profile("untimed", deadline=None)  # no timing in a test: a busy machine is no fault
 settings.load_profile("untimed")

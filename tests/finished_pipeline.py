@@ -1,9 +1,9 @@
 """A finished pipeline, tiny and quick: real views, real models with random weights, reports in their real shapes."""
 
+import functools
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from warm_process import nursery
 
 from meltpoint.files import write_json
 from meltpoint.images.augment import build_transform
@@ -184,10 +185,14 @@ def finish(folder: Path) -> None:
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished pipeline to copy."""
-    torch.set_num_threads(2)
-    folder = tmp_path_factory.mktemp("finished")
-    finish(folder)
-    return folder
+    return finish_once(tmp_path_factory.getbasetemp())
+
+
+@functools.cache
+def finish_once(place: Path) -> Path:
+    """The same for every folder of tests, each of which has the fixture for its own."""
+    finish(place / "finished")
+    return place / "finished"
 
 
 def enter_copy(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -211,7 +216,7 @@ class Tracked(House):
 
     def call(self, *words: str) -> None:
         """Run git or DVC here."""
-        program = str(Path(sys.executable).with_name("dvc")) if words[0] == "dvc" else words[0]
+        program = str(nursery() / "dvc") if words[0] == "dvc" else words[0]
         done = subprocess.run([program, *words[1:]], cwd=self.folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{words}\n{done.stdout}{done.stderr}"
 

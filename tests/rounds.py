@@ -7,14 +7,13 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from finished_pipeline import House, Tracked
-from warm_process import WarmProcess, warm_process
+from warm_process import WarmProcess
 
 from meltpoint.registry.ledger import changes_of
 from meltpoint.registry.plan import PLAN_FILE
@@ -185,22 +184,18 @@ class Team:
             self.tally.violations.append(f"{self.clones[0].model}: {otherwise}")
 
 
-@contextmanager
-def team(finished: Path, folder: Path, uri: str, seed: int) -> Iterator[Team]:
+def team(finished: Path, folder: Path, uri: str, seed: int) -> Team:
     """Two copies of a finished pipeline, as repositories of git and DVC, that use the server at `uri`."""
-    with ExitStack() as stack:
-        clones = []
-        for name in ("Ada", "Bob"):
-            shutil.copytree(finished, folder / name, ignore=shutil.ignore_patterns("mlruns"))
-            house = Tracked(folder / name)
-            house.edit(lambda raw: (raw["compare"].update(margin=0.3), raw["strategies"].pop("finetune")))
-            house.begin()
-            program = house.folder / "dvc.yaml"
-            program.write_text(program.read_text().replace("    - finetune\n", ""))
-            house.call("git", "config", "user.name", name)
-            house.commit()
-            warm = stack.enter_context(
-                warm_process(house.folder, TEAM_STAGES, MLFLOW_TRACKING_URI=uri, SILENCE=str(SILENCE))
-            )
-            clones.append(Clone(house, warm, uri))
-        yield Team(clones, seed)
+    clones = []
+    for name in ("Ada", "Bob"):
+        shutil.copytree(finished, folder / name, ignore=shutil.ignore_patterns("mlruns"))
+        house = Tracked(folder / name)
+        house.edit(lambda raw: (raw["compare"].update(margin=0.3), raw["strategies"].pop("finetune")))
+        house.begin()
+        program = house.folder / "dvc.yaml"
+        program.write_text(program.read_text().replace("    - finetune\n", ""))
+        house.call("git", "config", "user.name", name)
+        house.commit()
+        warm = WarmProcess(house.folder, TEAM_STAGES, {"MLFLOW_TRACKING_URI": uri, "SILENCE": str(SILENCE)})
+        clones.append(Clone(house, warm, uri))
+    return Team(clones, seed)

@@ -15,7 +15,7 @@ READING = {"embed@lite0", "train@frozen", "train@finetune"}  # weights
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def house(warm_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stubbed")
     make_repository(folder, 200)
     write_params(folder, WEIGHTS)

@@ -171,7 +171,9 @@ def test_a_run_that_fails_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_data_features_and_weights_are_really_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_features_and_weights_are_really_repeated(
+    tmp_path: Path, warm_python: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As far as to the frozen model; `make verify` does the rest."""
     real = room._dvc
 

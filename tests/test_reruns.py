@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from PIL import Image
+from warm_process import nursery
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.slow
@@ -56,7 +57,7 @@ def stubbed(stages: dict[str, Any]) -> dict[str, Any]:
             "'[" + ", ".join(f'"{one}"' for one in some) + "]'" for some in (body.get("params", []), body["deps"], outs)
         )
         body["cmd"] = (
-            f"{sys.executable} {ROOT}/stages/{name}.py"
+            f"{nursery() / 'python'} {ROOT}/stages/{name}.py"
             if name == "fingerprint"
             else f"{sys.executable} stub.py {lists}"
         )
@@ -91,9 +92,10 @@ class Edited:
         environment = {
             **os.environ,
             "PYTHONPATH": str(ROOT / "src"),
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": f"{nursery()}:{os.environ['PATH']}",
         }
-        done = subprocess.run(words, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
+        command = [str(nursery() / words[0]), *words[1:]]
+        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from warm_process import nursery
 
 from meltpoint.cli import run
 from meltpoint.data.fingerprint import fingerprint_sources
@@ -38,7 +39,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")  
 
 
 def dvc(*words: str) -> None:
-    subprocess.run([sys.executable, "-m", "dvc", *words, "-q"], check=True, timeout=300)
+    subprocess.run([str(nursery() / "python"), "-m", "dvc", *words, "-q"], check=True, timeout=300)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import hashlib
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from warm_process import nursery
 
 from meltpoint.errors import UserError
 
@@ -78,5 +78,5 @@ def test_the_download_stage_reads_it(place: Path, fill: Fill, init: Init) -> Non
     fill(place / "pets", {"cat": 6, "dog": 6})
     init(pack(place / "pets", "zip").name)
     script = Path(__file__).parents[2] / "stages" / "download.py"
-    subprocess.run([sys.executable, str(script)], cwd=place, check=True, timeout=300)
+    subprocess.run([str(nursery() / "python"), str(script)], cwd=place, check=True, timeout=300)
     assert len((place / "data" / "samples.csv").read_text().splitlines()) == 13

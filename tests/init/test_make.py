@@ -2,12 +2,12 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from warm_process import nursery
 
 from meltpoint.cli import run
 from meltpoint.errors import UserError
@@ -104,7 +104,7 @@ def test_the_machine_is_timed_and_the_first_stages_run(
     environment.pop("DVC_ROOT", None)
     for stage in ("download", "split"):
         script = ROOT / "stages" / f"{stage}.py"
-        subprocess.run([sys.executable, str(script)], cwd=place, env=environment, check=True, timeout=300)
+        subprocess.run([str(nursery() / "python"), str(script)], cwd=place, env=environment, check=True, timeout=300)
     counts = {
         split: len((place / "data/splits" / f"{split}.csv").read_text().splitlines()) - 1
         for split in ("train", "val", "test")

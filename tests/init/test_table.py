@@ -1,7 +1,6 @@
 """Tables: what is the path, what are labels, tags, a tree, a split, a group; and what has to be written anew."""
 
 import subprocess
-import sys
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from warm_process import nursery
 
 from meltpoint.errors import UserError
 
@@ -266,6 +266,6 @@ def test_a_word_for_a_missing_cell_is_a_tag_where_it_stands_beside_others(survey
 def test_the_download_stage_reads_a_table_that_was_written(place: Path, survey: Survey) -> None:
     survey("id,tags", lambda n, name: f"{name[:-4]},{'|'.join([*['a'] * (n % 2), *['b'] * (n % 3 == 0)])}")
     script = Path(__file__).parents[2] / "stages" / "download.py"
-    subprocess.run([sys.executable, str(script)], cwd=place, check=True, timeout=300)
+    subprocess.run([str(nursery() / "python"), str(script)], cwd=place, check=True, timeout=300)
     samples = pd.read_csv(place / "data" / "samples.csv", dtype=str)
     assert samples["tags"][:4].tolist() == ["|b|", "|a|", "|", "|a|b|"]

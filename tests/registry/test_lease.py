@@ -2,7 +2,6 @@
 
 import signal
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
@@ -10,6 +9,7 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
+from warm_process import nursery
 
 from meltpoint.registry import lease as module
 from meltpoint.registry import plan, promotion
@@ -64,7 +64,7 @@ def test_one_at_a_time(store: Store, tmp_path: Path) -> None:
 
 
 def test_the_lease_of_a_killed_process_ends(store: Store, quick: None) -> None:
-    killed = subprocess.run([sys.executable, "-c", HOLD, str(store.root), store.uri], check=False)
+    killed = subprocess.run([str(nursery() / "python"), "-c", HOLD, str(store.root), store.uri], check=False)
     assert killed.returncode == -signal.SIGKILL
     with lease(store) as held:
         assert held.number == 2

@@ -4,11 +4,11 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from warm_process import nursery
 
 from meltpoint.registry import plan
 from meltpoint.registry import register as module
@@ -221,8 +221,8 @@ def test_two_at_once_end_with_one_champion(house: Any, tmp_path: Path) -> None:
     for place in places:
         shutil.copytree(house.folder, place, ignore=shutil.ignore_patterns("mlruns"))
     type(house)(places[1]).train("frozen", 3)
-    own = {**os.environ, "DVC_ROOT": str(house.folder)}
-    started = [subprocess.Popen([sys.executable, "-c", code], cwd=place, env=own) for place in [*places, places[0]]]
+    own, python = {**os.environ, "DVC_ROOT": str(house.folder)}, str(nursery() / "python")
+    started = [subprocess.Popen([python, "-c", code], cwd=place, env=own) for place in [*places, places[0]]]
     assert [process.wait() for process in started] == [0, 0, 0]
     store = open_store("shapes", house.folder)
     now, lines = aliases(store), house.ledger()

@@ -17,11 +17,8 @@ pytestmark = pytest.mark.slow
 def clones(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
     folder = tmp_path_factory.mktemp("team")
     words = ["--backend-store-uri", f"sqlite:///{folder}/team.db", "--artifacts-destination", str(folder / "kept")]
-    with (
-        started(folder, "/health", "server", *words, "--workers", "1") as address,
-        team(finished, folder, address, seed=0) as clones,
-    ):
-        yield clones
+    with started(folder, "/health", "server", *words, "--workers", "1") as address:
+        yield team(finished, folder, address, seed=0)
 
 
 @pytest.mark.parametrize("number", range(3))

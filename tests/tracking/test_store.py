@@ -3,13 +3,13 @@
 import os
 import sqlite3
 import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from sqlalchemy import make_url
+from warm_process import nursery
 
 from meltpoint.recovery.rebuild import stale_addresses
 from meltpoint.registry.version_files import fetch
@@ -150,8 +150,9 @@ def test_long_values_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_two_processes_make_one_database(tmp_path: Path) -> None:
     code = "from meltpoint.tracking.store import open_store; print(open_store('shapes').experiment)"
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "DVC"))}
+    python = str(nursery() / "python")
     both = [
-        subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen([python, "-c", code], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
     answers = {process.communicate()[0] for process in both}

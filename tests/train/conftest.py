@@ -1,7 +1,6 @@
 import json
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import timm
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
+from warm_process import nursery
 
 from meltpoint.images.views import open_views
 from meltpoint.model.backbones import build_backbone
@@ -162,7 +162,7 @@ Checkpoint.log = log_and_die
 recipe = Recipe.model_validate_json(sys.argv[1])
 train_strategy(recipe, Inputs.below(Path(sys.argv[2]), recipe), Path("model"), Path("others of model"))
 """
-        command = [sys.executable, "-c", code, recipe.model_dump_json(), str(folder)]
+        command = [str(nursery() / "python"), "-c", code, recipe.model_dump_json(), str(folder)]
         died = subprocess.run(command, capture_output=True, text=True, check=False)
         assert died.returncode == -signal.SIGKILL, died.stderr
         assert not Path("model").exists()

@@ -1,8 +1,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -156,51 +154,6 @@ def test_killed_and_continued_it_ends_with_the_same_bytes(
     for name in ("model.safetensors", "card.json", "history.jsonl"):
         assert (Path("model") / name).read_bytes() == (finetuned / name).read_bytes()
     assert not list(Path(".checkpoints").iterdir())
-
-
-@pytest.mark.slow
-def test_sigterm_stops_all_processes_and_the_training_continues(
-    scene: Any, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It ends as Ctrl-C does: with one line, no traceback, and the checkpoint kept."""
-    Path("double.py").write_text(
-        "import os, signal, time\n"
-        "from meltpoint.train.checkpoint import Checkpoint\n"
-        "from meltpoint.train.worker import main\n"
-        "def stop(self, metrics, step, log=Checkpoint.log):\n"
-        "    log(self, metrics, step)\n"
-        "    if step == 5:\n"
-        "        os.kill(os.getppid(), signal.SIGTERM)\n"
-        "        time.sleep(600)\n"
-        "Checkpoint.log = stop\n"
-        "main()\n"
-    )
-    code = """
-import sys
-from pathlib import Path
-from meltpoint.errors import guarded
-from meltpoint.params.recipe import Recipe
-from meltpoint.train import launch
-from meltpoint.train.strategy import Inputs, train_strategy
-
-launch.WORKER = "double"
-recipe = Recipe.model_validate_json(Path("recipe.json").read_text())
-guarded(lambda: train_strategy(recipe, Inputs.below(Path(sys.argv[1]), recipe), Path("model"), Path("others")))
-"""
-    recipe = scene.recipe(change=lambda raw: raw["train"].update(processes=2))
-    Path("recipe.json").write_text(recipe.model_dump_json())
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([".", *sys.path]))
-    command = [sys.executable, "-c", code, str(scene.folder)]
-    stopped = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert stopped.returncode == 130, stopped.stderr
-    assert "meltpoint: stopped." in stopped.stderr
-    assert "Traceback" not in stopped.stderr
-    assert "signal" not in stopped.stderr
-    assert not Path("model").exists()
-    for name in ("model", "whole"):
-        train_strategy(recipe, scene.inputs, Path(name), Path("others"))
-        assert ("continuing from step 4 of 9" in capfd.readouterr().out) == (name == "model")
-    assert Path("model/model.safetensors").read_bytes() == Path("whole/model.safetensors").read_bytes()
 
 
 @pytest.mark.slow

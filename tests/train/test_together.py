@@ -1,4 +1,4 @@
-"""Trainings whose processes are lost, stand on several machines, or were started by torchrun: the same model."""
+"""Trainings whose processes are lost or stopped, stand on several machines, or come from torchrun: the same model."""
 
 import os
 import re
@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from warm_process import nursery
 
 from meltpoint.params.recipe import Recipe
+from meltpoint.train.strategy import train_strategy
 
 CODE = """
 import sys
@@ -41,55 +43,93 @@ Checkpoint.log = stop
 if __name__ == "__main__":
     main()
 """
+# A worker that stops the whole training there, and waits.
+STOPPED = """
+import os, signal, time
+from meltpoint.train.checkpoint import Checkpoint
+from meltpoint.train.worker import main
+
+def stop(self, metrics, step, log=Checkpoint.log):
+    log(self, metrics, step)
+    if step == 5:
+        os.kill(os.getppid(), signal.SIGTERM)
+        time.sleep(600)
+
+Checkpoint.log = stop
+if __name__ == "__main__":
+    main()
+"""
 pytestmark = pytest.mark.slow
-Run = Callable[..., str]
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture
-def train(scene: Any, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Train in a process of its own, with changes of `train:`; what it printed."""
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([".", *sys.path]))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    Path("stage.py").write_text(CODE)
-    Path("lost.py").write_text(LOST)
-
-    def write(name: str, **machine: Any) -> list[str]:
-        recipe: Recipe = scene.recipe(change=lambda raw: raw["train"].update(threads=2, **machine))
-        Path(f"{name}.json").write_text(recipe.model_dump_json())
-        return ["stage.py", str(scene.folder), f"{name}.json", name]
-
-    def run(name: str, *worker: str, before: tuple[str, ...] = (), **machine: Any) -> str:
-        command = [sys.executable, *before, *write(name, **machine), *worker]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    return run
+def recipe_of(scene: Any, **machine: Any) -> Recipe:
+    recipe: Recipe = scene.recipe(change=lambda raw: raw["train"].update({"threads": 2, **machine}))
+    return recipe
 
 
 def model(name: str) -> list[bytes]:
     return [Path(name, "model", file).read_bytes() for file in ("model.safetensors", "history.jsonl")]
 
 
-def test_the_same_comes_of_processes_that_are_lost_of_torchrun_and_of_two_machines(train: Run) -> None:
-    train("plain", processes=2)
-    printed = train("lost", "lost", processes=2, restarts=1)
-    assert "A training process was lost: all go on from the last checkpoint, restart 1." in printed
-    assert "continuing from step 4 of 9" in printed
-    assert model("lost") == model("plain")
+@pytest.fixture(scope="module")
+def plain(scene: Any, tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    """What two processes give that nothing disturbs."""
+    recipe = recipe_of(scene, processes=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("plain"))
+        patch.setenv("MELTPOINT_TRACKING", "off")
+        patch.setenv("ACCELERATE_USE_CPU", "true")
+        patch.delenv("DVC_ROOT", raising=False)
+        train_strategy(recipe, scene.inputs, Path("plain/model"), Path("plain/others"))
+        return model("plain")
+
+
+@pytest.fixture
+def train(scene: Any, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Train in a process of its own, with changes of `train:`; how it ended."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([".", *sys.path]))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    for name, text in (("stage", CODE), ("lost", LOST), ("stopped", STOPPED)):
+        Path(f"{name}.py").write_text(text)
+
+    def run(name: str, *worker: str, before: tuple[str, ...] = (), **machine: Any) -> subprocess.CompletedProcess[str]:
+        Path(f"{name}.json").write_text(recipe_of(scene, **machine).model_dump_json())
+        words = [*before, "stage.py", str(scene.folder), f"{name}.json", name, *worker]
+        return subprocess.run([str(nursery() / "python"), *words], capture_output=True, text=True, check=False)
+
+    return run
+
+
+def test_the_same_comes_of_processes_that_are_lost_and_of_torchrun(train: Run, plain: list[bytes]) -> None:
+    lost = train("lost", "lost", processes=2, restarts=1)
+    assert lost.returncode == 0, lost.stderr
+    assert "A training process was lost: all go on from the last checkpoint, restart 1." in lost.stdout
+    assert "continuing from step 4 of 9" in lost.stdout
+    assert model("lost") == plain
     torchrun = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d")
-    train("inside", before=(*torchrun, "--rdzv-endpoint", "127.0.0.1:0"))
-    assert model("inside") == model("plain")
+    inside = train("inside", before=(*torchrun, "--rdzv-endpoint", "127.0.0.1:0"))
+    assert inside.returncode == 0, inside.stderr
+    assert model("inside") == plain
 
 
-def test_a_second_machine_joins_with_the_command_that_is_said(train: Run, scene: Any) -> None:
+def test_sigterm_stops_all_processes_and_the_training_continues(train: Run, plain: list[bytes]) -> None:
+    """It ends as Ctrl-C does: with one line, no traceback, and the checkpoint kept."""
+    stopped = train("model", "stopped", processes=2)
+    assert stopped.returncode == 130, stopped.stderr
+    assert "meltpoint: stopped." in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    assert "signal" not in stopped.stderr
+    assert not Path("model/model").exists()
+    assert "continuing from step 4 of 9" in train("model", processes=2).stdout
+    assert model("model") == plain
+
+
+def test_a_second_machine_joins_with_the_command_that_is_said(train: Run, plain: list[bytes], scene: Any) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    train("plain", processes=2)
-    recipe = scene.recipe(
-        change=lambda raw: raw["train"].update(threads=1, processes=1, nodes=2, rendezvous=f"127.0.0.1:{port}")
-    )
+    recipe = recipe_of(scene, threads=1, processes=1, nodes=2, rendezvous=f"127.0.0.1:{port}")
     Path("two.json").write_text(recipe.model_dump_json())
     command = [sys.executable, "-u", "stage.py", str(scene.folder), "two.json", "two"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
@@ -98,4 +138,4 @@ def test_a_second_machine_joins_with_the_command_that_is_said(train: Run, scene:
         second = subprocess.run([sys.executable, "-m", "torch.distributed.run", *words.split()], check=False)
         first.stdout.read()
     assert (first.returncode, second.returncode) == (0, 0)
-    assert model("two") == model("plain")
+    assert model("two") == plain
