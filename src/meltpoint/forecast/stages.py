@@ -73,7 +73,7 @@ def stage_seconds(
     forwards = {name: speed.forward for name, speed in timed.items()}
     for name, forward in forwards.items():
         seconds[f"evaluate@{name}"] = speeds.start * 1.3 + (load.val + load.test) * forward * 1.5 + PICTURES
-    passes = (evaluate.latency_runs + 5) * cores + 6 * evaluate.batch * 2
+    passes = (2 * evaluate.latency_runs + 5) * cores + 6 * evaluate.batch * 2
     seconds["speed"] = speeds.start * 1.3 + passes * sum(forwards.values())
     seconds["compare"] = speeds.start / 2 + 2.0
     seconds["register"] = speeds.start + REGISTERED + load.test * max(forwards.values()) * 1.5
@@ -90,7 +90,7 @@ def export_seconds(
     for name, own in exports.items():
         seen, trained = own.looks(load.train)
         seconds[f"export@{name}"] = speeds.start * 1.5 + own.seconds + seen * forward + ROUNDED * trained * step
-    passes = 2 * judged + (evaluate.latency_runs + 5) * speeds.cores + 6 * evaluate.batch
+    passes = 2 * judged + (2 * evaluate.latency_runs + 5) * speeds.cores + 6 * evaluate.batch
     decoded = 2 * judged * speeds.decode / speeds.cores * sum(own.resize for own in exports.values())
     seconds["offer"] = speeds.start * 1.3 + ((1 + len(exports)) * passes * forward + decoded if exports else 0.0)
     return seconds

@@ -1,7 +1,7 @@
 """What predicting costs on this machine: latency, throughput, size, memory. Images are noise, which costs the same."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Any, Protocol
 
@@ -16,7 +16,7 @@ from meltpoint.predict.predictor import Predictor
 from meltpoint.progress import megabytes, peak_megabytes, track
 from meltpoint.terminal import say
 
-ROUNDS = 9  # in each of which every model has its turn, beginning with another one each time
+ROUNDS = 9  # in each of which models take turns, beginning with another one each time
 WARM_UP = 3  # predictions of each model before the clock starts
 BATCHES = 5  # of each model for the throughput, of which the median counts
 FELT = 0.05  # a model is slower if it is by more than this share: equal networks differ by where they lie in memory
@@ -62,10 +62,11 @@ def measure_speeds(
 ) -> dict[str, Any]:
     """From pixels in memory to probabilities in memory, preparation included: all models in turn, in this process.
 
-    Each round times some single images of every model, `settings.latency_runs` or a few more in all; where the machine
-    was too busy, all of it again, and the calmest measurement counts. By strategy: `latency_p50_ms` and
-    `latency_p95_ms`; `latency_tied_ms`, that of the fastest model that it cannot be distinguished from, `tied_with`;
-    `rounds_ms`, the median of each round; `throughput_per_second` in batches of `settings.batch` or as many as fit.
+    Each round times some single images of every model, `settings.latency_runs` or a few more in all, the models by
+    turns; where the machine was too busy, all of it again, and the calmest measurement counts. By strategy:
+    `latency_p50_ms` (see `compare_latencies`) and `latency_p95_ms`; `latency_tied_ms`, that of the fastest model it
+    cannot be distinguished from, `tied_with`; `rounds_ms`, the median of each round; `throughput_per_second` in batches
+    of `settings.batch` or as many as fit.
     Besides `attempts`, `unrest` of the one that counts, and whether the machine was `busy` in all of them.
     """
     noise: dict[str, Pixels] = {}
@@ -89,7 +90,7 @@ def measure_speeds(
     elif len(attempts) > 1:
         say(f"the machine was busy with other work: speeds were measured {len(attempts)} times, and the calmest counts")
     throughputs, rounds = _throughputs(predictors, noise, clock), _rounds(best)
-    middle = {name: round(1000 * float(np.median(values)), 3) for name, values in rounds.items()}
+    middle = {name: round(1000 * seconds, 3) for name, seconds in compare_latencies(attempts, best).items()}
     leaders = tie(rounds)
     strategies = {
         name: {
@@ -103,6 +104,19 @@ def measure_speeds(
         for name in predictors
     }
     return {"attempts": len(attempts), "unrest": round(unrest, 4), "busy": unrest > CALM, "strategies": strategies}
+
+
+def compare_latencies(attempts: Sequence[Attempt], calm: Attempt) -> dict[str, float]:
+    """Seconds that each model takes for an image, such that equal networks get equal ones though the machine is busy.
+
+    How models differ is the median, over the turns of all `attempts`, of what each took beside the others of its turn:
+    other work slows all of a turn. How fast they are together is the median of the attempt that was `calm`.
+    """
+    logs = [np.log(np.stack([attempt[name].ravel() for name in calm])) for attempt in attempts]  # (M, turns) each
+    beside = np.concatenate([own - np.median(own, axis=0) for own in logs], axis=1)
+    apart = np.median(beside, axis=1)
+    together = np.median(np.log(np.stack([calm[name].ravel() for name in calm])) - apart[:, None])
+    return dict(zip(calm, np.exp(together + apart).tolist(), strict=True))
 
 
 def tell_apart(fast: Seconds, slow: Seconds) -> bool:
@@ -134,10 +148,10 @@ def _attempt(predictors: Mapping[str, Timed], noise: Mapping[str, Pixels], runs:
     names = list(predictors)
     seconds = {name: np.zeros((ROUNDS, runs)) for name in names}
     for number in track(range(ROUNDS), "latency", unit="round"):
-        start = number % len(names)
-        for name in names[start:] + names[:start]:
-            predictors[name].probabilities(noise[name][:1])  # the caches are its own again
-            for run in range(runs):
+        for run in range(runs):
+            start = (number * runs + run) % len(names)
+            for name in names[start:] + names[:start]:
+                predictors[name].probabilities(noise[name][:1])  # the caches are its own again
                 seconds[name][number, run] = _seconds(predictors[name], noise[name][:1], clock)
     return seconds
 
