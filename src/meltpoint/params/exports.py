@@ -81,7 +81,7 @@ class LitertExport(Export):
     """
 
     tolerance: ClassVar[float] = 0.2
-    seconds: ClassVar[float] = 60
+    seconds: ClassVar[float] = 21
     any_size: ClassVar[bool] = False
 
     precision: Literal["float32", "dynamic", "int8", "int16"]
