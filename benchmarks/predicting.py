@@ -5,7 +5,7 @@ The loop is a DataLoader with a worker process for each core, Pillow, albumentat
 probabilities. `draft`: of a model whose views let a JPEG be decoded at a reduced scale. Then what an image costs in
 each part, in milliseconds of one core.
 
-    python benchmarks/run.py predicting        # 384 pictures of each size
+    python benchmarks/run.py predicting        # 192 pictures of each size
     python benchmarks/predicting.py 2000       # as many as you like
 """
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from meltpoint.model.model import Model
     from meltpoint.tasks.answerer import Answerer
 
-IMAGES, ROUNDS, DIFFERENT = 384, 5, 64  # pictures that differ; the others are the same files again
+IMAGES, ROUNDS, DIFFERENT = 192, 3, 64  # pictures that differ; the others are the same files again
 EXTENTS = ((640, 480), (1024, 768))
 BATCH, MOST = 32, 99  # classes of a head that are told: all
 RIVAL = "a DataLoader loop"

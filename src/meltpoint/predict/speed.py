@@ -113,7 +113,7 @@ def compare_latencies(attempts: Sequence[Attempt], calm: Attempt) -> dict[str, f
     other work slows all of a turn. How fast they are together is the median of the attempt that was `calm`.
     """
     logs = [np.log(np.stack([attempt[name].ravel() for name in calm])) for attempt in attempts]  # (M, turns) each
-    beside = np.concatenate([own - np.median(own, axis=0) for own in logs], axis=1)
+    beside = np.concatenate([own - own.mean(axis=0) for own in logs], axis=1)
     apart = np.median(beside, axis=1)
     together = np.median(np.log(np.stack([calm[name].ravel() for name in calm])) - apart[:, None])
     return dict(zip(calm, np.exp(together + apart).tolist(), strict=True))
