@@ -189,6 +189,30 @@ def test_who_watches_the_server_is_a_line_only_where_the_answer_is_another(capsy
     assert len(lines) == 7
 
 
+def test_who_waits_when_the_server_is_stopped_is_told_so() -> None:
+    """What is cancelled would be a traceback for each in the log."""
+
+    async def story() -> int:
+        echo, sent = Echo(), []
+        echo.gate = asyncio.Event()
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": "/invocations", "headers": []}
+        task = asyncio.create_task(Door(echo, None, None, CollectorRegistry())(scope, receive, send))
+        while not echo.sizes:
+            await asyncio.sleep(0)
+        task.cancel()
+        await task
+        return int(sent[0]["status"])
+
+    assert asyncio.run(story()) == 503
+
+
 def test_paths_that_do_not_exist_are_counted_together() -> None:
     registry = CollectorRegistry()
     door = Door(Echo(), None, "secret", registry)

@@ -133,6 +133,9 @@ class Door:
                 await refuse(observed, *refused)
             else:
                 await self.app(scope, receive, observed)
+        except asyncio.CancelledError:  # by uvicorn, when its grace is over
+            if not status:
+                await refuse(observed, 503, "The server was stopped before the answer was there. Send it again.")
         finally:
             spent = time.perf_counter() - begun
             path = scope["path"] if scope["path"] in PATHS else "other"  # each one that is counted takes memory
