@@ -63,7 +63,9 @@ class Mortal:
 
     def __init__(self, model: Any, marker: str) -> None:
         self.model, self.marker = model, marker
-        self.card, self.predicts_masks = model.card, model.predicts_masks
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.model, name)
 
     def look(self, *asked: Any) -> Iterator[Any]:
         for seen in self.model.look(*asked):

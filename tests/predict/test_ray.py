@@ -113,7 +113,7 @@ def test_what_lost_processes_had_in_hand_is_done_again(
         return cluster.run(str(TESTS / "ray_jobs.py"), way, str(tree_folder), out, cluster.address, marker, *photos)
 
     done = do("worker")
-    assert (tmp_path / "marker").exists(), "a worker was killed"
+    assert (tmp_path / "marker").exists(), f"a worker was killed\n{done.stderr}"
     printed = r"18 pictures answered, 3 cannot be used .*\nembed: writing .*\n"
     assert re.fullmatch(printed, done.stdout), done.stdout + done.stderr
     assert read_bytes(tmp_path / "worker") == local
