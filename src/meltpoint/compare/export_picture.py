@@ -41,7 +41,7 @@ def draw_exports(offers: Offers, path: Path) -> None:
         left.set_ylim(-0.6, len(shown) - 0.4)
         unit = "" if percent == 1 else ", points"
         left.set_title(f"{formatting.METRICS[offers.metric]} against {offers.strategy}{unit}")
-        _bars(middle, "ms an image", [export.costs.latency_p50_ms for export in shown], colours,
+        _bars(middle, "ms", [export.costs.latency_p50_ms for export in shown], colours,
               offers.costs.latency_p50_ms if offers.costs else 0.0)  # fmt: skip
         _bars(right, "MB", [export.costs.megabytes for export in shown], colours,
               offers.costs.megabytes if offers.costs else 0.0)  # fmt: skip
@@ -54,7 +54,12 @@ def _bars(axes: Any, title: str, values: list[float], colours: list[str], winner
     axes.axvline(winner, color=INK, lw=1, ls=":")
     axes.set_yticks([])
     axes.set_ylim(-0.6, len(values) - 0.4)
-    axes.set_title(f"{title}, of {winner:.3g}")
+    axes.set_title(f"{title}, of {_figure(winner)}")
     for number, value in enumerate(values):
-        axes.text(value, number, f" {value:.3g}", va="center", fontsize=8)
+        axes.text(value, number, f" {_figure(value)}", va="center", fontsize=8)
     axes.set_xlim(0, 1.25 * max([winner, *values, 1e-9]))
+
+
+def _figure(value: float) -> str:
+    """Three digits, or all of a large number."""
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
