@@ -140,7 +140,10 @@ def _say(strategy: str, exports: list[OfferedExport], images: int, settings: Com
     gap, metric = formatting.gap_of(settings.metric, settings.margin), formatting.METRICS[settings.metric]
     same = [export.format for export in exports if export.reason == SAID_SAME]
     held = [export.format for export in exports if export.offered and export.format not in same]
-    refused = [export for export in exports if not export.offered]
+    refused: dict[str, list[str]] = {}
+    for export in exports:
+        if not export.offered:
+            refused.setdefault(export.reason, []).append(export.format)
     parts = []
     if same:
         parts.append(f"{_list(same)} {'is' if len(same) == 1 else 'are'} {strategy} within {SAME:g}")
@@ -150,7 +153,7 @@ def _say(strategy: str, exports: list[OfferedExport], images: int, settings: Com
             f"{_list(held)} {what} on {formatting.counted(images, 'test image')}, with {settings.confidence:.0%}"
             " confidence each"
         )
-    parts += [f"{export.format} is refused: {export.reason}" for export in refused]
+    parts += [f"{_list(own)} {'is' if len(own) == 1 else 'are'} refused: {reason}" for reason, own in refused.items()]
     return f"{'; '.join(parts)}."
 
 
