@@ -116,7 +116,11 @@ def test_what_is_refused_is_marked_and_never_served(house: Any, judge: Judge) ->
     assert [(one.format, one.offered) for one in wide.exports] == [("onnx", True), ("litert", True)]
     shutil.copytree("exports/litert", "exports/again")
     offers = judge("litert", "again", margin=0.01)
-    assert [(one.format, one.offered) for one in offers.exports] == [("onnx", True), ("litert", False), ("again", False)]
+    assert [(one.format, one.offered) for one in offers.exports] == [
+        ("onnx", True),
+        ("litert", False),
+        ("again", False),
+    ]
     assert "litert and again are refused: test does not rule out that it loses" in offers.sentence
     assert offers.sentence.count("refused") == 1
     said = offers.exports[1]
