@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 
+from meltpoint.export.onnx_file import load_onnxruntime
 from meltpoint.model.backbones import Backbone, build_backbone
 from meltpoint.model.dinov2 import from_hugging_face
 from meltpoint.model.onnx_tensors import OnnxError, read_onnx
@@ -30,6 +30,7 @@ def own_tokens(images: np.ndarray) -> np.ndarray:
     """What onnxruntime computes of normalised images (N, 3, 224, 224)."""
     graph = onnx.load(find_weights(DINOV2.weights), load_external_data=False)  # type: ignore[arg-type]
     graph.graph.output.append(onnx.helper.make_tensor_value_info(LAST, onnx.TensorProto.FLOAT, None))
+    onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(graph.SerializeToString(), options)

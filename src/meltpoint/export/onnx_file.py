@@ -1,5 +1,6 @@
 """ONNX files: how torch writes them, and how onnxruntime runs them, without torch."""
 
+import os
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,7 +67,11 @@ def put_resizing(path: Path, card: Card) -> None:
 
 
 def load_onnxruntime(part: str = "") -> Any:
-    """The package onnxruntime, or a part of it, as ".quantization"; it sends its makers nothing."""
+    """The package onnxruntime, or a part of it, as ".quantization"; it sends its makers nothing.
+
+    Its own switch comes too late for what it sends and writes to the home folder while it is imported.
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import_module("onnxruntime").disable_telemetry_events()
     return import_module(f"onnxruntime{part}")
 

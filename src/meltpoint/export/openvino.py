@@ -1,9 +1,11 @@
 """Format `openvino`: the files of Intel's runtime, made of ONNX; any number of images."""
 
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,8 +36,7 @@ def write(
     Raises:
         ExportError: the extra `openvino` is not installed, ONNX cannot express the model, or there is no room for it.
     """
-    with extra("openvino", "An export for OpenVINO"):
-        import openvino
+    openvino = _load_openvino()
     with tempfile.TemporaryDirectory(dir=folder) as work:
         write_onnx(graph, card, Path(work) / ONNX, settings.resize)
         model = openvino.convert_model(Path(work) / ONNX)
@@ -54,8 +55,7 @@ def open_forward(folder: Path, card: Card, settings: OpenvinoExport) -> Forward:
     Raises:
         ExportError: the extra `openvino` is not installed, or the files cannot be run.
     """
-    with extra("openvino", "An export for OpenVINO"):
-        import openvino
+    openvino = _load_openvino()
     try:
         compiled = openvino.Core().compile_model(folder / FILE, "CPU", EXACT)
     except RuntimeError as error:
@@ -68,3 +68,11 @@ def open_forward(folder: Path, card: Card, settings: OpenvinoExport) -> Forward:
         return {name: np.array(found[name]) for name in card.heads}
 
     return forward
+
+
+def _load_openvino() -> Any:
+    """The package openvino; it tells its makers when it is imported, unless it does not find what it does that with."""
+    nothing: Any = None  # in place of a module: to import that is an ImportError, and OpenVINO goes on without
+    sys.modules.setdefault("openvino_telemetry", nothing)
+    with extra("openvino", "An export for OpenVINO"):
+        return import_module("openvino")
