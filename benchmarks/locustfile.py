@@ -1,6 +1,6 @@
 """Users who ask a server that has been started, each for some images at a time, again and again.
 
-    pip install "meltpoint[load]"
+    pip install -e '.[load]'
     meltpoint serve
     locust -f benchmarks/locustfile.py --headless --users 64 --spawn-rate 64 --run-time 30s \\
         --host http://127.0.0.1:5001 --pictures FOLDER --images 1

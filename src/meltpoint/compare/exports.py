@@ -146,7 +146,8 @@ def _say(strategy: str, exports: list[OfferedExport], images: int, settings: Com
             refused.setdefault(export.reason, []).append(export.format)
     parts = []
     if same:
-        parts.append(f"{_list(same)} {'is' if len(same) == 1 else 'are'} {strategy} within {SAME:g}")
+        answer = "answers" if len(same) == 1 else "answer"
+        parts.append(f"{_list(same)} {answer} as {strategy} does, each probability within {SAME:g}")
     if held:
         what = f"{'loses' if len(held) == 1 else 'lose'} less than {gap} {metric} to {strategy}"
         parts.append(

@@ -44,8 +44,8 @@ def write(
             openvino.save_model(model, folder / FILE, compress_to_fp16=settings.half)
         except RuntimeError as error:  # its streams do not say why
             raise ExportError(
-                f"{folder / FILE} cannot be written by OpenVINO: {str(error).splitlines()[0]}. No file is half written."
-                " Make room, or raise the limit, and run the same command."
+                f"{folder / FILE} cannot be written by OpenVINO: {str(error).splitlines()[0]}. It does not say why;"
+                " often the disk is full. No file is half written. Make room, and run the same command."
             ) from error
 
 

@@ -36,14 +36,14 @@ class OnnxExport(Export):
     """One .onnx file, float32."""
 
     tolerance: ClassVar[float] = 1e-4
-    seconds: ClassVar[float] = 9
+    seconds: ClassVar[float] = 7
 
 
 class OnnxInt8Export(Export):
     """One .onnx file, weights and activations in 8 bits."""
 
     tolerance: ClassVar[float] = 0.2
-    seconds: ClassVar[float] = 10
+    seconds: ClassVar[float] = 8
 
     images: AtLeastOne  # training views that the range of each activation is learnt from
 
@@ -56,7 +56,7 @@ class OnnxQatExport(Export):
     """One .onnx file in 8 bits, trained with its rounding to give the winner's answers on training views."""
 
     tolerance: ClassVar[float] = 0.2
-    seconds: ClassVar[float] = 16
+    seconds: ClassVar[float] = 12
 
     epochs: AtLeastOne
     lr: Positive  # of Adam, at the start
@@ -70,7 +70,7 @@ class TorchExport(Export):
     """One .pt2 archive of torch.export, float32."""
 
     tolerance: ClassVar[float] = 1e-4
-    seconds: ClassVar[float] = 3
+    seconds: ClassVar[float] = 2
 
 
 class LitertExport(Export):
@@ -105,7 +105,7 @@ class ExecutorchExport(Export):
     """One .pte file, float32."""
 
     tolerance: ClassVar[float] = 1e-4
-    seconds: ClassVar[float] = 17
+    seconds: ClassVar[float] = 13
     any_size: ClassVar[bool] = False
 
 
@@ -113,7 +113,7 @@ class OpenvinoExport(Export):
     """An .xml file with its weights in a .bin file; it calculates in float32."""
 
     tolerance: ClassVar[float] = 1e-4
-    seconds: ClassVar[float] = 11
+    seconds: ClassVar[float] = 7
 
     half: bool = False  # weights in 16 bits
 
