@@ -1,5 +1,6 @@
 """Two pictures of the same thing: what the search for them finds, and about how long it takes."""
 
+import math
 import os
 from dataclasses import dataclass
 
@@ -26,10 +27,28 @@ def compare_seconds(count: int, tables: int | None) -> float:
     return PAIR * count**2 / 2 / (os.cpu_count() or 1) if tables is None else LOOKED_UP * tables * count
 
 
+def key_bits(count: int) -> int:
+    """How many of the 256 bits of a hash are its key in a table of so many: then a key has about one hash."""
+    return max(1, int(math.log2(max(2, count))))
+
+
+def chance_to_meet(count: int, tables: int, distance: int) -> float:
+    """That two hashes which differ in `distance` of 256 bits have a key in common, when each is drawn anew."""
+    drawn = key_bits(count)
+    return 1 - (1 - math.comb(256 - distance, drawn) / math.comb(256, drawn)) ** tables
+
+
 def about_comparing(count: int, tables: int | None) -> str | None:
-    """What to say of a comparison that takes long, all with all, and how to shorten it; None of another one."""
+    """What to say of a comparison: that it may miss pairs, or takes long, all with all; None where neither is so."""
+    if tables is not None:
+        near, far = (f"{chance_to_meet(count, tables, bits):.0%}" for bits in (32, 64))
+        return (
+            f"the hashes of {count:,} pictures meet in {tables} tables. Not all with all are compared, and pairs may be"
+            f" missed: at most about {near} of those 32 bits of 256 apart are found, and {far} of those 64 bits apart"
+            " (docs/splitting.md)."
+        )
     seconds = compare_seconds(count, tables)
-    if tables is not None or seconds < LONG:
+    if seconds < LONG:
         return None
     return (
         f"to compare {count:,} pictures all with all takes about {seconds / 3600:,.1f} hours here, and four times as"

@@ -76,6 +76,17 @@ def test_tables_join_what_all_pairs_join_and_a_family_with_fewer_pairs() -> None
     assert len(every) == 28 + 1
 
 
+def test_above_so_many_pictures_hashes_meet_in_tables_and_that_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    pictures = {**gallery(), "a": texture(2), "b": texture(2) // 2}
+    few = SETTINGS.model_copy(update={"tables": 64, "above": len(pictures)})
+    assert found(pictures, few)
+    assert "tables" not in capsys.readouterr().out
+    many = few.model_copy(update={"above": len(pictures) - 1})
+    assert found(pictures, many)
+    assert f"the hashes of {len(pictures)} pictures meet in 64 tables. Not all with all" in capsys.readouterr().out
+    assert (SETTINGS.tables_of(10**9), few.tables_of(10**9)) == (None, 64)
+
+
 def test_size_noise_blur_and_a_stamp_do_not_hide_a_copy() -> None:
     picture, random = texture(1), np.random.default_rng(0)
     noisy = np.clip(picture + random.normal(0, 8, picture.shape), 0, 255).astype(np.uint8)

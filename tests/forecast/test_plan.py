@@ -9,13 +9,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from warm_process import nursery
 
 from meltpoint.cli import run
 from meltpoint.data.fingerprint import fingerprint_sources
-from meltpoint.duplicate import about_comparing, compare_seconds
+from meltpoint.duplicate import about_comparing, chance_to_meet, compare_seconds, key_bits
 from meltpoint.errors import UserError
 from meltpoint.forecast.plan import Graph, count_images, find_steps, look_at_files
 from meltpoint.forecast.speeds import PLACE, USUAL, EncoderSpeed, Speeds, read_speeds, write_speeds
@@ -107,6 +108,9 @@ def test_what_runs_why_and_how_long(house: Path, plan: Plan) -> None:
     for table in ("train", "val", "test"):
         (house / "data" / "splits" / f"{table}.csv").write_bytes(b"\n" * 10**7)
     (told,) = [line for line in plan() if line.startswith("  split: ")]
+    assert told.startswith("  split: the hashes of 29,999,997 pictures meet in 64 tables.")
+    edit(house / "params.yaml", "split", "duplicates", {"hash_distance": 88, "correlation": 0.6, "common": 0.005})
+    (told,) = [line for line in plan() if line.startswith("  split: ")]
     assert told.startswith("  split: to compare 29,999,997 pictures all with all takes about ")
     assert "split.duplicates.tables: 64" in told
 
@@ -144,7 +148,7 @@ def test_a_stage_remembers_its_seconds(tmp_path: Path, monkeypatch: pytest.Monke
 def seconds(params: Params, images: int, speeds: Speeds) -> dict[str, float]:
     recipes = {name: params.recipe(name) for name in params.strategies}
     load = Load.shared(images, {"val": 0.1, "test": 0.2})
-    tables = params.split.duplicates.tables
+    tables = params.split.duplicates.tables_of(images)
     return stage_seconds(recipes, tables, params.embed.max_gb, params.evaluate, load, speeds)
 
 
@@ -162,9 +166,21 @@ def test_more_pixels_images_views_and_epochs_take_longer() -> None:
     assert grown["download"] == usual["download"]
 
 
+def test_the_chance_that_two_hashes_meet_is_that_of_drawn_bits() -> None:
+    random, count, tables, distance = np.random.default_rng(0), 10_000, 8, 64
+    assert key_bits(count) == 13
+    alike = np.arange(256) >= distance
+    met = [
+        any(alike[random.choice(256, key_bits(count), replace=False)].all() for _ in range(tables)) for _ in range(3000)
+    ]
+    assert np.mean(met) == pytest.approx(chance_to_meet(count, tables, distance), abs=0.02)
+    assert chance_to_meet(count, tables, 0) == 1
+    assert chance_to_meet(count, tables, 250) == 0
+
+
 def test_duplicates_of_many_are_looked_for_in_tables_in_hours_not_years() -> None:
     assert about_comparing(1000, None) is None
-    assert about_comparing(10**9, 64) is None
+    assert "in 64 tables. Not all with all are compared" in (about_comparing(10**9, 64) or "")
     assert "split.duplicates.tables: 64" in (about_comparing(10**8, None) or "")
     assert compare_seconds(10**8, 64) == pytest.approx(10 * compare_seconds(10**7, 64))
     assert compare_seconds(10**8, None) == pytest.approx(100 * compare_seconds(10**7, None))

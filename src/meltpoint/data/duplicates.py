@@ -112,9 +112,12 @@ def find_near(details: Details, sample: Ints, settings: Duplicates) -> list[Dupl
         part = details.rows[start : start + CHUNK]
         part[:] = weaken(part)
         words[:, :, start : start + CHUNK] = hash_details(part)
-    find = _of_all if settings.tables is None else _of_tables
+    tables = settings.tables_of(count)
+    if told := about_comparing(count, tables):
+        say(f"Note: {told}")
+    found_pairs = _of_all(details, words, settings) if tables is None else _of_tables(details, words, settings, tables)
     best: dict[tuple[int, int], tuple[float, int, int]] = {}
-    for turn, first, second, distance, agree in find(details, words, settings):
+    for turn, first, second, distance, agree in found_pairs:
         for one, two, bits, correlation in zip(*map(np.ndarray.tolist, (first, second, distance, agree)), strict=True):
             found = correlation, -turn, bits
             best[one, two] = max(best.get((one, two), (-1.0, 0, 0)), found)
@@ -126,8 +129,6 @@ def find_near(details: Details, sample: Ints, settings: Duplicates) -> list[Dupl
 
 def _of_all(details: Details, words: Hashes, settings: Duplicates) -> Iterator[Found]:
     """All pairs that there are."""
-    if long := about_comparing(details.count, None):
-        say(f"Note: {long}")
     parts, starts = compare_all(words)
 
     def compare(start: int) -> list[Pairs]:
@@ -139,14 +140,13 @@ def _of_all(details: Details, words: Hashes, settings: Duplicates) -> Iterator[F
             yield from _agreeing(details, turn, candidates, settings.correlation)
 
 
-def _of_tables(details: Details, words: Hashes, settings: Duplicates) -> Iterator[Found]:
+def _of_tables(details: Details, words: Hashes, settings: Duplicates, tables: int) -> Iterator[Found]:
     """Pairs that meet in a table, but for those that others have joined already: enough to know what is together."""
-    assert settings.tables is not None
     count = details.count
     joined: Ints = np.empty((2, 0), dtype=np.int64)
     groups, seen = np.arange(count), np.empty(0, dtype=np.int64)
-    proposed = propose(words, settings.hash_distance, settings.tables)
-    for turn, first, second, distance in track(proposed, "compare hashes", settings.tables * len(TURNS), unit="table"):
+    proposed = propose(words, settings.hash_distance, tables)
+    for turn, first, second, distance in track(proposed, "compare hashes", tables * len(TURNS), unit="table"):
         codes, places = np.unique((first * count + second) * len(TURNS) + turn, return_index=True)
         new = (groups[first[places]] != groups[second[places]]) & ~np.isin(codes, seen, assume_unique=True)
         seen, places = np.union1d(seen, codes[new]), places[new]

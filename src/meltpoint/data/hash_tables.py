@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meltpoint.data.perceptual_hash import Hashes
-from meltpoint.duplicate import TURNS
+from meltpoint.duplicate import TURNS, key_bits
 
 Rows = NDArray[np.int64]
 BITS = 256
@@ -26,7 +26,7 @@ def propose(words: Hashes, limit: int, tables: int) -> Iterator[tuple[int, Rows,
     `words`: hashes under each turn, uint64 (8, 4, N). The bits are drawn by the number of the table alone. A pair comes
     from each table that it meets in, M is below NEXT * 2 * N, and memory is that of one table.
     """
-    size = max(1, int(np.log2(max(2, words.shape[2]))))
+    size = key_bits(words.shape[2])
     for table in range(tables):
         mask = _mask(np.random.default_rng(table).choice(BITS, size, replace=False))
         still = _keys(words[0], mask)

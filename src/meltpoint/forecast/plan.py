@@ -73,8 +73,9 @@ def plan(measure: bool) -> list[str]:
     look_at_files(graph, status, found)
     load = _count(params.data.source, found.parts["source"]["files"], params.split.ratios, status)
     speeds = read_speeds()
-    tables, estimated = params.split.duplicates.tables, dict[str, float]()
+    tables, estimated = None, dict[str, float]()
     if load:
+        tables = params.split.duplicates.tables_of(load.images)
         estimated = stage_seconds(recipes, tables, params.embed.max_gb, params.evaluate, load, speeds)
         estimated |= export_seconds(params.export.asked, recipes, params.evaluate, load, speeds)
     steps = list(find_steps(graph.above, status, estimated))

@@ -87,7 +87,7 @@ def choose(
         raw = build(plan)
         params = parse_params(raw, "what init would write")
         recipes = {name: params.recipe(name) for name in params.strategies}
-        tables = params.split.duplicates.tables
+        tables = params.split.duplicates.tables_of(load.images)
         seconds = stage_seconds(recipes, tables, params.embed.max_gb, params.evaluate, load, speeds)
         total = sum(seconds.values())
         if total <= 60 * minutes or plan == plans[-1]:

@@ -54,7 +54,7 @@ class TaskDefaults:
     probes: Mapping[str, Mapping[str, Any]]
 
 
-DUPLICATES = {"hash_distance": 64, "correlation": 0.8, "common": 0.005}
+DUPLICATES = {"hash_distance": 64, "correlation": 0.8, "common": 0.005, "tables": 64, "above": 300_000}
 CLASSIFICATION = TaskDefaults(
     preset=Path("presets/elpv.yaml"),
     dense=False,

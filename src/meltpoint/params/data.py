@@ -167,6 +167,17 @@ class Duplicates(Section):
     correlation: Fraction  # of the fine detail of two duplicates, at least
     common: Annotated[Real, Field(gt=0, le=1)]  # share of the data from which on a pattern (a busbar) is no evidence
     tables: Annotated[Whole, Field(ge=1, le=1000)] | None = None  # of keys, where hashes meet; else all with all
+    above: Count | None = None  # that many pictures they meet there; up to it all with all, which misses no pair
+
+    @model_validator(mode="after")
+    def _check_tables(self) -> "Duplicates":
+        if self.above is not None and self.tables is None:
+            raise ValueError("`tables` is missing: above so many pictures hashes meet in that many, for example 64")
+        return self
+
+    def tables_of(self, pictures: int) -> int | None:
+        """How many tables the hashes of so many pictures meet in; None: they are compared all with all."""
+        return self.tables if pictures > (self.above or 0) else None
 
 
 class Split(Section):
