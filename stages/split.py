@@ -1,4 +1,4 @@
-"""Stage `split`: train, val and test without leaks: groups and near-duplicates never cross."""
+"""Stage `split`: train, val and test without leaks: groups, and near-duplicates that are found, never cross."""
 
 from functools import partial
 from pathlib import Path

@@ -90,7 +90,7 @@ def describe_choices(
         + (". null takes the classes that are there" if taken else ""),
         "data.max_bad": bad,
         "split": splits.why,
-        "split.duplicates": "two pictures of the same thing never part; reports/duplicates.png shows what was found",
+        "split.duplicates": "what is found twice never parts: reports/duplicates.png; keys: docs/splitting.md",
         "views": _about_views(found, pictures, choice, minutes),
         "encoders": "its weights come with the installation; for others see docs/backbones.md",
         "heads": "one for each label; `main` decides" if len(found.labels) > 1 else "what the model answers",
