@@ -162,6 +162,15 @@ def test_more_pixels_images_views_and_epochs_take_longer() -> None:
     assert grown["download"] == usual["download"]
 
 
+def test_heads_for_masks_take_longer_than_those_for_images() -> None:
+    usual = Speeds(6.0, 0.006, 2, "cpu", 1.0, [])
+    masks, images = (
+        seconds(read_params(ROOT / "presets" / f"{name}.yaml"), 124, usual)["train@frozen"]
+        for name in ("camvid", "elpv")
+    )
+    assert masks > 60 > images
+
+
 def test_duplicates_of_many_are_looked_for_in_tables_in_hours_not_years() -> None:
     assert about_comparing(1000, None) is None
     assert about_comparing(10**9, 64) is None
