@@ -22,6 +22,7 @@ from meltpoint.export.folder import training_views
 from meltpoint.export.graph import build_graph
 from meltpoint.export.onnx_qat import divergence
 from meltpoint.export.runtimes import trace_one
+from meltpoint.export.torch_export import check_unpickled
 from meltpoint.model.manifest import ManifestError
 from meltpoint.params.exports import Exports
 from meltpoint.params.heads import DenseLinearHead
@@ -86,6 +87,20 @@ def test_a_missing_converter_is_named_with_its_command(tmp_path: Path, monkeypat
     assert settings
     with pytest.raises(UserError, match="make litert"):
         litert.write(nn.Identity(), plain_card(), tmp_path, settings, nothing)
+
+
+def test_what_the_converter_is_given_holds_no_pickle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = tmp_path / "kept.pt2"
+    converter = tmp_path / "python"
+    converter.write_text(f'#!/bin/sh\ncp "$4" {kept}\necho "a word" >&2\nexit 1\n')  # -I -c CONVERT archive
+    converter.chmod(0o700)
+    monkeypatch.setattr(litert, "CONVERTER", converter)
+    graph, card = build_graph(save(plain_card(), tmp_path / "s"), load_objective("classification").decode)
+    settings = Exports.model_validate({"litert": {"precision": "float32"}}).litert
+    assert settings
+    with pytest.raises(UserError, match=r"cannot be written as LiteRT: a word\. Remove export\.litert"):
+        litert.write(graph, card, tmp_path, settings, nothing)
+    check_unpickled(kept)
 
 
 def nothing() -> Iterator["np.ndarray[Any, np.dtype[np.uint8]]"]:

@@ -178,6 +178,15 @@ def test_the_chance_that_two_hashes_meet_is_that_of_drawn_bits() -> None:
     assert chance_to_meet(count, tables, 250) == 0
 
 
+def test_heads_for_masks_take_longer_than_those_for_images() -> None:
+    usual = Speeds(6.0, 0.006, 2, "cpu", 1.0, [])
+    masks, images = (
+        seconds(read_params(ROOT / "presets" / f"{name}.yaml"), 124, usual)["train@frozen"]
+        for name in ("camvid", "elpv")
+    )
+    assert masks > 60 > images
+
+
 def test_duplicates_of_many_are_looked_for_in_tables_in_hours_not_years() -> None:
     assert about_comparing(1000, None) is None
     assert "in 64 tables. Not all with all are compared" in (about_comparing(10**9, 64) or "")

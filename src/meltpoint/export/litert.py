@@ -12,7 +12,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from io import BytesIO, StringIO
+from io import StringIO
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from meltpoint.arrays import Forward, Pixels
 from meltpoint.export.folder import ExportError
 from meltpoint.export.runtimes import extra, one_by_one, trace_one
+from meltpoint.export.torch_export import write_archive
 from meltpoint.model.card import Card
 from meltpoint.params.exports import LitertExport
 
@@ -81,18 +82,14 @@ def open_forward(folder: Path, card: Card, settings: LitertExport) -> Forward:  
 
 
 def _convert(graph: "nn.Module", card: Card, path: Path) -> None:
-    """Write a graph as float32. It crosses to the other process as an archive of torch.export, which is no pickle."""
-    import torch
-
+    """Write a graph as float32. It crosses to the other process as an archive of torch.export without a pickle."""
     if not CONVERTER.exists():
         raise ExportError(
             f"An export as LiteRT is written by litert-torch in an environment of its own, and there is none at"
             f" {CONVERTER.parents[1]}. Make it, 7 GB of disk: make litert"
         )
     archive = path.with_suffix(".pt2")
-    whole = BytesIO()  # torch ends the process where a disk is full
-    torch.export.save(trace_one(graph, card), whole)
-    archive.write_bytes(whole.getvalue())
+    write_archive(trace_one(graph, card), archive)
     words = [str(CONVERTER), "-I", "-c", CONVERT, str(archive), str(path), str(card.images.side)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -21,6 +21,7 @@ from meltpoint.params.exports import TorchExport
 
 if TYPE_CHECKING:
     from torch import nn
+    from torch.export import ExportedProgram
 
 FILE = "model.pt2"
 EXAMPLE = "/data/sample_inputs/model.pt"  # after the name of the archive
@@ -52,12 +53,23 @@ def write(
             f"The model {card.strategy!r} cannot be written by torch.export: {reason_of(error)}."
             " Remove export.torch_export, or compare strategies with another encoder or head."
         ) from error
+    write_archive(program, folder / FILE)
+
+
+def write_archive(program: "ExportedProgram", path: Path) -> None:
+    """Write a program as an archive without a pickle.
+
+    Raises:
+        ExportError: torch keeps one of its tensors as a pickle.
+    """
+    import torch
+
     whole = BytesIO()  # torch ends the process where a disk is full
     torch.export.save(program, whole)
-    with zipfile.ZipFile(whole) as made, zipfile.ZipFile(folder / FILE, "w") as kept:
+    with zipfile.ZipFile(whole) as made, zipfile.ZipFile(path, "w") as kept:
         for member in made.infolist():
             kept.writestr(member, b"" if member.filename.endswith(EXAMPLE) else made.read(member))
-    check_unpickled(folder / FILE)
+    check_unpickled(path)
 
 
 def open_forward(folder: Path, card: Card, settings: TorchExport) -> Forward:  # noqa: ARG001
