@@ -113,6 +113,8 @@ def test_what_runs_why_and_how_long(house: Path, plan: Plan) -> None:
     (told,) = [line for line in plan() if line.startswith("  split: ")]
     assert told.startswith("  split: to compare 29,999,997 pictures all with all takes about ")
     assert "split.duplicates.tables: 64" in told
+    edit(house / "params.yaml", "embed", "engine", "ray")
+    assert "  Estimates are of this machine alone: others that come by embed.engine are not counted." in plan()
 
 
 @pytest.mark.slow

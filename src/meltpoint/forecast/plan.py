@@ -91,6 +91,11 @@ def plan(measure: bool) -> list[str]:
     lines.append(f"{total}  less if DVC has a result in its cache; more on a busy machine")
     if load and "split" in {step.stage for step in steps} and (long := about_comparing(load.images, tables)):
         lines.append(f"  split: {long}")
+    others = {"embed.engine": params.embed.engine, "train.nodes": (params.train.nodes or 1) > 1}
+    if (asked := [key for key, value in others.items() if value]) and "estimated" in {step.origin for step in steps}:
+        lines.append(
+            f"  Estimates are of this machine alone: others that come by {' and '.join(asked)} are not counted."
+        )
     return lines + _explain(steps, recipes, speeds)
 
 

@@ -2,8 +2,9 @@
 
 import difflib
 import reprlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_origin
 
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
@@ -187,17 +188,16 @@ def parse_params(raw: dict[str, Any], source: str, text: str = "") -> Params:
 
 
 def _explain(error: Any, text: str, raw: dict[str, Any]) -> str:
-    """One error of pydantic in a line: where, what, and for an unknown key the nearest known one.
+    """One error of pydantic in a line: where, what, and for an unknown key those that are known there.
 
     Errors between sections come together, in a line each.
     """
     where = ".".join(str(part) for part in error["loc"])
     match error["type"]:
         case "extra_forbidden":
-            sections: list[type[Section]] = Section.__subclasses__()
-            known = {field.alias or name for section in sections for name, field in section.model_fields.items()}
-            near = difflib.get_close_matches(str(error["loc"][-1]), sorted(known), n=1, cutoff=0.5)
-            return f"{where}: unknown key." + (f" Did you mean {near[0]!r}?" if near else "")
+            known = sorted(_keys_at(Params, error["loc"][:-1]))
+            near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1, cutoff=0.5)
+            return f"{where}: unknown key. " + (f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}")
         case "missing":
             rows = raw.get(REFERRED.get(str(error["loc"][-1]), ""))
             hint = f"Name a row: {list(rows)}" if isinstance(rows, dict) else "presets/ show every key"
@@ -208,6 +208,24 @@ def _explain(error: Any, text: str, raw: dict[str, Any]) -> str:
             return f"{where}: this is text, and {_explain_text(error['input'], written_at(text, error['loc']))}"
         case _:
             return f"{where}: {error['msg']}, and got {reprlib.repr(error['input'])}"
+
+
+def _keys_at(kind: Any, place: Sequence[str | int]) -> set[str]:
+    """The keys that a section has: the one at a place, as pydantic's errors name it, below what a type describes."""
+    inner = get_args(kind)
+    if isinstance(kind, type) and issubclass(kind, Section):
+        fields = {field.alias or name: field.annotation for name, field in kind.model_fields.items()}
+        return _keys_at(fields.get(str(place[0])), place[1:]) if place else set(fields)
+    if get_origin(kind) in (dict, list):
+        return _keys_at(inner[-1], place[1:])
+    if get_origin(kind) is Annotated:
+        return _keys_at(inner[0], place)
+    for one in inner:  # of a choice between sections the place names the one that was meant, by its kind or class
+        if isinstance(one, type) and issubclass(one, Section) and place:
+            word = one.model_fields.get("kind")
+            if place[0] in {one.__name__, *(get_args(word.annotation) if word else ())}:
+                return _keys_at(one, place[1:])
+    return {key for one in inner for key in _keys_at(one, place)}
 
 
 def _explain_text(value: Any, written: str | None) -> str:

@@ -1,8 +1,9 @@
 """How the machine embeds and trains."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, model_validator
 
 from meltpoint.params.base import AtLeastOne, Count, Positive, Section
 
@@ -22,6 +23,12 @@ class Embed(Section):
         return self
 
 
+def _host_and_port(value: str) -> str:
+    if re.fullmatch(r"[\w.-]+:\d{1,5}", value) is None or not 0 < int(value.rpartition(":")[2]) < 2**16:
+        raise ValueError(f"{value!r} is not HOST:PORT of this machine, as the others reach it: gpu-1:29400, say")
+    return value
+
+
 class Train(Section):
     """The machine: nothing here should change what is learnt, but for rounding."""
 
@@ -32,11 +39,21 @@ class Train(Section):
     checkpoint_steps: AtLeastOne
     restarts: Count = 0  # of all processes from the last checkpoint, after one of them was lost
     nodes: AtLeastOne | None = None  # machines that train together, each with so many processes; null: this one
-    rendezvous: Annotated[str, Field(pattern=r"^[\w.-]+:\d{1,5}$")] | None = None  # of this machine, for the others
+    rendezvous: Annotated[str, AfterValidator(_host_and_port)] | None = None  # of this machine, for the others
 
     @model_validator(mode="after")
-    def _place_to_meet(self) -> "Train":
-        if (self.nodes or 1) > 1 and self.rendezvous is None:
+    def _several(self) -> "Train":
+        nodes = self.nodes or 1
+        if self.restarts and (self.processes or 1) * nodes == 1:
+            raise ValueError(
+                "`restarts` are those of several processes, and there is one. Add `processes`, or remove it: the same"
+                " command goes on from the last checkpoint, too"
+            )
+        if nodes == 1 and self.rendezvous is not None:
+            raise ValueError(
+                "`rendezvous` is where several machines meet, and `nodes` is not set. Add `nodes: 2`, or remove it"
+            )
+        if nodes > 1 and self.rendezvous is None:
             raise ValueError(
                 "`rendezvous` is missing: HOST:PORT of this machine, as the others of `nodes` reach it, for example"
                 " gpu-1:29400"

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.elastic.rendezvous.api import RendezvousError, RendezvousTimeoutError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from meltpoint.errors import UserError
@@ -22,6 +23,8 @@ ADDRESS, RUN = "127.0.0.1", "train"
 JOB = "job.json"  # in the checkpoint folder: what the workers train
 LOGS = "workers"  # a folder beside it, for what the agent notes of their errors
 TORCH_LOGGERS = ("multiprocessing.api", "agent.server.api")  # of torch.distributed.elastic
+OWN_STORE = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"  # torch's word: after a restart processes meet in a new store
+LONGEST = 24 * 3600  # seconds that a machine waits for the others, also for one that was lost; torch's own are 600
 USER_ERROR = 3  # exit code of a worker that ends with a message for the user
 
 
@@ -45,12 +48,15 @@ def launch(job: Job[Any]) -> None:
 def write_job(job: Job[Any]) -> Path:
     """Write down what workers train; where that stands."""
     path, machine = job.checkpoint.folder / JOB, job.recipe.machine
+    beside = int(os.environ.get("LOCAL_WORLD_SIZE", machine.processes or 1))  # on this machine; torchrun knows it
+    alone = machine.rendezvous is None and os.environ.get("GROUP_WORLD_SIZE", "1") == "1"
     facts = {
         "recipe": job.recipe.model_dump(mode="json", by_alias=True),
         "views": str(job.views.folder.absolute()),
         "features": str(job.features.folder.absolute()),
-        "threads": max(1, (machine.threads or torch.get_num_threads()) // (machine.processes or 1)),  # an even share
-        "parent": None if machine.rendezvous else os.getpid(),
+        "threads": max(1, (machine.threads or torch.get_num_threads()) // beside),  # an even share
+        "parent": os.getpid() if alone else None,  # of all workers
+        "started": False,  # by them
     }
     write_json(path, facts)
     return path
@@ -63,9 +69,14 @@ def run_workers(job: Path, processes: int, nodes: int = 1, meeting: str | None =
     SIGTERM stops them, and then ends this process as Ctrl-C does.
     """
     if nodes > 1:
-        others = f"torchrun --nnodes {nodes} --nproc-per-node {processes} --max-restarts {restarts} --rdzv-id {RUN}"
-        others += f" --rdzv-backend c10d --rdzv-endpoint {meeting} -m {WORKER} {job.absolute()}"
-        say(f"Waiting for {nodes - 1} more machine(s), with this folder at the same place. Run on each: {others}")
+        os.environ[OWN_STORE] = "1"
+        words = f"--nnodes {nodes} --nproc-per-node {processes} --max-restarts {restarts} --rdzv-id {RUN}"
+        words += f" --rdzv-backend c10d --rdzv-endpoint {meeting} --rdzv-conf join_timeout={LONGEST}"
+        say(
+            f"Waiting for {nodes - 1} more machine(s), with this folder at the same place, for {LONGEST // 3600} hours;"
+            f" as long for one that is lost, while there are restarts. Run on each: {OWN_STORE}=1 torchrun {words}"
+            f" -m {WORKER} {job.absolute()}"
+        )
     config = LaunchConfig(
         min_nodes=nodes,
         max_nodes=nodes,
@@ -73,18 +84,29 @@ def run_workers(job: Path, processes: int, nodes: int = 1, meeting: str | None =
         run_id=RUN,
         rdzv_backend="c10d",
         rdzv_endpoint=meeting or f"{ADDRESS}:0",
+        rdzv_configs={"join_timeout": LONGEST},
         local_addr=meeting.rpartition(":")[0] if meeting else ADDRESS,
         max_restarts=restarts,
         signals_to_handle="SIGTERM",
         logs_specs=DefaultLogsSpecs(log_dir=str(job.parent / LOGS)),
     )
-    before = signal.getsignal(signal.SIGTERM)
     for name in TORCH_LOGGERS:  # what they would print of a worker that failed or was stopped is printed once, by us
         logging.getLogger(f"torch.distributed.elastic.{name}").setLevel(logging.CRITICAL)
+    before = signal.getsignal(signal.SIGTERM)
     try:
         elastic_launch(config, sys.executable)("-m", WORKER, str(job))
     except SignalException:
         raise KeyboardInterrupt from None
+    except RendezvousTimeoutError:
+        raise LaunchError(
+            f"Not all of {nodes} machines have come to {meeting} within {LONGEST // 3600} hours. Start this again, and"
+            " then the command that it prints on each of the others: all go on from the last checkpoint."
+        ) from None
+    except RendezvousError as error:
+        raise LaunchError(
+            f"Machines cannot meet at {meeting}: {error} train.rendezvous is an address of this machine, with a free"
+            " port: correct it."
+        ) from None
     except ChildFailedError as error:
         for failure in error.failures.values():
             if failure.exitcode == USER_ERROR:

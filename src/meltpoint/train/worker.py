@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-
 from torch.distributed.elastic.multiprocessing.errors import record
 
 from meltpoint.errors import UserError, guarded
-from meltpoint.files import read_json
+from meltpoint.files import read_json, write_json
 from meltpoint.images.views import open_views
 from meltpoint.memory import keep_freed_memory
 from meltpoint.params.recipe import Recipe
@@ -24,8 +25,6 @@ from meltpoint.train.features import open_features
 from meltpoint.train.job import Job, load_strategy
 from meltpoint.train.launch import USER_ERROR
 from meltpoint.train.problem import build_problem
-
-PLACE = ("MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RESTART_COUNT")  # environment variables of a worker
 
 
 @record
@@ -45,21 +44,34 @@ def work(path: Path, facts: dict[str, Any]) -> None:
     problem, features = build_problem(views, recipe), open_features(Path(facts["features"]))
     strategy: Any = load_strategy(recipe.settings.kind)  # one with `work`
     checkpoint, again = Checkpoint(path.parent), int(os.environ["TORCHELASTIC_RESTART_COUNT"])
-    if again and rank == 0:
-        checkpoint.resume()
-        say(f"A training process was lost: all go on from the last checkpoint, restart {again}.")
+    if rank == 0:
+        if again or facts["started"]:  # an agent whose own processes were well does not count it as a restart
+            checkpoint.resume()
+            say("A training process was lost: all go on from the last checkpoint.")
+        write_json(path, {**facts, "started": True})
     strategy.work(Job(recipe, views, features, problem, checkpoint))
     distributed.destroy_process_group()
 
 
 def meeting_place(name: str) -> Store:
-    """Where all processes find each other: words of `name` and of this start alone.
+    """Where all processes of this start find each other: words of `name` in the store that they share.
 
-    The agent keeps one store over all restarts, and torch would read in it where lost processes could be found.
+    Either their agent keeps it over all restarts, with the addresses of lost processes in it. Then the number of this
+    start parts them; it is the same for all, as one agent has them all. Or the first process opens a new one.
     """
-    address, port, again = (os.environ[word] for word in PLACE)
-    hosts = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True" and os.environ["RANK"] == "0"
-    return PrefixStore(f"{again}{name}", TCPStore(address, int(port), is_master=hosts))
+    start = os.environ["TORCHELASTIC_RESTART_COUNT"] if kept_by_agent() else ""
+    return PrefixStore(f"{start}{name}", _store())
+
+
+def kept_by_agent() -> bool:
+    """Whether an agent keeps the store."""
+    return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+
+
+@cache
+def _store() -> TCPStore:
+    hosts = not kept_by_agent() and os.environ["RANK"] == "0"
+    return TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=hosts)
 
 
 def end_with_parent(parent: int) -> None:
