@@ -2,8 +2,9 @@
 
 import difflib
 import reprlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_origin
 
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
@@ -194,10 +195,9 @@ def _explain(error: Any, text: str, raw: dict[str, Any]) -> str:
     where = ".".join(str(part) for part in error["loc"])
     match error["type"]:
         case "extra_forbidden":
-            sections: list[type[Section]] = Section.__subclasses__()
-            known = {field.alias or name for section in sections for name, field in section.model_fields.items()}
-            near = difflib.get_close_matches(str(error["loc"][-1]), sorted(known), n=1, cutoff=0.5)
-            return f"{where}: unknown key." + (f" Did you mean {near[0]!r}?" if near else "")
+            known = sorted(_known_at(error["loc"][:-1]))
+            near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1, cutoff=0.5)
+            return f"{where}: unknown key. " + (f"Did you mean {near[0]!r}?" if near else f"Known there: {known}")
         case "missing":
             rows = raw.get(REFERRED.get(str(error["loc"][-1]), ""))
             hint = f"Name a row: {list(rows)}" if isinstance(rows, dict) else "presets/ show every key"
@@ -208,6 +208,33 @@ def _explain(error: Any, text: str, raw: dict[str, Any]) -> str:
             return f"{where}: this is text, and {_explain_text(error['input'], written_at(text, error['loc']))}"
         case _:
             return f"{where}: {error['msg']}, and got {reprlib.repr(error['input'])}"
+
+
+def _known_at(place: Sequence[str | int]) -> set[str]:
+    """The keys that what stands at a place of params.yaml may have; of several kinds that may stand there, of all."""
+    kinds: list[Any] = [Params]
+    for part in place:
+        below: list[Any] = []
+        for kind in kinds:
+            if get_origin(kind) is dict:
+                below += _kinds_of(get_args(kind)[1])
+            else:
+                below += [own for name, own in _fields(kind).items() if name == part for own in _kinds_of(own)]
+        kinds = below or [kind for kind in kinds if part in get_args(_fields(kind).get("kind"))]  # it was taken for
+    return {name for kind in kinds for name in _fields(kind)}
+
+
+def _fields(kind: Any) -> dict[str, Any]:
+    """The keys of a section with their types; a mapping has rows instead."""
+    own = {} if get_origin(kind) is dict else kind.model_fields
+    return {field.alias or name: field.annotation for name, field in own.items()}
+
+
+def _kinds_of(annotation: Any) -> list[Any]:
+    """The sections and mappings among the types that an annotation allows."""
+    if get_origin(annotation) is dict or (isinstance(annotation, type) and issubclass(annotation, Section)):
+        return [annotation]
+    return [kind for one in get_args(annotation) for kind in _kinds_of(one)]
 
 
 def _explain_text(value: Any, written: str | None) -> str:
