@@ -38,7 +38,7 @@ RIVAL = "its predictor"
 START = (
     "import sys; from pathlib import Path; from meltpoint.serving.http_server import Address, serve;"
     " from meltpoint.serving.request_limits import read_limits;"
-    " serve(Path(sys.argv[1]), Address('127.0.0.1', int(sys.argv[2]), None, None), read_limits({}))"
+    " serve(Path(sys.argv[1]), Address('127.0.0.1', int(sys.argv[2]), None, None), read_limits({}), 'it')"
 )
 
 

@@ -20,6 +20,7 @@ LAYERS = [
         "metrics",
         "trees",
         "http",
+        "listening",
         "bit_depth",
         "comparison",
         "offers",

@@ -151,7 +151,7 @@ def test_the_champion_answers_unless_another_model_is_named(house: Path, opened:
 
 def test_without_params_a_model_has_to_be_named(house: Path, opened: None) -> None:
     (house / "params.yaml").unlink()
-    with pytest.raises(CommandError, match="Give --model models:/NAME@champion"):
+    with pytest.raises(CommandError, match="Name one, such as models:/NAME@champion"):
         run(["predict", "a.jpg"])
 
 
@@ -160,7 +160,7 @@ def test_without_a_champion_the_way_is_told(house: Path, monkeypatch: pytest.Mon
         raise VersionError(f"{where} cannot be loaded.")
 
     monkeypatch.setattr(api, "find", find)
-    with pytest.raises(CommandError, match="no champion yet. models:/elpv-cells@champion cannot be loaded"):
+    with pytest.raises(CommandError, match="cannot be opened. models:/elpv-cells@champion cannot be loaded"):
         run(["predict", "a.jpg"])
 
 

@@ -107,7 +107,7 @@ async def send(headers: dict[str, str], body: bytes) -> tuple[Model, int, str]:
     """The model, and the status and the body of the answer of a real server."""
     service, model = Service(Path(), read_limits({})), Model()
     service.backend = model  # type: ignore[assignment]
-    config = guard.configure(service.build_app(ADDRESS), "127.0.0.1", 0)
+    config = guard.configure(service.build_app(ADDRESS), port=0)
     server = uvicorn.Server(config)
     config.load()
     server.lifespan = config.lifespan_class(config)

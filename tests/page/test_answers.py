@@ -115,6 +115,8 @@ def test_many_pictures_are_bounded(yogi: Answerer, photo: Path, tmp_path: Path) 
     assert album.reasons == {"not an image": 1}
     with Image.open(album.drawings[0][0]) as drawing:
         assert drawing.format == "JPEG"
+    said = yogi.predict(photo, top=1, language="zh").heads["pose"]
+    assert album.drawings[0][1] == f"photo.png: {said.name} {said.probability:.1%}"  # as in the drawing
     lines = album.table.read_text(encoding="utf-8-sig").splitlines()
     assert [line.split(",")[:2] for line in lines[1:]] == [["a/photo.png", ""], ["not.png", "not an image"]]
     with pytest.raises(FolderError, match="meltpoint predict FOLDER --csv"):

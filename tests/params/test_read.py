@@ -131,6 +131,8 @@ def equal(label: str, *classes: str) -> dict[str, Any]:
         ({"train.rendezvous": "gpu-1:29400"}, "`nodes` is not set"),
         ({"train.nodes": 2}, "`rendezvous` is missing: HOST:PORT"),
         ({"train.nodes": 2, "train.rendezvous": "gpu-1:99999"}, "'gpu-1:99999' is not HOST:PORT"),
+        ({"strategies.frozen.probe.epoch": 1}, r"probe\.epoch: unknown key\. Did you mean 'epochs'\?"),
+        ({"task.half": True}, r"task\.half: unknown key\. Known: kind, tree$"),
         ({"compare.metric": "quadratic_kappa"}, r"compare\.metric: quadratic_kappa needs classes that are steps"),
     ],
     ids=lambda value: ", ".join(value) if isinstance(value, dict) else "",

@@ -101,7 +101,9 @@ def json_like(offers: Offers) -> Offers:
     return replace(offers, exports=list(offers.exports))
 
 
-def test_what_is_refused_is_marked_and_never_served(house: Any, judge: Judge) -> None:
+def test_what_is_refused_is_marked_and_never_served(
+    house: Any, judge: Judge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("ai_edge_litert")
     shutil.copytree(LITERT, "exports/litert")  # of another network with such heads
     for name in ("card.json", "export.json"):
@@ -136,6 +138,14 @@ def test_what_is_refused_is_marked_and_never_served(house: Any, judge: Judge) ->
         with pytest.raises(OfferError, match="was refused, and is not served: test does not rule out that it loses"):
             ask()
     check_offered(Path("models/frozen"))
+    folder = Path("exports").absolute()
+    monkeypatch.chdir(tmp_path)  # it is judged where it is, wherever it is asked for from
+    with pytest.raises(OfferError, match="was refused"):
+        check_offered(folder / "litert")
+    assert "has not been judged" not in capsys.readouterr().err
+    write_json(folder / "onnx" / "manifest.json", {})
+    check_offered(folder / "onnx")
+    assert f"{folder / 'onnx'} as it is now: how good it is has not been judged" in capsys.readouterr().err
 
 
 def test_one_that_resizes_is_judged_on_pictures(judge: Judge) -> None:

@@ -313,7 +313,7 @@ def listen(story: Callable[[int], Awaitable[None]], app: guard.App | None = None
     """The story with the port of a real server whose application echoes, or is another one."""
 
     async def run() -> None:
-        config = guard.configure(app or Echo(), "127.0.0.1", 0, lifespan="off")
+        config = guard.configure(app or Echo(), port=0, lifespan="off")
         server = uvicorn.Server(config)
         config.load()
         server.lifespan = config.lifespan_class(config)

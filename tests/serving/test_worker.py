@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Barrier, Thread
 
 import pytest
+from saved_models import tree_folder  # noqa: F401 - a fixture
 
 from meltpoint.serving.backend import SCRIPT, Backend, BackendError
 from meltpoint.serving.worker import answer_lists, pack, unpack
@@ -72,3 +73,19 @@ def test_all_who_wait_are_told_when_the_process_ends() -> None:
         return list(await asyncio.gather(*asked, return_exceptions=True))
 
     assert [type(one) for one in asyncio.run(story())] == [BackendError] * 3
+
+
+def test_a_server_that_ends_while_the_model_is_loaded_leaves_no_traceback(
+    tree_folder: Path,  # noqa: F811
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    async def leave() -> None:
+        backend = Backend(tree_folder)
+        starting = asyncio.create_task(backend.start())
+        while backend._streams is None:
+            await asyncio.sleep(0.01)
+        starting.cancel()
+        await backend.stop()
+
+    asyncio.run(leave())
+    assert capfd.readouterr() == ("", "")

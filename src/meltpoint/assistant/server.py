@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from meltpoint.assistant.tools import Tools
 from meltpoint.errors import UserError
+from meltpoint.listening import listen, url_of
 from meltpoint.serving import guard
+from meltpoint.terminal import complain
 
 if TYPE_CHECKING:
     from mcp.server import MCPServer
@@ -66,6 +68,9 @@ def serve_http(server: "MCPServer[Any]", port: int, token: str | None) -> None:
     """Answer at http://127.0.0.1:PORT/mcp until a signal comes, behind the door and the limits of `meltpoint serve`.
 
     GET /health says that the server is there. `token` None: none is asked for.
+
+    Raises:
+        ListenError: the port cannot be had.
     """
     import uvicorn
     from prometheus_client import CollectorRegistry
@@ -81,7 +86,9 @@ def serve_http(server: "MCPServer[Any]", port: int, token: str | None) -> None:
     )
     limited = guard.SizeLimit(app, guard.REQUEST, guard.HELD, guard.BODY)
     door = guard.Door(limited, guard.allowed_hosts(HOST, None), token, CollectorRegistry())
-    uvicorn.Server(guard.configure(door, HOST, port)).run()
+    with listen(HOST, port) as bound:
+        complain(f"Assistants are answered at {url_of(bound)}/mcp (Ctrl-C ends it)")
+        uvicorn.Server(guard.configure(door)).run(sockets=[bound])
 
 
 def _told(tool: Callable[..., Any]) -> Callable[..., Any]:

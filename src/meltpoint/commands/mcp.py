@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meltpoint.errors import CommandError
-from meltpoint.terminal import complain
 
 if TYPE_CHECKING:
     from meltpoint.assistant.tools import Tools
@@ -68,7 +67,6 @@ def run(asked: argparse.Namespace) -> None:
     if asked.port is None:
         server.run("stdio")
     else:
-        complain(f"Assistants are answered at http://127.0.0.1:{asked.port}/mcp (Ctrl-C ends it)")
         serve_http(server, asked.port, os.environ.get("MELTPOINT_SERVE_TOKEN") or None)
 
 
@@ -76,6 +74,7 @@ def _read(where: str, asked: argparse.Namespace) -> "Tools":
     """The model of that name or folder, with what is on record about it."""
     from meltpoint.api import load
     from meltpoint.assistant.tools import Tools
+    from meltpoint.export.folder import is_export
     from meltpoint.registry.evidence import read_evidence
     from meltpoint.serving.request_limits import read_limits
     from meltpoint.serving.responses import limit
@@ -83,7 +82,8 @@ def _read(where: str, asked: argparse.Namespace) -> "Tools":
     limits = read_limits(os.environ)
     evidence = read_evidence(where) if where.startswith("models:") else None
     folder = evidence.folder if evidence else Path(where)
-    report = folder.absolute().parents[1] / "reports" / "strategies" / folder.name / "predictions.parquet"
+    judged = folder.absolute().parent.parent / "reports" / ("exports" if is_export(folder) else "strategies")
+    report = judged / folder.name / "predictions.parquet"
     predictions = evidence.predictions if evidence else report
     return Tools(
         where, limit(load(folder), limits), evidence, predictions, asked.pictures, limits, asked.language

@@ -206,7 +206,7 @@ def open_asked(where: str | None, read: Callable[[str], Opened]) -> Opened:
     """What `read` makes of the model that is asked for, or of the champion where none is.
 
     Raises:
-        CommandError: no model is named, and there is no champion.
+        CommandError: no model is named, and there is no champion that can be opened.
     """
     if where is not None:
         return read(where)
@@ -215,13 +215,13 @@ def open_asked(where: str | None, read: Callable[[str], Opened]) -> Opened:
 
     if not Path("params.yaml").exists():
         raise CommandError(
-            "No model is named, and there is no params.yaml here to find the champion by. Give "
-            "--model models:/NAME@champion, or a model folder such as --model models/frozen."
+            "No model is named, and there is no params.yaml here to find the champion by. Name one, such as"
+            " models:/NAME@champion, or a model folder, such as models/frozen."
         )
     try:
         return read(f"models:/{read_params().register_.name}@champion")
     except VersionError as error:
         raise CommandError(
-            f"No model is named, and there is no champion yet. {error}\nMake one with `make repro`, or give a model "
-            "folder, such as --model models/frozen."
+            f"No model is named, and the champion cannot be opened. {error}\nIf there is no champion yet, make one with"
+            " `make repro`, or name a model folder, such as models/frozen."
         ) from None

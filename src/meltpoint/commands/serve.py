@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 
 from meltpoint.errors import CommandError
-from meltpoint.terminal import say
 
 HELP = "serve a registered model, or a model folder, on this machine"
 ABOUT = """\
@@ -39,36 +38,26 @@ def describe(serve: argparse.ArgumentParser) -> None:
 
 def run(asked: argparse.Namespace) -> None:
     """Serve a version whose files are those that were registered, or a model folder whose files are as it was saved."""
-    from meltpoint.params.read import read_params
-    from meltpoint.registry.versions import CHAMPION
+    from meltpoint.commands.predict import open_asked
     from meltpoint.serving.http_server import Address, serve
     from meltpoint.serving.request_limits import read_limits
 
     limits = read_limits(os.environ)
-    model = asked.model or f"models:/{read_params().register_.name}@{CHAMPION}"
     token, hosts = os.environ.get("MELTPOINT_SERVE_TOKEN"), os.environ.get("MELTPOINT_SERVE_HOSTS")
-    served = model if asked.backend is None else _find_export(model, asked.backend)
-    package = _fetch(served)
+    model, package = open_asked(asked.model, lambda where: (where, _fetch(where, asked.backend)))
     name = model if asked.backend is None else f"{model} as {asked.backend}"
-    say(f"{name} answers at http://{asked.host}:{asked.port}/invocations (Ctrl-C ends it)")
-    serve(package, Address(asked.host, asked.port, token or None, hosts), limits)
+    serve(package, Address(asked.host, asked.port, token or None, hosts), limits, name)
 
 
-def _find_export(model: str, backend: str) -> str:
-    """The folder of an export of a version."""
-    from meltpoint.registry.exports import fetch_export
-
-    if not model.startswith("models:"):
-        raise CommandError(f"--backend names an export of a registered version, and {model} is a folder. Leave it out.")
-    return str(fetch_export(model, backend))
-
-
-def _fetch(model: str) -> Path:
+def _fetch(model: str, backend: str | None) -> Path:
     """What the server opens: the MLflow model of a version, as it was registered, or a model folder as it is."""
     if model.startswith("models:"):
+        from meltpoint.registry.exports import fetch_export
         from meltpoint.registry.version_files import fetch_package
 
-        return fetch_package(model)
+        return fetch_package(model) if backend is None else fetch_export(model, backend)
+    if backend is not None:
+        raise CommandError(f"--backend names an export of a registered version, and {model} is a folder. Leave it out.")
     from meltpoint.model.card import read_card
     from meltpoint.model.manifest import check_manifest, has_manifest
     from meltpoint.registry.exports import check_offered

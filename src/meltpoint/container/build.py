@@ -19,8 +19,9 @@ from meltpoint.offers import read_offers
 from meltpoint.serving.mlflow_package import NEEDED, NEEDED_BY
 
 ROOMS = (  # what answering is made of
-    "__init__", "arrays", "bit_depth", "errors", "export", "files", "images", "memory", "metrics", "model", "params",
-    "parts", "predict", "prefetch", "progress", "serving", "signatures", "tables", "tasks", "terminal", "trees",
+    "__init__", "arrays", "bit_depth", "errors", "export", "files", "images", "listening", "memory", "metrics", "model",
+    "params", "parts", "predict", "prefetch", "progress", "serving", "signatures", "tables", "tasks", "terminal",
+    "trees",
 )  # fmt: skip
 SERVER = (
     "numpy", "opencv-python-headless", "pandas", "pillow", "prometheus-client", "psutil", "pydantic", "starlette",

@@ -74,7 +74,7 @@ def _caption(name: str, model: Answerer, answer: Answer) -> str:
     """The picture's name and the main answer in a few words."""
     head = featured(model)
     if head in answer.heads:
-        said = f"{answer.heads[head].name} {answer.heads[head].probability:.0%}"
+        said = f"{answer.heads[head].name} {answer.heads[head].probability:.1%}"
     elif head in answer.tags:
         said = ", ".join(tag.name for tag in answer.tags[head].tags) or "no tag"
     else:

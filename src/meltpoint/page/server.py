@@ -1,9 +1,7 @@
 """The page behind an address of this machine: nothing is asked of another one, and no other one is answered for."""
 
-import ipaddress
 import os
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -15,6 +13,7 @@ from typing import Any
 import uvicorn
 
 from meltpoint.errors import UserError
+from meltpoint.listening import is_local, listen, url_of
 from meltpoint.page.shelf import Shelf
 from meltpoint.terminal import say
 
@@ -58,25 +57,18 @@ def check_address(address: Address) -> None:
         )
 
 
-def is_local(host: str) -> bool:
-    """Whether an address is of this machine alone."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def serve_page(shelf: Shelf, address: Address) -> None:
     """Serve the page until a signal comes; what was sent and made is deleted at the end, and after an hour.
 
     Raises:
-        PageError: the address cannot be had, or may not be (see `check_address`).
+        PageError: the page may not listen there (see `check_address`).
+        ListenError: the address cannot be had.
     """
     check_address(address)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # or the folder would outlive the page
-    with _bind(address) as bound, tempfile.TemporaryDirectory(prefix="meltpoint-page-") as folder:
+    with listen(address.host, address.port) as bound, tempfile.TemporaryDirectory(prefix="meltpoint-page-") as folder:
         app = build_app(shelf, address, Path(folder))
-        say(f"The page is at http://{address.host}:{address.port} (Ctrl-C ends it)")
+        say(f"The page is at {url_of(bound)} (Ctrl-C ends it)")
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=3
         )
@@ -135,18 +127,3 @@ class Policy:
             await send(message)
 
         await self.app(scope, receive, told)
-
-
-def _bind(address: Address) -> socket.socket:
-    """The address is ours, and nobody is let in before the page is there."""
-    bound = socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((address.host, address.port))
-    except (OSError, OverflowError) as error:
-        bound.close()
-        raise PageError(
-            f"Nothing can listen on {address.host}:{address.port}: {error}. Choose another port with --port, such as"
-            f" --port {min(address.port + 1, 65535)}."
-        ) from None
-    return bound

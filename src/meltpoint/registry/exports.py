@@ -7,11 +7,12 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from meltpoint.errors import UserError
+from meltpoint.export.folder import is_export
 from meltpoint.export.winner import WinnerError, fingerprint_of
-from meltpoint.model.manifest import MANIFEST, check_manifest
+from meltpoint.model.manifest import check_manifest
 from meltpoint.offers import OfferError, read_offers
 from meltpoint.registry.version_files import VersionError, fetch_artifacts, fetch_version, files_folder
-from meltpoint.terminal import say
+from meltpoint.terminal import complain, say
 from meltpoint.tracking.descriptions import LONGEST
 from meltpoint.tracking.pipeline_state import PipelineState
 from meltpoint.tracking.store import Store
@@ -114,15 +115,17 @@ def fetch_export(where: str, name: str, uri: str | None = None) -> Path:
 
 
 def check_offered(folder: Path) -> None:
-    """Whether a folder may be served: it may not if it is an export that was refused here.
+    """Whether a folder may be served: not an export that was refused; of one that was not judged a note is printed.
 
     Raises:
-        OfferError: it was.
+        OfferError: it was refused.
+        WinnerError: it is an export without a manifest.
     """
-    offers = read_offers(Path("reports/exports.json"))
-    if offers is None or not (folder / MANIFEST).is_file():
+    if not is_export(folder):
         return
-    found = fingerprint_of(folder)
-    for one in offers.exports:
-        if one.fingerprint == found:
-            offers.find(one.format)
+    judged, found = folder.absolute().parent.parent / "reports" / "exports.json", fingerprint_of(folder)
+    offers = read_offers(judged)
+    if offers is None or not (own := [one.format for one in offers.exports if one.fingerprint == found]):
+        complain(f"note: {judged} says nothing of {folder} as it is now: how good it is has not been judged")
+    else:
+        offers.find(own[0])

@@ -72,11 +72,13 @@ class Backend:
         self.ready = False
 
     async def stop(self) -> None:
-        """End the process."""
-        self.ready = False
+        """End the process; one that still loads the model has nobody to answer."""
+        loading, self.ready = not self.ready, False
         if self._streams is not None:
             self._streams[1].close()
         if self._process is not None:
+            if loading and self._process.returncode is None:
+                self._process.kill()
             await self._process.wait()
 
     async def _write(self, writer: asyncio.StreamWriter, message: bytes) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from meltpoint.errors import guarded
 from meltpoint.serving.http_server import Address, serve
 from meltpoint.serving.request_limits import read_limits
-from meltpoint.terminal import say
 
 
 def main() -> None:
@@ -18,8 +17,7 @@ def main() -> None:
     folder, *rest = sys.argv[1:]
     host, port = (*rest, *("127.0.0.1", "5001")[len(rest) :])
     token, hosts = os.environ.get("MELTPOINT_SERVE_TOKEN"), os.environ.get("MELTPOINT_SERVE_HOSTS")
-    say(f"{folder} answers at http://{host}:{port}/invocations (Ctrl-C ends it)")
-    serve(Path(folder), Address(host, int(port), token or None, hosts), read_limits(os.environ))
+    serve(Path(folder), Address(host, int(port), token or None, hosts), read_limits(os.environ), folder)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import asyncio
 import hmac
-import ipaddress
 import json
 import re
 import time
@@ -15,6 +14,7 @@ import uvicorn
 from prometheus_client import CollectorRegistry, Histogram
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from meltpoint.listening import is_local
 from meltpoint.terminal import complain
 
 Message = MutableMapping[str, Any]
@@ -231,10 +231,10 @@ class SizeLimit:
         return None
 
 
-def configure(app: App, host: str, port: int, **further: Any) -> uvicorn.Config:
+def configure(app: App, **further: Any) -> uvicorn.Config:
     """A server of HTTP alone, whose connections are counted and timed: what becomes a WebSocket is lost to that."""
     return uvicorn.Config(
-        app, host=host, port=port, http=TimedProtocol, ws="none", limit_concurrency=CONNECTIONS, log_level="warning",
+        app, http=TimedProtocol, ws="none", limit_concurrency=CONNECTIONS, log_level="warning",
         timeout_keep_alive=IDLE, access_log=False, server_header=False, **further,
     )  # fmt: skip
 
@@ -257,11 +257,7 @@ def allowed_hosts(host: str, named: str | None) -> Collection[str] | None:
     """
     if named:
         return {name.strip().lower() for name in named.split(",") if name.strip()} | set(LOCAL)
-    try:
-        local = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        local = host == "localhost"
-    return {*LOCAL, host.lower()} if local else None
+    return {*LOCAL, host.lower()} if is_local(host) else None
 
 
 def _name_of(host: str) -> str:

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from meltpoint.errors import UserError
+from meltpoint.listening import listen, url_of
 from meltpoint.memory import keep_freed_memory
 from meltpoint.serving import guard
 from meltpoint.serving.backend import Answer, Backend, BackendError
@@ -21,6 +22,7 @@ from meltpoint.serving.request_body import RequestError, admit, read_images
 from meltpoint.serving.request_limits import Limits
 from meltpoint.serving.turns import Turns
 from meltpoint.serving.worker import LISTS
+from meltpoint.terminal import say
 
 TOGETHER = 32  # images of a list that goes to the model
 GRACE = 30  # seconds that requests have to end when the server is stopped
@@ -144,18 +146,21 @@ class Service:
             self.give_up()
 
 
-def serve(package: Path, address: Address, limits: Limits) -> None:
-    """Serve the MLflow model in the folder `package` until a signal comes.
+def serve(package: Path, address: Address, limits: Limits, name: str) -> None:
+    """Serve the MLflow model, model folder or export in `package`, which people know as `name`, until a signal comes.
 
     Raises:
+        ListenError: the address cannot be had.
         ServeError: the model could not be loaded.
     """
     keep_freed_memory()
     service = Service(package, limits)
     app = service.build_app(address)
-    server = uvicorn.Server(guard.configure(app, address.host, address.port, timeout_graceful_shutdown=GRACE))
+    server = uvicorn.Server(guard.configure(app, timeout_graceful_shutdown=GRACE))
     service.give_up = lambda: setattr(server, "should_exit", True)
-    server.run()
+    with listen(address.host, address.port) as bound:
+        say(f"{name} answers at {url_of(bound)}/invocations (Ctrl-C ends it)")
+        server.run(sockets=[bound])
     if service.failed is not None:
         raise ServeError(f"The model could not be loaded from {package}: {service.failed} Its reason is printed above.")
 

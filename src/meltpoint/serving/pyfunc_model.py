@@ -17,7 +17,7 @@ from meltpoint.serving.responses import IMAGE, answer
 
 
 class PyfuncModel(PythonModel):
-    """Rows with an `image` in, rows of `answers.answer_columns` out."""
+    """Rows with an `image` in, rows of `responses.answer_columns` out."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Open the model folder that travels with this file."""

@@ -26,7 +26,7 @@ def main(package: str, descriptor: str) -> None:
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, signal.SIG_IGN)
     predict = open_model(Path(package))
-    with socket.socket(fileno=int(descriptor)) as channel:
+    with socket.socket(fileno=int(descriptor)) as channel, suppress(ConnectionError):  # the server may have ended
         channel.sendall(frame_message(b"{}"))
         answer_lists(predict, channel)
 
