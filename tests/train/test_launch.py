@@ -1,5 +1,6 @@
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -36,6 +37,14 @@ def test_a_crash_is_a_bug(tmp_path: Path, worker: Path) -> None:
     with pytest.raises(RuntimeError, match="Training process 1 of 1 crashed") as caught:
         run_workers(tmp_path / "job.json", 1)
     assert not isinstance(caught.value, LaunchError)
+
+
+def test_a_place_where_machines_cannot_meet_is_refused_at_once(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        for meeting, reason in ((taken, "in use"), ("203.0.113.7:29400", "address"), ("gpu-1.invalid:29400", "known")):
+            with pytest.raises(LaunchError, match=f"train.rendezvous is '{meeting}', .*{reason}"):
+                run_workers(tmp_path / "job.json", 1, 2, meeting)
 
 
 @pytest.mark.slow
