@@ -10,6 +10,7 @@ import pytest
 
 from meltpoint.train import launch as module
 from meltpoint.train.launch import LaunchError, run_workers
+from meltpoint.train.worker import main
 
 
 @pytest.fixture
@@ -45,6 +46,12 @@ def test_a_place_where_machines_cannot_meet_is_refused_at_once(tmp_path: Path) -
         for meeting, reason in ((taken, "in use"), ("203.0.113.7:29400", "address"), ("gpu-1.invalid:29400", "known")):
             with pytest.raises(LaunchError, match=f"train.rendezvous is '{meeting}', .*{reason}"):
                 run_workers(tmp_path / "job.json", 1, 2, meeting)
+
+
+def test_a_machine_that_does_not_see_the_folder_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["worker", str(tmp_path / "job.json")])
+    with pytest.raises(LaunchError, match="There is no .*job.json on this machine"):
+        main()
 
 
 @pytest.mark.slow
