@@ -1,6 +1,6 @@
 """`make bench`: the speeds the docs quote. Name some to run only these: python benchmarks/run.py embedding stepping."""
 
-import sys
+import argparse
 import tempfile
 from importlib import import_module
 from pathlib import Path
@@ -14,7 +14,9 @@ LONG = ("team", "clip_models")  # of an hour or some minutes, and of no photogra
 
 def main() -> None:
     """Measure, and print a row for each comparison."""
-    names = sys.argv[1:] or ALL
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", default=ALL, metavar="NAME", help=f"of {', '.join(ALL + LONG)}")
+    names = parser.parse_args().names
     unknown = sorted(set(names) - {*ALL, *LONG})
     if unknown:
         raise SystemExit(f"There is no benchmark {', '.join(unknown)}. There are: {', '.join(ALL + LONG)}")

@@ -88,6 +88,7 @@ def cluster() -> Iterator[Cluster]:
         with head as told:
             address = next(word for word in told.replace("'", " ").split() if word.startswith("127.0.0.1:"))
             with node(environment, f"--address={address}"):
+                del environment[engine.AUTH]  # who joins has the token alone
                 yield Cluster(address, {**environment, **engine.ALONE})
 
 

@@ -1,5 +1,6 @@
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ import pytest
 
 from meltpoint.train import launch as module
 from meltpoint.train.launch import LaunchError, run_workers
+from meltpoint.train.worker import main
 
 
 @pytest.fixture
@@ -36,6 +38,20 @@ def test_a_crash_is_a_bug(tmp_path: Path, worker: Path) -> None:
     with pytest.raises(RuntimeError, match="Training process 1 of 1 crashed") as caught:
         run_workers(tmp_path / "job.json", 1)
     assert not isinstance(caught.value, LaunchError)
+
+
+def test_a_place_where_machines_cannot_meet_is_refused_at_once(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        for meeting, reason in ((taken, "in use"), ("203.0.113.7:29400", "address"), ("gpu-1.invalid:29400", "known")):
+            with pytest.raises(LaunchError, match=f"train.rendezvous is '{meeting}', .*{reason}"):
+                run_workers(tmp_path / "job.json", 1, 2, meeting)
+
+
+def test_a_machine_that_does_not_see_the_folder_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["worker", str(tmp_path / "job.json")])
+    with pytest.raises(LaunchError, match="There is no .*job.json on this machine"):
+        main()
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-from torch.distributed.elastic.rendezvous.api import RendezvousError, RendezvousTimeoutError
+from torch.distributed.elastic.rendezvous.api import RendezvousTimeoutError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from meltpoint.errors import UserError
@@ -38,7 +39,7 @@ def launch(job: Job[Any]) -> None:
     If one is lost, all are stopped and begin again at the last checkpoint, as often as `train.restarts` says.
 
     Raises:
-        LaunchError: a worker ended with a message for the user; the others are stopped.
+        LaunchError: a worker ended with a message for the user, and the others are stopped; or machines cannot meet.
         RuntimeError: a worker crashed once more; the others are stopped.
     """
     machine = job.recipe.machine
@@ -69,6 +70,8 @@ def run_workers(job: Path, processes: int, nodes: int = 1, meeting: str | None =
     SIGTERM stops them, and then ends this process as Ctrl-C does.
     """
     if nodes > 1:
+        assert meeting is not None
+        _check_place(meeting)
         os.environ[OWN_STORE] = "1"
         words = f"--nnodes {nodes} --nproc-per-node {processes} --max-restarts {restarts} --rdzv-id {RUN}"
         words += f" --rdzv-backend c10d --rdzv-endpoint {meeting} --rdzv-conf join_timeout={LONGEST}"
@@ -102,11 +105,6 @@ def run_workers(job: Path, processes: int, nodes: int = 1, meeting: str | None =
             f"Not all of {nodes} machines have come to {meeting} within {LONGEST // 3600} hours. Start this again, and"
             " then the command that it prints on each of the others: all go on from the last checkpoint."
         ) from None
-    except RendezvousError as error:
-        raise LaunchError(
-            f"Machines cannot meet at {meeting}: {error} train.rendezvous is an address of this machine, with a free"
-            " port: correct it."
-        ) from None
     except ChildFailedError as error:
         for failure in error.failures.values():
             if failure.exitcode == USER_ERROR:
@@ -116,3 +114,20 @@ def run_workers(job: Path, processes: int, nodes: int = 1, meeting: str | None =
         raise RuntimeError(f"Training process {rank + 1} of {processes} crashed; its traceback is above.") from None
     finally:
         signal.signal(signal.SIGTERM, before)  # the agent has set its own
+
+
+def _check_place(meeting: str) -> None:
+    """Refuse at once an address that others cannot meet at: torch would try for a minute, or join what is there.
+
+    Raises:
+        LaunchError: it is not of this machine, or is taken.
+    """
+    host, _, port = meeting.rpartition(":")
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
+        socket.create_server(address[:2], family=family).close()
+    except OSError as error:
+        raise LaunchError(
+            f"train.rendezvous is {meeting!r}, where this machine cannot be met: {error.strerror}. It is HOST:PORT of"
+            " the machine on which dvc repro runs, with a port that nothing uses. Correct it."
+        ) from None

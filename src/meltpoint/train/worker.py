@@ -23,7 +23,7 @@ from meltpoint.train.checkpoint import Checkpoint
 from meltpoint.train.device import device_type
 from meltpoint.train.features import open_features
 from meltpoint.train.job import Job, load_strategy
-from meltpoint.train.launch import USER_ERROR
+from meltpoint.train.launch import USER_ERROR, LaunchError
 from meltpoint.train.problem import build_problem
 
 
@@ -82,9 +82,18 @@ def end_with_parent(parent: int) -> None:
 
 
 def main() -> None:
-    """Work on the job that the command line names."""
+    """Work on the job that the command line names.
+
+    Raises:
+        LaunchError: this machine does not see it.
+    """
     keep_freed_memory()
     path = Path(sys.argv[1])
+    if not path.exists():
+        raise LaunchError(
+            f"There is no {path} on this machine. It has to see the folder of the first machine at the same place, as"
+            " on a shared disk; and the command is the one that the training which waits now has printed."
+        )
     facts = read_json(path)
     parent = os.getppid() if facts["parent"] is None else facts["parent"]  # on another machine it is torchrun
     threading.Thread(target=end_with_parent, args=(parent,), daemon=True).start()

@@ -19,7 +19,7 @@ import numpy as np
 
 from meltpoint.errors import UserError
 from meltpoint.predict.work import EngineError, Where, Work
-from meltpoint.terminal import answers_alone
+from meltpoint.terminal import answers_alone, complain
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,8 +29,13 @@ if TYPE_CHECKING:
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_BACKEND_LOG_LEVEL": "fatal",
          "RAY_COLOR_PREFIX": "0"}  # fmt: skip
 ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # what makes Ray listen on the loopback alone, on each system
+AUTH = "RAY_AUTH_MODE"  # `token`: who joins shows one; by itself Ray looks for it only where the address is `auto`
 MOST_BLOCKS = 10_000  # that the pieces are dealt in
 BLOCK = 8_000_000  # bytes of units that an actor is given at once, and does again if it is lost
+OPEN = (
+    "No token of Ray is here, so that this cluster asks for none: whoever reaches its ports can run programs on it."
+    " Stop it, run ray get-auth-token --generate, copy ~/.ray/auth_token to each node, and start it again."
+)
 GO_ON = "Parts that are finished are kept: run the same command with --resume."
 
 Units = dict[tuple[int, int], "pa.Table"]  # results by piece and place in it
@@ -171,7 +176,7 @@ def _cluster(address: str | None) -> Iterator[None]:
     """Join the cluster at an address, or start one on this machine's loopback for the time being."""
     if address and address != "auto":
         _reach(address)
-    given = {**QUIET, **({} if address else ALONE)}
+    given = {**QUIET, **({} if address else ALONE), **({AUTH: "token"} if address and _has_token() else {})}
     os.environ |= {name: os.environ.get(name, value) for name, value in given.items()}  # read when ray is imported
     try:
         import ray
@@ -193,6 +198,8 @@ def _cluster(address: str | None) -> Iterator[None]:
                 f"Ray cannot be started on this machine: {_first_line(error)} Try again, or use --engine local."
             ) from error
         raise _none_at(address, error) from None
+    if address and os.environ.get(AUTH, "").lower() != "token":
+        complain(OPEN)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars, context.target_max_block_size = False, BLOCK
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
@@ -201,6 +208,13 @@ def _cluster(address: str | None) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+def _has_token() -> bool:
+    return (
+        any(os.environ.get(f"RAY_AUTH_{name}") for name in ("TOKEN", "TOKEN_PATH"))
+        or (Path.home() / ".ray" / "auth_token").exists()
+    )
 
 
 def _reach(address: str) -> None:
