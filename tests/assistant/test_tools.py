@@ -122,6 +122,8 @@ def test_a_class_is_found_by_its_label_first(kit: "Kit") -> None:
     assert find_class(card, "樹", None) == ("pose", "tree"), "no other class begins so"
     with pytest.raises(ClassError, match="Near it are"):
         find_class(card, "danser", None)
+    with pytest.raises(ClassError, match=r"Known are \['no', 'yes'\]\. describe_model"):
+        find_class(card, "unicorn", "indoors")
     with pytest.raises(ClassError, match="no head 'poses'"):
         find_class(card, "tree", "poses")
     assert Confusions({}).of("pose", card.heads["pose"], "tree", None) is None

@@ -93,6 +93,7 @@ def find_class(card: Card, asked: str, head: str | None) -> tuple[str, str]:
         found = folded[begun[0]]
     if found is None:
         near = begun[:5] or difflib.get_close_matches(wanted[:100].casefold(), folded, 5)
-        hint = f"Near it are {near}." if near else f"Known are {list(known)[:10]} and others."
+        others = " and others" if len(known) > 10 else ""
+        hint = f"Near it are {near}." if near else f"Known are {list(known)[:10]}{others}."
         raise ClassError(f"No class is called {wanted[:100]!r}. {hint} describe_model lists all.")
     return found

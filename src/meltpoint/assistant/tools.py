@@ -145,7 +145,7 @@ class Tools:
         return {**found, "known": True, "counted": counted, **known}
 
     def describe_model(self, language: str | None = None) -> dict[str, Any]:
-        """Say what the model is: its version, its heads and their classes with names, how it was trained and scored.
+        """Say what the model is: version and what is noted of it, encoder, metric, heads and their classes with names.
 
         Names are in `language` (as en or zh); `languages` are those that it has.
         """

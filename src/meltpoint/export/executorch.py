@@ -58,7 +58,9 @@ def open_forward(folder: Path, card: Card, settings: ExecutorchExport) -> Forwar
     try:
         method = Runtime.get().load_program(folder / FILE).load_method("forward")
     except RuntimeError as error:
-        raise ExportError(f"{folder / FILE} cannot be run by ExecuTorch: {error}. Make it again: dvc repro") from None
+        raise ExportError(
+            f"{folder / FILE} cannot be run by ExecuTorch: {reason_of(error)}. Make it again: dvc repro"
+        ) from None
     assert method is not None
 
     def answer(image: Pixels) -> Sequence[NDArray[np.float32]]:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from meltpoint.arrays import Forward, Pixels
 from meltpoint.export.folder import ExportError
-from meltpoint.export.runtimes import extra, one_by_one, trace_one
+from meltpoint.export.runtimes import extra, one_by_one, reason_of, trace_one
 from meltpoint.export.torch_export import write_archive
 from meltpoint.model.card import Card
 from meltpoint.params.exports import LitertExport
@@ -72,7 +72,9 @@ def open_forward(folder: Path, card: Card, settings: LitertExport) -> Forward:  
         interpreter = Interpreter(str(folder / FILE), num_threads=os.cpu_count())
         runner = interpreter.get_signature_runner(SIGNATURE)
     except (ValueError, RuntimeError) as error:
-        raise ExportError(f"{folder / FILE} cannot be run by LiteRT: {error}. Make it again: dvc repro") from None
+        raise ExportError(
+            f"{folder / FILE} cannot be run by LiteRT: {reason_of(error)}. Make it again: dvc repro"
+        ) from None
 
     def answer(image: Pixels) -> Sequence[NDArray[np.float32]]:
         found = runner(**{IMAGES: image})

@@ -90,7 +90,7 @@ def open_onnx(path: Path, card: Card) -> Forward:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 - kinds of its own, one for each code
         raise ExportError(
-            f"{path} cannot be run by onnxruntime: {str(error).splitlines()[0]}. Make it again: dvc repro"
+            f"{path} cannot be run by onnxruntime: {reason_of(error)}. Make it again: dvc repro"
         ) from None
     heads = list(card.heads)
 

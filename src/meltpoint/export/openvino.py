@@ -13,7 +13,7 @@ from meltpoint.arrays import Forward, Pixels, Probabilities
 from meltpoint.export.folder import ExportError
 from meltpoint.export.onnx_file import FILE as ONNX
 from meltpoint.export.onnx_file import write_onnx
-from meltpoint.export.runtimes import extra
+from meltpoint.export.runtimes import extra, reason_of
 from meltpoint.model.card import Card
 from meltpoint.params.exports import OpenvinoExport
 
@@ -44,7 +44,7 @@ def write(
             openvino.save_model(model, folder / FILE, compress_to_fp16=settings.half)
         except RuntimeError as error:  # its streams do not say why
             raise ExportError(
-                f"{folder / FILE} cannot be written by OpenVINO: {str(error).splitlines()[0]}. It does not say why;"
+                f"{folder / FILE} cannot be written by OpenVINO: {reason_of(error)}. It does not say why;"
                 " often the disk is full. No file is half written. Make room, and run the same command."
             ) from error
 
@@ -60,7 +60,7 @@ def open_forward(folder: Path, card: Card, settings: OpenvinoExport) -> Forward:
         compiled = openvino.Core().compile_model(folder / FILE, "CPU", EXACT)
     except RuntimeError as error:
         raise ExportError(
-            f"{folder / FILE} cannot be run by OpenVINO: {str(error).splitlines()[0]}. Make it again: dvc repro"
+            f"{folder / FILE} cannot be run by OpenVINO: {reason_of(error)}. Make it again: dvc repro"
         ) from None
 
     def forward(images: Pixels) -> Probabilities:

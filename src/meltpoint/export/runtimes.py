@@ -35,7 +35,7 @@ def extra(name: str, what: str) -> Iterator[None]:
 
 
 def reason_of(error: BaseException) -> str:
-    """Why a converter gave up, in a line: the first error says more than those that were raised of it."""
+    """Why a converter or a runtime gave up, in a line: the first error says more than those that were raised of it."""
     while error.__cause__ is not None:
         error = error.__cause__
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -85,7 +85,7 @@ def open_forward(folder: Path, card: Card, settings: TorchExport) -> Forward:  #
         module = torch.export.load(folder / FILE).module()
     except Exception as error:  # noqa: BLE001 - it raises whatever it comes across
         raise ExportError(
-            f"{folder / FILE} cannot be read by torch: {str(error).strip().splitlines()[0]}. Make it again: dvc repro"
+            f"{folder / FILE} cannot be read by torch: {reason_of(error)}. Make it again: dvc repro"
         ) from None
 
     def forward(images: Pixels) -> Probabilities:
