@@ -77,6 +77,9 @@ class _GivenTexts:
     def count(self, texts: Sequence[str]) -> list[tuple[int, int]]:
         return [(1, 1)] * len(texts)
 
+    def spell(self, word: str) -> list[str]:
+        return [word]
+
     def encode(self, texts: Sequence[str]) -> Tensor:
         return torch.from_numpy(np.stack([self.vectors[text] for text in texts]))
 

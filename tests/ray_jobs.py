@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 from train.test_embed import build, store
 
-from meltpoint import parts
+from meltpoint import cli, parts
 from meltpoint.params.training import Embed
 from meltpoint.predict import part_files, scoring
 from meltpoint.predict.records import Question
@@ -114,6 +115,21 @@ def run_job(way: str, model: str, out: str, address: str, marker: str, given: li
     run_embedding(Path(out).parent / "embedding", address)
 
 
+def stop_command(family: str, words: list[str]) -> None:
+    """A command of `meltpoint` that gets SIGTERM after its first part; the ids of its children go into a file."""
+    write = part_files.PartFolder.write
+
+    def write_and_stop(*asked: Any) -> None:
+        write(*asked)
+        ids = [str(one.pid) for one in psutil.Process().children(recursive=True)]
+        Path(family).write_text("\n".join(ids))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    part_files.PartFolder.write = write_and_stop  # type: ignore[method-assign]
+    sys.argv = ["meltpoint", *words]
+    cli.main()
+
+
 def run_embedding(folder: Path, address: str) -> None:
     """Embed views in small pieces, into files of `PART_BYTES`; a worker is killed."""
     pack = embed.pack_backbone
@@ -129,5 +145,7 @@ if __name__ == "__main__":
     verb, *rest = sys.argv[1:]
     if verb == "node":
         ray_jobs.start_node(rest)
+    elif verb == "stop":
+        ray_jobs.stop_command(rest[0], rest[1:])
     else:
         ray_jobs.run_job(verb, *rest[:4], rest[4:])

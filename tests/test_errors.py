@@ -2,13 +2,14 @@
 
 import errno
 import os
+import signal
 import sqlite3
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import pytest
 
-from meltpoint.errors import UserError, guarded
+from meltpoint.errors import UserError, again, guarded, told_to_end
 
 
 def test_trouble_becomes_a_message(capsys: pytest.CaptureFixture[str]) -> None:
@@ -52,6 +53,39 @@ def test_a_disk_that_refuses_becomes_a_message(number: int, mend: str, capsys: p
     said = capsys.readouterr().err
     assert said.startswith(f"\nmeltpoint: models/frozen cannot be read or written: {os.strerror(number)}.")
     assert mend in said
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), OSError(errno.ENOSPC, "full", "a.parquet")], ids=type)
+@pytest.mark.parametrize(
+    ("how", "told"), [(None, "; the same command continues from there."), ("it begins anew", "; it begins anew.")]
+)
+def test_who_is_stopped_is_told_how_it_goes_on(
+    stop: BaseException, how: str | None, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work() -> None:
+        with again(how) if how else nullcontext():
+            raise type(stop)(*stop.args)
+
+    with pytest.raises(SystemExit):
+        guarded(work)
+    assert told in capsys.readouterr().err
+
+
+def test_sigterm_ends_as_ctrl_c_does_with_a_code_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    def work() -> None:
+        with told_to_end():
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+            finally:  # what is ended now is not disturbed
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(SystemExit) as caught:
+        guarded(work)
+    assert caught.value.code == 143
+    assert capsys.readouterr().err.count("stopped.") == 1
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_database_that_may_not_be_written_becomes_a_message(

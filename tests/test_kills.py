@@ -256,7 +256,7 @@ def test_a_full_disk_and_folders_that_may_not_be_written_are_told(house: House, 
     for limit in (min(1000, largest - 1), largest - 1):
         code, said = house.run(stage, limit=limit)
         assert code == 1, said
-        assert "Make room, or raise the limit, and run the same command" in said
+        assert "Make room, or raise the limit; the same command continues from there" in said
         assert "Traceback" not in said
         house.check_whole(stage, wanted)
         assert set(house.temporary()) <= set(before)

@@ -1,5 +1,6 @@
 """Saved models whose encoders have a text side, and one whose encoder has none."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -22,9 +23,12 @@ SENTENCES = Backbone.model_validate(
 )  # fmt: skip
 
 
-def save_sentences(folder: Path) -> Path:
-    """A model `told` in the folder beside its text encoder `text`, which it looks for where it runs, and a picture."""
-    write_text_folder(folder / "text")
+def save_sentences(folder: Path, words: Sequence[str] = ()) -> Path:
+    """A model `told` in the folder beside its text encoder `text`, which it looks for where it runs, and a picture.
+
+    The encoder spells its texts, except for `words`.
+    """
+    write_text_folder(folder / "text", words)
     here = SENTENCES.model_copy(
         update={"text": SENTENCES.text and SENTENCES.text.model_copy(update={"folder": str(folder / "text")})}
     )

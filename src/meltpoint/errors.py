@@ -1,8 +1,10 @@
 """An error that the user can fix is printed as a message, without a traceback; a bug keeps its traceback."""
 
 import errno
+import signal
 import sqlite3
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from meltpoint.terminal import complain, visible_output
@@ -18,6 +20,7 @@ SQLITE_FIXES = {  # by the primary code of an error, https://sqlite.org/rescode.
     sqlite3.SQLITE_READONLY: FIXES[errno.EACCES],
     sqlite3.SQLITE_CANTOPEN: FIXES[errno.EACCES],
 }
+AGAIN = "the same command continues from there"  # after a stop, where nothing else is said
 OUTPUTS = [(folder,) for folder in ("data", "models", "repeats", "exports", "reports")]  # of the stages
 
 
@@ -32,17 +35,46 @@ class CommandError(UserError, RuntimeError):
     """A command cannot do in this folder what it is asked to do."""
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM to a command that has something to stop before it ends."""
+
+
+@contextmanager
+def told_to_end() -> Iterator[None]:
+    """In the context, in the main thread, SIGTERM raises `Terminated`, once: what ends then is not disturbed."""
+
+    def end(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def again(how: str) -> Iterator[None]:
+    """Who stops what is in the context, by Ctrl-C or a full disk, is told `how` it goes on in place of AGAIN."""
+    try:
+        yield
+    except (KeyboardInterrupt, Exception) as stop:
+        vars(stop).setdefault("again", how)
+        raise
+
+
 def guarded(main: Callable[[], None]) -> None:
     """Run `main`; a UserError becomes a message on stderr and exit code 1, Ctrl-C a line and 130, as in shells.
 
-    So does a disk that is full or may not be written, wherever that happens.
+    So does a disk that is full or may not be written, wherever that happens. `Terminated` is 143.
     """
     with visible_output():
         try:
             main()
-        except KeyboardInterrupt:
-            complain("\nmeltpoint: stopped. What is complete is kept; the same command continues from there.")
-            raise SystemExit(130) from None
+        except KeyboardInterrupt as stop:
+            complain(f"\nmeltpoint: stopped. What is complete is kept; {vars(stop).get('again', AGAIN)}.")
+            raise SystemExit(128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)) from None
         except Exception as error:
             message = str(error) if isinstance(error, UserError) else about_disk(error) or about_output(error)
             if message is None:
@@ -87,7 +119,7 @@ def about_disk(error: Exception) -> str | None:
                 cause = cause.__cause__
                 continue
         return (
-            f"{name} cannot be read or written: {reason}. No file is half written. {fix}, and run the same command: it "
-            "continues from there."
+            f"{name} cannot be read or written: {reason}. No file is half written. {fix};"
+            f" {vars(error).get('again', AGAIN)}."
         )
     return None

@@ -9,11 +9,14 @@ import traceback
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextvars import ContextVar
 from typing import Any, TextIO, cast
 
 UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # categories of Unicode: controls, marks of direction, halves, ends of lines
 JOINERS = "\u200c\u200d\u00ad"  # of the category Cf; letters of some scripts and emoji are joined by them
 TAGS = range(0xE0020, 0xE0080)  # of the category Cf; flags of regions are emoji made of them
+
+WARNINGS: ContextVar[list[str] | None] = ContextVar("WARNINGS", default=None)  # where they go instead
 
 
 def _is_seen(letter: str) -> bool:
@@ -90,6 +93,26 @@ def say(text: str) -> None:
 def complain(text: str) -> None:
     """Print a line on standard error at once."""
     print(plain_lines(text), file=sys.stderr, flush=True)
+
+
+def warn(text: str) -> None:
+    """Print a warning on standard error, or give it to whoever has asked by `heard`."""
+    warnings = WARNINGS.get()
+    if warnings is None:
+        complain(f"warning: {text}")
+    else:
+        warnings.append(text)
+
+
+@contextmanager
+def heard() -> Iterator[list[str]]:
+    """The warnings of this thread while the context lasts, which are not printed."""
+    warnings: list[str] = []
+    before = WARNINGS.set(warnings)
+    try:
+        yield warnings
+    finally:
+        WARNINGS.reset(before)
 
 
 def original(stream: TextIO) -> TextIO:

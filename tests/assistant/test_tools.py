@@ -115,6 +115,16 @@ def test_words_are_tags_with_their_chinese_names(tmp_path: Path, monkeypatch: py
     assert one["heads"]["words"]["label"] in ("dog", "cat")
 
 
+def test_words_that_say_nothing_are_told_to_the_assistant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    tools = make_tools(open_answerer(save_sentences(tmp_path, ["photograph", "something", "dog", "cat"])))
+    image = base64.b64encode((tmp_path / "photo.png").read_bytes()).decode()
+    told = ask(tools, "tag_with_words", words=["dog", "kitten"], image=image).structured_content
+    (doubt,) = told["doubts"]
+    assert "one by one: 'kitten'. What hangs on them is answered by chance." in doubt
+    assert "doubts" not in ask(tools, "tag_with_words", words=["dog", "cat"], image=image).structured_content
+
+
 def test_a_class_is_found_by_its_label_first(kit: "Kit") -> None:
     card = kit.tree_card()
     assert find_class(card, "lie", None) == ("overall", "lie")

@@ -136,6 +136,12 @@ def test_a_network_that_a_format_cannot_express_is_told(name: str, said: str, tm
     ("rows", "said"),
     [
         ({"onyx": {}}, r"export\.onyx: unknown key\. Did you mean 'onnx'\?"),
+        ({"onnx": {"half": True}}, r"export\.onnx\.half: unknown key\. It is a key of export\.openvino\.$"),
+        (
+            {"onnx": {"images": 9}},
+            r"export\.onnx\.images: unknown key\. It is a key of export\.onnx_int8, export\.litert\.$",
+        ),
+        ({"openvino": {"haf": True}}, r"export\.openvino\.haf: unknown key\. Did you mean 'half'\?$"),
         ({"onnx": None}, r"export\.onnx: nothing is written there; write \{\}"),
         ({"onnx": True}, r"export\.onnx: True is written there; write \{\}"),
         (["onnx"], r"export: formats with their settings are wanted, as \{onnx: \{\}\}, and got \['onnx'\]"),

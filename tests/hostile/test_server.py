@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 import uvicorn
 from PIL import Image
 
@@ -55,6 +56,7 @@ def for_addresses(text: str) -> str:
     return text.translate(str.maketrans("+/", "-_")).rstrip("=")
 
 
+STALLED = "bodies that do not come to their end, until one address holds half of what all may"
 Request = tuple[dict[str, str], bytes]
 MAKERS: dict[str, Callable[[], Request]] = {
     "JSON nested 1,000 deep": lambda: (JSON, b"[" * 1_000),
@@ -65,6 +67,7 @@ MAKERS: dict[str, Callable[[], Request]] = {
         b'{"instances": [' + b'"",' * 1_000_000 + b'""]}',
     ),
     "images in two forms at once": lambda: (JSON, b'{"instances": ["a"], "dataframe_records": [{"image": "b"}]}'),
+    STALLED: lambda: (JSON, b'{"instances": ["' + b"a" * 10_000 + b'"]}'),
     "a key that comes twice": lambda: (JSON, b'{"instances": ["a"], "instances": ["b"]}'),
     "no content type": lambda: ({**JSON, "Content-Type": ""}, b'{"instances": ["a"]}'),
     "a form instead of JSON": lambda: ({**JSON, "Content-Type": "application/x-www-form-urlencoded"}, b"a=b"),
@@ -85,9 +88,11 @@ MAKERS: dict[str, Callable[[], Request]] = {
 }
 
 
-def test_a_server(row: Any) -> None:
+def test_a_server(row: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     headers, body = MAKERS[row.name]()
-    model, status, text = asyncio.run(send(headers, body))
+    if row.name == STALLED:
+        monkeypatch.setattr(guard, "HELD_OF_ONE", 3 * len(body))
+    model, status, text = asyncio.run(send(headers, body, 4 if row.name == STALLED else 0))
     if row.fate == "answered":
         assert status == 200
         rows = json.loads(text)["predictions"]
@@ -103,23 +108,36 @@ def test_a_server(row: Any) -> None:
     assert all(quote in text for quote in row.quotes), text
 
 
-async def send(headers: dict[str, str], body: bytes) -> tuple[Model, int, str]:
-    """The model, and the status and the body of the answer of a real server."""
+async def send(headers: dict[str, str], body: bytes, stalled: int = 0) -> tuple[Model, int, str]:
+    """The model, and the status and the body of the answer of a real server.
+
+    `stalled` requests like it have come before all but their last byte.
+    """
     service, model = Service(Path(), read_limits({})), Model()
     service.backend = model  # type: ignore[assignment]
-    config = guard.configure(service.build_app(ADDRESS), port=0)
+    app = service.build_app(ADDRESS)
+    config = guard.configure(app, port=0)
     server = uvicorn.Server(config)
     config.load()
     server.lifespan = config.lifespan_class(config)
     await server.startup()
     try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.servers[0].sockets[0].getsockname()[1])
+        port = server.servers[0].sockets[0].getsockname()[1]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
         lines = {"Content-Length": str(len(body)), "Connection": "close", **headers}
         head = "".join(f"{name}: {value}\r\n" for name, value in lines.items() if value)
-        writer.write(f"POST /invocations HTTP/1.1\r\n{head}\r\n".encode() + body)
+        request = f"POST /invocations HTTP/1.1\r\n{head}\r\n".encode() + body
+        others = [await asyncio.open_connection("127.0.0.1", port) for _ in range(stalled)]
+        for _, other in others:
+            other.write(request[:-1])
+            await other.drain()
+        while app.app.held.total() < 3 * (len(body) - 1) * bool(stalled):  # type: ignore[attr-defined]
+            await asyncio.sleep(0)
+        writer.write(request)
         async with asyncio.timeout(60):
             answer = await reader.read()
-        writer.close()
+        for one in [writer, *(other for _, other in others)]:
+            one.close()
     finally:
         await server.shutdown()
     start, _, rest = answer.partition(b"\r\n\r\n")

@@ -63,6 +63,20 @@ def test_words_are_tags_above_the_slider_or_their_own_threshold(
     assert "狗" in ask_words(told, photo, words, 0.0, "zh").partition("bars")[0]
 
 
+@pytest.mark.parametrize("tags", [True, False])
+def test_words_that_say_nothing_are_told_before_the_answer(
+    tags: bool, tmp_path: Path, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = open_answerer(save_sentences(tmp_path, ["photograph", "something", "dog", "boat"]))
+    words = [Word("dog"), Word("shuttle"), Word("boat")]
+    html = ask_words(model.with_words(words, tags), photo, words, 0.5, None)
+    assert html.startswith('<div class="problem" role="alert">1 word says next to nothing to the text encoder')
+    assert "&#x27;shuttle&#x27;" in html.partition('<div class="answer">')[0]
+    words = words[::2]
+    assert ask_words(model.with_words(words, tags), photo, words, 0.5, None).startswith('<div class="answer">')
+
+
 def test_two_answers_are_compared_by_class_tags_and_pixels() -> None:
     def told(label: str, tags: str, mask: list[int]) -> Answer:
         legend = tuple(Area(name, name, "#000000", 0.5) for name in ("grass", "water"))

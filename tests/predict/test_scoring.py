@@ -1,6 +1,7 @@
 """Answers in parts on the engine of this process: every source, resumed, equal to the answers on the screen."""
 
 import csv
+import errno
 import io
 import json
 import tarfile
@@ -15,7 +16,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from meltpoint.cli import run
+from meltpoint.errors import guarded
+from meltpoint.predict.part_files import PartFolder
 from meltpoint.predict.part_inputs import plan_parts
+from meltpoint.predict.work import LostError
 
 if TYPE_CHECKING:
     from saved_models import Kit
@@ -96,6 +100,32 @@ def test_what_is_finished_is_not_made_again(
     assert {part: part.stat().st_mtime_ns for part in kept} == stamps
     assert not list(out.glob(".part-*"))
     assert capsys.readouterr().err.splitlines()[-1].startswith("11 pictures answered, 3 cannot be used")
+
+
+@pytest.mark.parametrize(
+    "stop",
+    [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left", "a"), LostError("The cluster is lost.")],
+    ids=type,
+)
+def test_who_is_stopped_is_told_the_command_that_goes_on(
+    stop: BaseException, tree_folder: Path, tmp_path: Path, kit: "Kit", capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    words = ["predict", make_sources(tmp_path, kit)[0], "--model", str(tree_folder), "--part", "2"]
+    words += ["--out", str(tmp_path / "out")]
+    write = PartFolder.write
+
+    def write_once(folder: PartFolder, number: int, table: pa.Table) -> None:
+        if number == 1:
+            raise stop
+        write(folder, number, table)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(PartFolder, "write", write_once)
+        guarded(lambda: run(words))
+    assert capsys.readouterr().err.endswith("; the same command with --resume continues from there.\n")
+    run([*words, "--resume"])
+    assert capsys.readouterr().err.splitlines()[-1].startswith("5 pictures answered")
 
 
 def test_options_that_do_not_go_together(tree_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from worded import save_sentences
 
+from meltpoint.cli import run
 from meltpoint.model.library import open_text
 from meltpoint.model.text_vectors import embed_words
 from meltpoint.predict.records import Answer
@@ -39,3 +40,19 @@ def test_answers_are_likenesses_to_words_and_tags_stand_by_themselves(
     names = [choice.label for choice in tags.tags["words"].tags]
     assert "cat" in names
     assert "red car" not in names
+
+
+def test_words_that_say_nothing_are_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With `--out` the model is opened again to answer."""
+    monkeypatch.chdir(tmp_path)
+    save_sentences(tmp_path, ["photograph", "something", "dog", "cat"])
+    words = ["predict", "photo.png", "--model", "told", "--words", "dog, kitten"]
+    for more in ([], ["--out", "out"]):
+        capsys.readouterr()
+        run([*words, *more])
+        assert capsys.readouterr().err.count("warning: 1 word says next to nothing to the text encoder") == 1
+    model = open_answerer(tmp_path / "told")
+    assert model.with_words(["dog", "cat"]).doubts == ()
+    assert len(model.with_words(["dog", "kitten"]).doubts) == 1

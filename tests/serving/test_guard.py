@@ -32,7 +32,9 @@ class Echo:
         await send({"type": "http.response.body", "body": b"ok"})
 
 
-async def ask(app: SizeLimit, parts: Parts, declared: int | None = None) -> tuple[int, bytes, int]:
+async def ask(
+    app: SizeLimit, parts: Parts, declared: int | None = None, address: str = "127.0.0.1"
+) -> tuple[int, bytes, int]:
     """The status and body of the answer, and how many parts were not read."""
     waiting = [{"type": "http.request", "body": part, "more_body": True} for part in parts]
     waiting[-1]["more_body"] = False
@@ -46,28 +48,29 @@ async def ask(app: SizeLimit, parts: Parts, declared: int | None = None) -> tupl
         sent.append(message)
 
     length = sum(map(len, parts)) if declared is None else declared
-    await app({"type": "http", "headers": [(b"content-length", str(length).encode())]}, receive, send)
+    headers = [(b"content-length", str(length).encode())]
+    await app({"type": "http", "headers": headers, "client": (address, 1)}, receive, send)
     return sent[0]["status"], sent[1]["body"], len(waiting)
 
 
 @pytest.mark.parametrize("parts", [[b""], [b"12345"], [b"12", b"", b"345"]])
 def test_a_body_within_the_limit_comes_whole(parts: Parts) -> None:
     echo = Echo()
-    assert asyncio.run(ask(SizeLimit(echo, 5, 9, 60), parts))[:2] == (200, b"ok")
+    assert asyncio.run(ask(SizeLimit(echo, 5, 9, 9, 60), parts))[:2] == (200, b"ok")
     assert echo.sizes == [len(b"".join(parts))]
 
 
 @pytest.mark.parametrize("declared", [6, 0])
 def test_a_larger_one_is_refused_and_read_away(declared: int) -> None:
     echo = Echo()
-    app = SizeLimit(echo, 5, 9, 60)
+    app = SizeLimit(echo, 5, 9, 9, 60)
     status, body, left = asyncio.run(ask(app, [b"123", b"456"], declared))
-    assert (status, left, echo.sizes, app.held) == (413, 0, [], 0)
+    assert (status, left, echo.sizes, app.held.total()) == (413, 0, [], 0)
     assert "5 are allowed" in json.loads(body)["message"]
 
 
 def test_one_without_end_is_not_read_to_its_end() -> None:
-    _, _, left = asyncio.run(ask(SizeLimit(Echo(), 5, 9, 60), [b"12345"] * 100, 0))
+    _, _, left = asyncio.run(ask(SizeLimit(Echo(), 5, 9, 9, 60), [b"12345"] * 100, 0))
     assert left == 100 - PASSED - 1
 
 
@@ -75,7 +78,7 @@ def test_all_that_wait_together_are_bounded() -> None:
     async def story() -> list[int]:
         echo = Echo()
         echo.gate = asyncio.Event()
-        app = SizeLimit(echo, 5, 9, 60)
+        app = SizeLimit(echo, 5, 9, 99, 60)
         first = asyncio.create_task(ask(app, [b"12345"]))
         while not echo.sizes:
             await asyncio.sleep(0)
@@ -85,20 +88,52 @@ def test_all_that_wait_together_are_bounded() -> None:
             await asyncio.sleep(0)
         echo.gate.set()
         statuses = [(await first)[0], refused[0], (await small)[0], (await ask(app, [b"12345"]))[0]]
-        assert app.held == 0
+        assert app.held.total() == 0
         return statuses
 
     assert asyncio.run(story()) == [200, 503, 200, 200]
+
+
+def test_bodies_of_one_address_leave_room_for_those_of_others() -> None:
+    """A few that stop before their end would keep out everybody until their time is over."""
+
+    async def story() -> list[int]:
+        app, held = SizeLimit(Echo(), 5, 20, 10, 60), asyncio.Event()
+
+        def stall(address: str) -> asyncio.Task[None]:
+            sent = [{"type": "http.request", "body": b"1234", "more_body": True}]
+
+            async def receive() -> Message:
+                if not sent:
+                    await held.wait()
+                return sent.pop() if sent else {"type": "http.disconnect"}
+
+            async def send(_: Message) -> None:
+                pass
+
+            scope = {"type": "http", "headers": [], "client": (address, 1)}
+            return asyncio.create_task(app(scope, receive, send))  # type: ignore[arg-type]
+
+        stalled = [stall("10.0.0.1") for _ in range(4)]
+        while app.held["10.0.0.1"] < 8:
+            await asyncio.sleep(0)
+        statuses = [(await ask(app, [b"123"], address=one))[0] for one in ("10.0.0.1", "10.0.0.2")]
+        held.set()
+        await asyncio.gather(*stalled)
+        assert not app.held
+        return [*statuses, (await ask(app, [b"123"], address="10.0.0.1"))[0]]
+
+    assert asyncio.run(story()) == [429, 200, 200]
 
 
 def test_an_application_that_fails_holds_nothing() -> None:
     async def fail(*_: Any) -> None:
         raise OSError("gone")
 
-    app = SizeLimit(fail, 5, 9, 60)
+    app = SizeLimit(fail, 5, 9, 9, 60)
     with pytest.raises(OSError, match="gone"):
         asyncio.run(ask(app, [b"12345"]))
-    assert app.held == 0
+    assert app.held.total() == 0
 
 
 def test_a_body_that_does_not_end_is_refused() -> None:
@@ -115,9 +150,9 @@ def test_a_body_that_does_not_end_is_refused() -> None:
         async def send(message: Message) -> None:
             sent.append(message)
 
-        app = SizeLimit(Echo(), 5, 9, 0.01)
+        app = SizeLimit(Echo(), 5, 9, 9, 0.01)
         await app({"type": "http", "headers": []}, receive, send)
-        assert app.held == 0
+        assert app.held.total() == 0
         return int(sent[1]["status"])
 
     assert asyncio.run(story()) == 408
@@ -297,7 +332,7 @@ def test_a_body_comes_in_parts_of_some_size(monkeypatch: pytest.MonkeyPatch) -> 
             assert status in await reader.readline()
             writer.close()
 
-    listen(story, SizeLimit(echo, 100_000, 100_000, 60))
+    listen(story, SizeLimit(echo, 100_000, 100_000, 100_000, 60))
     assert echo.sizes == [6000]
 
 

@@ -84,7 +84,7 @@ def serve_http(server: "MCPServer[Any]", port: int, token: str | None) -> None:
     app = server.streamable_http_app(
         host=HOST, json_response=True, stateless_http=True, max_request_body_size=guard.REQUEST
     )
-    limited = guard.SizeLimit(app, guard.REQUEST, guard.HELD, guard.BODY)
+    limited = guard.SizeLimit(app, guard.REQUEST, guard.HELD, guard.HELD_OF_ONE, guard.BODY)
     door = guard.Door(limited, guard.allowed_hosts(HOST, None), token, CollectorRegistry())
     with listen(HOST, port) as bound:
         complain(f"Assistants are answered at {url_of(bound)}/mcp (Ctrl-C ends it)")

@@ -113,6 +113,7 @@ class Tools:
         Give `image` (base64 of an image file) or `path` (a file of the allowed folder). A word is `red car`, or with
         its Chinese name `red car|红色汽车`, or with its own threshold `red car||0.7`. `one`: exactly one of them is the
         answer; otherwise each word by itself is given if its probability is above its threshold, 0.5 as a rule.
+        `doubts`, where there are some: which words say nothing to the model, so that their answers are chance.
         """
         if len(words) > MOST_WORDS or any(len(word) > LONGEST_WORD for word in words):
             raise AskError(
@@ -124,7 +125,7 @@ class Tools:
         with self._turn:
             worded = self._with_words(listed, not one)
         answer, _ = self._look(worded, image, path, Question(10, language, window=False), None)
-        return _describe(worded, answer)
+        return _describe(worded, answer) | ({"doubts": list(worded.doubts)} if worded.doubts else {})
 
     def may_be_confused(self, name: str, head: str | None = None, language: str | None = None) -> dict[str, Any]:
         """Say what a class may be confused with, from the test images of the model's evaluation.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from meltpoint.errors import CommandError
+from meltpoint.errors import CommandError, again
 from meltpoint.terminal import answers_stream, complain, plain
 
 if TYPE_CHECKING:
@@ -134,7 +134,8 @@ def run_lines(asked: argparse.Namespace, opening: "ModelOpening") -> None:
     answerer, out = opening(open_asked(asked.model, find)), answers_stream(for_program=asked.form != "lines")
     check_tags(asked, answerer.card.task)
     try:
-        summary = run_batch(answerer, load_display(answerer.card.task), batch, out)
+        with again("the same command begins anew"):
+            summary = run_batch(answerer, load_display(answerer.card.task), batch, out)
     except BrokenPipeError:  # the reader has closed the pipe, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
         return
@@ -146,6 +147,7 @@ def run_lines(asked: argparse.Namespace, opening: "ModelOpening") -> None:
 def run_parts(asked: argparse.Namespace, opening: "ModelOpening") -> None:
     """Answer in parts."""
     from meltpoint.api import find
+    from meltpoint.predict.part_files import GO_ON
     from meltpoint.predict.records import Question
     from meltpoint.predict.scoring import Asked, score
     from meltpoint.predict.work import Where
@@ -153,7 +155,8 @@ def run_parts(asked: argparse.Namespace, opening: "ModelOpening") -> None:
     folder = open_asked(asked.model, find)
     question, where = Question(asked.top, asked.language, asked.window), Where(asked.address, asked.workers)
     job = Asked(asked.paths, question, asked.out, asked.part, asked.resume, asked.column, asked.engine, where)
-    summary = score(folder, opening, job)
+    with again(GO_ON):
+        summary = score(folder, opening, job)
     complain(plain(f"{summary.sentence}, in {asked.out}"))
     if not summary.answered:
         raise SystemExit(1)

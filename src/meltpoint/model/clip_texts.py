@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from meltpoint.model.library import find_folder, missing_package
-from meltpoint.model.text_vectors import TextError
+from meltpoint.model.text_vectors import TextError, spell_with
 from meltpoint.params.model import Backbone
 
 HEAD_WIDTH = 64  # of OpenAI's models, whose files do not say how many heads there are
@@ -30,6 +30,13 @@ class ClipText:
         cleaned = [self.tokenizer.clean_fn(text) for text in texts]
         tokens = self.inner(cleaned, add_special_tokens=False, verbose=False)["input_ids"]
         return [(len(own), sum(token != self.inner.unk_token_id for token in own)) for own in tokens]
+
+    def spell(self, word: str) -> list[str]:
+        """See `TextEncoder`."""
+        if self.inner is not None:
+            return spell_with(self.inner, self.tokenizer.clean_fn(word))
+        pieces = [self.tokenizer.decode([token]).strip() for token in self.tokenizer.encode(word)]
+        return ["" if "\ufffd" in piece else piece for piece in pieces]  # that sign: bytes that are no letter
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """See `TextEncoder`."""

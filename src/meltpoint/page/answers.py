@@ -75,16 +75,19 @@ def draw(model: Answerer, answer: Answer, shown: Pixels, language: str | None) -
 
 
 def ask_words(model: Answerer, picture: Path, words: Sequence[Word], threshold: float, language: str | None) -> str:
-    """The answer of a model of words; of tags those over `threshold`, or over their own where they have one."""
-    shown = ask(model, picture, language, max(TOP, len(words)))
+    """The answer of a model of words; of tags those over `threshold`, or over their own where they have one.
+
+    What is doubtful about the words stands before it.
+    """
+    shown, doubts = ask(model, picture, language, max(TOP, len(words))), "".join(map(say_problem, model.doubts))
     if not shown.answer.tags:
-        return shown.html
+        return doubts + shown.html
     least = {word.name: threshold if word.threshold is None else word.threshold for word in words}
     tags = {
         head: replace(said, tags=tuple(one for one in said.top if one.probability > least[one.label]))
         for head, said in shown.answer.tags.items()
     }
-    return show_answer(replace(shown.answer, tags=tags), featured(model))
+    return doubts + show_answer(replace(shown.answer, tags=tags), featured(model))
 
 
 def compare(first: Answer, second: Answer) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, get_args, get_origin
 
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
 from meltpoint.errors import UserError
 from meltpoint.params.base import Count, Name, Section
@@ -188,16 +189,14 @@ def parse_params(raw: dict[str, Any], source: str, text: str = "") -> Params:
 
 
 def _explain(error: Any, text: str, raw: dict[str, Any]) -> str:
-    """One error of pydantic in a line: where, what, and for an unknown key those that are known there.
+    """One error of pydantic in a line: where, what, and for an unknown key the nearest known one.
 
     Errors between sections come together, in a line each.
     """
     where = ".".join(str(part) for part in error["loc"])
     match error["type"]:
         case "extra_forbidden":
-            known = sorted(_keys_at(Params, error["loc"][:-1]))
-            near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1, cutoff=0.5)
-            return f"{where}: unknown key. " + (f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}")
+            return f"{where}: unknown key.{_hint_at_key(str(error['loc'][-1]), error['loc'][:-1])}"
         case "missing":
             rows = raw.get(REFERRED.get(str(error["loc"][-1]), ""))
             hint = f"Name a row: {list(rows)}" if isinstance(rows, dict) else "presets/ show every key"
@@ -210,22 +209,44 @@ def _explain(error: Any, text: str, raw: dict[str, Any]) -> str:
             return f"{where}: {error['msg']}, and got {reprlib.repr(error['input'])}"
 
 
-def _keys_at(kind: Any, place: Sequence[str | int]) -> set[str]:
-    """The keys that a section has: the one at a place, as pydantic's errors name it, below what a type describes."""
-    inner = get_args(kind)
-    if isinstance(kind, type) and issubclass(kind, Section):
-        fields = {field.alias or name: field.annotation for name, field in kind.model_fields.items()}
-        return _keys_at(fields.get(str(place[0])), place[1:]) if place else set(fields)
-    if get_origin(kind) in (dict, list):
-        return _keys_at(inner[-1], place[1:])
-    if get_origin(kind) is Annotated:
-        return _keys_at(inner[0], place)
-    for one in inner:  # of a choice between sections the place names the one that was meant, by its kind or class
-        if isinstance(one, type) and issubclass(one, Section) and place:
-            word = one.model_fields.get("kind")
-            if place[0] in {one.__name__, *(get_args(word.annotation) if word else ())}:
-                return _keys_at(one, place[1:])
-    return {key for one in inner for key in _keys_at(one, place)}
+def _hint_at_key(key: str, where: Sequence[str | int]) -> str:
+    """What may be meant by a key that the section at `where` does not have: of its own keys, or of the rows beside."""
+    above = _sections_at(Params, where[:-1]) if where else []
+    having = [f"kind {kind}" for section in above if key in _fields(section) for kind in _kinds(section)]
+    if not any(where[-1] in _kinds(section) for section in above):  # not of one kind among others, but of one key
+        having = [
+            ".".join(map(str, (*where[:-1], name)))
+            for section in above
+            for name, field in _fields(section).items()
+            if any(key in _fields(beside) for beside in _sections_at(field.annotation, ()))
+        ]
+    if having:
+        return f" It is a key of {', '.join(having)}."
+    known = sorted({name for section in _sections_at(Params, where) for name in _fields(section)})
+    if near := difflib.get_close_matches(key, known, n=1, cutoff=0.5):
+        return f" Did you mean {near[0]!r}?"
+    return f" Known are {', '.join(known)}." if known else ""
+
+
+def _sections_at(schema: Any, where: Sequence[str | int]) -> list[type[Section]]:
+    """The sections that may stand at a place below a type, as pydantic names it: with the kind of a row in between."""
+    match get_origin(schema):
+        case None if isinstance(schema, type) and issubclass(schema, Section):
+            rest = where[1:] if where and where[0] in (*_kinds(schema), schema.__name__) else where
+            field = _fields(schema).get(str(rest[0])) if rest else None
+            return [schema] if not rest else _sections_at(field.annotation, rest[1:]) if field else []
+        case origin if origin in (dict, list, tuple):
+            return [one for own in get_args(schema) for one in _sections_at(own, where[1:])] if where else []
+        case _:
+            return [one for own in get_args(schema) for one in _sections_at(own, where)]
+
+
+def _fields(section: type[Section]) -> dict[str, FieldInfo]:
+    return {field.alias or name: field for name, field in section.model_fields.items()}
+
+
+def _kinds(section: type[Section]) -> tuple[str, ...]:
+    return get_args(section.model_fields["kind"].annotation) if "kind" in section.model_fields else ()
 
 
 def _explain_text(value: Any, written: str | None) -> str:

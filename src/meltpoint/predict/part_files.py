@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PLAN, SUMMARY, LOCK = "_plan.json", "_summary.json", ".lock"  # whoever reads a folder of parquet passes these over
 FORMAT = 1
+GO_ON = "the same command with --resume continues from there"
 ANEW = "Give another folder to --out, or ask as before."
 
 

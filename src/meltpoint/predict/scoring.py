@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from meltpoint.model.card import Card
 from meltpoint.predict.batch import Summary
-from meltpoint.predict.part_files import fingerprint, open_part_folder
+from meltpoint.predict.part_files import GO_ON, fingerprint, open_part_folder
 from meltpoint.predict.part_inputs import ScoringError, count_listed, plan_parts
 from meltpoint.predict.part_pictures import pictures_of, read_units
 from meltpoint.predict.predictor import BATCH
 from meltpoint.predict.records import Answering, DisplayPart, Question, check_question
-from meltpoint.predict.work import Where, load_engine
+from meltpoint.predict.work import LostError, Where, load_engine
 from meltpoint.progress import track
+from meltpoint.terminal import heard
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -70,7 +71,8 @@ class Scoring:
         import pyarrow as pa
 
         assert folder is not None
-        model = self.opening(folder)
+        with heard():  # whoever asked has been told
+            model = self.opening(folder)
         display = self.opening.display(model.card)
         types = {str: pa.string(), float: pa.float64(), int: pa.int64(), bool: pa.bool_()}
         answered = {name: types[kind] for name, kind in display.columns(model.card, self.question.top).items()}
@@ -114,7 +116,10 @@ def score(folder: Path, opening: Opening, asked: Asked) -> Summary:
         todo = {number: parts[number] for number in made.missing}
         work = Scoring(folder, opening, asked.question, card, str(Path.cwd()), asked.column, whole)
         with track(range(0), "predict", total=count_listed(list(todo.values()))) as bar:
-            for number, table in engine.run(work, todo, asked.where, bar.update) if todo else ():
-                made.write(number, table)
+            try:
+                for number, table in engine.run(work, todo, asked.where, bar.update) if todo else ():
+                    made.write(number, table)
+            except LostError as error:
+                raise LostError(f"{error} Parts that are finished are kept; {GO_ON}.") from error
         good, reasons = made.summarise(ignored)
     return Summary(good, 0, reasons, ignored, None, 0)

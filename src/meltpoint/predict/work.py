@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 
 class EngineError(UserError, RuntimeError):
-    """An engine cannot be had, or has stopped."""
+    """An engine cannot be had."""
+
+
+class LostError(EngineError):
+    """An engine has stopped before all was done."""
 
 
 class Work(Protocol):
@@ -64,7 +68,8 @@ class Engine(Protocol):
         are done. `tell` is called with the number of rows each time some are done, so that a bar can move.
 
         Raises:
-            EngineError: the engine cannot be had, or its cluster is lost.
+            EngineError: the engine cannot be had.
+            LostError: its cluster is lost.
             UserError: what `work` itself raises.
         """
         ...

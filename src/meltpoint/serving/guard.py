@@ -23,7 +23,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 REQUEST = 128_000_000  # bytes of one request's body
-HELD = 4 * REQUEST  # bytes of all bodies that wait for their answer
+HELD, HELD_OF_ONE = 4 * REQUEST, 2 * REQUEST  # bytes of all bodies that wait for their answer, and of one address
 PASSED = 8  # times REQUEST: how much of a body that is refused is read away, so that its sender reads the answer
 CONNECTIONS, OF_ONE = 512, 256  # at once, and of one address; more are refused
 PARTS, PART = 10_000, 100  # of a body: so many parts, and one more for each so many bytes; each costs as much as a kB
@@ -175,20 +175,20 @@ class Door:
 class SizeLimit:
     """An ASGI application that reads a body before another one sees it, and refuses what is too large or too slow."""
 
-    def __init__(self, app: App, request: int, held: int, seconds: float) -> None:
-        self.app, self.request, self.most_held, self.seconds = app, request, held, seconds
-        self.held = 0
+    def __init__(self, app: App, request: int, held: int, of_one: int, seconds: float) -> None:
+        self.app, self.request, self.most_held, self.most_of_one, self.seconds = app, request, held, of_one, seconds
+        self.held: Counter[str] = Counter()  # bytes by address
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        body = bytearray()
+        body, address = bytearray(), scope["client"][0] if scope.get("client") else ""
         try:
             try:
                 async with asyncio.timeout(self.seconds):
-                    refused = await self._read(scope, receive, body)
+                    refused = await self._read(scope, receive, body, address)
             except TimeoutError:
                 refused = 408, f"The request did not come to its end in {self.seconds:g} seconds. Send it again."
             if refused is None:
@@ -203,31 +203,38 @@ class SizeLimit:
             else:
                 await refuse(send, *refused)
         finally:
-            self.held -= len(body)
+            self.held[address] -= len(body)
+            self.held += Counter()  # forgets who holds nothing
 
-    async def _read(self, scope: Message, receive: Receive, body: bytearray) -> tuple[int, str] | None:
+    async def _read(self, scope: Message, receive: Receive, body: bytearray, address: str) -> tuple[int, str] | None:
         """Read the body of a request into `body`, or say with which status and why it is refused."""
         declared = int(dict(scope["headers"]).get(b"content-length", b"0") or 0)
-        passed, refused = 0, self._judge(declared, 0)
+        passed, refused = 0, self._judge(declared, 0, address)
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 return 400, "The connection was closed before the request came to its end."
             part = message.get("body", b"")
-            refused = refused or self._judge(len(body), len(part))
+            refused = refused or self._judge(len(body), len(part), address)
             if refused is None:
                 body += part
-                self.held += len(part)
+                self.held[address] += len(part)
+            else:  # what came of it is not held while the rest is read away
+                self.held[address] -= len(body)
+                body.clear()
             passed += len(part)
             if not message.get("more_body", False) or passed > PASSED * self.request:
                 return refused
 
-    def _judge(self, size: int, more: int) -> tuple[int, str] | None:
+    def _judge(self, size: int, more: int, address: str) -> tuple[int, str] | None:
         if size + more > self.request:
             came = f"The request is too large: over {size + more:,} bytes came, {self.request:,} are allowed."
             return 413, f"{came} Send fewer or smaller images in one request."
-        if self.held + more > self.most_held:
-            return 503, f"Busy: requests of {self.held:,} bytes wait for their answers. Send it again a little later."
+        busy = "Busy: requests of {:,} bytes{} wait for their answers. Send it again a little later."
+        if self.held[address] + more > self.most_of_one:  # or a few that do not end would keep out everybody else
+            return 429, busy.format(self.held[address], " from one address")
+        if self.held.total() + more > self.most_held:
+            return 503, busy.format(self.held.total(), "")
         return None
 
 
@@ -241,7 +248,7 @@ def configure(app: App, **further: Any) -> uvicorn.Config:
 
 async def refuse(send: Send, status: int, why: str) -> None:
     """Answer with a status and a sentence."""
-    code = "RESOURCE_EXHAUSTED" if status in (413, 503) else "BAD_REQUEST"
+    code = "RESOURCE_EXHAUSTED" if status in (413, 429, 503) else "BAD_REQUEST"
     content = json.dumps({"error_code": code, "message": why}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
     if status == 400:  # what else the connection holds may be anything

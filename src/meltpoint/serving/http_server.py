@@ -72,7 +72,7 @@ class Service:
             Route("/metrics", self.metrics),
         ]
         app = Starlette(routes=routes, lifespan=self._live)
-        limited = guard.SizeLimit(app, guard.REQUEST, guard.HELD, guard.BODY)
+        limited = guard.SizeLimit(app, guard.REQUEST, guard.HELD, guard.HELD_OF_ONE, guard.BODY)
         return guard.Door(limited, guard.allowed_hosts(address.host, address.hosts), address.token, self.registry)
 
     async def answer(self, request: Request) -> Response:

@@ -16,6 +16,7 @@ from meltpoint.predict.predictor import BATCH, Predictor, open_predictor
 from meltpoint.predict.records import Answer, Question, check_question
 from meltpoint.predict.word_list import Word, check_words
 from meltpoint.tasks.contract import AnswerPart, load_answer
+from meltpoint.terminal import heard, warn
 
 if TYPE_CHECKING:  # the store of views brings in what augments them, which a served model does without
     from meltpoint.images.views import Views
@@ -23,10 +24,11 @@ if TYPE_CHECKING:  # the store of views brings in what augments them, which a se
 
 @dataclass(frozen=True, eq=False)
 class Answerer:
-    """What `meltpoint.load` gives: pictures in, answers out."""
+    """What `meltpoint.load` gives: pictures in, answers out. `doubts`: sentences on words that it was given."""
 
     predictor: Predictor
     task: AnswerPart
+    doubts: tuple[str, ...] = ()
 
     @property
     def card(self) -> Card:
@@ -61,6 +63,7 @@ class Answerer:
         `prompts`: what words are put into, "short", "openai" or texts with {}; None: nothing, or what the model's own
         were. `text` is where the text side of the encoder is, if it is not where it was when the model was trained.
         `threshold` is that of tags that have none of their own; None: 0.5. RAM answers in tags without `tags`, too.
+        Words that say nothing to the text side are told on standard error, and stand in `doubts`.
 
         Raises:
             WordListError: no word, or one twice.
@@ -71,8 +74,11 @@ class Answerer:
         listed = [
             word if word.threshold is not None else replace(word, threshold=threshold) for word in check_words(words)
         ]
-        predictor = word_predictor(self.predictor, listed, tags, prompts, text)
-        return Answerer(predictor, load_answer(predictor.card.task))
+        with heard() as doubts:
+            predictor = word_predictor(self.predictor, listed, tags, prompts, text)
+        for doubt in doubts:
+            warn(doubt)
+        return Answerer(predictor, load_answer(predictor.card.task), tuple(doubts))
 
     def predict(
         self, source: Source | Iterable[Source], top: int = 5, language: str | None = None, window: bool = False

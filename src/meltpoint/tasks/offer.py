@@ -94,8 +94,7 @@ def _look(
 
     And how far the probabilities of all heads are from its own at most.
     """
-    shares = {name: np.empty(len(rows)) for name in answerers}
-    done = 0
+    shares: dict[str, list[Floats]] = {name: [] for name in answerers}
     apart = dict.fromkeys(answerers, 0.0)
     size = min(answerer.fit_batch(batch) for answerer in answerers.values())
     resizing = [name for name, answerer in answerers.items() if answerer.predictor.resizes]
@@ -106,8 +105,10 @@ def _look(
         said = {name: answerer.decide(found[name])[head] for name, answerer in answerers.items()}
         first = next(iter(answerers))
         for name, own in said.items():
-            shares[name][done : done + len(own)] = (own == said[first]).reshape(len(own), -1).mean(1)
+            assert own.shape == said[first].shape, f"{name} gives other answers than were asked for"
+            shares[name].append((own == said[first]).reshape(len(own), -1).mean(1))
             gaps = [float(np.abs(found[name][key] - wanted).max()) for key, wanted in found[first].items()]
             apart[name] = max(apart[name], *gaps)
-        done += len(said[first])
-    return shares, apart
+    of_all = {name: np.concatenate(own) for name, own in shares.items()}
+    assert all(len(own) == len(rows) for own in of_all.values()), "fewer images were read than were asked for"
+    return of_all, apart

@@ -14,7 +14,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.elastic.rendezvous.api import RendezvousTimeoutError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from meltpoint.errors import UserError
+from meltpoint.errors import Terminated, UserError
 from meltpoint.files import write_json
 from meltpoint.terminal import say
 from meltpoint.train.job import Job
@@ -67,7 +67,7 @@ def run_workers(job: Path, processes: int, nodes: int = 1, meeting: str | None =
     """Run `processes` workers on the job described in a file, as `launch` says; they meet on a free port of ours.
 
     With those of `nodes` machines they meet at `meeting`, an address of this one; what to run on the others is said.
-    SIGTERM stops them, and then ends this process as Ctrl-C does.
+    SIGTERM stops them, and then ends this process as `Terminated` does.
     """
     if nodes > 1:
         assert meeting is not None
@@ -99,7 +99,7 @@ def run_workers(job: Path, processes: int, nodes: int = 1, meeting: str | None =
     try:
         elastic_launch(config, sys.executable)("-m", WORKER, str(job))
     except SignalException:
-        raise KeyboardInterrupt from None
+        raise Terminated from None
     except RendezvousTimeoutError:
         raise LaunchError(
             f"Not all of {nodes} machines have come to {meeting} within {LONGEST // 3600} hours. Start this again, and"

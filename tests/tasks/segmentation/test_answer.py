@@ -1,5 +1,6 @@
 """A predictor of masks: whole pictures, windows, and tables of counted pixels."""
 
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
@@ -14,6 +15,7 @@ from meltpoint.params.data import Images
 from meltpoint.predict.records import Answer, PredictError
 from meltpoint.tables import check_counts
 from meltpoint.tasks.answerer import Answerer, open_answerer
+from meltpoint.tasks.segmentation import answer
 from meltpoint.tasks.segmentation.answer import masks_of
 from meltpoint.tasks.segmentation.borders import count_borders
 
@@ -31,6 +33,15 @@ def views(tmp_path: Path, kit: "Kit") -> "Views":
     """Noise, with masks that have void pixels."""
     made: Views = kit.views(tmp_path / "views", masked=True)
     return made
+
+
+def test_a_view_that_was_not_read_is_not_counted_by_chance(
+    scene_folder: Path, views: "Views", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = answer._read
+    monkeypatch.setattr(answer, "_read", lambda *asked: islice(read(*asked), 1))
+    with pytest.raises(AssertionError, match="of 5 views 2 were read"):
+        open_answerer(scene_folder).predict_views(views, ("val", "test"), 2)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 64])

@@ -16,7 +16,7 @@ from meltpoint.files import read_json
 from meltpoint.model.libraries.timm import make_net
 from meltpoint.model.library import Parts, find_folder, missing_package
 from meltpoint.model.nets import BackboneError
-from meltpoint.model.text_vectors import TextEncoder, TextError, embed_texts
+from meltpoint.model.text_vectors import TextEncoder, TextError, embed_texts, spell_with
 from meltpoint.params.model import Backbone
 
 
@@ -67,6 +67,10 @@ class SentenceEncoder:
         """See `TextEncoder`."""
         tokens = self.tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
         return [(len(own), sum(token != self.tokenizer.unk_token_id for token in own)) for own in tokens]
+
+    def spell(self, word: str) -> list[str]:
+        """See `TextEncoder`."""
+        return spell_with(self.tokenizer, word)
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """See `TextEncoder`."""

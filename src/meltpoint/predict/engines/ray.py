@@ -11,14 +11,15 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psutil
 
-from meltpoint.errors import UserError
-from meltpoint.predict.work import EngineError, Where, Work
+from meltpoint.errors import Terminated, UserError, told_to_end
+from meltpoint.predict.work import EngineError, LostError, Where, Work
 from meltpoint.terminal import answers_alone, complain
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ OPEN = (
     "No token of Ray is here, so that this cluster asks for none: whoever reaches its ports can run programs on it."
     " Stop it, run ray get-auth-token --generate, copy ~/.ray/auth_token to each node, and start it again."
 )
-GO_ON = "Parts that are finished are kept: run the same command with --resume."
 
 Units = dict[tuple[int, int], "pa.Table"]  # results by piece and place in it
 
@@ -47,7 +47,8 @@ def run(
     """See `Engine`.
 
     Raises:
-        EngineError: Ray is not installed, there is no such cluster, or it was lost.
+        EngineError: Ray is not installed, or there is no such cluster.
+        LostError: it was lost.
         UserError: what `work` itself raises.
     """
     import pyarrow as pa
@@ -55,7 +56,7 @@ def run(
     results: defaultdict[int, Units] = defaultdict(dict)
     lengths: defaultdict[int, dict[int, int]] = defaultdict(dict)  # how many units a piece has, once that is known
     missing = set(pieces)
-    with _cluster(where.address):
+    with told_to_end(), _cluster(where.address):
         for row in _rows(work, pieces, where.workers):
             if row["fault"] is not None:
                 raise UserError(row["fault"])
@@ -70,7 +71,7 @@ def run(
                 missing.remove(part)
                 yield part, pa.concat_tables([units[key] for key in sorted(units)])
     if missing:
-        raise EngineError(f"The Ray cluster has given back {len(missing)} parts with rows missing. {GO_ON}")
+        raise LostError(f"The Ray cluster has given back {len(missing)} parts with rows missing.")
 
 
 class Maker:
@@ -157,7 +158,7 @@ def _rows(work: Work, pieces: Mapping[int, Sequence[str]], workers: int | None) 
     except RayTaskError:
         raise  # a bug
     except RayError as error:
-        raise EngineError(f"The Ray cluster is lost: {_first_line(error)} {GO_ON}") from error
+        raise LostError(f"The Ray cluster is lost: {_first_line(error)}") from error
 
 
 def _fault(row: "pa.Table", error: UserError) -> "pa.Table":
@@ -173,7 +174,10 @@ def _first_line(error: Exception) -> str:
 
 @contextmanager
 def _cluster(address: str | None) -> Iterator[None]:
-    """Join the cluster at an address, or start one on this machine's loopback for the time being."""
+    """Join the cluster at an address, or start one on this machine's loopback for the time being.
+
+    Ray sets its own handlers of SIGTERM, and one of them aborts this process three seconds later.
+    """
     if address and address != "auto":
         _reach(address)
     given = {**QUIET, **({} if address else ALONE), **({AUTH: "token"} if address and _has_token() else {})}
@@ -192,6 +196,8 @@ def _cluster(address: str | None) -> Iterator[None]:
         with _mute():
             dashboard = None if address else False
             ray.init(address or "local", include_dashboard=dashboard, log_to_driver=False, logging_level=50)
+    except SystemExit:  # by SIGTERM
+        raise Terminated from None
     except Exception as error:  # Ray has no error of its own for a start that fails
         if address is None:
             raise EngineError(
@@ -203,11 +209,16 @@ def _cluster(address: str | None) -> Iterator[None]:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars, context.target_max_block_size = False, BLOCK
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    with answers_alone():  # what Ray says of lost processes is no answer
+    with told_to_end(), answers_alone():  # what Ray says of lost processes is no answer
         try:
             yield
         finally:
-            ray.shutdown()
+            ours = psutil.Process().children(recursive=True) if address is None else []
+            ray.shutdown(wait_for_processes=True)
+            for one in ours:  # its agents would stay for a minute
+                with suppress(psutil.NoSuchProcess):
+                    one.kill()
+            psutil.wait_procs(ours)
 
 
 def _has_token() -> bool:

@@ -87,6 +87,7 @@ def predict_views(predictor: Predictor, views: "Views", rows: NDArray[np.int64],
                 near = pool.map(partial(count_borders, n_classes=sizes[head]), own, true)
                 pairs[head][some] = count_ids(torch.from_numpy(own).long(), torch.from_numpy(true), sizes[head]).numpy()
                 borders[head][some] = np.stack(list(near))
+    assert done == len(rows), f"of {len(rows)} views {done} were read"  # the rest of the counts would be anything
     table = views.samples.iloc[rows].reset_index(drop=True)[IDENTITY]
     columns: dict[str, Any] = {}
     for head, names in predictor.card.classes.items():
