@@ -71,7 +71,9 @@ def test_a_busy_machine_is_measured_again_and_that_is_said(capsys: pytest.Captur
     found = Machine(lambda call: 3.0 if call < 186 and call // 24 % 2 else 1.0).measure(first=0.01, second=0.02)
     assert (found["attempts"], found["busy"]) == (2, False)
     assert found["strategies"]["second"]["latency_p50_ms"] == 20
-    assert "speeds were measured 2 times" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "speeds were measured 2 times" in told.out
+    assert "latency again, 2 of 3 at most" in told.err
 
 
 def test_what_slows_a_turn_slows_all_models_of_it(capsys: pytest.CaptureFixture[str]) -> None:

@@ -78,7 +78,8 @@ def measure_speeds(
             predictor.probabilities(noise[name][:1])
     attempts: list[Attempt] = []
     while len(attempts) < ATTEMPTS and (not attempts or _unrest(attempts[-1]) > CALM):
-        attempts.append(_attempt(predictors, noise, -(-settings.latency_runs // ROUNDS), clock))
+        told = f"latency again, {len(attempts) + 1} of {ATTEMPTS} at most" if attempts else "latency"
+        attempts.append(_attempt(predictors, noise, -(-settings.latency_runs // ROUNDS), clock, told))
     best = min(attempts, key=_unrest)
     unrest = _unrest(best)
     if unrest > CALM:
@@ -144,10 +145,12 @@ def tie(rounds: Mapping[str, Seconds]) -> dict[str, str]:
     return leaders
 
 
-def _attempt(predictors: Mapping[str, Timed], noise: Mapping[str, Pixels], runs: int, clock: Clock) -> Attempt:
+def _attempt(
+    predictors: Mapping[str, Timed], noise: Mapping[str, Pixels], runs: int, clock: Clock, told: str
+) -> Attempt:
     names = list(predictors)
     seconds = {name: np.zeros((ROUNDS, runs)) for name in names}
-    for number in track(range(ROUNDS), "latency", unit="round"):
+    for number in track(range(ROUNDS), told, unit="round"):
         for run in range(runs):
             start = (number * runs + run) % len(names)
             for name in names[start:] + names[:start]:
