@@ -125,7 +125,7 @@ def test_it_is_told_once_for_all_texts(capsys: pytest.CaptureFixture[str]) -> No
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("warning: 8 words say next to nothing to the text encoder")
     assert f"{CHINESE[0]!r}, {CHINESE[1]!r}" in line
-    assert f"{OTHERS[0]!r} and 3 more. What hangs on them is answered by chance." in line
+    assert f"{OTHERS[0]!r} and 3 more. Answers that hang on them mean little." in line
     with heard() as warnings:
         embed_texts(of_bytes(), CHINESE[:1])
     assert [line.partition(" to the")[0] for line in warnings] == ["1 word says next to nothing"]

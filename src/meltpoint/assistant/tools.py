@@ -113,7 +113,7 @@ class Tools:
         Give `image` (base64 of an image file) or `path` (a file of the allowed folder). A word is `red car`, or with
         its Chinese name `red car|红色汽车`, or with its own threshold `red car||0.7`. `one`: exactly one of them is the
         answer; otherwise each word by itself is given if its probability is above its threshold, 0.5 as a rule.
-        `doubts`, where there are some: which words say nothing to the model, so that their answers are chance.
+        `doubts`, where there are some: words that say next to nothing to the model; answers about them mean little.
         """
         if len(words) > MOST_WORDS or any(len(word) > LONGEST_WORD for word in words):
             raise AskError(

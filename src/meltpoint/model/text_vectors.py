@@ -74,8 +74,8 @@ def embed_texts(encoder: TextEncoder, texts: Sequence[str]) -> Tensor:
         more = f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
         warn(
             f"{len(unknown)} {words} next to nothing to the text encoder, which lacks the signs or spells them one by"
-            f" one: {', '.join(repr(word[:SHOWN]) for word in unknown[:NAMED])}{more}. What hangs on them is answered"
-            " by chance. Write words that it knows; most know English."
+            f" one: {', '.join(repr(word[:SHOWN]) for word in unknown[:NAMED])}{more}. Answers that hang on them mean"
+            " little. Write words that it knows; most know English."
         )
     order = sorted(range(len(texts)), key=lambda place: counts[place])
     vectors: list[Tensor] = [torch.empty(0)] * len(texts)
