@@ -54,6 +54,8 @@ def main() -> None:
     asked.add_argument("--mount", action="append", default=[])
     asked.add_argument("--arg", action="append", default=[])
     given = asked.parse_args()
+    if os.geteuid() or shutil.which("debootstrap") is None:
+        raise SystemExit("This makes a bare Debian, for which it needs root and debootstrap: apt install debootstrap")
     with tempfile.TemporaryDirectory() as temporary:
         base, work = given.root or Path(temporary) / "base", Path(temporary) / "root"
         if not (base / "usr/local/venv").exists():
