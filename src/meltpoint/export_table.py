@@ -7,8 +7,8 @@ import numpy as np
 
 from meltpoint.compare.formatting import markdown
 from meltpoint.errors import UserError
-from meltpoint.export.folder import is_export, read_record, write_export
-from meltpoint.export.winner import fingerprint_of
+from meltpoint.export.folder import read_record, write_export
+from meltpoint.export.winner import fingerprint_of, is_export
 from meltpoint.images.views import Views, open_views
 from meltpoint.model.card import read_card, views_of
 from meltpoint.params.exports import Export

@@ -74,7 +74,7 @@ def _read(where: str, asked: argparse.Namespace) -> "Tools":
     """The model of that name or folder, with what is on record about it."""
     from meltpoint.api import load
     from meltpoint.assistant.tools import Tools
-    from meltpoint.export.folder import is_export
+    from meltpoint.export.winner import is_export
     from meltpoint.registry.evidence import read_evidence
     from meltpoint.serving.request_limits import read_limits
     from meltpoint.serving.responses import limit

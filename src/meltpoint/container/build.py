@@ -10,8 +10,8 @@ from string import Template
 import meltpoint
 from meltpoint.container.lock import take
 from meltpoint.errors import UserError
-from meltpoint.export.folder import is_export, read_record
-from meltpoint.export.winner import fingerprint_of
+from meltpoint.export.folder import read_record
+from meltpoint.export.winner import fingerprint_of, is_export
 from meltpoint.files import whole_folder
 from meltpoint.model.card import Card, read_card
 from meltpoint.model.manifest import check_manifest

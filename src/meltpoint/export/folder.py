@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from meltpoint.arrays import Forward, Pixels
 from meltpoint.errors import UserError
-from meltpoint.export.winner import Winner
+from meltpoint.export.winner import EXPORT, Winner
 from meltpoint.files import read_json, whole_folder, write_json
 from meltpoint.model.card import CARD, Card, read_card
 from meltpoint.model.manifest import check_manifest, write_manifest
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from meltpoint.export.graph import Decode
     from meltpoint.images.views import Views
 
-EXPORT = "export.json"
 BATCH, AT_ONCE = 32, 2**19  # training views that a format sees at once, and pixels: learning ranges takes 4 kB of each
 
 Calibration = Callable[[], Iterator[Pixels]]
@@ -59,11 +58,6 @@ def write_export(
                               winner=fingerprint)  # fmt: skip
         write_json(new / EXPORT, record.model_dump(mode="json"))
         write_manifest(new)
-
-
-def is_export(folder: Path) -> bool:
-    """Whether a folder says that it is an export."""
-    return (folder / EXPORT).is_file()
 
 
 def read_record(folder: Path) -> tuple[ExportRecord, Export]:

@@ -7,6 +7,8 @@ from meltpoint.errors import UserError
 from meltpoint.files import read_json, sha256_of, write_json
 from meltpoint.model.manifest import MANIFEST
 
+EXPORT = "export.json"  # in the folder of an export
+
 
 class WinnerError(UserError, RuntimeError):
     """It is not known which model to export."""
@@ -18,6 +20,11 @@ class Winner:
 
     strategy: str
     fingerprint: str
+
+
+def is_export(folder: Path) -> bool:
+    """Whether a folder says that it is an export."""
+    return (folder / EXPORT).is_file()
 
 
 def write_winner(model: Path, path: Path) -> None:

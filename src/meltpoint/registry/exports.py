@@ -7,8 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from meltpoint.errors import UserError
-from meltpoint.export.folder import is_export
-from meltpoint.export.winner import WinnerError, fingerprint_of
+from meltpoint.export.winner import WinnerError, fingerprint_of, is_export
 from meltpoint.model.manifest import check_manifest
 from meltpoint.offers import OfferError, read_offers
 from meltpoint.registry.version_files import VersionError, fetch_artifacts, fetch_version, files_folder

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from meltpoint.arrays import Pictures, Probabilities
-from meltpoint.export.folder import is_export, open_export
+from meltpoint.export.folder import open_export
+from meltpoint.export.winner import is_export
 from meltpoint.predict.predictor import Predictor, tree_of
 from meltpoint.tasks.answerer import Answerer, open_answerer
 from meltpoint.tasks.contract import load_answer
