@@ -130,6 +130,28 @@ def test_what_lost_processes_had_in_hand_is_done_again(
     assert finished.stat().st_mtime_ns == stamp
 
 
+def test_a_command_that_is_told_to_end_ends_with_all_its_processes(
+    tree_folder: Path, tmp_path: Path, photos: list[str]
+) -> None:
+    """Ray's own answer to SIGTERM is an abort after three seconds, and agents that stay."""
+    out, family = tmp_path / "out", tmp_path / "family"
+    words = ["predict", photos[0], "--model", str(tree_folder), "--part", "3", "--out", str(out), "--engine", "ray"]
+    paths = os.pathsep.join([str(TESTS), str(TESTS.parent / "src")])
+    stopped = subprocess.run(
+        [sys.executable, str(TESTS / "ray_jobs.py"), "stop", str(family), *words],
+        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert stopped.returncode == 128 + signal.SIGTERM, stopped.stderr
+    assert stopped.stdout == ""
+    said = re.sub("predict: .*[\r\n]", "", stopped.stderr).strip()
+    assert said == "meltpoint: stopped. What is complete is kept; the same command with --resume continues from there."
+    ids = [int(one) for one in family.read_text().split()]
+    assert ids
+    assert [one for one in ids if psutil.pid_exists(one)] == []
+    assert len(list(out.glob("part-*"))) == 1
+    assert list(out.glob(".part-*")) == []
+
+
 def check_features(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that came of a cluster, in files of a fixed size, are those of this process, to the bit."""
     assert (folder / "killed").exists(), "a worker was killed"
