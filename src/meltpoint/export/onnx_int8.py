@@ -15,6 +15,8 @@ from meltpoint.params.exports import OnnxInt8Export
 if TYPE_CHECKING:
     from torch import nn
 
+PRODUCTS = {"Conv", "Gemm", "MatMul"}
+
 
 def write(
     graph: "nn.Module",
@@ -48,6 +50,7 @@ def write(
         quantization.quantize_static(
             str(prepared), str(folder / FILE), Reader(), quant_format=quantization.QuantFormat.QDQ, per_channel=True,
             activation_type=quantization.QuantType.QUInt8, weight_type=quantization.QuantType.QInt8,
+            nodes_to_exclude=_after_products(prepared),
         )  # fmt: skip
     if settings.resize:
         put_resizing(folder / FILE, card)
@@ -56,6 +59,21 @@ def write(
 def open_forward(folder: Path, card: Card, settings: OnnxInt8Export) -> Forward:  # noqa: ARG001
     """The forward pass, without torch."""
     return open_onnx(folder / FILE, card)
+
+
+def _after_products(path: Path) -> list[str]:
+    """The nodes after the last product with weights of each output: rounded, a probability would be one of 256."""
+    import onnx
+
+    graph = onnx.load(path, load_external_data=False).graph
+    maker = {made: node for node in graph.node for made in node.output}
+    names, ahead = set[str](), [output.name for output in graph.output]
+    while ahead:
+        node = maker.get(ahead.pop())
+        if node is not None and node.name not in names and node.op_type not in PRODUCTS:
+            names.add(node.name)
+            ahead += node.input
+    return sorted(names - {""})
 
 
 def _some(batches: Iterator[Pixels], images: int) -> Iterator[Pixels]:
