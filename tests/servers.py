@@ -34,7 +34,7 @@ def started(folder: Path, path: str, *words: str, program: Sequence[str] = MLFLO
             yield f"http://127.0.0.1:{port}"
         finally:
             os.killpg(process.pid, 15)
-            process.wait(20)
+            process.wait(120)
 
 
 def wait_for(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
@@ -42,8 +42,8 @@ def wait_for(address: str, process: "subprocess.Popen[bytes]", log: Path) -> Non
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()
         try:
-            if requests.get(address, timeout=5).ok:
+            if requests.get(address, timeout=30).ok:
                 return
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):  # nobody there yet, or still at its first answer
             time.sleep(0.3)
     raise AssertionError(f"{address} does not answer:\n{log.read_text()}")
