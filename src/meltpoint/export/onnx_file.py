@@ -19,6 +19,7 @@ FILE = "model.onnx"
 IMAGES = "images"  # the input
 RESIZED, CORE = "resized", "core."  # what the front of a file gives, and how names behind it begin
 OPSET = 20
+SEVEN_BITS = 64  # the largest weight in 8 bits: x86 without VNNI adds two products in 16 bits, and cuts off more
 LARGE = 1.5e9  # bytes of weights from which on they are in a file beside it: protobuf ends at 2 GB
 
 

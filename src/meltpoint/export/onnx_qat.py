@@ -6,13 +6,14 @@ Integer-Arithmetic-Only Inference, CVPR 2018) by torchao. It needs no labels: it
 
 import copy
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from meltpoint.arrays import Forward, Pixels
-from meltpoint.export.onnx_file import FILE, open_onnx, write_onnx
+from meltpoint.export.onnx_file import FILE, SEVEN_BITS, open_onnx, write_onnx
 from meltpoint.export.runtimes import extra, free_sizes
 from meltpoint.model.card import Card
 from meltpoint.params.exports import OnnxQatExport
@@ -46,7 +47,9 @@ def write(
     example, shapes = free_sizes(card, resize=False)
     student = copy.deepcopy(graph).requires_grad_(True)
     program = torch.export.export(student, example, dynamic_shapes=shapes)
-    quantizer = X86InductorQuantizer().set_global(get_default_x86_inductor_quantization_config(is_qat=True))
+    settled = get_default_x86_inductor_quantization_config(is_qat=True)
+    weight = replace(settled.weight, quant_min=-SEVEN_BITS, quant_max=SEVEN_BITS)
+    quantizer = X86InductorQuantizer().set_global(replace(settled, weight=weight))
     rounded = prepare_qat_pt2e(program.module(), quantizer)
     _train(rounded, graph, settings, calibration)
     network = convert_pt2e(rounded)
