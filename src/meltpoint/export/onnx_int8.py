@@ -1,6 +1,6 @@
 """Format `onnx_int8`: ONNX with weights and activations in 8 bits, whose ranges are learnt from training views.
 
-Weights use 7 of them (`SEVEN_BITS`, which onnxruntime calls `reduce_range`): so each processor gives the same answers.
+Weights use 7 of them (`SEVEN_BITS`, onnxruntime's `reduce_range`), so that no sum is cut off on x86 without VNNI.
 """
 
 import tempfile
